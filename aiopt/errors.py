@@ -1,0 +1,132 @@
+"""The error tree of aiopt and its exit codes.  Knows nothing of the rest of the package.
+
+::
+
+    AioptError                      exit 1   something failed although the input was fine
+    ├── InputError                  exit 2   the caller can mend it: bad file, value or usage
+    │   ├── ConfigError                      a configuration key or value
+    │   ├── DataError                        market data: names the file and, where known, the row
+    │   │   └── ManifestError                a tick store's manifest is missing or disagrees with its files
+    │   ├── SpecError                        a StrategySpec or condition
+    │   ├── SearchSpaceError                 a SearchSpace without a valid point, zero trials, …
+    │   ├── MetricInputError                 arrays a statistic is not defined on
+    │   └── RunExistsError                   a run folder is in the way
+    ├── BacktestError                        the engine refused or failed a trial
+    ├── PineError                            a script could not be emitted, parsed or checked
+    ├── ClusterError                         Ray: no port, no token, job failed, node lost
+    └── StorageError                         disk full, folder not writable
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class AioptError(Exception):
+    """Base of all errors raised on purpose.  The message gives the rule, the value and the remedy."""
+
+    exit_code = EXIT_FAILED
+
+
+class InputError(AioptError):
+    """The input breaks a rule; the caller can mend it."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class ConfigError(InputError):
+    """A configuration key is unknown or a value is out of range."""
+
+
+class DataError(InputError):
+    """Market data that cannot be used.
+
+    Parameters
+    ----------
+    message : str
+        Rule, value, remedy.
+    file : Path or str, optional
+        File at fault; put in front of the message.
+    row : int, optional
+        0-based record or row in `file`.
+    """
+
+    def __init__(self, message: str, *, file: Path | str | None = None, row: int | None = None) -> None:
+        self.file = None if file is None else Path(file)
+        self.row = row
+        self.reason = message
+        where = "" if file is None else f"{file}: " if row is None else f"{file}, row {row}: "
+        super().__init__(where + message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep `file` and `row` when the error crosses a process boundary."""
+        return (_rebuild_data_error, (type(self), self.reason, self.file, self.row))
+
+
+def _rebuild_data_error(cls: type[DataError], reason: str, file: Path | None, row: int | None) -> DataError:
+    return cls(reason, file=file, row=row)
+
+
+class ManifestError(DataError):
+    """A manifest is missing, unreadable or disagrees with the files it describes."""
+
+
+class SpecError(InputError):
+    """A StrategySpec breaks a rule."""
+
+
+class SearchSpaceError(InputError):
+    """A SearchSpace has no valid point, or a sweep asks for none."""
+
+
+class MetricInputError(InputError):
+    """Arrays on which a statistic is not defined."""
+
+
+class RunExistsError(InputError):
+    """The run folder exists and belongs to another configuration."""
+
+
+class BacktestError(AioptError):
+    """The engine refused a spec or failed in a trial."""
+
+
+class PineError(AioptError):
+    """A script could not be emitted, parsed or checked."""
+
+
+class ClusterError(AioptError):
+    """Ray could not be started or reached, or a job failed."""
+
+
+class StorageError(AioptError):
+    """The disk is full or a folder cannot be written."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the nearest known name, or the list of known names.
+
+    Parameters
+    ----------
+    name : str
+        What was given.
+    known : iterable of str
+        What would have been accepted.
+
+    Returns
+    -------
+    str
+        A sentence to append to an error message, with a leading space.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    return f" Known: {', '.join(names)}."

@@ -1,0 +1,72 @@
+"""Atomic file writing.  Owns the rule "temporary name, then rename"; knows nothing of what is written."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aiopt.errors import StorageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` that replaces it when the block ends without an error.
+
+    Parameters
+    ----------
+    path : Path
+        Final name.  Its folder is created.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full or the folder is not writable.  `path` is then as it was before.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError | OSError:
+    """Translate a full disk or a forbidden folder into a `StorageError`; give back any other error."""
+    if error.errno in _FULL:
+        return StorageError(
+            f"Writing needs free disk space, but the disk of {path} is full. Free space or choose another "
+            "folder, then run the same command again: finished work is kept."
+        )
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return StorageError(
+            f"The folder must be writable, but {path.parent} is not ({error.strerror}). Choose another folder."
+        )
+    return error
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old content or the new, never a part."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    atomic_write_bytes(path, text.encode("utf-8"))
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,69 @@
+"""Bar lengths: `5m`, `1h`.  Owns their notation; knows nothing of bars."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from aiopt.errors import ConfigError
+
+_UNIT_NS = {"s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000, "d": 86_400_000_000_000}
+_PATTERN = re.compile(r"^([1-9]\d{0,4})([smhd])$")
+
+
+class Timeframe(msgspec.Struct, frozen=True, order=True):
+    """A bar length.
+
+    Attributes
+    ----------
+    ns : int
+        Length in nanoseconds.  Bars start at whole multiples of it since the Unix epoch.
+    label : str
+        Canonical notation, e.g. ``"5m"``; ``"60m"`` becomes ``"1h"``.
+    """
+
+    ns: int
+    label: str
+
+    @property
+    def seconds(self) -> int:
+        """Length in seconds."""
+        return self.ns // 1_000_000_000
+
+
+def timeframe_of_ns(ns: int) -> Timeframe:
+    """Return the timeframe of a length in nanoseconds.
+
+    Raises
+    ------
+    ConfigError
+        If `ns` is not a positive multiple of one second.
+    """
+    if ns <= 0 or ns % _UNIT_NS["s"]:
+        msg = f"A timeframe must be a positive multiple of one second, but got {ns} ns. Use e.g. 1m, 5m, 1h."
+        raise ConfigError(msg)
+    for unit in ("d", "h", "m", "s"):
+        if ns % _UNIT_NS[unit] == 0:
+            return Timeframe(ns=ns, label=f"{ns // _UNIT_NS[unit]}{unit}")
+    raise AssertionError(ns)
+
+
+def parse_timeframe(text: str) -> Timeframe:
+    """Parse ``"30s"``, ``"5m"``, ``"4h"`` or ``"1d"``.
+
+    Raises
+    ------
+    ConfigError
+        If the notation is none of these.
+
+    Examples
+    --------
+    >>> parse_timeframe("60m").label
+    '1h'
+    """
+    match = _PATTERN.match(text.strip())
+    if match is None:
+        msg = f"A timeframe must be a number and one of s, m, h, d, but got {text!r}. Use e.g. 1m, 5m, 1h."
+        raise ConfigError(msg)
+    return timeframe_of_ns(int(match[1]) * _UNIT_NS[match[2]])

@@ -1,0 +1,1 @@
+"""The distribution layer of aiopt: the only package that imports Ray."""
