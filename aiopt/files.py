@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,15 +33,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
-        raise storage_error(path, error) from error
+        translated = storage_error(path, error)
+        if translated is None:
+            raise
+        raise translated from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def storage_error(path: Path, error: OSError) -> StorageError | OSError:
-    """Translate a full disk or a forbidden folder into a `StorageError`; give back any other error."""
+def storage_error(path: Path, error: OSError) -> StorageError | None:
+    """Translate a full disk or a forbidden folder into a `StorageError`; None for any other error."""
     if error.errno in _FULL:
         return StorageError(
             f"Writing needs free disk space, but the disk of {path} is full. Free space or choose another "
@@ -50,9 +52,10 @@ def storage_error(path: Path, error: OSError) -> StorageError | OSError:
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return StorageError(
-            f"The folder must be writable, but {path.parent} is not ({error.strerror}). Choose another folder."
+            f"The folder must be writable, but {path.parent} is not ({error.strerror}). "
+            "Choose another folder."
         )
-    return error
+    return None
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:

@@ -1,0 +1,18 @@
+"""Fixtures every test may use.  Knows where the optional real market data lies, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real market data, or skip: it is the providers' and not in this repository."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real market data is absent: no folder ../shared/data beside the repository")
+    return folder
