@@ -1,0 +1,336 @@
+"""The run folder: which file lies where, and how each is read.
+
+Owns the layout of ``runs/<run-id>/`` and the records of ``state.json`` and ``entries/*.json``.  Knows nothing of
+Ray, of engines or of how a report looks; it turns files into records and says what is missing or broken.
+
+::
+
+    runs/<run-id>/
+    ├── config.json        the resolved configuration
+    ├── manifest.json      the tick store's manifest: source, span, per-hour counts, what was dropped
+    ├── state.json         RunState: how far the run came
+    ├── bars/              the bars the trials read
+    ├── trials.parquet     every trial, failed ones too
+    ├── leaderboard.jsonl  the leaderboard's journal
+    ├── ranking.json       the ranking: entries, rejected candidates, statistics
+    ├── entries/           one EntryRecord per ranked entry: trades and equity of its emitted parameters
+    ├── pine/              NAME.pine and NAME.json (the spec) per ranked entry
+    └── report.html, report.json, trades.csv, entries.csv
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from aiopt.config import canonical_json
+from aiopt.errors import InputError, did_you_mean
+from aiopt.files import atomic_write_bytes
+
+T = TypeVar("T")
+
+CONFIG = "config.json"
+MANIFEST = "manifest.json"
+STATE = "state.json"
+BARS = "bars"
+TRIALS = "trials.parquet"
+LEADERBOARD = "leaderboard.jsonl"
+RANKING = "ranking.json"
+ENTRIES = "entries"
+PINE = "pine"
+REPORT_HTML = "report.html"
+REPORT_JSON = "report.json"
+TRADES_CSV = "trades.csv"
+ENTRIES_CSV = "entries.csv"
+
+_PARTS = {
+    CONFIG: "the resolved configuration",
+    MANIFEST: "the data manifest",
+    STATE: "the progress of the run",
+    TRIALS: "the trials",
+    RANKING: "the ranking",
+    ENTRIES: "trades and equity of the ranked entries",
+    PINE: "the emitted scripts",
+}
+"""What a finished run holds, and how a person would call it."""
+
+
+class NotARunError(InputError):
+    """The folder given is not a run folder."""
+
+
+class RunFileError(InputError):
+    """A file of a run folder is there but cannot be read."""
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run came; the content of ``state.json``.
+
+    Keys a later version adds are ignored, so an older reader still lists newer runs.
+
+    Attributes
+    ----------
+    status : str
+        ``"running"``, ``"done"``, ``"failed"`` or ``"interrupted"``; ``"unknown"`` where no state was written.
+    stage : str
+        Stage the run is in or stopped at, e.g. ``"sweep"``.
+    run_id : str
+        Empty where the folder's name is the only one.
+    error : str
+        Why the run failed; empty otherwise.
+    started_at, finished_at : str
+        ISO 8601 UTC; empty where not recorded.
+    versions : dict
+        Package name to version of the run that wrote the folder.
+    """
+
+    status: str = "unknown"
+    stage: str = ""
+    run_id: str = ""
+    error: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    versions: dict[str, str] = {}
+
+
+class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One closed trade of an entry's emitted parameters.
+
+    Attributes
+    ----------
+    entry_ts_ns, exit_ts_ns : int
+        UTC.
+    side : str
+        ``"long"`` or ``"short"``.
+    entry_price, exit_price : float
+        Quote currency per unit of base currency.
+    size : float
+        Units of base currency.
+    exit_reason : str
+        Why it was closed, e.g. ``"stop_loss"``.
+    pnl, commission : float
+        Quote currency; `pnl` is after commission.
+    """
+
+    entry_ts_ns: int
+    exit_ts_ns: int
+    side: str
+    entry_price: float
+    exit_price: float
+    size: float
+    exit_reason: str
+    pnl: float
+    commission: float = 0.0
+    entry_bar: int | None = None
+    exit_bar: int | None = None
+
+
+class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What one ranked entry's emitted parameters did over the whole span; one file of ``entries/``.
+
+    Attributes
+    ----------
+    rank : int
+        1-based place in the ranking.
+    name : str
+        ``NAME`` of ``pine/NAME.pine`` and ``pine/NAME.json``.
+    trial_id : str
+        The trial whose parameters were emitted.
+    trades : list of TradeRecord
+        In order of exit.
+    equity_ts_ns : list of int, UTC
+        Times of the equity points, ascending.
+    equity : list of float, quote currency
+        Same length as `equity_ts_ns`.
+    spec : dict
+        The emitted StrategySpec as plain data.
+    """
+
+    rank: int
+    name: str
+    trades: list[TradeRecord]
+    equity_ts_ns: list[int]
+    equity: list[float]
+    trial_id: str = ""
+    spec: dict[str, Any] = {}
+
+
+def write_entry(run_dir: Path, record: EntryRecord) -> Path:
+    """Write one entry's record to ``entries/`` and return its path."""
+    path = Path(run_dir) / ENTRIES / f"{record.rank:02d}_{record.name}.json"
+    atomic_write_bytes(path, canonical_json(record))
+    return path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder that was looked at; its files are read when asked for.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    state : RunState
+        Status ``"unknown"`` where ``state.json`` is absent.
+    missing : tuple of str
+        Parts of a finished run that are not there, e.g. ``"ranking.json"``.
+    """
+
+    path: Path
+    state: RunState
+    missing: tuple[str, ...] = field(default=())
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run."""
+        return self.state.run_id or self.path.resolve().name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end and nothing of it is missing."""
+        return self.state.status == "done" and not self.missing
+
+    @cached_property
+    def config(self) -> dict[str, Any] | None:
+        """The resolved configuration, or None where it is absent."""
+        return self.read_mapping(CONFIG)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any] | None:
+        """The data manifest as plain data, or None where it is absent."""
+        return self.read_mapping(MANIFEST)
+
+    @cached_property
+    def ranking(self) -> dict[str, Any] | None:
+        """The ranking as plain data, or None where it is absent."""
+        return self.read_mapping(RANKING)
+
+    @cached_property
+    def entries(self) -> tuple[EntryRecord, ...]:
+        """The entries' records in order of rank; empty where there are none."""
+        found = [
+            read_json(path, EntryRecord)
+            for path in sorted((self.path / ENTRIES).glob("*.json"))
+            if not path.name.startswith(".")
+        ]
+        return tuple(sorted(found, key=lambda entry: entry.rank))
+
+    @property
+    def trials_path(self) -> Path | None:
+        """Where ``trials.parquet`` lies, or None where it is absent."""
+        path = self.path / TRIALS
+        return path if path.is_file() else None
+
+    def read_mapping(self, name: str) -> dict[str, Any] | None:
+        """Read one JSON file of the folder whose top level is an object; None where it is absent."""
+        path = self.path / name
+        return read_json(path, dict[str, Any]) if path.is_file() else None
+
+    def pine_source(self, name: str) -> str | None:
+        """Return the script ``pine/NAME.pine``, or None where it was not emitted."""
+        path = self.path / PINE / f"{name}.pine"
+        if not path.is_file():
+            return None
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            msg = f"{path}: a script must be UTF-8 text, but {error}. Emit it again or remove the file."
+            raise RunFileError(msg) from error
+
+    def describe_missing(self) -> list[str]:
+        """Return one phrase per missing part, e.g. ``"ranking.json (the ranking)"``."""
+        return [f"{name} ({_PARTS[name]})" for name in self.missing]
+
+
+def read_json(path: Path, type_: type[T]) -> T:
+    """Read a JSON file as `type_`.
+
+    Raises
+    ------
+    RunFileError
+        If the file is cut off, is not JSON or lacks a field; the message names the file and the fault.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=type_)
+    except msgspec.ValidationError as error:
+        msg = (
+            f"{path}: the file must hold what this version of aiopt writes, but: {error}. "
+            "Finish or repeat the run, or remove the file to report on the rest."
+        )
+        raise RunFileError(msg) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = (
+            f"{path}: the file must be valid JSON, but: {error}. It was cut off or edited; "
+            "repeat the run, or remove the file to report on the rest."
+        )
+        raise RunFileError(msg) from error
+
+
+def load_run(path: Path) -> RunFolder:
+    """Look at a run folder.
+
+    Parameters
+    ----------
+    path : Path
+        ``runs/<run-id>``.
+
+    Raises
+    ------
+    NotARunError
+        If the folder does not exist or holds neither ``state.json`` nor ``config.json``.
+    RunFileError
+        If ``state.json`` cannot be read.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        msg = f"A run must be an existing folder, but {path} is not one.{_nearby(path)}"
+        raise NotARunError(msg)
+    if not is_run(path):
+        msg = (
+            f"A run folder must hold {STATE} or {CONFIG}, but {path} holds neither. "
+            f"Give a folder that `aiopt optimize` wrote, e.g. runs/<run-id>.{_nearby(path / 'x')}"
+        )
+        raise NotARunError(msg)
+    state_path = path / STATE
+    state = read_json(state_path, RunState) if state_path.is_file() else RunState()
+    missing = tuple(name for name in _PARTS if not _present(path / name))
+    return RunFolder(path=path, state=state, missing=missing)
+
+
+def list_runs(runs_dir: Path) -> list[RunFolder]:
+    """Return the runs below a folder, by name; empty if the folder does not exist.
+
+    Folders that are not runs are passed over.  A run whose ``state.json`` is damaged is listed with the status
+    ``"damaged"`` and the reason in `RunState.error`, so that one broken run does not hide the others.
+    """
+    runs_dir = Path(runs_dir)
+    if not runs_dir.is_dir():
+        return []
+    found = []
+    for path in sorted(runs_dir.iterdir()):
+        if not is_run(path):
+            continue
+        try:
+            found.append(load_run(path))
+        except RunFileError as error:
+            found.append(RunFolder(path=path, state=RunState(status="damaged", error=str(error))))
+    return found
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` looks like a run folder."""
+    return path.is_dir() and ((path / STATE).is_file() or (path / CONFIG).is_file())
+
+
+def _present(path: Path) -> bool:
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
+def _nearby(path: Path) -> str:
+    """Return a hint naming the runs that lie beside `path`, or nothing."""
+    names = [run.path.name for run in list_runs(path.parent)]
+    return did_you_mean(path.name, names) if names else ""
