@@ -1,0 +1,45 @@
+# aiopt: the commands of README.md.  `make help` lists them.
+SHELL := /bin/bash
+BIN := .venv/bin
+TICKS ?=
+CONFIG ?= jobs/optimize.yaml
+RUNS ?= runs
+ONLY ?=
+
+.PHONY: help optimize up down test lint types unit tests-real bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+.venv/.installed-base: requirements/base.lock requirements/install.sh pyproject.toml
+	@requirements/install.sh base
+
+.venv/.installed-dev: requirements/dev.lock requirements/install.sh pyproject.toml
+	@requirements/install.sh dev
+	@touch .venv/.installed-base
+
+optimize: .venv/.installed-base  ## Ticks to ranked strategies and Pine Script [TICKS=PATH] [CONFIG=FILE] [RUNS=DIR]
+	@$(BIN)/aiopt optimize $(CONFIG) --runs-dir $(RUNS) $(if $(TICKS),--ticks $(TICKS))
+
+up: .venv/.installed-base  ## Start the local Ray head with dashboard and token authentication
+	@$(BIN)/aiopt cluster up
+
+down:  ## Stop the Ray head that `make optimize` or `make up` started, and nothing else
+	@if [ -x $(BIN)/aiopt ]; then $(BIN)/aiopt cluster down; else echo "nothing was started from here"; fi
+
+test: .venv/.installed-dev lint types  ## Lint, types and every test
+	@$(BIN)/python -m pytest
+
+lint: .venv/.installed-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: .venv/.installed-dev
+	@$(BIN)/mypy
+
+bench: .venv/.installed-dev  ## Benchmarks into benchmarks/results/*.json [ONLY=name]
+	@$(BIN)/python -m benchmarks $(ONLY)
+
+lock:  ## Resolve the dependencies again into requirements/*.lock (needs uv)
+	@requirements/lock.sh
