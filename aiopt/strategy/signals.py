@@ -1,0 +1,396 @@
+"""Signals of a strategy, over whole arrays (`compute_signals`) and bar by bar (`StreamingSignals`).
+
+Owns what fires on which bar and where stop and target would lie.  Knows nothing of positions: whether an entry is
+taken, ignored or reverses one is the engine's business.
+
+Rules
+-----
+* Nothing fires on a bar on which some indicator of the strategy has no value yet.
+* Entries fire only on bars that open inside the session; exits always.
+* ``entry_long`` and ``entry_short`` both true on a bar: neither fires.
+* Stop and target are measured from the bar's close and rounded to a tick.
+* An entry with no size (less than one step of a risk-sized position) does not fire.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from aiopt.errors import SpecError
+from aiopt.indicators.windows import NAN, FloatArray
+from aiopt.strategy.evaluation import BoolArray, StreamingCondition, evaluate, names_of
+from aiopt.strategy.sessions import SessionClock, session_mask
+from aiopt.strategy.spec import PriceDistance, RiskSize, StrategySpec
+
+if TYPE_CHECKING:
+    from aiopt.market.bars import BarArrays
+
+
+MAX_UNITS = 1e9
+"""Largest risk-based position: in a market without any range the formula would have no bound."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SignalArrays:
+    """What a strategy says on every bar.
+
+    Attributes
+    ----------
+    entry_long, entry_short, exit_long, exit_short : ndarray of shape (n_bars,), bool
+        Evaluated at the close of the bar; acted on at the open of the next.
+    stop_long, target_long, stop_short, target_short : ndarray of shape (n_bars,)
+        Prices for an entry signalled on the bar; NaN where there is none.
+    units : ndarray of shape (n_bars,)
+        Size of an entry signalled on the bar, units of the base currency.
+    ready : ndarray of shape (n_bars,), bool
+        Where every indicator has a value.
+    indicators : dict of str to ndarray of shape (n_bars,)
+        By the names conditions use: ``rsi``, ``macd.signal``.
+    """
+
+    entry_long: BoolArray
+    entry_short: BoolArray
+    exit_long: BoolArray
+    exit_short: BoolArray
+    stop_long: FloatArray
+    target_long: FloatArray
+    stop_short: FloatArray
+    target_short: FloatArray
+    units: FloatArray
+    ready: BoolArray
+    indicators: dict[str, FloatArray]
+
+    def __len__(self) -> int:
+        return int(self.entry_long.size)
+
+
+class BarSignal(NamedTuple):
+    """What a strategy says on one bar; fields as in `SignalArrays`."""
+
+    entry_long: bool
+    entry_short: bool
+    exit_long: bool
+    exit_short: bool
+    stop_long: float
+    target_long: float
+    stop_short: float
+    target_short: float
+    units: float
+    ready: bool
+
+
+def price_digits(tick_size: float) -> int:
+    """Return the decimals of a tick size: 5 for 0.00001.
+
+    Raises
+    ------
+    SpecError
+        If `tick_size` is not positive and finite.
+    """
+    if not (math.isfinite(tick_size) and tick_size > 0):
+        msg = f"`tick_size > 0` must hold, but got tick_size={tick_size}. Take it from the instrument."
+        raise SpecError(msg)
+    exponent = Decimal(repr(float(tick_size))).normalize().as_tuple().exponent
+    return max(0, -int(exponent))
+
+
+def round_to_tick(price: FloatArray, tick_size: float) -> FloatArray:
+    """Return prices rounded to the nearest tick, halves up, as the float nearest to the decimal price.
+
+    Parameters
+    ----------
+    price : ndarray
+        NaN stays NaN.
+    tick_size : float
+        Smallest price step.
+    """
+    ticks = np.floor(price / tick_size + 0.5)
+    return np.round(ticks * tick_size, price_digits(tick_size))
+
+
+# --- over arrays ------------------------------------------------------------------------------------------
+
+
+def series_arrays(bars: BarArrays, name: str) -> FloatArray:
+    """Return one of `aiopt.strategy.conditions.SERIES` over bars, shape (n_bars,)."""
+    match name:
+        case "hl2":
+            return (bars.high + bars.low) / 2.0
+        case "hlc3":
+            return (bars.high + bars.low + bars.close) / 3.0
+        case "ohlc4":
+            return (bars.open + bars.high + bars.low + bars.close) / 4.0
+    values: FloatArray = getattr(bars, name)
+    return values
+
+
+def compute_indicators(spec: StrategySpec, bars: BarArrays) -> dict[str, FloatArray]:
+    """Return every output of every indicator of a strategy, by the names conditions use."""
+    sources: dict[str, FloatArray] = {}
+    result: dict[str, FloatArray] = {}
+    names = spec.output_names()
+    for identifier, indicator in spec.indicators.items():
+        kind = spec.definition(identifier)
+        inputs = [indicator.source if name == "source" else name for name in kind.inputs]
+        for name in inputs:
+            if name not in sources:
+                sources[name] = series_arrays(bars, name)
+        outputs = kind.compute([sources[name] for name in inputs], spec.resolved_args(identifier))
+        result.update(zip(names[identifier], outputs, strict=True))
+    return result
+
+
+def compute_signals(
+    spec: StrategySpec, bars: BarArrays, *, tick_size: float, pip_size: float, initial_balance: float
+) -> SignalArrays:
+    """Return a strategy's signals on every bar.
+
+    Parameters
+    ----------
+    spec : StrategySpec
+        The strategy.
+    bars : BarArrays
+        Bars of one price side, in time order.
+    tick_size, pip_size : float
+        Of the instrument, quote currency.
+    initial_balance : float
+        Account at the start, quote currency; risk-based sizes are measured by it.
+
+    Returns
+    -------
+    SignalArrays
+        Equal, bar for bar and bit for bit, to what `StreamingSignals` says.
+    """
+    n_bars = len(bars)
+    indicators = compute_indicators(spec, bars)
+    ready = np.ones(n_bars, dtype=bool)
+    for values in indicators.values():
+        ready &= ~np.isnan(values)
+    environment: dict[str, FloatArray | float] = {
+        **{name: float(value) for name, value in spec.params.items()},
+        **indicators,
+    }
+    fired = _evaluate_conditions(spec, bars, environment, ready)
+
+    close = bars.close
+    stop = _distances(spec, spec.stop_loss, indicators, pip_size, n_bars)
+    target = _distances(spec, spec.take_profit, indicators, pip_size, n_bars)
+    units = _units(spec, stop, initial_balance, n_bars)
+
+    allowed = units > 0
+    if spec.session is not None:
+        allowed &= session_mask(spec.session, bars.ts_open_ns)
+    entry_long = fired["entry_long"] & allowed
+    entry_short = fired["entry_short"] & allowed
+    both = entry_long & entry_short
+    return SignalArrays(
+        entry_long=entry_long & ~both,
+        entry_short=entry_short & ~both,
+        exit_long=fired["exit_long"],
+        exit_short=fired["exit_short"],
+        stop_long=round_to_tick(close - stop, tick_size),
+        target_long=round_to_tick(close + target, tick_size),
+        stop_short=round_to_tick(close + stop, tick_size),
+        target_short=round_to_tick(close - target, tick_size),
+        units=units,
+        ready=ready,
+        indicators=indicators,
+    )
+
+
+def _evaluate_conditions(
+    spec: StrategySpec, bars: BarArrays, environment: dict[str, FloatArray | float], ready: BoolArray
+) -> dict[str, BoolArray]:
+    result = {}
+    for field in ("entry_long", "entry_short", "exit_long", "exit_short"):
+        tree = spec.trees.get(field)
+        if tree is None:
+            result[field] = np.zeros(ready.size, dtype=bool)
+            continue
+        for name in names_of(tree) - environment.keys():
+            environment[name] = series_arrays(bars, name)
+        result[field] = evaluate(tree, environment, ready.size) & ready
+    return result
+
+
+def _distances(
+    spec: StrategySpec,
+    distance: PriceDistance | None,
+    indicators: Mapping[str, FloatArray],
+    pip_size: float,
+    n_bars: int,
+) -> FloatArray:
+    if distance is None:
+        return np.full(n_bars, NAN)
+    value = float(spec.value_of(distance.value))
+    if distance.indicator is None:
+        return np.full(n_bars, value * pip_size)
+    return value * indicators[distance.indicator]
+
+
+def _units(spec: StrategySpec, stop: FloatArray, initial_balance: float, n_bars: int) -> FloatArray:
+    size = spec.size
+    if not isinstance(size, RiskSize):
+        return np.full(n_bars, float(size.units))
+    risked = initial_balance * size.risk_pct / 100.0
+    measurable = stop > 0.0  # False for NaN
+    with np.errstate(over="ignore"):  # a vanishing stop: infinite, then capped
+        steps = np.floor(np.minimum(risked / np.where(measurable, stop, 1.0), MAX_UNITS) / size.step)
+    return np.where(measurable, steps * size.step, 0.0)
+
+
+# --- bar by bar -------------------------------------------------------------------------------------------
+
+
+class StreamingSignals:
+    """Streaming twin of `compute_signals`: fed one bar at a time, it says the same.
+
+    Parameters
+    ----------
+    spec : StrategySpec
+        The strategy.
+    tick_size, pip_size, initial_balance : float
+        As in `compute_signals`.
+    """
+
+    def __init__(
+        self, spec: StrategySpec, *, tick_size: float, pip_size: float, initial_balance: float
+    ) -> None:
+        self._indicators = [_StreamingOutputs(spec, name) for name in spec.indicators]
+        params = {name: float(value) for name, value in spec.params.items()}
+        conditions = {field: StreamingCondition(tree, params) for field, tree in spec.trees.items()}
+        self._conditions = tuple(
+            conditions.get(field) for field in ("entry_long", "entry_short", "exit_long", "exit_short")
+        )
+        self._clock = None if spec.session is None else SessionClock(spec.session)
+        self._stop = _streaming_distance(spec, spec.stop_loss, pip_size)
+        self._target = _streaming_distance(spec, spec.take_profit, pip_size)
+        self._units = _streaming_units(spec, initial_balance)
+        self._tick_size = tick_size
+        self._digits = price_digits(tick_size)
+
+    def update(
+        self, ts_open_ns: int, open: float, high: float, low: float, close: float, volume: float
+    ) -> BarSignal:
+        """Add one bar, given its opening time (UTC), prices and volume; return what the strategy says on it."""
+        values = _bar_values(open, high, low, close, volume)
+        ready = True
+        for indicator in self._indicators:
+            ready &= indicator.update(values)
+        fired = [condition is not None and condition.update(values) for condition in self._conditions]
+        entry_long, entry_short, exit_long, exit_short = (ready and value for value in fired)
+
+        stop, target = self._stop(values), self._target(values)
+        units = self._units(stop)
+        allowed = units > 0 and (self._clock is None or self._clock.contains(ts_open_ns))
+        entry_long, entry_short = entry_long and allowed, entry_short and allowed
+        both = entry_long and entry_short
+        return BarSignal(
+            entry_long=entry_long and not both,
+            entry_short=entry_short and not both,
+            exit_long=exit_long,
+            exit_short=exit_short,
+            stop_long=self._round(close - stop),
+            target_long=self._round(close + target),
+            stop_short=self._round(close + stop),
+            target_short=self._round(close - target),
+            units=units,
+            ready=ready,
+        )
+
+    def _round(self, price: float) -> float:
+        if not math.isfinite(price):
+            return NAN
+        return round(math.floor(price / self._tick_size + 0.5) * self._tick_size, self._digits)
+
+
+def _bar_values(open: float, high: float, low: float, close: float, volume: float) -> dict[str, float]:
+    return {
+        "open": open,
+        "high": high,
+        "low": low,
+        "close": close,
+        "volume": volume,
+        "hl2": (high + low) / 2.0,
+        "hlc3": (high + low + close) / 3.0,
+        "ohlc4": (open + high + low + close) / 4.0,
+    }
+
+
+class _StreamingOutputs:
+    """One indicator of a strategy and the names of its outputs."""
+
+    def __init__(self, spec: StrategySpec, identifier: str) -> None:
+        indicator = spec.indicators[identifier]
+        kind = spec.definition(identifier)
+        self._inputs = [indicator.source if name == "source" else name for name in kind.inputs]
+        self._names = spec.output_names()[identifier]
+        self._twin = kind.streaming(**spec.resolved_args(identifier))
+
+    def update(self, values: dict[str, float]) -> bool:
+        """Add one bar, write the outputs into `values`; return whether all have a value."""
+        result = self._twin.update(*[values[name] for name in self._inputs])
+        outputs = (result,) if len(self._names) == 1 else result
+        ready = True
+        for name, output in zip(self._names, outputs, strict=True):
+            values[name] = output
+            ready &= not math.isnan(output)
+        return ready
+
+
+def _streaming_distance(
+    spec: StrategySpec, distance: PriceDistance | None, pip_size: float
+) -> Callable[[Mapping[str, float]], float]:
+    if distance is None:
+        return lambda values: NAN
+    value = float(spec.value_of(distance.value))
+    identifier = distance.indicator
+    if identifier is None:
+        fixed = value * pip_size
+        return lambda values: fixed
+    return lambda values: value * values[identifier]
+
+
+def _streaming_units(spec: StrategySpec, initial_balance: float) -> Callable[[float], float]:
+    size = spec.size
+    if not isinstance(size, RiskSize):
+        fixed = float(size.units)
+        return lambda stop: fixed
+    risked = initial_balance * size.risk_pct / 100.0
+    step = size.step
+    return lambda stop: math.floor(min(risked / stop, MAX_UNITS) / step) * float(step) if stop > 0.0 else 0.0
+
+
+def signals_equal(left: SignalArrays, right: SignalArrays) -> bool:
+    """Return whether two sets of signals agree on every bar, bit for bit, NaN equal to NaN."""
+    return all(
+        np.array_equal(getattr(left, field), getattr(right, field), equal_nan=field not in _FLAGS)
+        for field in BarSignal._fields
+    )
+
+
+_FLAGS = frozenset({"entry_long", "entry_short", "exit_long", "exit_short", "ready"})
+
+
+def stream_signals(
+    spec: StrategySpec, bars: BarArrays, *, tick_size: float, pip_size: float, initial_balance: float
+) -> SignalArrays:
+    """Return the signals as `StreamingSignals` says them, gathered into arrays; `indicators` is empty.
+
+    Parameters and errors as in `compute_signals`.
+    """
+    stream = StreamingSignals(spec, tick_size=tick_size, pip_size=pip_size, initial_balance=initial_balance)
+    columns = (bars.ts_open_ns, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    rows = [stream.update(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    gathered: dict[str, npt.NDArray] = {
+        field: np.array([row[i] for row in rows], dtype=bool if field in _FLAGS else np.float64)
+        for i, field in enumerate(BarSignal._fields)
+    }
+    return SignalArrays(**gathered, indicators={})
