@@ -1,0 +1,143 @@
+"""Submitting a script through the Ray Jobs API: upload, stream the log, stop, exit code.
+
+Owns the client side of a job.  Knows nothing of what the script does: only that its exit code counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, ClusterError
+
+PACKAGES = ("aiopt", "cluster", "jobs")
+"""What of a checkout is uploaded: about a megabyte, whatever else lies there."""
+
+STOP_TIMEOUT_S = 25.0
+_TERMINAL = {"SUCCEEDED", "FAILED", "STOPPED"}
+
+
+def job_script(name: str) -> tuple[Path, str]:
+    """Return the folder to upload for a job and the script's path in it.
+
+    In a checkout that is the checkout; of an installed package, the copy of `jobs` inside it.
+    """
+    package = Path(__file__).resolve().parent
+    if (package.parent / "jobs" / name).is_file():
+        return package.parent, f"jobs/{name}"
+    if (package / "job_scripts" / name).is_file():
+        return package / "job_scripts", name
+    msg = f"The job script {name} must lie in {package.parent / 'jobs'}, but it does not. Reinstall aiopt."
+    raise ClusterError(msg)
+
+
+def runtime_environment(root: Path, variables: dict[str, str]) -> dict[str, Any]:
+    """Return the Ray runtime environment of a job: what is uploaded and which variables it sees."""
+    kept = {*PACKAGES, *(path.name for path in root.glob("*.py"))}
+    excludes = [f"/{path.name}" for path in sorted(root.iterdir()) if path.name not in kept]
+    return {
+        "working_dir": str(root),
+        "excludes": [*excludes, "**/__pycache__"],
+        "env_vars": {"PYTHONUNBUFFERED": "1", **variables},
+    }
+
+
+class Job:
+    """One submitted job.
+
+    Parameters
+    ----------
+    address : str
+        ``http://HOST:PORT`` of the Jobs API.
+    headers : dict
+        Sent with each request, e.g. the authorization.
+    """
+
+    def __init__(self, address: str, headers: dict[str, str]) -> None:
+        from ray.job_submission import JobSubmissionClient
+
+        try:
+            self._client = JobSubmissionClient(address, headers=headers)
+        except (ConnectionError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            msg = f"The Jobs API must answer at {address}, but: {reason} Check --address and the token."
+            raise ClusterError(msg) from error
+        self.job_id = ""
+
+    def submit(
+        self, command: Sequence[str], *, job_id: str, environment: dict[str, Any], metadata: dict[str, str]
+    ) -> None:
+        """Upload the working directory and start `command` on the head node."""
+        try:
+            self.job_id = self._client.submit_job(
+                entrypoint=shlex.join(command),
+                submission_id=job_id,
+                runtime_env=environment,
+                metadata=metadata,
+            )
+        except RuntimeError as error:
+            raise ClusterError(f"The job must start, but Ray refused it: {error}") from error
+
+    def status(self) -> str:
+        """Return ``PENDING``, ``RUNNING``, ``SUCCEEDED``, ``FAILED`` or ``STOPPED``."""
+        return str(self._client.get_job_status(self.job_id).value)
+
+    def follow(self, write: Callable[[str], None]) -> int:
+        """Pass the job's log to `write` until it ends, and return the script's exit code.
+
+        On Ctrl-C the job is stopped, its last lines are shown, and 130 is returned.
+        """
+        seen = 0
+
+        def show(text: str) -> None:
+            nonlocal seen
+            seen += len(text)
+            write(text)
+
+        try:
+            self._stream(show)
+        except KeyboardInterrupt:
+            self.stop()
+            write(self._client.get_job_logs(self.job_id)[seen:])
+            return EXIT_INTERRUPTED
+        write(self._client.get_job_logs(self.job_id)[seen:])
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        """Return the exit code of a job that has ended."""
+        info = self._client.get_job_info(self.job_id)
+        if info.driver_exit_code is not None:
+            # A script that died of a signal has a negative code.
+            return info.driver_exit_code if info.driver_exit_code >= 0 else EXIT_FAILED
+        if info.status.value == "SUCCEEDED":
+            return 0
+        if info.status.value == "STOPPED":
+            return EXIT_INTERRUPTED
+        raise ClusterError(f"The job must run to its end, but it {info.status.value.lower()}: {info.message}")
+
+    def stop(self) -> None:
+        """Ask the job to stop and wait until it has."""
+        if not self.job_id or self.status() in _TERMINAL:
+            return
+        self._client.stop_job(self.job_id)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while self.status() not in _TERMINAL and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+    def _stream(self, write: Callable[[str], None]) -> None:
+        """Follow the log; where the connection breaks, wait for the end without it."""
+
+        async def tail() -> None:
+            async for text in self._client.tail_job_logs(self.job_id):
+                write(text)
+
+        try:
+            asyncio.run(tail())
+        except (OSError, RuntimeError) as error:
+            write(f"(log stream interrupted: {error}; the job goes on)\n")
+        while self.status() not in _TERMINAL:
+            time.sleep(0.5)

@@ -1,0 +1,55 @@
+"""One real Ray head for all tests of this folder, with explicit limits; nothing may stay behind."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster import lifecycle
+from cluster.processes import marked
+from cluster.resources import GIB, MIB, NodeResources
+
+HEAD = NodeResources(num_cpus=2, num_gpus=0, memory_bytes=3 * GIB, object_store_bytes=300 * MIB)
+
+
+@pytest.fixture(scope="session")
+def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.ClusterState]:
+    """A Ray head with token authentication, stopped at the end of the session."""
+    folder = tmp_path_factory.mktemp("head")
+    state, started = lifecycle.up(folder, HEAD)
+    assert started
+    yield state
+    lifecycle.down(folder)
+    deadline = time.monotonic() + 10
+    while marked(state.cluster_id) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert marked(state.cluster_id) == [], "Ray processes that these tests started are still running"
+
+
+@pytest.fixture(scope="session")
+def ray_driver(ray_head: lifecycle.ClusterState) -> Iterator[lifecycle.ClusterState]:
+    """This process connected to `ray_head` as a driver."""
+    before = dict(os.environ)
+    os.environ.update(lifecycle.client_environment(ray_head))
+    import ray
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    # Ray reads mode and token once per process; another test may have made it do so before now.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+    root = str(Path(__file__).resolve().parents[2])
+    ray.init(
+        address=ray_head.address,
+        namespace="tests",
+        log_to_driver=False,
+        logging_level="warning",
+        runtime_env={"env_vars": {"PYTHONPATH": root}},
+    )
+    yield ray_head
+    ray.shutdown()
+    os.environ.clear()
+    os.environ.update(before)
