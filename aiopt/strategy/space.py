@@ -1,0 +1,452 @@
+"""Search spaces: which parameter values of a strategy are tried.  Owns dimensions, constraints and sampling.
+
+Knows `StrategySpec` and the condition language (constraints are written in it, over parameters); knows nothing of
+trials or of Ray.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from aiopt.config import decode
+from aiopt.errors import SearchSpaceError, SpecError, did_you_mean
+from aiopt.strategy.conditions import (
+    Call,
+    Condition,
+    History,
+    Name,
+    Output,
+    Series,
+    format_condition,
+    parse_condition,
+    walk,
+)
+from aiopt.strategy.evaluation import BoolArray, evaluate, names_of
+from aiopt.strategy.spec import SEARCH_KEY, StrategySpec, read_spec_file
+
+Number = int | float
+Method = Literal["sobol", "random", "grid"]
+METHODS: tuple[str, ...] = get_args(Method)
+
+MAX_ENUMERATED = 2_000_000
+"""Most combinations that are listed one by one (grid method, `SearchSpace.size`)."""
+
+MAX_SAMPLE = 1_000_000
+
+_BLOCK = 256  # points drawn at a time; a power of two keeps the Sobol sequence balanced
+_STALL = 4096  # draws without a new valid point after which drawing stops
+_CONSTRAINT_FUNCTIONS = frozenset({"abs", "min", "max"})
+
+
+class IntRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="int"):
+    """Whole numbers ``low, low + step, …`` up to `high` (included)."""
+
+    low: int
+    high: int
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        _check_range(self.low, self.high, self.step)
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return (self.high - self.low) // self.step + 1
+
+    def value(self, position: float) -> Number:
+        """Return the value at `position` in [0, 1)."""
+        return self.at(int(position * self.count))
+
+    def at(self, index: int) -> Number:
+        """Return value number `index`."""
+        return self.low + index * self.step
+
+
+class FloatRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="float"):
+    """Numbers ``low, low + step, …`` up to `high` (included); any number between, to six digits, without a step."""
+
+    low: float
+    high: float
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_range(self.low, self.high, self.step)
+
+    @property
+    def count(self) -> int | None:
+        """How many values there are; None without a step."""
+        return None if self.step is None else math.floor((self.high - self.low) / self.step + 1e-9) + 1
+
+    def value(self, position: float) -> Number:
+        """Return the value at `position` in [0, 1)."""
+        if self.count is not None:
+            return self.at(int(position * self.count))
+        value = float(f"{self.low + position * (self.high - self.low):.6g}")
+        return min(max(value, self.low), self.high)
+
+    def at(self, index: int) -> Number:
+        """Return value number `index`; only with a step."""
+        # twelve digits: 0.1 * 3 is 0.3 then, not 0.30000000000000004
+        return float(f"{self.low + index * (self.step or 0.0):.12g}")
+
+
+class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="choice"):
+    """One of the numbers listed."""
+
+    values: tuple[int | float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values or len(set(self.values)) != len(self.values):
+            msg = f"A choice needs different values, at least one, but got {list(self.values)}. Correct the list."
+            raise SearchSpaceError(msg)
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
+    def value(self, position: float) -> Number:
+        """Return the value at `position` in [0, 1)."""
+        return self.values[int(position * self.count)]
+
+    def at(self, index: int) -> Number:
+        """Return value number `index`."""
+        return self.values[index]
+
+
+Dimension = IntRange | FloatRange | Choice
+
+
+def _check_range(low: float, high: float, step: float | None) -> None:
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        msg = f"`low <= high` must hold, both finite, but got low={low}, high={high}. Swap or correct them."
+        raise SearchSpaceError(msg)
+    if step is not None and not (math.isfinite(step) and step > 0):
+        msg = f"`step > 0` must hold, but got step={step}. Choose a positive step."
+        raise SearchSpaceError(msg)
+
+
+class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """A strategy and the values to try for some of its parameters.
+
+    Attributes
+    ----------
+    spec : StrategySpec
+        Parameters without a dimension keep its values.
+    dimensions : dict of str to IntRange, FloatRange or Choice
+        By parameter name, at least one.
+    constraints : tuple of str
+        Conditions over parameters that every point fulfils, e.g. ``"fast_length < slow_length"``.
+
+    Raises
+    ------
+    SearchSpaceError
+        On construction, if a dimension or constraint names no parameter, or reaches values the strategy refuses.
+    """
+
+    spec: StrategySpec
+    dimensions: dict[str, Dimension]
+    constraints: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.dimensions:
+            raise self._fail("there must be at least one dimension, but there is none. Add one.")
+        for name, dimension in self.dimensions.items():
+            self._check_dimension(name, dimension)
+        texts = tuple(self._checked_constraint(text) for text in self.constraints)
+        msgspec.structs.force_setattr(self, "constraints", texts)
+
+    # --- what it holds ------------------------------------------------------------------------------------
+
+    @property
+    def family(self) -> str:
+        """The family of the strategy."""
+        return self.spec.family
+
+    @property
+    def raw_size(self) -> int | None:
+        """Number of combinations, constraints disregarded; None if a dimension is continuous."""
+        counts = [dimension.count for dimension in self.dimensions.values()]
+        return None if None in counts else math.prod(count for count in counts if count is not None)
+
+    def size(self) -> int | None:
+        """Return the number of valid points; None if a dimension is continuous.
+
+        Raises
+        ------
+        SearchSpaceError
+            If the constrained dimensions have too many combinations to count.
+        """
+        if self.raw_size is None:
+            return None
+        constrained = set().union(*(names_of(tree) for tree in self._trees)) & self.dimensions.keys()
+        counts = {name: self.dimensions[name].count or 0 for name in self.dimensions}
+        free = math.prod(count for name, count in counts.items() if name not in constrained)
+        names = [name for name in self.dimensions if name in constrained]
+        if not names:
+            return free * int(self._valid({}, 1)[0])
+        return free * sum(int(self._valid(block, size).sum()) for block, size in self._enumerate(names))
+
+    def contains(self, params: Mapping[str, Number]) -> bool:
+        """Return whether values, one for every dimension, fulfil the constraints."""
+        return bool(self._valid({name: np.array([float(value)]) for name, value in params.items()}, 1)[0])
+
+    # --- sampling -----------------------------------------------------------------------------------------
+
+    def sample(self, n: int, seed: int, method: Method = "sobol") -> list[dict[str, Number]]:
+        """Return `n` distinct valid points.
+
+        The same arguments give the same points on every machine, and a smaller `n` gives the first of them.
+
+        Parameters
+        ----------
+        n : int
+            At least 1.  More than the space holds: the whole space is returned.
+        seed : int
+            Not negative.
+        method : {"sobol", "random", "grid"}
+            Scrambled Sobol sequence, independent uniform draws, or all combinations in random order (every
+            dimension needs a step then).
+
+        Returns
+        -------
+        list of dict
+            A value for every dimension, of the parameter's type.
+
+        Raises
+        ------
+        SearchSpaceError
+            If there is no valid point, or too few can be found, or an argument is out of range.
+        """
+        self._check_request(n, seed, method)
+        drawn: dict[tuple[Number, ...], None] = {}
+        if method != "grid":
+            self._draw(drawn, n, _position_source(method, len(self.dimensions), seed))
+        listable = self.raw_size is not None and self.raw_size <= MAX_ENUMERATED
+        if len(drawn) < n and listable:
+            self._complete(drawn, n, seed)
+        if not drawn:
+            rules = " and ".join(f"`{text}`" for text in self.constraints)
+            msg = f"no valid point: nothing found that fulfils {rules}."
+            raise self._fail(msg + " Widen a dimension or drop a constraint.")
+        if len(drawn) < n and not listable:
+            msg = (
+                f"{n} valid points were asked for, but after {len(drawn)} nothing new came in {_STALL} draws."
+            )
+            raise self._fail(msg + " Ask for fewer, or widen a dimension.")
+        return [dict(zip(self.dimensions, point, strict=True)) for point in itertools.islice(drawn, n)]
+
+    def specs(self, n: int, seed: int, method: Method = "sobol") -> list[StrategySpec]:
+        """Return the strategies at `sample`'s points."""
+        return [self.spec.with_params(point) for point in self.sample(n, seed, method)]
+
+    def _check_request(self, n: int, seed: int, method: str) -> None:
+        if method not in METHODS:
+            raise self._fail(
+                f"the method must be one of {', '.join(METHODS)}, but got {method!r}."
+                f"{did_you_mean(method, METHODS)}"
+            )
+        if not 1 <= n <= MAX_SAMPLE:
+            raise self._fail(
+                f"`1 <= n <= {MAX_SAMPLE}` must hold, but got n={n}. Ask for at least one trial."
+            )
+        if seed < 0:
+            raise self._fail(f"`seed >= 0` must hold, but got seed={seed}. Choose another.")
+        if method == "grid":
+            endless = [name for name, dimension in self.dimensions.items() if dimension.count is None]
+            if endless:
+                raise self._fail(
+                    f"a grid needs a step for every dimension, but {', '.join(endless)} has none. "
+                    "Give it a step or use the method sobol."
+                )
+            if (self.raw_size or 0) > MAX_ENUMERATED:
+                raise self._fail(
+                    f"a grid may have at most {MAX_ENUMERATED} combinations, but there are "
+                    f"{self.raw_size}. Widen the steps or use the method sobol."
+                )
+
+    def _draw(
+        self,
+        drawn: dict[tuple[Number, ...], None],
+        n: int,
+        positions: Callable[[int], npt.NDArray[np.float64]],
+    ) -> None:
+        """Add drawn points until there are `n` or drawing stalls; both independent of `n` up to the n-th point."""
+        idle = 0
+        while len(drawn) < n and idle < _STALL:
+            block = positions(_BLOCK)
+            points = [self._point(row) for row in block.tolist()]
+            valid = self._valid(self._columns(points), _BLOCK)
+            for point, good in zip(points, valid.tolist(), strict=True):
+                if good and point not in drawn:
+                    drawn[point] = None
+                    idle = 0
+                else:
+                    idle += 1
+
+    def _complete(self, drawn: dict[tuple[Number, ...], None], n: int, seed: int) -> None:
+        """Add the valid points not drawn yet, in random order."""
+        rest: list[tuple[Number, ...]] = []
+        for block, size in self._enumerate(list(self.dimensions)):
+            columns = [block[name].tolist() for name in self.dimensions]
+            valid = self._valid(block, size).tolist()
+            rest.extend(
+                point
+                for point, good in zip(map(self._typed, zip(*columns, strict=True)), valid, strict=True)
+                if good and point not in drawn
+            )
+        order = np.random.default_rng(seed).permutation(len(rest))
+        for index in order[: n - len(drawn)].tolist():
+            drawn[rest[index]] = None
+
+    def _point(self, positions: list[float]) -> tuple[Number, ...]:
+        values = (
+            dimension.value(position)
+            for dimension, position in zip(self.dimensions.values(), positions, strict=True)
+        )
+        return self._typed(values)
+
+    def _typed(self, values: Any) -> tuple[Number, ...]:
+        """Return values of all dimensions as the types of their parameters."""
+        return tuple(kind(value) for kind, value in zip(self._types, values, strict=True))
+
+    @cached_property
+    def _types(self) -> list[type[int] | type[float]]:
+        return [type(self.spec.params[name]) for name in self.dimensions]
+
+    def _columns(self, points: list[tuple[Number, ...]]) -> dict[str, npt.NDArray[np.float64]]:
+        table = np.array(points, dtype=np.float64)
+        return {name: table[:, i] for i, name in enumerate(self.dimensions)}
+
+    def _enumerate(self, names: list[str]) -> Iterator[tuple[dict[str, npt.NDArray[np.float64]], int]]:
+        """Yield all combinations of some dimensions as blocks of columns and their length."""
+        axes = [
+            np.array(
+                [self.dimensions[name].at(i) for i in range(self.dimensions[name].count or 0)], dtype=float
+            )
+            for name in names
+        ]
+        total = math.prod(axis.size for axis in axes)
+        if total > MAX_ENUMERATED:
+            raise self._fail(
+                f"at most {MAX_ENUMERATED} combinations can be listed, but there are {total}. "
+                "Widen the steps."
+            )
+        for start in range(0, total, 65_536):
+            index = np.arange(start, min(total, start + 65_536))
+            places = np.unravel_index(index, [axis.size for axis in axes])
+            yield (
+                {name: axis[place] for name, axis, place in zip(names, axes, places, strict=True)},
+                index.size,
+            )
+
+    def _valid(self, columns: Mapping[str, npt.NDArray[np.float64]], size: int) -> BoolArray:
+        environment: dict[str, Any] = {name: float(value) for name, value in self.spec.params.items()}
+        environment.update(columns)
+        result = np.ones(size, dtype=bool)
+        for tree in self._trees:
+            result &= evaluate(tree, environment, size)
+        return result
+
+    # --- rules --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _trees(self) -> list[Condition]:
+        return [parse_condition(text) for text in self.constraints]
+
+    def _fail(self, message: str) -> SearchSpaceError:
+        return SearchSpaceError(f"search space of {self.spec.name}: {message}")
+
+    def _check_dimension(self, name: str, dimension: Dimension) -> None:
+        if name not in self.spec.params:
+            hint = did_you_mean(name, self.spec.params) if self.spec.params else " The strategy has none."
+            raise self._fail(f"a dimension must name a parameter, but there is no {name!r}.{hint}")
+        ends = list(dimension.values) if isinstance(dimension, Choice) else [dimension.low, dimension.high]
+        whole = isinstance(self.spec.params[name], int)
+        if whole and (isinstance(dimension, FloatRange) or any(value != int(value) for value in ends)):
+            raise self._fail(
+                f"{name} is a whole number, but its dimension has fractions. "
+                "Use type int, or write the parameter with a decimal point."
+            )
+        for value in ends:
+            try:
+                self.spec.with_params({name: value})
+            except SpecError as failure:
+                raise self._fail(
+                    f"dimension {name} reaches {value}, which the strategy refuses: {failure}"
+                ) from failure
+
+    def _checked_constraint(self, text: str) -> str:
+        try:
+            tree = parse_condition(text)
+        except SpecError as failure:
+            raise self._fail(str(failure)) from failure
+        for node in walk(tree):
+            if isinstance(node, Name) and node.name not in self.spec.params:
+                hint = did_you_mean(node.name, self.spec.params)
+                raise self._fail(f"the constraint {text!r} names {node.name!r}, which is no parameter.{hint}")
+            if isinstance(node, Series | Output | History) or (
+                isinstance(node, Call) and node.function not in _CONSTRAINT_FUNCTIONS
+            ):
+                raise self._fail(
+                    f"the constraint {text!r} may use parameters and numbers only, "
+                    f"but has {format_condition(node)!r}. Remove it."
+                )
+        return format_condition(tree)
+
+
+def _position_source(method: str, n_dimensions: int, seed: int) -> Callable[[int], npt.NDArray[np.float64]]:
+    """Return a function that draws the next positions in [0, 1), shape (count, n_dimensions)."""
+    if method == "random":
+        generator = np.random.default_rng(seed)
+        return lambda count: generator.random((count, n_dimensions))
+    from scipy.stats import qmc  # slow to import, needed here only
+
+    return qmc.Sobol(d=n_dimensions, scramble=True, rng=np.random.default_rng(seed)).random
+
+
+class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a strategy file holds under ``search:``.
+
+    Attributes
+    ----------
+    dimensions : dict
+        Parameter to ``{type: int, low: 5, high: 30, step: 1}``, ``{type: float, low: 1.0, high: 4.0, step: 0.5}``
+        or ``{type: choice, values: [1, 2]}``.
+    constraints : tuple of str
+        Conditions over parameters.
+    """
+
+    dimensions: dict[str, Dimension]
+    constraints: tuple[str, ...] = ()
+
+
+def load_search_space(path: Path | str) -> SearchSpace:
+    """Read a strategy file with a ``search:`` key.
+
+    Raises
+    ------
+    SpecError
+        If the strategy breaks a rule.
+    SearchSpaceError
+        If the key is missing or the space breaks a rule.
+    """
+    spec, search = read_spec_file(Path(path))
+    if search is None:
+        msg = (
+            f"{path}: a search space needs the key {SEARCH_KEY!r} with dimensions, but there is none. Add e.g. "
+            f"{SEARCH_KEY}: {{dimensions: {{length: {{type: int, low: 5, high: 30}}}}}}."
+        )
+        raise SearchSpaceError(msg)
+    where = f"{path}, {SEARCH_KEY}"
+    settings = decode(search, SearchSettings, where=where, error=SearchSpaceError)
+    return SearchSpace(spec, settings.dimensions, settings.constraints)
