@@ -3,8 +3,8 @@
 NaN policy of the whole package (it is what the Pine engine of the tests does):
 
 * a *window* (SMA, Bollinger Bands, Stochastic) that holds a NaN gives NaN;
-* a *recursion* (EMA, RMA, RSI, MACD, ATR, DMI) gives NaN on a bar with a NaN input and passes over that bar: its
-  state stays as it was, and the seed is the mean of the first `length` values that are numbers.
+* a *recursion* (EMA, RMA, RSI, MACD, ATR, DMI) gives NaN on a bar with a NaN input and passes over that bar:
+  its state stays as it was, and the seed is the mean of the first `length` values that are numbers.
 
 An infinity counts as NaN.  Every function returns as many bars as it was given.
 """
@@ -15,7 +15,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import lfilter
 
 from aiopt.indicators.windows import NAN, FloatArray, WindowSum, finite, window_sum
 
@@ -51,7 +50,9 @@ class Sma:
 
 
 def ema(source: npt.ArrayLike, length: int) -> FloatArray:
-    """Return the exponential moving average, ``alpha = 2 / (length + 1)``, seeded by the SMA (Pine's ``ta.ema``).
+    """Return the exponential moving average, ``alpha = 2 / (length + 1)``, seeded by the SMA.
+
+    It is Pine's ``ta.ema``.
 
     Parameters
     ----------
@@ -106,6 +107,8 @@ def _recursion(values: FloatArray, length: int, alpha: float) -> FloatArray:
     keep = 1.0 - alpha
     result[length - 1] = seed
     if values.size > length:
+        from scipy.signal import lfilter  # a second to import; reading a spec must not pay for it
+
         result[length:], _ = lfilter([alpha], [1.0, -keep], values[length:], zi=[keep * seed])
     return result
 

@@ -15,8 +15,8 @@ from aiopt.indicators.windows import NAN, FloatArray, WindowMax, WindowMin, fini
 def rsi(source: npt.ArrayLike, length: int) -> FloatArray:
     """Return Wilder's relative strength index (Pine's ``ta.rsi``).
 
-    ``100 - 100 / (1 + rma(gains) / rma(losses))``; 100 where there was no loss yet (also where there was no gain
-    either, as in Pine), 0 where there was no gain.
+    ``100 - 100 / (1 + rma(gains) / rma(losses))``; 100 where there was no loss yet (also where there was no
+    gain either, as in Pine), 0 where there was no gain.
 
     Parameters
     ----------
@@ -126,10 +126,12 @@ def stochastic(
     k_smooth: int,
     d_smooth: int,
 ) -> StochasticLines:
-    """Return the Stochastic oscillator: ``k = ta.sma(ta.stoch(...), k_smooth)`` and ``d = ta.sma(k, d_smooth)``.
+    """Return the Stochastic oscillator.
 
-    Where the window's highest high equals its lowest low the raw value is 0/0: NaN, and so is every average whose
-    window holds it (the Pine engine of the tests does the same).
+    ``k = ta.sma(ta.stoch(close, high, low, k_length), k_smooth)`` and ``d = ta.sma(k, d_smooth)``.
+
+    Where the window's highest high equals its lowest low the raw value is 0/0: NaN, and so is every average
+    whose window holds it (the Pine engine of the tests does the same).
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""The table of indicator kinds a strategy may name.  Owns kinds, arguments and their limits; knows no strategy.
+"""The table of indicator kinds a strategy may name.
 
-Every kind is one function over arrays and one streaming class; the two agree to the last bit.
+Owns kinds, arguments and their limits; knows no strategy.  Every kind is one function over arrays and one streaming class; the two agree to the last bit.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class IndicatorDef:
         result: dict[str, Number] = {}
         for name, definition in self.args.items():
             if name not in args:
-                msg = f"{where}: {self.kind} needs the argument {name!r}. Add it, e.g. {name}: {definition.default}."
+                msg = f"{where}: {self.kind} needs the argument {name!r}. Add {name}: {definition.default}."
                 raise SpecError(msg)
             result[name] = _check_arg(args[name], name, definition, where=f"{where}: {self.kind}")
         return result

@@ -29,13 +29,13 @@ def dmi(
 ) -> DirectionalLines:
     """Return Wilder's directional movement index, as ``ta.dmi`` is written out in Pine's manual.
 
-    Up-move and down-move of a bar that differ by at most 1e-10 are a tie and count for neither side.  Engines'
-    built-in ``ta.dmi`` differ there (a tie in prices is seldom one in floats), so an emitted script spells the
-    formula out, where comparisons have exactly this tolerance in every engine.
+    Up-move and down-move of a bar that differ by at most 1e-10 are a tie and count for neither side.
+    Engines' built-in ``ta.dmi`` differ there (a tie in prices is seldom one in floats), so an emitted script
+    spells the formula out, where comparisons have exactly this tolerance in every engine.
 
     The true range of the first bar is NaN, so ``+DI = 100 * rma(plus_dm) / rma(tr)`` and
-    ``ADX = rma(100 * |+DI - -DI| / (+DI + -DI))`` start late.  0/0 (no range at all so far, no movement at all so
-    far) counts as 0.
+    ``ADX = rma(100 * |+DI - -DI| / (+DI + -DI))`` start late.  0/0 (no range at all so far, no movement at
+    all so far) counts as 0.
 
     Parameters
     ----------

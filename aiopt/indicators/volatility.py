@@ -92,11 +92,11 @@ def true_range(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, *,
     Parameters
     ----------
     high, low, close : array_like of shape (n_bars,)
-        Price units.  A bar with a NaN in any of them is NaN and passed over: the bar after it looks back to the
-        bar before it.
+        Price units.  A bar with a NaN in any of them is NaN and passed over: the bar after it looks back to
+        the bar before it.
     first : bool
-        What the first bar, which has no previous close, is: ``high - low`` (True, as in ATR) or NaN (False, as
-        in DMI).
+        What the first bar, which has no previous close, is: ``high - low`` (True, as in ATR) or NaN (False,
+        as in DMI).
     """
     highs, lows, closes = finite(high), finite(low), finite(close)
     present = ~np.isnan(highs + lows + closes)

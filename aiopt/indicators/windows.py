@@ -1,8 +1,8 @@
 """Sums and extremes over the last `length` bars.  Owns the order of the float operations; knows no indicator.
 
-A window sum is built from block sums of 1, 2, 4, … bars, so it costs ``log2(length)`` additions per bar, depends
-on nothing but the bars of its window (no drift as with a running sum) and is done in one and the same order over
-arrays and bar by bar: the two results are equal to the last bit.
+A window sum is built from block sums of 1, 2, 4, … bars, so it costs ``log2(length)`` additions per bar,
+depends on nothing but the bars of its window (no drift as with a running sum) and is done in one and the same
+order over arrays and bar by bar: the two results are equal to the last bit.
 """
 
 from __future__ import annotations

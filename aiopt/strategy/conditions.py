@@ -64,7 +64,7 @@ class Number:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value) or self.value < 0 or abs(self.value) > 2**53:
-            msg = f"A number must be finite and between 0 and 2**53, but got {self.value!r}. Use a smaller number."
+            msg = f"A number must be finite and between 0 and 2**53, but got {self.value!r}. Use another."
             raise SpecError(msg)
 
 
@@ -196,11 +196,12 @@ def check_name(name: str, what: str) -> None:
     Raises
     ------
     SpecError
-        If it is not a letter followed by at most 63 letters, digits or underscores, or is a word of the language.
+        If it is not a letter followed by at most 63 letters, digits or underscores, or is a word of the
+        language.
     """
     if NAME_PATTERN.match(name) is None:
         msg = (
-            f"{what} must be a letter followed by at most 63 letters, digits or underscores, but got {name!r}. "
+            f"{what} must be a letter, then at most 63 letters, digits or underscores, but got {name!r}. "
             "Rename it."
         )
         raise SpecError(msg)
@@ -268,7 +269,7 @@ class _Parser:
     def parse(self) -> Node:
         text = self._text
         if not isinstance(text, str) or not text.strip():
-            msg = f"A condition must be a text that is not empty, but got {text!r}. Write one or leave the key out."
+            msg = f"A condition must be a text that is not empty, but got {text!r}. Leave the key out."
             raise SpecError(msg)
         if len(text) > MAX_TEXT:
             msg = f"A condition must have at most {MAX_TEXT} characters, but got {len(text)}. Shorten it."
@@ -373,7 +374,7 @@ class _Parser:
             return
         if isinstance(value, Number) and isinstance(value.value, int) and 1 <= value.value <= MAX_HISTORY:
             return
-        rule = f"{function} needs a whole number of bars from 1 to {MAX_HISTORY}, or a parameter, in the last place"
+        rule = f"{function} needs a whole number from 1 to {MAX_HISTORY}, or a parameter, in the last place"
         raise self._refuse(node, rule)
 
     def _number(self, node: ast.Constant) -> Number:

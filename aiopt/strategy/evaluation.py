@@ -40,8 +40,8 @@ from aiopt.strategy.conditions import (
 BoolArray = npt.NDArray[np.bool_]
 
 Environment = Mapping[str, FloatArray | float]
-"""Name to values: series and indicators as arrays of shape (n_bars,), ``macd.signal`` for one output of several,
-parameters as numbers."""
+"""Name to values: series and indicators as arrays of shape (n_bars,), ``macd.signal`` for one output of
+several, parameters as numbers."""
 
 
 def evaluate(tree: Condition, environment: Environment, n_bars: int) -> BoolArray:

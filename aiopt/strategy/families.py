@@ -1,8 +1,8 @@
 """The ready strategy families, each with a search space.  Owns their rules and sensible ranges, nothing else.
 
-Made for one- to fifteen-minute bars of EUR/USD: average true ranges of about one to six pips, a spread of up to one
-pip.  Stops are therefore several ATRs or at least eight pips wide, so that the spread is a part of the risk and not
-the whole of it.
+Made for one- to fifteen-minute bars of EUR/USD: average true ranges of about one to six pips, a spread of up
+to one pip.  Stops are therefore several ATRs or at least eight pips wide, so that the spread is a part of the
+risk and not the whole of it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _macd_adx_trend() -> SearchSpace:
     spec = StrategySpec(
         name="macd_adx_trend",
         description=(
-            "Follows a MACD cross when the ADX says there is a trend and the directional lines agree with it; "
+            "Follows a MACD cross when the ADX says there is a trend and the directional lines agree; "
             "leaves when MACD crosses back."
         ),
         params={
@@ -105,8 +105,8 @@ def _bollinger_breakout() -> SearchSpace:
     spec = StrategySpec(
         name="bollinger_breakout",
         description=(
-            "Goes with a close outside the Bollinger Bands during London hours (daylight saving followed) and "
-            "leaves when the price is back at the middle band."
+            "Goes with a close outside the Bollinger Bands during London hours (daylight saving followed) "
+            "and leaves when the price is back at the middle band."
         ),
         params={
             "length": 20,
@@ -180,8 +180,8 @@ def _stochastic_sma() -> SearchSpace:
     spec = StrategySpec(
         name="stochastic_sma",
         description=(
-            "Buys dips above a long moving average and sells rallies below it, when the Stochastic turns at its "
-            "edge; stop and target in pips."
+            "Buys dips above a long moving average and sells rallies below it, when the Stochastic turns at "
+            "its edge; stop and target in pips."
         ),
         params={
             "k_length": 14,

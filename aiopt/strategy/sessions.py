@@ -1,7 +1,7 @@
 """Session filter: which bars open inside a strategy's trading hours, over arrays and bar by bar.
 
-Owns the conversion from UTC to the session's wall clock.  Zone offsets change only on a quarter of an hour (UTC),
-so they are looked up once a quarter hour at most.
+Owns the conversion from UTC to the session's wall clock.  Zone offsets change only on a quarter of an hour
+(UTC), so they are looked up once a quarter hour at most.
 """
 
 from __future__ import annotations

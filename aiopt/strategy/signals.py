@@ -1,7 +1,7 @@
 """Signals of a strategy, over whole arrays (`compute_signals`) and bar by bar (`StreamingSignals`).
 
-Owns what fires on which bar and where stop and target would lie.  Knows nothing of positions: whether an entry is
-taken, ignored or reverses one is the engine's business.
+Owns what fires on which bar and where stop and target would lie.  Knows nothing of positions: whether an
+entry is taken, ignored or reverses one is the engine's business.
 
 Rules
 -----
@@ -279,7 +279,7 @@ class StreamingSignals:
     def update(
         self, ts_open_ns: int, open: float, high: float, low: float, close: float, volume: float
     ) -> BarSignal:
-        """Add one bar, given its opening time (UTC), prices and volume; return what the strategy says on it."""
+        """Add one bar (opening time in UTC, prices, volume); return what the strategy says on it."""
         values = _bar_values(open, high, low, close, volume)
         ready = True
         for indicator in self._indicators:

@@ -1,7 +1,7 @@
 """Search spaces: which parameter values of a strategy are tried.  Owns dimensions, constraints and sampling.
 
-Knows `StrategySpec` and the condition language (constraints are written in it, over parameters); knows nothing of
-trials or of Ray.
+Knows `StrategySpec` and the condition language (constraints are written in it, over parameters); knows
+nothing of trials or of Ray.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class IntRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 
 
 class FloatRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="float"):
-    """Numbers ``low, low + step, …`` up to `high` (included); any number between, to six digits, without a step."""
+    """Numbers ``low, low + step, …`` up to `high`; without a step any between, to six digits."""
 
     low: float
     high: float
@@ -106,7 +106,7 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
     def __post_init__(self) -> None:
         if not self.values or len(set(self.values)) != len(self.values):
-            msg = f"A choice needs different values, at least one, but got {list(self.values)}. Correct the list."
+            msg = f"A choice needs different values, at least one, but got {list(self.values)}."
             raise SearchSpaceError(msg)
 
     @property
@@ -150,7 +150,8 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
     Raises
     ------
     SearchSpaceError
-        On construction, if a dimension or constraint names no parameter, or reaches values the strategy refuses.
+        On construction, if a dimension or constraint names no parameter, or reaches values the strategy
+        refuses.
     """
 
     spec: StrategySpec
@@ -280,7 +281,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         n: int,
         positions: Callable[[int], npt.NDArray[np.float64]],
     ) -> None:
-        """Add drawn points until there are `n` or drawing stalls; both independent of `n` up to the n-th point."""
+        """Add drawn points until there are `n` or drawing stalls; `n` changes nothing but the end."""
         idle = 0
         while len(drawn) < n and idle < _STALL:
             block = positions(_BLOCK)
@@ -420,8 +421,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     Attributes
     ----------
     dimensions : dict
-        Parameter to ``{type: int, low: 5, high: 30, step: 1}``, ``{type: float, low: 1.0, high: 4.0, step: 0.5}``
-        or ``{type: choice, values: [1, 2]}``.
+        Parameter to ``{type: int, low: 5, high: 30, step: 1}``, ``{type: float, low: 1.0, high: 4.0, step:
+        0.5}`` or ``{type: choice, values: [1, 2]}``.
     constraints : tuple of str
         Conditions over parameters.
     """
@@ -443,7 +444,7 @@ def load_search_space(path: Path | str) -> SearchSpace:
     spec, search = read_spec_file(Path(path))
     if search is None:
         msg = (
-            f"{path}: a search space needs the key {SEARCH_KEY!r} with dimensions, but there is none. Add e.g. "
+            f"{path}: a search space needs the key {SEARCH_KEY!r}, but there is none. Add e.g. "
             f"{SEARCH_KEY}: {{dimensions: {{length: {{type: int, low: 5, high: 30}}}}}}."
         )
         raise SearchSpaceError(msg)

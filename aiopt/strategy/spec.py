@@ -1,7 +1,7 @@
 """StrategySpec: a strategy as data.  Owns its fields, its rules, its canonical JSON and its hash.
 
-Knows the indicator table and the condition language; knows nothing of bars, engines or scripts, which all read
-the same spec.
+Knows the indicator table and the condition language; knows nothing of bars, engines or scripts, which all
+read the same spec.
 """
 
 from __future__ import annotations
@@ -120,13 +120,13 @@ class Session(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True, eq
         for name in ("start", "end"):
             text = getattr(self, name)
             if _TIME.match(text) is None:
-                msg = f"session: {name} must be a time HH:MM from 00:00 to 23:59, but got {text!r}. Write e.g. 07:00."
+                msg = f"session: {name} must be a time HH:MM from 00:00 to 23:59, but got {text!r}."
                 raise SpecError(msg)
         if self.start == self.end:
-            msg = f"session: start and end must differ, but both are {self.start}. Drop the session for all day."
+            msg = f"session: start and end must differ, but both are {self.start}. For all day drop it."
             raise SpecError(msg)
         if not self.weekdays or any(not 1 <= day <= 7 for day in self.weekdays):
-            msg = f"session: weekdays must be some of 1 (Monday) to 7, but got {list(self.weekdays)}. Correct them."
+            msg = f"session: weekdays must be some of 1 (Monday) to 7, but got {list(self.weekdays)}."
             raise SpecError(msg)
         msgspec.structs.force_setattr(self, "weekdays", tuple(sorted(set(self.weekdays))))
         try:
@@ -184,8 +184,8 @@ class RiskSize(
 ):
     """A position that loses `risk_pct` per cent of the *initial* balance at its stop.
 
-    ``units = floor(initial_balance * risk_pct / 100 / stop_distance / step) * step``; an entry whose size would be
-    less than one step is not taken.
+    ``units = floor(initial_balance * risk_pct / 100 / stop_distance / step) * step``; an entry whose size
+    would be less than one step is not taken.
 
     Attributes
     ----------
@@ -273,7 +273,7 @@ class StrategySpec(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         self._check_distance("stop_loss", self.stop_loss)
         self._check_distance("take_profit", self.take_profit)
         if isinstance(self.size, RiskSize) and self.stop_loss is None:
-            msg = "size: kind risk needs a stop_loss to measure the risk by, but there is none. Add one or use fixed."
+            msg = "size: kind risk needs a stop_loss to measure the risk by, but there is none. Use fixed."
             raise SpecError(msg)
         self._check_all_used()
 
