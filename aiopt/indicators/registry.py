@@ -1,6 +1,7 @@
 """The table of indicator kinds a strategy may name.
 
-Owns kinds, arguments and their limits; knows no strategy.  Every kind is one function over arrays and one streaming class; the two agree to the last bit.
+Owns kinds, arguments and their limits; knows no strategy.  Every kind is one function over arrays and one
+streaming class; the two agree to the last bit.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from aiopt.strategy.conditions import (
     walk,
 )
 from aiopt.strategy.evaluation import BoolArray, evaluate, names_of
-from aiopt.strategy.spec import SEARCH_KEY, StrategySpec, read_spec_file
+from aiopt.strategy.spec import SEARCH_KEY, StrategySpec, dump_yaml, plain_mapping, read_spec_file
 
 Number = int | float
 Method = Literal["sobol", "random", "grid"]
@@ -200,6 +200,19 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
     def contains(self, params: Mapping[str, Number]) -> bool:
         """Return whether values, one for every dimension, fulfil the constraints."""
         return bool(self._valid({name: np.array([float(value)]) for name, value in params.items()}, 1)[0])
+
+    def to_yaml(self) -> str:
+        """Return a strategy file with its ``search:`` key, as `load_search_space` reads it."""
+        search = {
+            "dimensions": msgspec.to_builtins(self.dimensions),
+            "constraints": list(self.constraints),
+        }
+        for dimension in search["dimensions"].values():
+            if dimension.get("step", 0) is None:
+                del dimension["step"]
+            if "values" in dimension:
+                dimension["values"] = list(dimension["values"])
+        return dump_yaml({**plain_mapping(self.spec), SEARCH_KEY: search})
 
     # --- sampling -----------------------------------------------------------------------------------------
 

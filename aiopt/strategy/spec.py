@@ -375,8 +375,7 @@ class StrategySpec(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def to_yaml(self) -> str:
         """Return readable YAML that `load_spec` reads back; fields without a value are left out."""
-        data = {key: value for key, value in msgspec.to_builtins(self).items() if value is not None}
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+        return dump_yaml(plain_mapping(self))
 
     # --- rules --------------------------------------------------------------------------------------------
 
@@ -410,11 +409,7 @@ class StrategySpec(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 kind = indicator_def(indicator.kind)
             except SpecError as failure:
                 raise self._fail(where, str(failure)) from failure
-            if indicator.source not in PRICE_SOURCES:
-                hint = did_you_mean(indicator.source, PRICE_SOURCES)
-                raise self._fail(where, f"source must be a price series, but got {indicator.source!r}.{hint}")
-            if kind.inputs != ("source",) and indicator.source != "close":
-                raise self._fail(where, f"{kind.kind} reads {', '.join(kind.inputs)}. Remove source.")
+            check_source(kind, indicator.source, where=f"strategy {self.name}: {where}")
             for arg, value in indicator.args.items():
                 if isinstance(value, str):
                     self._check_param(where, arg, value)
@@ -554,6 +549,23 @@ def _like(old: Number, value: Any, *, where: str) -> Number:
     return int(value)
 
 
+def check_source(kind: IndicatorDef, source: str, *, where: str) -> None:
+    """Raise unless an indicator kind can read the series `source`.
+
+    Raises
+    ------
+    SpecError
+        If `source` is no price series, or the kind reads high, low and close and cannot be given one.
+    """
+    if source not in PRICE_SOURCES:
+        hint = did_you_mean(source, PRICE_SOURCES)
+        msg = f"{where}: source must be a price series, but got {source!r}.{hint}"
+        raise SpecError(msg)
+    if kind.inputs != ("source",) and source != "close":
+        msg = f"{where}: {kind.kind} reads {', '.join(kind.inputs)}, not {source!r}. Remove source."
+        raise SpecError(msg)
+
+
 def spec_from_mapping(data: object, *, where: str) -> StrategySpec:
     """Build a spec from plain data, as parsed from YAML or JSON.
 
@@ -569,6 +581,39 @@ def spec_from_mapping(data: object, *, where: str) -> StrategySpec:
         if re.search(r"Expected `str`, got `int` - at `\$\.session\.(start|end)`", text):
             text += ' YAML reads 20:00 as a number: write it in quotes, "20:00".'
         raise SpecError(text if text.startswith(where) else f"{where}: {text}") from failure
+
+
+def plain_mapping(spec: StrategySpec) -> dict[str, Any]:
+    """Return a spec as plain data for a file, without the fields that have no value."""
+    data = msgspec.to_builtins(spec)
+    if isinstance(data["session"], dict):
+        data["session"]["weekdays"] = list(data["session"]["weekdays"])
+    for name in ("stop_loss", "take_profit"):
+        if isinstance(data[name], dict):
+            data[name] = {key: value for key, value in data[name].items() if value is not None}
+    return {key: value for key, value in data.items() if value not in (None, "", {})}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes times in quotes, since YAML reads a bare 20:00 as a number, and short lists on one line."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if _TIME.match(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _represent_list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.SequenceNode:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
+
+
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(list, _represent_list)
+
+
+def dump_yaml(data: Mapping[str, Any]) -> str:
+    """Return plain data as YAML for people, keys in their order."""
+    return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 SEARCH_KEY = "search"
