@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError, DataError, did_you_mean
 from aiopt.files import atomic_path
-from aiopt.market.instrument import Instrument, instrument
 from aiopt.market.ohlcv import read_ohlcv
 from aiopt.timeframe import Timeframe, parse_timeframe
+
+if TYPE_CHECKING:
+    from aiopt.market.instrument import Instrument
 
 Empty = Literal["omit", "flat"]
 
@@ -421,6 +423,8 @@ def load_bar_set(
 
 
 def _bar_set(bid: BarArrays, ask: BarArrays, path: Path) -> BarSet:
+    from aiopt.market.instrument import instrument
+
     if (bid.instrument, bid.timeframe) != (ask.instrument, ask.timeframe):
         msg = (
             "Bid and ask bars must be of one instrument and timeframe, but they are "
