@@ -1,0 +1,151 @@
+"""Conditions as Pine expressions.  Owns the translation of the condition tree; knows no indicator.
+
+What keeps state between bars (crossings, runs, extremes) is lifted into global variables, because Pine v6
+skips the right side of `and` and `or`.  `rising` and `falling` are written as counters: TradingView's
+`ta.rising` compares with *each* of the last bars, ours bar by bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiopt.pine.text import Names, float_number
+from aiopt.strategy.conditions import (
+    And,
+    Arithmetic,
+    Call,
+    Compare,
+    Condition,
+    History,
+    Name,
+    Negate,
+    Node,
+    Not,
+    Number,
+    Or,
+    Output,
+    Series,
+    format_condition,
+)
+
+_INLINE = {"abs": "math.abs", "min": "math.min", "max": "math.max"}
+
+
+class ConditionWriter:
+    """Turns condition trees into Pine; `lines` collects the global variables they need.
+
+    Parameters
+    ----------
+    variables : mapping of str to str
+        Name as in conditions (``"rsi"``, ``"macd.signal"``, a parameter) to the Pine variable.
+    names : Names
+        Where variable names are taken from.
+    """
+
+    def __init__(self, variables: Mapping[str, str], names: Names) -> None:
+        self._variables = variables
+        self._names = names
+        self._lifted: dict[str, str] = {}  # canonical text of a call → its variable
+        self.lines: list[str] = []
+
+    def condition(self, tree: Condition) -> str:
+        """Return a condition as a Pine expression of type bool."""
+        match tree:
+            case And(operands):
+                return " and ".join(self._operand(operand) for operand in operands)
+            case Or(operands):
+                return " or ".join(self._operand(operand) for operand in operands)
+            case Not(operand):
+                # `not` binds tighter than a comparison in Pine.
+                return f"not {self._operand(operand, bare_comparison=False)}"
+            case Compare(operator, left, right):
+                return f"{self._term(left)} {operator} {self._term(right)}"
+            case Call():
+                return self._call(tree)
+        msg = f"Not a condition: {tree!r}"  # type: ignore[unreachable]
+        raise TypeError(msg)
+
+    def _operand(self, tree: Condition, *, bare_comparison: bool = True) -> str:
+        text = self.condition(tree)
+        bare = isinstance(tree, Call) or (bare_comparison and isinstance(tree, Compare))
+        return text if bare else f"({text})"
+
+    def value(self, node: Node) -> str:
+        """Return a number as a Pine expression of type int or float."""
+        match node:
+            case Number(value):
+                return float_number(value)
+            case Series(name):
+                return name
+            case Name() | Output():
+                return self._variables[format_condition(node)]
+            case History(operand, bars):
+                return f"{self.value(operand)}[{bars}]"
+            case Negate(operand):
+                return f"-{self._term(operand, tight=True)}"
+            case Arithmetic(operator="/"):
+                return self._quotient(node)
+            case Arithmetic(operator, left, right):
+                return f"{self._term(left)} {operator} {self._term(right, tight=True)}"
+            case Call():
+                return self._call(node)
+        msg = f"Not a value: {node!r}"
+        raise TypeError(msg)
+
+    def _term(self, node: Node, *, tight: bool = False) -> str:
+        """Return a value in parentheses if it is compound."""
+        text = self.value(node)
+        compound = isinstance(node, Arithmetic) or (tight and isinstance(node, Negate))
+        return f"({text})" if compound else text
+
+    def _quotient(self, node: Arithmetic) -> str:
+        left, right = self._term(node.left), self._term(node.right, tight=True)
+        if isinstance(node.right, Number):
+            return f"{left} / {right}" if node.right.value != 0 else self._undefined()
+        # x / 0 is na here and in the backtest; some engines would give infinity.
+        return f"{right} == 0.0 ? na : {left} / {right}"
+
+    def _undefined(self) -> str:
+        name = self._names.take("undefined1")
+        self.lines.append(f"float {name} = na")
+        return name
+
+    def _call(self, node: Call) -> str:
+        if node.function in _INLINE:
+            arguments = ", ".join(self.value(argument) for argument in node.arguments)
+            return f"{_INLINE[node.function]}({arguments})"
+        key = format_condition(node)
+        if key not in self._lifted:
+            self._lifted[key] = self._lift(node)
+        return self._lifted[key]
+
+    def _lift(self, node: Call) -> str:
+        if node.function in {"crossover", "crossunder"}:
+            arguments = ", ".join(self.value(argument) for argument in node.arguments)
+            name = self._names.take(f"{node.function}1")
+            self.lines.append(f"bool {name} = ta.{node.function}({arguments})")
+            return name
+        source, bars = self.value(node.arguments[0]), self._bars(node.arguments[1])
+        if node.function in {"highest", "lowest"}:
+            name = self._names.take(f"{node.function}1")
+            self.lines.append(f"float {name} = ta.{node.function}({source}, {bars})")
+            return name
+        return self._run(node.function, source, bars)
+
+    def _run(self, function: str, source: str, bars: str) -> str:
+        """Lift `rising` or `falling` as a counter of bars in a row; return the condition."""
+        name = self._names.take(f"{function}1")
+        series, count = self._names.take(f"{name}Source"), self._names.take(f"{name}Bars")
+        operator = ">" if function == "rising" else "<"
+        self.lines += [
+            f"float {series} = {source}",
+            f"var int {count} = 0",
+            f"{count} := {series} {operator} {series}[1] ? {count} + 1 : 0",
+            f"bool {name} = {count} >= {bars}",
+        ]
+        return name
+
+    def _bars(self, node: Node) -> str:
+        if isinstance(node, Number):
+            return str(node.value)
+        return self.value(node)

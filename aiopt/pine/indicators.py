@@ -1,0 +1,184 @@
+"""How each indicator kind is written in Pine: one closed table.  Knows kinds, not strategies.
+
+Every `ta.*` call is the whole value of a global variable of its own: Pine v6 evaluates `and`, `or` and `?`
+lazily, and a function that is skipped on one bar has a wrong history ever after.
+
+Built-ins are used where every engine agrees on them.  Two are written out:
+
+* DMI: `ta.dmi` compares the two moves in plain floats, and a tie in prices is rarely one in floats.
+  The comparison operators have Pine's tolerance, so here a tie is a tie in every engine.  Averages are kept
+  in ticks, so that an engine that rounds variables does not lose digits.
+* Stochastic smoothing: on TradingView `ta.sma` passes over na, other engines give na while a bar without
+  range is in the window.  A counter makes it na for exactly that long in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aiopt.errors import PineError
+from aiopt.pine.text import Names, camel_case
+
+
+@dataclass(frozen=True)
+class PineIndicator:
+    """One indicator as Pine text.
+
+    Attributes
+    ----------
+    lines : tuple of str
+        Statements at global scope.
+    outputs : dict of str to str
+        Output name (as in the indicator table) to the variable that holds it.
+    """
+
+    lines: tuple[str, ...]
+    outputs: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a writer is given: the indicator's id, its source and its arguments as Pine text."""
+
+    identifier: str
+    source: str
+    args: Mapping[str, str]
+    names: Names
+
+    def name(self, suffix: str) -> str:
+        return self.names.take(camel_case(self.identifier) + suffix)
+
+
+def _single(function: str, *args: str, with_source: bool = True) -> Callable[[_Request], PineIndicator]:
+    """Return a writer of ``float x = ta.function(source, args...)``."""
+
+    def write(request: _Request) -> PineIndicator:
+        value = request.name("Value")
+        given = [request.source] * with_source + [request.args[arg] for arg in args]
+        return PineIndicator((f"float {value} = ta.{function}({', '.join(given)})",), {"value": value})
+
+    return write
+
+
+def _tuple(function: str, outputs: Sequence[str], *args: str) -> Callable[[_Request], PineIndicator]:
+    """Return a writer of ``[a, b, c] = ta.function(source, args...)``."""
+
+    def write(request: _Request) -> PineIndicator:
+        variables = {output: request.name(output.capitalize()) for output in outputs}
+        given = [request.source, *(request.args[arg] for arg in args)]
+        line = f"[{', '.join(variables.values())}] = ta.{function}({', '.join(given)})"
+        return PineIndicator((line,), variables)
+
+    return write
+
+
+def _stochastic(request: _Request) -> PineIndicator:
+    raw = request.name("Raw")
+    k_lines, k = _strict_sma(request, "K", raw, request.args["k_smooth"])
+    d_lines, d = _strict_sma(request, "D", k, request.args["d_smooth"])
+    first = f"float {raw} = ta.stoch(close, high, low, {request.args['k_length']})"
+    return PineIndicator((first, *k_lines, *d_lines), {"k": k, "d": d})
+
+
+def _strict_sma(request: _Request, suffix: str, source: str, length: str) -> tuple[list[str], str]:
+    """Return lines for an SMA that is na while one of the last `length` values is."""
+    values = request.name(f"{suffix}Values")
+    mean = request.name(f"{suffix}Mean")
+    result = request.name(suffix)
+    lines = [
+        f"var int {values} = 0",
+        f"{values} := na({source}) ? 0 : {values} + 1",
+        f"float {mean} = ta.sma({source}, {length})",
+        f"float {result} = {values} >= {length} ? {mean} : na",
+    ]
+    return lines, result
+
+
+def _dmi(request: _Request) -> PineIndicator:
+    length, smoothing = request.args["length"], request.args["smoothing"]
+    up, down = request.name("UpMove"), request.name("DownMove")
+    span, plus_move, minus_move = request.name("Range"), request.name("PlusMove"), request.name("MinusMove")
+    both, trend = request.name("Both"), request.name("Trend")
+    plus, minus = request.name("Plus"), request.name("Minus")
+    span_ticks = request.name("RangeTicks")
+    unit = "syminfo.mintick"
+    lines = [
+        f"float {up} = high - high[1]",
+        f"float {down} = low[1] - low",
+        f"float {span} = ta.tr(false)",
+        f"float {span_ticks} = {span} / {unit}",
+        f"float {plus_move} = na({up}) ? na : {up} > {down} and {up} > 0.0 ? {up} / {unit} : 0.0",
+        f"float {minus_move} = na({down}) ? na : {down} > {up} and {down} > 0.0 ? {down} / {unit} : 0.0",
+    ]
+    averages = []
+    for suffix, source in (("Range", span_ticks), ("Plus", plus_move), ("Minus", minus_move)):
+        more, average = _wilder(request, suffix, source, length)
+        lines += more
+        averages.append(average)
+    span_average, plus_average, minus_average = averages
+    lines += [
+        f"float {plus} = {span_average} == 0.0 ? 0.0 : 100.0 * {plus_average} / {span_average}",
+        f"float {minus} = {span_average} == 0.0 ? 0.0 : 100.0 * {minus_average} / {span_average}",
+        f"float {both} = {plus} + {minus}",
+        f"float {trend} = {both} == 0.0 ? 0.0 : 100.0 * math.abs({plus} - {minus}) / {both}",
+    ]
+    more, adx = _wilder(request, "Adx", trend, smoothing)
+    return PineIndicator((*lines, *more), {"plus": plus, "minus": minus, "adx": adx})
+
+
+def _wilder(request: _Request, suffix: str, source: str, length: str) -> tuple[list[str], str]:
+    """Return lines for Wilder's average, seeded by the SMA of the first `length` values that are not na."""
+    seed = request.name(f"{suffix}Seed")
+    average = request.name(f"{suffix}Average")
+    lines = [
+        f"float {seed} = ta.sma({source}, {length})",
+        f"var float {average} = na",
+        f"{average} := na({average}) ? {seed} : ({source} + ({length} - 1) * {average}) / {length}",
+    ]
+    return lines, average
+
+
+_WRITERS: dict[str, Callable[[_Request], PineIndicator]] = {
+    "sma": _single("sma", "length"),
+    "ema": _single("ema", "length"),
+    "rma": _single("rma", "length"),
+    "rsi": _single("rsi", "length"),
+    "macd": _tuple("macd", ("macd", "signal", "histogram"), "fast", "slow", "signal"),
+    "bollinger": _tuple("bb", ("middle", "upper", "lower"), "length", "multiplier"),
+    "stochastic": _stochastic,
+    "atr": _single("atr", "length", with_source=False),
+    "dmi": _dmi,
+}
+
+KINDS = frozenset(_WRITERS)
+"""Indicator kinds that can be written in Pine."""
+
+
+def write_indicator(
+    kind: str, *, identifier: str, source: str, args: Mapping[str, str], names: Names
+) -> PineIndicator:
+    """Return an indicator as Pine text.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `aiopt.indicators.registry.INDICATORS`.
+    identifier : str
+        The indicator's id in the strategy; its variables are named after it.
+    source : str
+        Series it reads, where the kind has a source.
+    args : mapping of str to str
+        Argument name to Pine text.
+    names : Names
+        Where variable names are taken from.
+
+    Raises
+    ------
+    PineError
+        If the kind has no Pine text.
+    """
+    if kind not in _WRITERS:
+        msg = f"An indicator kind must have a Pine text, but {kind!r} has none. Use one of {sorted(KINDS)}."
+        raise PineError(msg)
+    return _WRITERS[kind](_Request(identifier, source, args, names))

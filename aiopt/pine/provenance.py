@@ -1,0 +1,152 @@
+"""Where a script comes from: the figures and hashes its header states.  Knows no strategy and no run folder.
+
+Nothing here reads a clock: the same run gives the same text, to the byte.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+
+import msgspec
+
+from aiopt import __version__
+from aiopt.pine.text import comment, one_line
+
+Figures = dict[str, float | int | None]
+"""Name of a figure, as it is to be printed, to its value; None and NaN are printed as "n/a"."""
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A comparison of the script's trades in a Pine engine with the backtest's, that found no difference.
+
+    Attributes
+    ----------
+    engine : str
+        Name and version of the Pine engine.
+    trades : int
+        Closed trades compared: entry and exit bar, side, price to the tick.
+    data_hash : str
+        Of the bars both were run on.
+    """
+
+    engine: str
+    trades: int
+    data_hash: str
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the header of a script states.  Everything is optional: a hand-written spec has no run.
+
+    Attributes
+    ----------
+    run_id : str or None
+        Folder name of the run.
+    rank : int or None
+        Place in the run's ranking, from 1.
+    trials : int or None
+        Trials the entry was chosen from.
+    data_hash : str or None
+        `Manifest.data_hash` of the ticks.
+    synthetic : bool
+        The ticks were generated, not traded.
+    timeframe : str or None
+        Bar length the strategy was chosen on, e.g. ``"5m"``.
+    first_ts_ns, last_ts_ns : int or None
+        Open of the first and of the last bar, UTC.
+    costs : str or None
+        Costs the figures include, in words.
+    in_sample, out_of_sample, holdout : dict
+        Figures by name; empty if there are none.
+    verification : Verification or None
+        None: the header says that the trades are *not* verified.
+    """
+
+    run_id: str | None = None
+    rank: int | None = None
+    trials: int | None = None
+    data_hash: str | None = None
+    synthetic: bool = False
+    timeframe: str | None = None
+    first_ts_ns: int | None = None
+    last_ts_ns: int | None = None
+    costs: str | None = None
+    in_sample: Figures = {}
+    out_of_sample: Figures = {}
+    holdout: Figures = {}
+    verification: Verification | None = None
+
+
+def header_lines(provenance: Provenance, *, name: str, spec_hash: str, symbol: str) -> list[str]:
+    """Return the comment lines that state where a script comes from.
+
+    Parameters
+    ----------
+    provenance : Provenance
+        What is known.
+    name, spec_hash : str
+        Of the strategy.
+    symbol : str
+        Instrument it was made for.
+    """
+    data = provenance.data_hash or "none"
+    if provenance.synthetic:
+        data += "  SYNTHETIC ticks: generated, not traded. The figures say nothing about a market."
+    chart = f"{symbol}, {provenance.timeframe or 'any timeframe'}, standard candles, bid prices"
+    facts = [
+        ("strategy", name),
+        ("made by", f"aiopt {__version__}"),
+        ("spec", f"sha256 {spec_hash} (the JSON beside this file)"),
+        ("run", _run_text(provenance)),
+        ("data", data),
+        ("chart", chart),
+        ("period", _period_text(provenance)),
+        ("costs", provenance.costs or "none stated"),
+        ("in sample", _figures_text(provenance.in_sample)),
+        ("out of sample", _figures_text(provenance.out_of_sample)),
+        ("holdout", _figures_text(provenance.holdout)),
+        ("verified", _verification_text(provenance.verification)),
+    ]
+    return [line for label, text in facts for line in comment(f"{label}: {one_line(text)}")]
+
+
+def _run_text(provenance: Provenance) -> str:
+    if provenance.run_id is None:
+        return "none (made from a spec by hand)"
+    rank = "" if provenance.rank is None else f", rank {provenance.rank}"
+    trials = "" if provenance.trials is None else f" of {provenance.trials} trials"
+    return f"{provenance.run_id}{rank}{trials}"
+
+
+def _period_text(provenance: Provenance) -> str:
+    if provenance.first_ts_ns is None or provenance.last_ts_ns is None:
+        return "none stated"
+    return f"{_utc_text(provenance.first_ts_ns)} to {_utc_text(provenance.last_ts_ns)} UTC (bar opens)"
+
+
+def _utc_text(ts_ns: int) -> str:
+    return dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _figures_text(figures: Figures) -> str:
+    if not figures:
+        return "no figures"
+    return ", ".join(f"{name} {_figure_text(value)}" for name, value in figures.items())
+
+
+def _figure_text(value: float | int | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "n/a"
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
+
+
+def _verification_text(verification: Verification | None) -> str:
+    if verification is None:
+        return (
+            "NOT verified by a Pine engine. The structure was checked (pynescript and aiopt's own rules); "
+            "the trades of this script were not compared with the backtest's."
+        )
+    return (
+        f"{verification.trades} closed trades equal the backtest's in {verification.engine} "
+        f"(entry and exit bar, side, price to the tick) on data {verification.data_hash}."
+    )
