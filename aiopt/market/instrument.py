@@ -1,0 +1,137 @@
+"""Instruments: what a symbol trades, how its price is quoted and what it may plausibly cost.
+
+Owns the instrument table.  Knows nothing of ticks, bars or files.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from aiopt.errors import DataError, did_you_mean
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a symbol trades and how it is quoted.
+
+    Attributes
+    ----------
+    symbol : str
+        Six upper-case letters, e.g. ``"EURUSD"``.
+    base, quote : str
+        Currency bought, and currency paid.
+    price_precision : int
+        Decimal places of a price.
+    pip_size : float
+        Quote currency per unit of base that one pip is worth.
+    tick_size : float
+        Smallest step of a price; ``10 ** -price_precision``.
+    price_scale : int
+        Integer points per quote currency, ``10 ** price_precision``; the divisor of Dukascopy's raw prices.
+    size_increment : int
+        Sizes are whole multiples of it, in units of the base currency, so that their sums are exact.
+    plausible_low, plausible_high : float
+        A price outside is a wrong scale or another instrument, not a market.
+    always_open : bool
+        True if it trades through the weekend.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    price_precision: int
+    pip_size: float
+    tick_size: float
+    price_scale: int
+    size_increment: int = 1
+    plausible_low: float = 0.0
+    plausible_high: float = 1e12
+    always_open: bool = False
+
+
+def _define(symbol: str, precision: int, low: float, high: float, *, always_open: bool = False) -> Instrument:
+    # One pip is ten price steps for currencies, metals and Bitcoin alike, as Dukascopy and MetaTrader count.
+    return Instrument(
+        symbol=symbol,
+        base=symbol[:3],
+        quote=symbol[3:],
+        price_precision=precision,
+        pip_size=float(f"1e{1 - precision}"),
+        tick_size=float(f"1e{-precision}"),
+        price_scale=10**precision,
+        plausible_low=low,
+        plausible_high=high,
+        always_open=always_open,
+    )
+
+
+# The plausible ranges hold every price since 1990 with room on both sides.  Those of currencies are narrower
+# than a factor of ten, so that a price decoded with a wrong scale falls outside.
+INSTRUMENTS: dict[str, Instrument] = {
+    item.symbol: item
+    for item in (
+        _define("EURUSD", 5, 0.5, 2.2),
+        _define("GBPUSD", 5, 0.7, 3.0),
+        _define("AUDUSD", 5, 0.3, 1.6),
+        _define("NZDUSD", 5, 0.3, 1.3),
+        _define("USDCHF", 5, 0.5, 2.5),
+        _define("USDCAD", 5, 0.6, 2.2),
+        _define("EURGBP", 5, 0.4, 1.4),
+        _define("EURCHF", 5, 0.6, 2.2),
+        _define("EURAUD", 5, 0.8, 3.0),
+        _define("EURCAD", 5, 0.8, 2.5),
+        _define("EURNZD", 5, 1.0, 3.2),
+        _define("GBPCHF", 5, 0.7, 3.5),
+        _define("GBPAUD", 5, 1.0, 3.5),
+        _define("GBPCAD", 5, 1.0, 3.2),
+        _define("GBPNZD", 5, 1.2, 4.0),
+        _define("AUDCAD", 5, 0.5, 1.5),
+        _define("AUDCHF", 5, 0.35, 1.5),
+        _define("AUDNZD", 5, 0.7, 2.0),
+        _define("NZDCAD", 5, 0.5, 1.3),
+        _define("NZDCHF", 5, 0.35, 1.2),
+        _define("CADCHF", 5, 0.4, 1.6),
+        _define("USDJPY", 3, 50.0, 300.0),
+        _define("EURJPY", 3, 60.0, 350.0),
+        _define("GBPJPY", 3, 80.0, 450.0),
+        _define("AUDJPY", 3, 35.0, 200.0),
+        _define("NZDJPY", 3, 30.0, 180.0),
+        _define("CADJPY", 3, 50.0, 200.0),
+        _define("CHFJPY", 3, 50.0, 350.0),
+        _define("XAUUSD", 3, 200.0, 20_000.0),
+        _define("XAGUSD", 3, 2.0, 500.0),
+        _define("BTCUSD", 1, 50.0, 5_000_000.0, always_open=True),
+    )
+}
+
+
+def instrument(symbol: str) -> Instrument:
+    """Return the instrument of a symbol.
+
+    Parameters
+    ----------
+    symbol : str
+        ``"EURUSD"``; also ``"eur/usd"``, ``"EUR-USD"`` and ``"EUR_USD"``.
+
+    Raises
+    ------
+    DataError
+        If the table has no such symbol; names the nearest one.
+
+    Examples
+    --------
+    >>> instrument("eur/usd").price_scale
+    100000
+    """
+    found = find_instrument(symbol)
+    if found is None:
+        hint = did_you_mean(symbol.upper(), INSTRUMENTS)
+        raise DataError(f"The instrument must be in the table, but {symbol!r} is not.{hint}")
+    return found
+
+
+def find_instrument(symbol: str) -> Instrument | None:
+    """Return the instrument of a symbol in any usual notation, None if the table has none."""
+    plain = symbol.upper()
+    for separator in "/-_. ":
+        plain = plain.replace(separator, "")
+    return INSTRUMENTS.get(plain)
