@@ -82,7 +82,7 @@ class Function:
 def _type(text: str) -> PineType:
     qualifier, _, base = text.partition(" ")
     assert qualifier in QUALIFIERS, text
-    return PineType(base, qualifier)  # type: ignore[arg-type]
+    return PineType(base, qualifier)
 
 
 def _parameters(*specs: str) -> tuple[Parameter, ...]:

@@ -40,6 +40,7 @@ MAX_PLOTS = 64
 
 _VERSION_LINE = re.compile(r"//@version=(\d+)\s*$")
 _NUMBERS = frozenset({"int", "float"})
+_STRUCTURES = frozenset({"ForTo", "ForIn", "While", "Switch"})
 
 
 @dataclass(frozen=True, order=True)
@@ -188,7 +189,7 @@ class _Checker:
             self.findings.append(Finding(1, "strategy", "A script must call strategy(...), but it is empty."))
             return
         first = tree.body[0]
-        value = getattr(first, "value", None)
+        value: Any = getattr(first, "value", None)
         if type(value).__name__ != "Call" or _dotted(value.func) != "strategy":
             self.note(
                 first, "strategy", "The first statement must be strategy(...). Put the declaration there."
@@ -230,6 +231,9 @@ class _Checker:
         if kind == "If":
             self._if(value)
             return
+        if kind in _STRUCTURES:
+            self.note(statement, "construct", f"{kind} is not among the constructs of a generated script.")
+            return
         if kind != "Call":
             self.note(
                 statement,
@@ -264,9 +268,9 @@ class _Checker:
             self._declare(statement, name, PineType(declared or "float"))
             raise
         if declared is None and type_.base == "na":
-            self.note(
-                statement, "type", f"{name!r} must have a type to start as na. Write `float {name} = na`."
-            )
+            message = f"{name!r} must have a type to start as na. Write `float {name} = na`."
+            self.note(statement, "type", message)
+            type_ = PineType("float", type_.qualifier)
         if declared is not None:
             self._require_assignable(statement, name, type_, declared)
         self._declare(
