@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError, DataError, did_you_mean
 from aiopt.files import atomic_path
+from aiopt.market.instrument import Instrument, instrument
 from aiopt.market.ohlcv import read_ohlcv
+from aiopt.market.ticks import TICK_COLUMNS
 from aiopt.timeframe import Timeframe, parse_timeframe
-
-if TYPE_CHECKING:
-    from aiopt.market.instrument import Instrument
 
 Empty = Literal["omit", "flat"]
 
@@ -47,8 +46,6 @@ BAR_SCHEMA = pl.Schema(
         "ticks": pl.Int64,
     }
 )
-
-TICK_COLUMNS = ("ts_event_ns", "bid", "ask", "bid_size", "ask_size")
 
 _METADATA_KEY = "aiopt"
 
@@ -423,17 +420,19 @@ def load_bar_set(
 
 
 def _bar_set(bid: BarArrays, ask: BarArrays, path: Path) -> BarSet:
-    from aiopt.market.instrument import instrument
-
+    single = bid is ask
+    ours = "last" not in (bid.price, ask.price)
+    if ours and bid.data_hash != ask.data_hash:
+        msg = "Bid and ask bars must be built from the same ticks, but their data hashes differ."
+        raise DataError(msg + " Build both again.", file=path)
     if (bid.instrument, bid.timeframe) != (ask.instrument, ask.timeframe):
         msg = (
             "Bid and ask bars must be of one instrument and timeframe, but they are "
             f"{bid.instrument} {bid.timeframe.label} and {ask.instrument} {ask.timeframe.label}."
         )
         raise DataError(msg, file=path)
-    single = bid is ask
-    one_hash = single or bid.data_hash == ask.data_hash
-    data_hash = bid.data_hash if one_hash else content_hash([bid.data_hash, ask.data_hash])
+    same = bid.data_hash == ask.data_hash
+    data_hash = bid.data_hash if same else content_hash([bid.data_hash, ask.data_hash])
     try:
         return BarSet(
             instrument=instrument(bid.instrument),
