@@ -1,0 +1,285 @@
+"""The report as one self-contained HTML page: no network, readable without scripts, light, dark and print.
+
+Owns wording of numbers and which picture stands where.  Knows nothing of run folders: it is given a `Report`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from aiopt import __version__
+from aiopt.report import charts
+from aiopt.report.methods import methods
+from aiopt.report.model import Curve, Data, Entry, Fact, Report, Stretch, Sweep
+from aiopt.report.svg import utc
+
+MOST_TRADES = 250
+"""Trades of an entry shown on the page; all of them are in ``trades.csv``."""
+
+_MINUS = "−"
+_WINDOWS = (
+    ("in_sample", "In-sample", "is"),
+    ("out_of_sample", "Out-of-sample", "oos"),
+    ("holdout", "Holdout", "holdout"),
+)
+
+
+def render_html(report: Report) -> str:
+    """Return the page of a report.
+
+    The same report gives the same text: nothing is read from the clock, the host or the environment.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters.update(
+        {
+            "count": count,
+            "money": money,
+            "ratio": ratio,
+            "percent": percent,
+            "decimals": decimals,
+            "stamp": stamp,
+            "breakable": breakable,
+            "brief": brief,
+            "day": day,
+            "plain": plain,
+            "words": lambda text: str(text).replace("_", " "),
+            "part": part_of,
+        }
+    )
+    return environment.get_template("report.html.j2").render(
+        r=report,
+        pictures={entry.rank: _entry_pictures(entry, report) for entry in report.entries},
+        sweep_pictures=_sweep_pictures(report.sweep) if report.sweep else {},
+        data_picture=_data_picture(report.data) if report.data else "",
+        run_facts=_run_facts(report),
+        settings=_columns(flatten(report.config)),
+        methods=methods(report),
+        most_trades=MOST_TRADES,
+        version=report.versions.get("aiopt", __version__),
+        style=Markup(_asset("style.css")),
+        script=Markup(_asset("script.js")),
+    )
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with thousands separators; a dash for None."""
+    return "–" if value is None else f"{value:,.0f}".replace("-", _MINUS)
+
+
+def money(value: float | None) -> str:
+    """Return an amount with sign and two decimals."""
+    return "–" if value is None else f"{value:+,.2f}".replace("-", _MINUS)
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio with two decimals and a true minus sign; infinity as a sign."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else _MINUS + "∞"
+    return f"{value:.2f}".replace("-", _MINUS)
+
+
+def decimals(value: float | None, places: int = 2) -> str:
+    """Return a number with a fixed number of decimals; a dash for None."""
+    return "–" if value is None or math.isnan(value) else f"{value:.{places}f}".replace("-", _MINUS)
+
+
+def percent(value: float | None, places: int = 1) -> str:
+    """Return a fraction in per cent."""
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.{places}f}%".replace("-", _MINUS)
+
+
+def stamp(ns: int) -> str:
+    """Return a UTC time to the minute."""
+    return utc(ns).strftime("%Y-%m-%d %H:%M")
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that may be broken into lines after each underscore."""
+    return Markup("_<wbr>").join(str(name).split("_"))
+
+
+def brief(ns: int) -> str:
+    """Return a UTC time to the minute without its year, e.g. ``2 May 06:30``."""
+    moment = utc(ns)
+    return f"{moment.day} {moment.strftime('%b %H:%M')}"
+
+
+def day(ns: int) -> str:
+    """Return a UTC day, e.g. ``1 May 2014``."""
+    moment = utc(ns)
+    return f"{moment.day} {moment.strftime('%b %Y')}"
+
+
+def plain(value: Any) -> str:
+    """Return a setting or parameter as people write it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}".replace("-", _MINUS)
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(item) for item in value) or "none"
+    return str(value)
+
+
+def part_of(ns: int, stretches: Sequence[Stretch]) -> str:
+    """Return ``"holdout"`` for a time inside the holdout, else ``"development"``."""
+    inside = any(stretch.kind == "holdout" and stretch.start_ns <= ns for stretch in stretches)
+    return "holdout" if inside else "development"
+
+
+def flatten(settings: dict[str, Any], prefix: str = "") -> list[Fact]:
+    """Return nested settings as flat facts, ``a.b`` for nesting, in the order given."""
+    facts: list[Fact] = []
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            facts += flatten(value, f"{name}.")
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            for index, item in enumerate(value):
+                nested = item if isinstance(item, dict) else {"": item}
+                facts += flatten(nested, f"{name}[{index}].")
+        else:
+            facts.append(Fact(name=name, value=plain(value if value != {} else None)))
+    return facts
+
+
+def _asset(name: str) -> str:
+    return files("aiopt.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _columns(facts: list[Fact]) -> list[list[Fact]]:
+    middle = (len(facts) + 1) // 2
+    return [column for column in (facts[:middle], facts[middle:]) if column]
+
+
+def _run_facts(report: Report) -> list[Fact]:
+    facts = [
+        Fact(name="Run", value=report.run_id),
+        Fact(name="Status", value=report.status + (f", stage {report.stage}" if report.stage else "")),
+        Fact(name="Seed", value=plain(report.seed)),
+        Fact(name="Configuration hash", value=report.config_hash or "–"),
+    ]
+    if report.data:
+        facts.append(Fact(name="Data hash", value=report.data.data_hash))
+    facts += [
+        Fact(name=f"Spec hash, entry {entry.rank}", value=entry.spec_hash)
+        for entry in report.entries
+        if entry.spec_hash
+    ]
+    if report.started_at:
+        facts.append(Fact(name="Started", value=report.started_at))
+    if report.finished_at:
+        facts.append(Fact(name="Finished", value=report.finished_at))
+    facts += [Fact(name=f"Version of {name}", value=value) for name, value in report.versions.items()]
+    return facts
+
+
+def _entry_pictures(entry: Entry, report: Report) -> dict[str, Any]:
+    holdout = next((stretch for stretch in report.stretches if stretch.kind == "holdout"), None)
+    paths = []
+    if entry.emitted is not None:
+        emitted = entry.emitted
+        paths.append(charts.Path("Emitted parameters", "emitted", emitted.ts_ns, emitted.equity))
+    has_holdout = False
+    if entry.walk_forward is not None:
+        before, after = _split(entry.walk_forward, holdout)
+        paths.append(charts.Path("Walk-forward", "oos main", before.ts_ns, before.equity))
+        if len(after.ts_ns) > 1:
+            has_holdout = True
+            peak = max(before.equity, default=-math.inf)
+            paths.append(charts.Path("Holdout", "holdout main", after.ts_ns, after.equity, peak))
+    regions = [
+        charts.Region(stretch.kind, stretch.label, stretch.start_ns, stretch.stop_ns)
+        for stretch in report.stretches
+    ]
+    heat = entry.heat_map
+    hours, weekdays = entry.by_hour, entry.by_weekday
+    return {
+        "equity": Markup(charts.equity_chart(paths, regions, unit=report.currency)),
+        "has_holdout": has_holdout,
+        "forest": Markup(_forest(entry)),
+        "heat": Markup(_heat(heat)) if heat else "",
+        "hours": Markup(_breakdown(hours, "hour", report.currency)) if hours else "",
+        "weekdays": Markup(_breakdown(weekdays, "weekday", report.currency)) if weekdays else "",
+    }
+
+
+def _split(curve: Curve, holdout: Stretch | None) -> tuple[Curve, Curve]:
+    """Cut a curve at the holdout's start; the second part begins with the last point of the first."""
+    edge = len(curve.ts_ns)
+    if holdout is not None:
+        edge = sum(ns <= holdout.start_ns for ns in curve.ts_ns)
+    first = Curve(ts_ns=curve.ts_ns[:edge], equity=curve.equity[:edge])
+    second = Curve(ts_ns=curve.ts_ns[max(edge - 1, 0) :], equity=curve.equity[max(edge - 1, 0) :])
+    return first, second
+
+
+def _forest(entry: Entry) -> str:
+    rows = []
+    for kind, label, css in _WINDOWS:
+        window = entry.window(kind)
+        if window is not None and window.sharpe.value is not None:
+            estimate = window.sharpe
+            rows.append(charts.Interval(label, css, window.sharpe.value, estimate.low, estimate.high))
+    return charts.forest_plot(rows, title="Sharpe ratio with 95% interval")
+
+
+def _heat(heat: Any) -> str:
+    return charts.heat_map(
+        heat.x_labels,
+        heat.y_labels,
+        heat.values,
+        heat.counts,
+        x_title=heat.x_name,
+        y_title=heat.y_name,
+        metric=heat.metric,
+        chosen=heat.chosen,
+    )
+
+
+def _breakdown(parts: Any, name: str, currency: str) -> str:
+    return charts.bar_chart(
+        parts.labels, parts.pnl, parts.trades, title=f"Profit and trades by {name}", unit=currency
+    )
+
+
+def _sweep_pictures(sweep: Sweep) -> dict[str, Markup]:
+    points = sorted(sweep.points, key=lambda point: point.rank is not None)
+    dots = []
+    for point in points:
+        name = f"Entry {point.rank}" if point.rank is not None else point.trial_id
+        tip = f"{name}, {point.group}: in-sample {ratio(point.in_sample)}, out {ratio(point.out_of_sample)}"
+        css = "entry" if point.rank is not None else "trial"
+        dots.append(charts.Dot(point.in_sample, point.out_of_sample, css, tip))
+    marks = []
+    if sweep.best_sharpe is not None:
+        marks.append(charts.Mark(sweep.best_sharpe, "best trial", "best"))
+    if sweep.expected_maximum_sharpe is not None:
+        marks.append(charts.Mark(sweep.expected_maximum_sharpe, "expected from chance", "null"))
+    scatter = charts.scatter_plot(
+        dots, x_title="Sharpe ratio, in-sample", y_title="Sharpe ratio, out-of-sample"
+    )
+    bars = charts.histogram(sweep.sharpe, marks, x_title="Sharpe ratio, in-sample")
+    return {"scatter": Markup(scatter), "histogram": Markup(bars)}
+
+
+def _data_picture(data: Data) -> Markup:
+    if not data.hours:
+        return Markup("")
+    picture = charts.hour_map([row.day for row in data.hours], [row.ticks for row in data.hours])
+    return Markup(picture)

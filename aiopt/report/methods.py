@@ -1,0 +1,97 @@
+"""The wording of the report's methods section.  Knows the `Report`; draws and computes nothing."""
+
+from __future__ import annotations
+
+from aiopt.report.model import Report
+
+Section = tuple[str, list[str]]
+
+
+def methods(report: Report) -> list[Section]:
+    """Return the sections of "Methods and caveats": title and paragraphs."""
+    sections = [_walk_forward(report), _backtest(), _score(report), _luck(), _intervals(), _caveats(report)]
+    return [section for section in sections if section[1]]
+
+
+def _walk_forward(report: Report) -> Section:
+    folds = sum(stretch.kind == "oos" for stretch in report.stretches)
+    shape = f" This run has {folds} such folds." if folds else ""
+    return (
+        "Walk-forward and holdout",
+        [
+            "The span is cut into segments. In each fold the parameters are chosen on the train segments "
+            f"alone and then traded on the segment that follows.{shape} The profit of these test segments, "
+            "one after another, is the out-of-sample path; positions are closed at each segment's end, so "
+            "no fold leans on another. Entry 1, 2, … of a family and timeframe follow the best, second "
+            "best, … distinct trial of each train window.",
+            "The emitted parameters are those chosen on the last train window before the holdout. The "
+            "holdout was not read by anything until the ranking was fixed: it is a check, never a "
+            "criterion.",
+        ],
+    )
+
+
+def _backtest() -> Section:
+    return (
+        "Backtest",
+        [
+            "Signals are computed at the close of each bid bar and filled at the next bar's open: buys at "
+            "the ask, sells at the bid, with commission and any slippage set below. Inside a bar the path "
+            "is open, high, low, close if the high is nearer to the open, else open, low, high, close. The "
+            "engine is NautilusTrader. Swap, partial fills, outages and market impact are not modelled.",
+        ],
+    )
+
+
+def _score(report: Report) -> Section:
+    text = report.score_formula
+    return ("Score", [text] if text else [])
+
+
+def _luck() -> Section:
+    return (
+        "Statistics against luck",
+        [
+            "Sharpe ratio: mean over standard deviation of the profit per period, scaled to a year by the "
+            "square root of the number of periods in a year. Short spans make this number large in size "
+            "and weak in meaning: read the interval, not the value.",
+            "Deflated Sharpe ratio (Bailey and López de Prado, 2014, Journal of Portfolio Management "
+            "40(5), doi:10.3905/jpm.2014.40.5.094): DSR = Φ((SR − SR0) √(T − 1) / √(1 − γ3 SR + (γ4 − 1)/4 "
+            "SR²)), where SR0 = √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))) is the highest Sharpe "
+            "ratio expected from N trials without skill whose ratios vary by V; γ is the Euler-Mascheroni "
+            "constant, γ3 and γ4 are skewness and kurtosis. N counts every trial of the run, the losers "
+            "too.",
+            "Probability of backtest overfitting (Bailey, Borwein, López de Prado and Zhu, 2017, Journal "
+            "of Computational Finance 20(4), doi:10.21314/JCF.2016.322): the time axis is cut into blocks; "
+            "over all ways to use half of them for choosing and half for testing, PBO is the share in "
+            "which the trial chosen ends in the worse half of the test. 0.5 is what blind choice gives.",
+        ],
+    )
+
+
+def _intervals() -> Section:
+    return (
+        "Intervals",
+        [
+            "Confidence intervals come from the stationary block bootstrap (Politis and Romano, 1994, "
+            "Journal of the American Statistical Association 89(428), doi:10.1080/01621459.1994.10476870), "
+            "which keeps dependence in time. They do not know that the entry was selected from many: the "
+            "deflated Sharpe ratio does.",
+        ],
+    )
+
+
+def _caveats(report: Report) -> Section:
+    texts = [
+        "Choosing the five best of many is itself a selection. An interval that excludes zero in-sample is "
+        "expected even from noise; what counts is out-of-sample, then holdout, then live.",
+        "Parameter maps, breakdowns by hour and the trade list describe the emitted parameters mostly in-"
+        "sample. They help to understand a strategy and prove nothing.",
+    ]
+    if report.data is not None and report.data.synthetic:
+        texts.insert(
+            0,
+            "The ticks of this run are synthetic: a random generator made them. A good figure here shows "
+            "that the search works as programmed, or luck; it says nothing about EUR/USD.",
+        )
+    return ("Caveats", texts)

@@ -1,0 +1,249 @@
+"""What a report says, as plain frozen records: the content of ``report.json`` and the input of the page.
+
+Owns the records only.  Knows nothing of files or of markup; `aiopt.report.build` fills them in, the writers
+show them.  Times are UTC nanoseconds, money is quote currency, Sharpe ratios are annualised, drawdowns are
+fractions in (-1, 0]; None means "not known", never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from aiopt.runs import TradeRecord
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure and, where one was computed, its 95% confidence interval."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of one kind of data: ``"in_sample"``, ``"out_of_sample"`` or ``"holdout"``."""
+
+    kind: str
+    sharpe: Estimate
+    net_pnl: float | None
+    profit_factor: float | None
+    win_rate: float | None
+    max_drawdown: float | None
+    trades: int | None
+
+
+class ScorePart(msgspec.Struct, frozen=True, kw_only=True):
+    """One component of the score: `value` in [0, 1], its weight, and the raw figure behind it."""
+
+    name: str
+    value: float
+    weight: float
+    raw: str = ""
+
+
+class Fold(msgspec.Struct, frozen=True, kw_only=True):
+    """One walk-forward step: parameters chosen on the train window, traded on the test window."""
+
+    number: int
+    train_start_ns: int
+    train_stop_ns: int
+    test_start_ns: int
+    test_stop_ns: int
+    trial_id: str
+    params: dict[str, Any]
+    in_sample_sharpe: float | None
+    out_of_sample_sharpe: float | None
+    pnl: float | None
+    trades: int | None
+
+
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of the time axis: `kind` is ``"train"``, ``"oos"`` or ``"holdout"``."""
+
+    kind: str
+    label: str
+    start_ns: int
+    stop_ns: int
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """Equity over time; both lists have the same length, times ascend."""
+
+    ts_ns: list[int]
+    equity: list[float]
+
+
+class HeatMap(msgspec.Struct, frozen=True, kw_only=True):
+    """Median in-sample metric over two parameters; ``values[row][column]`` is None where no trial fell."""
+
+    metric: str
+    x_name: str
+    y_name: str
+    x_labels: list[str]
+    y_labels: list[str]
+    values: list[list[float | None]]
+    counts: list[list[int]]
+    chosen: tuple[int, int] | None
+
+
+class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
+    """Profit and loss and number of trades per category, e.g. hour of the day (UTC)."""
+
+    labels: list[str]
+    pnl: list[float]
+    trades: list[int]
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """A named value in words, e.g. a check with its outcome."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One ranked entry."""
+
+    rank: int
+    name: str
+    family: str
+    timeframe: str
+    trial_id: str
+    params: dict[str, Any]
+    score: float | None
+    parts: list[ScorePart]
+    windows: list[Window]
+    deflated_sharpe: float | None
+    pbo: float | None
+    survives: bool
+    verdict: str
+    checks: list[Fact]
+    folds: list[Fold]
+    walk_forward: Curve | None
+    emitted: Curve | None
+    trades: list[TradeRecord]
+    heat_map: HeatMap | None
+    by_hour: Breakdown | None
+    by_weekday: Breakdown | None
+    pine: str | None
+    spec_hash: str
+    rules: list[Fact] = []
+
+    def window(self, kind: str) -> Window | None:
+        """Return the window of a kind, or None."""
+        return next((window for window in self.windows if window.kind == kind), None)
+
+
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate that did not enter the table, and why."""
+
+    name: str
+    family: str
+    timeframe: str
+    reason: str
+    trades: int | None
+    score: float | None
+
+
+class FailedTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """A trial that ended with an error."""
+
+    trial_id: str
+    group: str
+    params: str
+    reason: str
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """The trials of one family on one timeframe."""
+
+    name: str
+    family: str
+    timeframe: str
+    trials: int
+    failed: int
+    profitable: int
+    best_in_sample: float | None
+    median_in_sample: float | None
+    median_out_of_sample: float | None
+    rank_correlation: float | None
+    pbo: float | None
+
+
+class TrialPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One trial in the scatter plot: mean Sharpe on the train windows against mean Sharpe on the tests."""
+
+    trial_id: str
+    group: str
+    in_sample: float
+    out_of_sample: float
+    rank: int | None
+
+
+class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+    """All trials of the run."""
+
+    trials: int
+    failed: int
+    groups: list[Group]
+    points: list[TrialPoint]
+    sharpe: list[float]
+    best_sharpe: float | None
+    expected_maximum_sharpe: float | None
+    rank_correlation: float | None
+    failures: list[FailedTrial]
+
+
+class HourRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Ticks per hour (UTC) of one day; None marks an hour that was not delivered."""
+
+    day: str
+    ticks: list[int | None]
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True):
+    """The ticks the run stood on."""
+
+    instrument: str
+    synthetic: bool
+    source: str
+    ticks: int | None
+    start_ns: int | None
+    stop_ns: int | None
+    data_hash: str
+    facts: list[Fact]
+    treated: list[Fact]
+    gaps: list[Fact]
+    hours: list[HourRow]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole report."""
+
+    run_id: str
+    status: str
+    stage: str
+    error: str
+    missing: list[str]
+    headline: str
+    survivors: int
+    summary: list[str]
+    currency: str
+    initial_balance: float
+    stretches: list[Stretch]
+    entries: list[Entry]
+    rejected: list[Rejected]
+    sweep: Sweep | None
+    data: Data | None
+    config: dict[str, Any]
+    config_hash: str
+    seed: int | None
+    versions: dict[str, str]
+    started_at: str
+    finished_at: str
+    score_formula: str
+    files: list[str]
+    format: int = 1

@@ -1,0 +1,124 @@
+"""Data quality as the manifest tells it.  Owns the selection and wording; validates nothing itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from itertools import groupby
+
+from aiopt.market.manifest import Manifest, SilentHour
+from aiopt.report.model import Data, Fact, HourRow
+from aiopt.report.svg import utc
+
+MOST_DAYS = 100
+"""Days shown one by one; a longer span is shown as the average day of each month."""
+
+_REASONS = {
+    "empty_file": "the source says: no ticks",
+    "missing_file": "the source has no file for it",
+    "all_dropped": "all its ticks were dropped",
+    "no_ticks": "no ticks in the source",
+}
+_TREATMENTS = {"keep": "kept, counted", "drop": "dropped", "fail": "import stops at the first"}
+_UNITS = {"gap": "gaps", "missing_hour": "hours"}
+
+
+def data_quality(manifest: Manifest) -> Data:
+    """Return what the report says about the ticks."""
+    return Data(
+        instrument=manifest.instrument,
+        synthetic=manifest.synthetic,
+        source=manifest.source,
+        ticks=manifest.rows,
+        start_ns=manifest.first_ts_ns,
+        stop_ns=manifest.last_ts_ns,
+        data_hash=manifest.data_hash,
+        facts=_facts(manifest),
+        treated=_treated(manifest),
+        gaps=_gaps(manifest.silent_hours),
+        hours=_hours(manifest),
+    )
+
+
+def _facts(manifest: Manifest) -> list[Fact]:
+    dropped = manifest.rows_read - manifest.rows
+    span = f"{_minute(manifest.first_ts_ns)} to {_minute(manifest.last_ts_ns)} UTC"
+    facts = [
+        Fact(name="Source", value=manifest.source, note=f"format {manifest.source_format}"),
+        Fact(name="Instrument", value=manifest.instrument),
+        Fact(name="Span", value=span, note=f"{len(manifest.partitions)} days with ticks"),
+        Fact(name="Ticks kept", value=f"{manifest.rows:,}", note=f"of {manifest.rows_read:,} read"),
+        Fact(name="Ticks dropped", value=f"{dropped:,}", note=_share(dropped, manifest.rows_read)),
+        Fact(name="Data hash", value=manifest.data_hash),
+        Fact(name="Source hash", value=manifest.source_hash),
+    ]
+    if manifest.files:
+        facts.append(Fact(name="Files read", value=f"{len(manifest.files):,}"))
+    return facts + [Fact(name="Note", value=note) for note in manifest.notes]
+
+
+def _treated(manifest: Manifest) -> list[Fact]:
+    rows = []
+    for rule in manifest.rules:
+        treatment = _TREATMENTS.get(rule.treatment, rule.treatment)
+        if rule.treatment == "drop" and rule.dropped != rule.found:
+            treatment += f" ({rule.dropped:,})"
+        unit = f" {_UNITS[rule.rule]}" if rule.rule in _UNITS else ""
+        rows.append(Fact(name=rule.rule.replace("_", " "), value=f"{rule.found:,}{unit}", note=treatment))
+    return rows
+
+
+def _gaps(silent: Iterable[SilentHour]) -> list[Fact]:
+    """Join silent hours that follow each other for the same reason; longest first."""
+    hours = sorted((dt.datetime.fromisoformat(f"{one.hour}:00:00"), one.reason) for one in silent)
+    runs = []
+    for _, members in groupby(
+        enumerate(hours), key=lambda item: (item[1][0] - dt.timedelta(hours=item[0]), item[1][1])
+    ):
+        stretch = [hour for _, hour in members]
+        runs.append((len(stretch), stretch[0][0], stretch[0][1]))
+    runs.sort(key=lambda run: (-run[0], run[1]))
+    return [
+        Fact(name=start.strftime("%Y-%m-%d %H:%M"), value=f"{length} h", note=_REASONS.get(reason, reason))
+        for length, start, reason in runs
+    ]
+
+
+def _hours(manifest: Manifest) -> list[HourRow]:
+    kept = {part.date: part.hour_rows for part in manifest.partitions}
+    if not kept:
+        return []
+    absent = {one.hour for one in manifest.silent_hours if one.reason == "missing_file"}
+    first, last = (dt.date.fromisoformat(edge(kept)) for edge in (min, max))
+    days = [(first + dt.timedelta(days=offset)).isoformat() for offset in range((last - first).days + 1)]
+    rows = [
+        HourRow(
+            day=day,
+            ticks=[
+                None if f"{day}T{hour:02d}" in absent else kept.get(day, [0] * 24)[hour] for hour in range(24)
+            ],
+        )
+        for day in days
+    ]
+    return rows if len(rows) <= MOST_DAYS else _monthly(rows)
+
+
+def _monthly(rows: list[HourRow]) -> list[HourRow]:
+    """Return one row per month: mean ticks per hour over the days that have any."""
+    result = []
+    for month, members in groupby(rows, key=lambda row: row.day[:7]):
+        days = [row.ticks for row in members]
+        means: list[int | None] = []
+        for hour in range(24):
+            known = [ticks for day in days if (ticks := day[hour])]
+            means.append(round(sum(known) / len(known)) if known else 0)
+        result.append(HourRow(day=month, ticks=means))
+    return result
+
+
+def _minute(ns: int) -> str:
+    return utc(ns).strftime("%Y-%m-%d %H:%M")
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f}%" if whole else ""

@@ -1,0 +1,110 @@
+"""The report in plain sentences.  Owns the wording of what was tried, what survived and what that means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiopt.report.model import Data, Entry, Sweep
+from aiopt.report.svg import utc
+
+
+def headline(sweep: Sweep | None, entries: Sequence[Entry]) -> str:
+    """Return the one sentence a reader in a hurry takes away."""
+    if sweep is None:
+        return "No trial has been recorded yet."
+    families = len({group.family for group in sweep.groups})
+    tried = f"{_number(sweep.trials, 'trial')} of {_number(families, 'strategy family', 'strategy families')}"
+    if not entries:
+        return f"{tried}. No strategy could be ranked."
+    passing = [entry for entry in entries if entry.survives]
+    if not passing:
+        return f"{tried}. Nothing beats chance: no ranked strategy passes every check."
+    names = ", ".join(f"{entry.family} {entry.timeframe}" for entry in passing)
+    verb = "passes" if len(passing) == 1 else "pass"
+    return f"{tried}. {len(passing)} of {len(entries)} ranked strategies {verb} every check: {names}."
+
+
+def sentences(
+    sweep: Sweep | None, entries: Sequence[Entry], data: Data | None, *, rejected: int, currency: str
+) -> list[str]:
+    """Return the summary's sentences: what was tried, what the best trial is worth, what survived."""
+    if sweep is None:
+        return ["The run has no trials yet, so there is nothing to judge."]
+    found = [_tried(sweep, data)]
+    if sweep.best_sharpe is not None and sweep.expected_maximum_sharpe is not None:
+        found.append(_luck(sweep.best_sharpe, sweep.expected_maximum_sharpe, sweep.trials - sweep.failed))
+    if sweep.rank_correlation is not None:
+        found.append(_agreement(sweep.rank_correlation))
+    found.append(_survivors(entries, rejected, currency))
+    return found
+
+
+def _tried(sweep: Sweep, data: Data | None) -> str:
+    families = len({group.family for group in sweep.groups})
+    frames = len({group.timeframe for group in sweep.groups})
+    text = (
+        f"{_number(sweep.trials, 'trial')} of {_number(families, 'strategy family', 'strategy families')} on "
+        f"{_number(frames, 'timeframe')} were backtested"
+    )
+    if data is not None and data.ticks is not None:
+        kind = "synthetic " if data.synthetic else ""
+        text += f" on {data.ticks:,} {kind}{data.instrument} ticks"
+        if data.start_ns is not None and data.stop_ns is not None:
+            text += f" from {_day(data.start_ns)} to {_day(data.stop_ns)}"
+    failed = f" {_number(sweep.failed, 'trial')} failed; they count as tried." if sweep.failed else ""
+    return f"{text}.{failed}"
+
+
+def _luck(best: float, expected: float, trials: int) -> str:
+    text = (
+        f"The best trial has an in-sample Sharpe ratio of {best:.2f}. From {_number(trials, 'trial')} "
+        f"without any skill a best of {expected:.2f} is to be expected"
+    )
+    if best <= expected:
+        return f"{text}, so the best result is no evidence of skill."
+    return f"{text}; the best result is above that, which alone does not make it repeatable."
+
+
+def _agreement(correlation: float) -> str:
+    if correlation < 0.1:
+        verdict = (
+            "trials that did well in-sample did not do well afterwards: the choice of parameters did not help"
+        )
+    elif correlation < 0.4:
+        verdict = "doing well in-sample says little about doing well afterwards"
+    else:
+        verdict = "trials that did well in-sample tended to do well afterwards, costs included"
+    return (
+        f"The rank correlation of in-sample and out-of-sample Sharpe ratios is {correlation:.2f}: {verdict}."
+    )
+
+
+def _survivors(entries: Sequence[Entry], rejected: int, currency: str) -> str:
+    if not entries:
+        why = (
+            f" {_number(rejected, 'candidate')} did not qualify; the reasons are listed below."
+            if rejected
+            else ""
+        )
+        return f"No strategy was ranked.{why}"
+    out = [entry.window("out_of_sample") for entry in entries]
+    earning = sum(window is not None and (window.net_pnl or 0.0) > 0 for window in out)
+    hold = [entry.window("holdout") for entry in entries]
+    holding = sum(window is not None and (window.net_pnl or 0.0) > 0 for window in hold)
+    passing = sum(entry.survives for entry in entries)
+    text = (
+        f"Of {_number(len(entries), 'ranked strategy', 'ranked strategies')}, {earning} made money out-of-"
+        f"sample and {holding} in the holdout, after all costs in {currency}."
+    )
+    if not passing:
+        return f"{text} None passes every check. Treat them as noise until new data says otherwise."
+    return f"{text} {passing} passed every check; the section of each says by how much."
+
+
+def _number(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _day(ns: int) -> str:
+    moment = utc(ns)
+    return f"{moment.day} {moment.strftime('%B %Y')}"

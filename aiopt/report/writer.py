@@ -1,0 +1,137 @@
+"""Writing the report's files into the run folder.  Owns their names and formats; decides nothing they say."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aiopt.files import atomic_write_bytes, atomic_write_text
+from aiopt.report.build import build_report
+from aiopt.report.html import part_of, render_html
+from aiopt.report.model import Report
+from aiopt.report.svg import utc
+from aiopt.runs import ENTRIES_CSV, REPORT_HTML, REPORT_JSON, TRADES_CSV, load_run
+
+_WINDOW_FIGURES = ("net_pnl", "profit_factor", "win_rate", "max_drawdown", "trades")
+_TRADE_COLUMNS = (
+    *(
+        "rank",
+        "entry",
+        "trade",
+        "part",
+        "side",
+        "entry_time_utc",
+        "exit_time_utc",
+        "entry_ts_ns",
+        "exit_ts_ns",
+    ),
+    *("entry_price", "exit_price", "size", "exit_reason", "pnl", "commission"),
+)
+
+
+def write_report(run_dir: Path, *, out: Path | None = None) -> Path:
+    """Write ``report.html``, ``report.json``, ``trades.csv`` and ``entries.csv`` of a run.
+
+    Reads only files of the run folder, so it can be repeated at any time; the same folder gives the same
+    bytes.  An unfinished run gets a report of what is there that says what is missing.
+
+    Parameters
+    ----------
+    run_dir : Path
+        ``runs/<run-id>``.
+    out : Path, optional
+        Where the page goes instead of ``report.html`` in the run folder; the other files go beside it.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    NotARunError
+        If `run_dir` is not a run folder.
+    RunFileError
+        If a file of the folder is there but damaged.
+    StorageError
+        If the disk is full or the folder is not writable.
+    """
+    report = build_report(load_run(run_dir))
+    page = Path(run_dir) / REPORT_HTML if out is None else Path(out)
+    folder = page.parent
+    atomic_write_text(folder / TRADES_CSV, trades_csv(report))
+    atomic_write_text(folder / ENTRIES_CSV, entries_csv(report))
+    atomic_write_bytes(folder / REPORT_JSON, report_json(report))
+    atomic_write_text(page, render_html(report))
+    return page
+
+
+def report_json(report: Report) -> bytes:
+    """Return the report as indented JSON; figures that are not finite become null."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
+
+
+def trades_csv(report: Report) -> str:
+    """Return every trade of every entry's emitted parameters as CSV, one line each."""
+    rows = []
+    for entry in report.entries:
+        for number, trade in enumerate(entry.trades, start=1):
+            rows.append(
+                (
+                    *(
+                        entry.rank,
+                        entry.name,
+                        number,
+                        part_of(trade.entry_ts_ns, report.stretches),
+                        trade.side,
+                    ),
+                    *(_iso(trade.entry_ts_ns), _iso(trade.exit_ts_ns), trade.entry_ts_ns, trade.exit_ts_ns),
+                    *(trade.entry_price, trade.exit_price, trade.size, trade.exit_reason),
+                    *(trade.pnl, trade.commission),
+                )
+            )
+    return _csv(_TRADE_COLUMNS, rows)
+
+
+def entries_csv(report: Report) -> str:
+    """Return one line per ranked entry: score, components, figures per window, verdict."""
+    parts = list(dict.fromkeys(part.name for entry in report.entries for part in entry.parts))
+    kinds = ("in_sample", "out_of_sample", "holdout")
+    columns = ["rank", "entry", "family", "timeframe", "trial_id", "score"]
+    columns += [f"score_{name.lower().replace(' ', '_')}" for name in parts]
+    for kind in kinds:
+        columns += [f"{kind}_{name}" for name in ("sharpe", "sharpe_low", "sharpe_high", *_WINDOW_FIGURES)]
+    columns += ["deflated_sharpe", "pbo", "survives", "verdict", "params"]
+    rows = []
+    for entry in report.entries:
+        values = {part.name: part.value for part in entry.parts}
+        row: list[Any] = [entry.rank, entry.name, entry.family, entry.timeframe, entry.trial_id, entry.score]
+        row += [values.get(name) for name in parts]
+        for kind in kinds:
+            window = entry.window(kind)
+            if window is None:
+                row += [None] * (3 + len(_WINDOW_FIGURES))
+                continue
+            row += [window.sharpe.value, window.sharpe.low, window.sharpe.high]
+            row += [getattr(window, name) for name in _WINDOW_FIGURES]
+        row += [entry.deflated_sharpe, entry.pbo, entry.survives, entry.verdict]
+        row.append(msgspec.json.encode(entry.params).decode())
+        rows.append(row)
+    return _csv(columns, rows)
+
+
+def _iso(ns: int) -> str:
+    return utc(ns).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(["" if value is None else value for value in row] for row in rows)
+    return text.getvalue()
