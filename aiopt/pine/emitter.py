@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiopt.errors import PineError
+from aiopt.errors import ConfigError
 from aiopt.files import atomic_write_text
 from aiopt.pine.checker import SUPPORTED_VERSIONS, require_valid
 from aiopt.pine.conditions import ConditionWriter
@@ -124,15 +124,17 @@ def emit(
 
     Raises
     ------
+    ConfigError
+        If the version is neither 5 nor 6, or the balance is not positive.
     PineError
-        If the version is neither 5 nor 6, or the text breaks a rule of the checker (then aiopt is at fault).
+        If the text breaks a rule of the checker; then aiopt is at fault.
     """
     if version not in SUPPORTED_VERSIONS:
         msg = f"The Pine version must be 5 or 6, but got {version}. Leave it out for 6."
-        raise PineError(msg)
+        raise ConfigError(msg)
     if not initial_balance > 0:
         msg = f"`initial_balance > 0` must hold, but got {initial_balance}. Give the account at the start."
-        raise PineError(msg)
+        raise ConfigError(msg)
     script = _Script(spec, instrument, initial_balance)
     header = header_lines(provenance, name=spec.name, spec_hash=spec.spec_hash, symbol=instrument.symbol)
     script.lines = [f"//@version={version}", *header, *comment(spec.description or "No description.")]
@@ -366,7 +368,7 @@ def write_script(
 
     Raises
     ------
-    PineError
+    ConfigError, PineError
         If the name could leave the folder, or as in `emit`.  Nothing is written then.
     StorageError
         If the disk is full or the folder not writable.
@@ -376,7 +378,7 @@ def write_script(
             "A script's name must be a letter or digit followed by at most 99 letters, digits, hyphens or "
             f"underscores, but got {name!r}. Rename it."
         )
-        raise PineError(msg)
+        raise ConfigError(msg)
     text = emit(
         spec,
         provenance=provenance,

@@ -1,0 +1,171 @@
+"""``aiopt pine``: write a strategy as Pine Script, check a script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import yaml
+from rich.console import Console
+
+from aiopt.cli.output import emit, json_option, stderr_console
+from aiopt.errors import EXIT_FAILED, ConfigError
+
+if TYPE_CHECKING:
+    from aiopt.strategy.spec import StrategySpec
+
+
+@click.group(epilog="Example: aiopt pine emit rsi_reversion --out pine")
+def command() -> None:
+    """Write strategies as Pine Script for TradingView and check scripts."""
+
+
+@command.command("emit", epilog="Example: aiopt pine emit my_strategy.yaml --out pine --params rsi_length=9")
+@click.argument("spec")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Folder for NAME.pine and NAME.json.  [default: the current one]",
+)
+@click.option("--name", help="File name without suffix.  [default: the strategy's name]")
+@click.option("--version", type=click.Choice(["6", "5"]), default="6", show_default=True, help="Of Pine.")
+@click.option(
+    "--params", "pairs", multiple=True, metavar="NAME=NUMBER", help="Change a parameter; repeatable."
+)
+@click.option("--instrument", "symbol", default="EURUSD", show_default=True, help="Whose pips and ticks.")
+@click.option(
+    "--initial-balance",
+    type=float,
+    default=100_000.0,
+    show_default=True,
+    help="Account at the start, quote currency.",
+)
+@json_option
+def emit_command(
+    spec: str,
+    out: Path,
+    name: str | None,
+    version: str,
+    pairs: tuple[str, ...],
+    symbol: str,
+    initial_balance: float,
+    as_json: bool,
+) -> None:
+    """Write SPEC, a file or the name of a ready family, as Pine Script.
+
+    The spec is written beside the script.  The header says that the trades are not verified: the command has
+    no market data to compare them on.
+    """
+    from aiopt.market.instrument import instrument
+    from aiopt.pine.emitter import write_script
+    from aiopt.pine.provenance import Provenance
+
+    strategy, source = _load(spec)
+    strategy = strategy.with_params(_parse_params(pairs))
+    name = name or strategy.name
+    beside = out / f"{name}.json"
+    if source is not None and beside.exists() and beside.samefile(source):
+        msg = (
+            f"The spec beside the script must not replace the file it is read from, but both are {beside}. "
+            "Choose another --out or --name."
+        )
+        raise ConfigError(msg)
+    stderr_console().print("writing and checking the script; the first check takes some seconds ...")
+    path = write_script(
+        out,
+        name,
+        strategy,
+        provenance=Provenance(),
+        instrument=instrument(symbol),
+        version=int(version),
+        initial_balance=initial_balance,
+    )
+    document = {
+        "path": str(path),
+        "spec_path": str(beside),
+        "name": name,
+        "version": int(version),
+        "spec_hash": strategy.spec_hash,
+        "structure_checked": True,
+        "trades_verified": False,
+        "script": path.read_text(encoding="utf-8"),
+    }
+
+    def human(console: Console) -> None:
+        console.print(f"script: {path}", markup=False)
+        console.print(f"spec:   {beside}", markup=False)
+        console.print("The structure was checked; the trades were not verified by a Pine engine.")
+
+    emit(as_json, document, human)
+
+
+def _load(spec: str) -> tuple[StrategySpec, Path | None]:
+    """Return the strategy of a file, or of a ready family if there is no such file."""
+    from aiopt.strategy.families import family
+    from aiopt.strategy.spec import load_spec
+
+    path = Path(spec)
+    if path.exists() or path.suffix.lower() in {".json", ".yaml", ".yml"} or len(path.parts) > 1:
+        return load_spec(path), path
+    return family(spec).spec, None
+
+
+def _parse_params(pairs: tuple[str, ...]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for pair in (part for text in pairs for part in text.split(",")):
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            msg = f"--params must be NAME=NUMBER, but got {pair!r}. Write e.g. --params rsi_length=9."
+            raise ConfigError(msg)
+        try:
+            result[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as failure:
+            msg = f"--params must be NAME=NUMBER, but got {pair!r}. Write e.g. --params rsi_length=9."
+            raise ConfigError(msg) from failure
+    return result
+
+
+@command.command("check", epilog="Example: aiopt pine check pine/rsi_reversion.pine")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@click.pass_context
+def check_command(ctx: click.Context, file: Path, as_json: bool) -> None:
+    """Check a generated script without running it; exit code 1 and the reasons if it breaks a rule.
+
+    The rules are those of scripts written by aiopt: functions it does not use are errors, too.
+    """
+    from aiopt.pine.checker import check_script
+
+    text = _read_script(file)
+    stderr_console().print("checking; the first check takes some seconds ...")
+    findings = check_script(text)
+    document = {
+        "file": str(file),
+        "ok": not findings,
+        "findings": [
+            {"line": finding.line, "rule": finding.rule, "message": finding.message} for finding in findings
+        ],
+    }
+
+    def human(console: Console) -> None:
+        for finding in findings:
+            console.print(f"{file}: {finding}", markup=False)
+        verdict = f"{len(findings)} rule(s) broken" if findings else "no rule broken; trades are not compared"
+        console.print(f"{file}: {verdict}", markup=False)
+
+    emit(as_json, document, human)
+    if findings:
+        ctx.exit(EXIT_FAILED)
+
+
+def _read_script(file: Path) -> str:
+    if not file.is_file():
+        msg = f"The script must be a file, but {file} is none. Check the path."
+        raise ConfigError(msg)
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as failure:
+        msg = f"The script must be UTF-8 text, but {file} is not ({failure.reason}). Check the path."
+        raise ConfigError(msg) from failure
