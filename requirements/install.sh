@@ -28,10 +28,16 @@ if [ ! -x .venv/bin/python ]; then
   "$python" -m venv .venv 2>/dev/null || { rm -rf .venv; fail "The venv module of $python must work, but it does not. Install it, e.g. apt-get install python3.11-venv."; }
 fi
 echo "installing $(grep -cE '^[A-Za-z0-9_.-]+==' "$lock") packages from $lock (a few minutes on a slow line)"
-extra=()
-# The CPU build of torch: pip takes it from PyTorch's own index where the default one has only the CUDA build.
-if [ "$1" = cpu ]; then extra=(--extra-index-url "${TORCH_CPU_INDEX:-https://download.pytorch.org/whl/cpu}"); fi
-.venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --quiet "${extra[@]}" -r "$lock" \
+pip_install() { .venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --quiet "$@"; }
+if [ "$1" = cpu ]; then
+  # The CPU build of torch first, from wherever it is: with it in place the lock's torch==2.13.0 is satisfied, and
+  # the CUDA build with its libraries never arrives.
+  torch=$(grep -oE '^torch==[^ +]+' "$lock")+cpu
+  pip_install "$torch" 2>/dev/null \
+    || pip_install --index-url "${TORCH_CPU_INDEX:-https://download.pytorch.org/whl/cpu}" "$torch" \
+    || fail "$torch must come from a package index that has the CPU builds of torch. Name it: TORCH_CPU_INDEX=URL."
+fi
+pip_install -r "$lock" \
   || fail "Installing $lock failed (pip says why above). Check the network or the package index, then run the same command again."
 .venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --no-build-isolation --quiet -e . \
   || fail "Installing the project itself failed (pip says why above)."
