@@ -1,7 +1,7 @@
 """The run folder: which file lies where, and how each is read.
 
-Owns the layout of ``runs/<run-id>/`` and the records of ``state.json`` and ``entries/*.json``.  Knows nothing of
-Ray, of engines or of how a report looks; it turns files into records and says what is missing or broken.
+Owns the layout of ``runs/<run-id>/`` and the records of ``state.json`` and ``entries/*.json``.  Knows nothing
+of Ray, of engines or of how a report looks; it turns files into records and says what is missing or broken.
 
 ::
 
@@ -75,7 +75,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     status : str
-        ``"running"``, ``"done"``, ``"failed"`` or ``"interrupted"``; ``"unknown"`` where no state was written.
+        ``"running"``, ``"done"``, ``"failed"``, ``"interrupted"``; ``"unknown"`` without a ``state.json``.
     stage : str
         Stage the run is in or stopped at, e.g. ``"sweep"``.
     run_id : str
@@ -255,7 +255,7 @@ def read_json(path: Path, type_: type[T]) -> T:
         If the file is cut off, is not JSON or lacks a field; the message names the file and the fault.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=type_)
+        return msgspec.convert(msgspec.json.decode(path.read_bytes()), type=type_)
     except msgspec.ValidationError as error:
         msg = (
             f"{path}: the file must hold what this version of aiopt writes, but: {error}. "
@@ -304,7 +304,7 @@ def load_run(path: Path) -> RunFolder:
 def list_runs(runs_dir: Path) -> list[RunFolder]:
     """Return the runs below a folder, by name; empty if the folder does not exist.
 
-    Folders that are not runs are passed over.  A run whose ``state.json`` is damaged is listed with the status
+    Folders that are not runs are passed over.  A run whose ``state.json`` is damaged is listed with status
     ``"damaged"`` and the reason in `RunState.error`, so that one broken run does not hide the others.
     """
     runs_dir = Path(runs_dir)
