@@ -284,7 +284,9 @@ class _Parser:
                 warnings.simplefilter("ignore")  # e.g. "1and 2": ours to judge, not Python's
                 tree = ast.parse(line, mode="eval")
         except SyntaxError as failure:
-            raise self._error(f"it cannot be read ({failure.msg})", failure.offset or 1) from failure
+            raise self._error(
+                f"it cannot be read ({failure.msg})", failure.offset or len(line) + 1
+            ) from failure
         except (ValueError, MemoryError, RecursionError) as failure:
             raise self._error(f"it cannot be read ({failure})", 1) from failure
         return self._node(tree.body, 1)

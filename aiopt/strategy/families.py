@@ -90,7 +90,7 @@ def _macd_adx_trend() -> SearchSpace:
         spec,
         {
             "fast_length": IntRange(6, 30, 2),
-            "slow_length": IntRange(16, 80, 4),
+            "slow_length": IntRange(14, 78, 4),
             "signal_length": IntRange(5, 15, 2),
             "adx_length": IntRange(8, 28, 2),
             "adx_min": FloatRange(15.0, 35.0, 2.5),
@@ -188,8 +188,8 @@ def _stochastic_sma() -> SearchSpace:
             "d_smooth": 3,
             "edge": 20.0,
             "trend_length": 100,
-            "stop_pips": 15.0,
-            "target_pips": 25.0,
+            "stop_pips": 16.0,
+            "target_pips": 26.0,
         },
         indicators={
             "stoch": IndicatorSpec(

@@ -43,6 +43,7 @@ MAX_ENUMERATED = 2_000_000
 MAX_SAMPLE = 1_000_000
 
 _BLOCK = 256  # points drawn at a time; a power of two keeps the Sobol sequence balanced
+_LISTED = 16_384  # combinations listed at a time
 _STALL = 4096  # draws without a new valid point after which drawing stops
 _CONSTRAINT_FUNCTIONS = frozenset({"abs", "min", "max"})
 
@@ -195,7 +196,10 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         names = [name for name in self.dimensions if name in constrained]
         if not names:
             return free * int(self._valid({}, 1)[0])
-        return free * sum(int(self._valid(block, size).sum()) for block, size in self._enumerate(names))
+        return free * sum(
+            int(self._valid(block, size).sum())
+            for block, size in self._enumerate(names, np.arange(self._combinations(names)))
+        )
 
     def contains(self, params: Mapping[str, Number]) -> bool:
         """Return whether values, one for every dimension, fulfil the constraints."""
@@ -308,19 +312,16 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
                     idle += 1
 
     def _complete(self, drawn: dict[tuple[Number, ...], None], n: int, seed: int) -> None:
-        """Add the valid points not drawn yet, in random order."""
-        rest: list[tuple[Number, ...]] = []
-        for block, size in self._enumerate(list(self.dimensions)):
-            columns = [block[name].tolist() for name in self.dimensions]
-            valid = self._valid(block, size).tolist()
-            rest.extend(
-                point
-                for point, good in zip(map(self._typed, zip(*columns, strict=True)), valid, strict=True)
-                if good and point not in drawn
-            )
-        order = np.random.default_rng(seed).permutation(len(rest))
-        for index in order[: n - len(drawn)].tolist():
-            drawn[rest[index]] = None
+        """Add valid points not drawn yet, in random order, until there are `n` or no more."""
+        names = list(self.dimensions)
+        order = np.random.default_rng(seed).permutation(self._combinations(names))
+        for block, size in self._enumerate(names, order):
+            rows = np.flatnonzero(self._valid(block, size))
+            columns = [block[name][rows].tolist() for name in names]
+            for point in map(self._typed, zip(*columns, strict=True)):
+                drawn.setdefault(point, None)
+                if len(drawn) == n:
+                    return
 
     def _point(self, positions: list[float]) -> tuple[Number, ...]:
         values = (
@@ -341,27 +342,27 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         table = np.array(points, dtype=np.float64)
         return {name: table[:, i] for i, name in enumerate(self.dimensions)}
 
-    def _enumerate(self, names: list[str]) -> Iterator[tuple[dict[str, npt.NDArray[np.float64]], int]]:
-        """Yield all combinations of some dimensions as blocks of columns and their length."""
+    def _combinations(self, names: list[str]) -> int:
+        """Return how many combinations some dimensions have; raise if they are too many to list."""
+        total = math.prod(self.dimensions[name].count or 0 for name in names)
+        if total > MAX_ENUMERATED:
+            msg = f"at most {MAX_ENUMERATED} combinations can be listed, but got {total}. Widen the steps."
+            raise self._fail(msg)
+        return total
+
+    def _enumerate(
+        self, names: list[str], order: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[dict[str, npt.NDArray[np.float64]], int]]:
+        """Yield combinations of some dimensions by number, as blocks of columns and their length."""
         axes = [
-            np.array(
-                [self.dimensions[name].at(i) for i in range(self.dimensions[name].count or 0)], dtype=float
-            )
+            np.array([float(self.dimensions[name].at(i)) for i in range(self.dimensions[name].count or 0)])
             for name in names
         ]
-        total = math.prod(axis.size for axis in axes)
-        if total > MAX_ENUMERATED:
-            raise self._fail(
-                f"at most {MAX_ENUMERATED} combinations can be listed, but there are {total}. "
-                "Widen the steps."
-            )
-        for start in range(0, total, 65_536):
-            index = np.arange(start, min(total, start + 65_536))
+        for start in range(0, order.size, _LISTED):
+            index = order[start : start + _LISTED]
             places = np.unravel_index(index, [axis.size for axis in axes])
-            yield (
-                {name: axis[place] for name, axis, place in zip(names, axes, places, strict=True)},
-                index.size,
-            )
+            columns = {name: axis[place] for name, axis, place in zip(names, axes, places, strict=True)}
+            yield columns, index.size
 
     def _valid(self, columns: Mapping[str, npt.NDArray[np.float64]], size: int) -> BoolArray:
         environment: dict[str, Any] = {name: float(value) for name, value in self.spec.params.items()}
