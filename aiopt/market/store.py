@@ -1,0 +1,214 @@
+"""Writing a tick store: a folder appears complete or not at all.
+
+Owns the order of writing: days go to a staging folder inside the store, are renamed into place when all are
+there, and the manifest comes last.  Knows nothing of where ticks come from.
+
+A staging folder ``.import-*`` left by a crash marks everything beside it that no manifest names as
+unfinished; the next import removes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from aiopt.errors import AioptError, DataError
+from aiopt.files import atomic_path, sha256_file, storage_error
+from aiopt.market.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    Partition,
+    is_tick_store,
+    partition_path,
+    write_manifest,
+)
+from aiopt.market.ticks import DAY_NS, HOUR_NS, TICK_SCHEMA, TickArrays, day_text
+
+ROW_GROUP_ROWS = 131_072
+_STAGING = ".import-"
+
+
+class StoreBuild:
+    """A tick store being written.  Made by `build_store`.
+
+    Attributes
+    ----------
+    out : Path
+        The store.
+    staging : Path
+        Folder for files in the making; removed in the end.
+    """
+
+    def __init__(self, out: Path, symbol: str) -> None:
+        self.out = out
+        self.staging = out / f"{_STAGING}{uuid.uuid4().hex[:12]}"
+        self._symbol = symbol
+        self._partitions: list[Partition] = []
+
+    def write_day(self, day: int, ticks: TickArrays, hour_dropped: NDArray[np.int64] | None = None) -> None:
+        """Write the ticks of one day, in time order.
+
+        Parameters
+        ----------
+        day : int
+            Days since the epoch.
+        ticks : TickArrays
+            At least one tick; all of this day.
+        hour_dropped : ndarray of int, shape (24,), optional
+            Ticks dropped per hour.
+        """
+        date = day_text(day)
+        relative = partition_path(self._symbol, date)
+        path = self.staging / relative
+        table = ticks.table()
+        with atomic_path(path) as temporary:
+            write_ticks(temporary, table)
+        hour = (ticks.ts_event_ns - day * DAY_NS) // HOUR_NS
+        self._partitions.append(
+            Partition(
+                path=relative,
+                instrument=self._symbol,
+                date=date,
+                rows=len(ticks),
+                sha256=sha256_file(path),
+                content_sha256=content_sha256(ticks),
+                first_ts_ns=int(ticks.ts_event_ns[0]),
+                last_ts_ns=int(ticks.ts_event_ns[-1]),
+                hour_rows=np.bincount(hour, minlength=24).tolist(),
+                hour_dropped=[0] * 24 if hour_dropped is None else [int(count) for count in hour_dropped],
+            )
+        )
+
+    @property
+    def partitions(self) -> list[Partition]:
+        """Partitions written so far, in order of day."""
+        return sorted(self._partitions, key=lambda part: part.date)
+
+    def commit(self, manifest: Manifest) -> None:
+        """Put the partitions in place and write the manifest.
+
+        Raises
+        ------
+        StorageError
+            If the disk is full or the folder is not writable; the folder is then no tick store.
+        """
+        try:
+            (self.out / MANIFEST_NAME).unlink(missing_ok=True)
+            _remove_partitions(self.out)
+            for folder in sorted(self.staging.glob("instrument=*")):
+                folder.rename(self.out / folder.name)
+            write_manifest(self.out, manifest)
+        except OSError as error:
+            raise storage_error(self.out / MANIFEST_NAME, error) or error from error
+
+
+@contextmanager
+def build_store(out: Path, symbol: str, *, replace: bool = False) -> Iterator[StoreBuild]:
+    """Yield a `StoreBuild` in `out`, whose lock (`locked`) the caller holds.
+
+    Parameters
+    ----------
+    out : Path
+        Existing folder: empty, a tick store, or what a crashed import left.
+    symbol : str
+        Instrument of the store.
+    replace : bool
+        Allow a complete tick store of something else in `out` to be replaced.
+
+    Raises
+    ------
+    DataError
+        If the folder holds anything else, or a tick store and `replace` is not set.
+    StorageError
+        If the disk is full or the folder cannot be written.
+    """
+    _check_folder(out, replace=replace)
+    build = StoreBuild(out, symbol)
+    try:
+        build.staging.mkdir()
+        yield build
+    except OSError as error:
+        raise storage_error(build.staging, error) or error from error
+    finally:
+        if not is_tick_store(out):
+            _remove_partitions(out)
+        for stale in out.glob(f"{_STAGING}*"):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; a second process waits.  The lock ends with the process, also a killed one.
+
+    The folder is made if absent, and removed again if it was and nothing was put into it.
+    """
+    existed = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _not_a_folder(folder, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        if not existed and not any(folder.iterdir()):
+            folder.rmdir()
+        os.close(handle)
+
+
+def write_ticks(path: Path, table: pa.Table) -> None:
+    """Write an Arrow table of `TICK_SCHEMA` as Parquet: zstd, row groups of at most 131,072 rows."""
+    if not table.schema.equals(TICK_SCHEMA):
+        raise TypeError(f"Ticks must have the schema {TICK_SCHEMA}, but got {table.schema}.")
+    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+
+
+def content_sha256(ticks: TickArrays) -> str:
+    """Return the SHA-256 of the values, column by column as little-endian bytes."""
+    digest = hashlib.sha256()
+    for name, column in ticks.columns():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+def _not_a_folder(folder: Path, error: OSError) -> AioptError:
+    translated = storage_error(folder, error)
+    if translated is not None:
+        return translated
+    return DataError(f"The output must be a folder, but is not: {error.strerror}. Name another.", file=folder)
+
+
+def _check_folder(out: Path, *, replace: bool) -> None:
+    unfinished = any(out.glob(f"{_STAGING}*"))
+    complete = is_tick_store(out)
+    if complete and not replace:
+        msg = "The output folder must be empty, but it is a tick store of another source or other rules. "
+        raise DataError(msg + "Choose another folder, or replace it with --replace.", file=out)
+    for path in sorted(out.iterdir()):
+        ours = path.name.startswith(_STAGING) or path.name == MANIFEST_NAME
+        partitions = path.name.startswith("instrument=") and (complete or unfinished)
+        if not ours and not partitions:
+            msg = f"The output folder must be empty or a tick store, but it holds {path.name}. "
+            raise DataError(msg + "Choose another folder.", file=out)
+    for stale in out.glob(f"{_STAGING}*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    if unfinished and not complete:
+        _remove_partitions(out)
+
+
+def _remove_partitions(out: Path) -> None:
+    for folder in out.glob("instrument=*"):
+        shutil.rmtree(folder)
