@@ -58,9 +58,7 @@ def naive_bars(
     for ts, bid, ask, bid_size, ask_size in sorted(ticks.rows(), key=lambda row: row[0]):
         value = {"bid": bid, "ask": ask, "mid": (bid + ask) / 2}[price]
         size = {"bid": bid_size, "ask": ask_size, "mid": bid_size + ask_size}[price]
-        groups.setdefault(math.floor(ts / length_ns) if abs(ts) < 2**53 else ts // length_ns, []).append(
-            (value, size)
-        )
+        groups.setdefault(ts // length_ns, []).append((value, size))
     bars = []
     for bucket in sorted(groups):
         values = [value for value, _ in groups[bucket]]

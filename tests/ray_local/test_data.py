@@ -1,0 +1,147 @@
+"""Bars through Ray Data on a real cluster: tiny row groups, odd edges, damaged stores, metrics."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import ray
+
+from aiopt.errors import ClusterError, DataError, ManifestError
+from aiopt.market.bar_shards import BarRequest, build_bars_locally, plan_shards
+from aiopt.market.bars import PRICES, build_bars, read_bars
+from aiopt.market.manifest import read_manifest
+from aiopt.testing.tick_stores import write_tick_store
+from aiopt.timeframe import parse_timeframe
+from cluster.data import TickShardsDatasource, build_bars_distributed
+from cluster.metrics import RunMetrics
+
+# Ray Data warns of the defaults of its own settings when it first builds them.
+pytestmark = pytest.mark.filterwarnings("ignore:.* is deprecated.*:DeprecationWarning")
+
+T0 = 1_398_902_400_000_000_000  # 2014-05-01 00:00 UTC
+REQUEST = BarRequest(tuple(parse_timeframe(label) for label in ("1m", "7m", "1h")), PRICES)
+
+
+@pytest.fixture(autouse=True)
+def connected(ray_driver: object) -> None:
+    """Every test here runs as a driver of the test cluster."""
+
+
+@pytest.fixture(scope="module")
+def ticks() -> pl.DataFrame:
+    """3,000 ticks of three days: bursts round both midnights, equal stamps, empty hours."""
+    random = np.random.default_rng(11)
+    near = random.integers(-400_000, 400_000, 1_500) + random.choice([1, 2], 1_500) * 86_400_000
+    anywhere = random.integers(0, 3 * 86_400_000, 1_500)
+    ts = np.sort(np.concatenate((near, anywhere)) // 100 * 100) * 1_000_000 + T0
+    bid = (110_000 + np.cumsum(random.integers(-3, 4, ts.size))) / 1e5
+    ask = np.round(bid + random.integers(0, 20, ts.size) / 1e5, 5)
+    sizes = random.integers(0, 30, (2, ts.size)) * 10_000.0
+    return pl.DataFrame(
+        {"ts_event_ns": ts, "bid": bid, "ask": ask, "bid_size": sizes[0], "ask_size": sizes[1]}
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, ticks: pl.DataFrame) -> Path:
+    folder = tmp_path_factory.mktemp("ticks")
+    write_tick_store(folder, ticks, row_group_rows=97)
+    return folder
+
+
+@pytest.mark.parametrize("rows_per_shard", [50, 300, 5_000, None])
+@pytest.mark.parametrize("empty", ["omit", "flat"])
+def test_bars_equal_the_reference_bit_for_bit(
+    store: Path, ticks: pl.DataFrame, tmp_path: Path, rows_per_shard: int | None, empty: str
+) -> None:
+    request = BarRequest(REQUEST.timeframes, PRICES, empty)  # type: ignore[arg-type]
+    seen: list[tuple[int, int]] = []
+    build = build_bars_distributed(
+        store,
+        tmp_path / "ray",
+        request,
+        rows_per_shard=rows_per_shard,
+        progress=lambda *step: seen.append(step),
+    )
+    assert build.engine == "ray"
+    assert build.shards == len(plan_shards(store, read_manifest(store), rows_per_shard or 262_144))
+    assert len(build.files) == 9
+    for file in build.files:
+        expected = build_bars(ticks, file.timeframe, file.price, empty)  # type: ignore[arg-type]
+        assert read_bars(Path(file.path)).frame.equals(expected)
+    local = build_bars_locally(store, tmp_path / "local", request)
+    for ours, theirs in zip(build.files, local.files, strict=True):
+        assert Path(ours.path).read_bytes() == Path(theirs.path).read_bytes()
+    assert seen[-1] == (ticks.height, ticks.height)
+
+
+def test_a_large_result_cut_into_blocks_is_put_together(
+    store: Path, ticks: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.data import DataContext
+
+    monkeypatch.setattr(DataContext.get_current(), "target_max_block_size", 4_096)
+    build = build_bars_distributed(store, tmp_path, REQUEST, rows_per_shard=5_000)
+    for file in build.files:
+        assert read_bars(Path(file.path)).frame.equals(build_bars(ticks, file.timeframe, file.price))
+    assert DataContext.get_current().target_max_block_size == 4_096
+    assert DataContext.get_current().op_resource_reservation_enabled
+
+
+def test_a_damaged_store_is_an_error_that_names_the_file(ticks: pl.DataFrame, tmp_path: Path) -> None:
+    folder = tmp_path / "ticks"
+    manifest = write_tick_store(folder, ticks, row_group_rows=97)
+    damaged = folder / manifest.partitions[1].path
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:200] + bytes(20) + content[220:])
+    with pytest.raises(ManifestError, match="SHA-256") as caught:
+        build_bars_distributed(folder, tmp_path / "bars", REQUEST, rows_per_shard=5_000)
+    assert caught.value.file == damaged
+    damaged.unlink()
+    with pytest.raises(DataError, match="must exist") as missing:
+        build_bars_distributed(folder, tmp_path / "bars", REQUEST, rows_per_shard=5_000)
+    assert missing.value.file == damaged
+    assert not (tmp_path / "bars").exists()
+
+
+def test_a_bug_in_a_task_fails_the_build(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reader(shard: object, base: object, prices: object) -> object:
+        def read_tick_shard() -> list[object]:
+            raise ZeroDivisionError("a bug")
+
+        return read_tick_shard
+
+    monkeypatch.setattr("cluster.data._reader", reader)
+    with pytest.raises(ClusterError, match="a bug"):
+        build_bars_distributed(store, tmp_path, REQUEST)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_operator_tasks_and_gauge_can_be_recognised(store: Path, tmp_path: Path, ray_driver: object) -> None:
+    source = TickShardsDatasource(
+        plan_shards(store, read_manifest(store), 500), parse_timeframe("1m"), ("bid",)
+    )
+    assert source.get_name() == "TickShardsTo1mPartialBars"
+    assert len(source.get_read_tasks(parallelism=1)) == len(plan_shards(store, read_manifest(store), 500))
+    build_bars_distributed(store, tmp_path, REQUEST, metrics=RunMetrics("bars-test"))
+    assert "aiopt_ticks_per_second" in scrape('run="bars-test"')
+
+
+def scrape(needle: str, timeout_s: float = 60.0) -> str:
+    """Return the metric lines of this node that contain `needle`, waiting for Ray's export interval."""
+    port = next(node["MetricsExportPort"] for node in ray.nodes() if node["Alive"])
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10) as answer:
+            lines = [line for line in answer.read().decode().splitlines() if needle in line]
+        if lines:
+            return "\n".join(lines)
+        time.sleep(1)
+    return ""
