@@ -1,0 +1,146 @@
+"""How trials are judged: thresholds, weights, assumptions of the cost stress.
+
+Owns the settings and their rules; `docs/ranking.md` explains them.  Knows no trial.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from aiopt.errors import ConfigError
+from aiopt.timeframe import parse_timeframe
+
+
+class ScoreWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Weights of the score's components; each at least 0, and they are divided by their sum.
+
+    Attributes
+    ----------
+    deflated_sharpe : float
+        Probability that the Sharpe ratio beats the best of all trials without skill.
+    profit_factor : float
+        Gross profit against gross loss.
+    drawdown : float
+        Profit against the deepest fall on the way.
+    consistency : float
+        Share of folds with a profit.
+    cost_stress : float
+        Share of the profit left under higher costs.
+    """
+
+    deflated_sharpe: float = 0.40
+    profit_factor: float = 0.15
+    drawdown: float = 0.15
+    consistency: float = 0.15
+    cost_stress: float = 0.15
+
+    def __post_init__(self) -> None:
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        for name, value in values.items():
+            _hold(f"weights.{name} >= 0", 0 <= value < math.inf, value)
+        _hold("the sum of weights > 0", sum(values.values()) > 0, 0)
+
+    def shares(self) -> dict[str, float]:
+        """Return the weights divided by their sum."""
+        total = sum(getattr(self, name) for name in self.__struct_fields__)
+        return {name: getattr(self, name) / total for name in self.__struct_fields__}
+
+
+class StressConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Costs the score's stress component assumes on top of those of the backtest.
+
+    Attributes
+    ----------
+    extra_spread_pips : float
+        Added to the spread of every round trip.
+    commission_factor : float
+        Commission is this many times the backtest's; at least 1.
+    pip_size : float
+        Quote currency per pip and unit; 0.0001 for EURUSD.
+    """
+
+    extra_spread_pips: float = 0.3
+    commission_factor: float = 1.5
+    pip_size: float = 0.0001
+
+    def __post_init__(self) -> None:
+        _hold("stress.extra_spread_pips >= 0", 0 <= self.extra_spread_pips < 1e6, self.extra_spread_pips)
+        _hold("stress.commission_factor >= 1", 1 <= self.commission_factor < 1e6, self.commission_factor)
+        _hold("stress.pip_size > 0", 0 < self.pip_size < 1e6, self.pip_size)
+
+
+class RankingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How trials are judged.
+
+    Attributes
+    ----------
+    top : int
+        Entries to emit.
+    lanes : int
+        Candidates per group: lane j follows the j-th best distinct trial of every train window.
+    min_train_trades : int
+        A trial with fewer trades in a train window cannot be chosen on it.
+    min_oos_trades : int
+        A candidate with fewer trades out of sample is not ranked.
+    max_correlation : float
+        A candidate whose out-of-sample profits correlate more than this with a better one's is dropped.
+    min_param_distance : float
+        So is one of the same group whose emitted parameters all differ by no more than this share of the
+        range tried from a better one's.
+    period : str
+        Length of the periods on which profits are compared, e.g. ``"1h"``.
+    confidence : float
+        Level of intervals, of the probabilities a verdict asks for, and of the adjusted p-values.
+    bootstrap_resamples : int
+        Resamples of intervals and drawdown distributions.
+    pbo_blocks : int
+        Blocks of the probability of backtest overfitting; even.
+    seed : int
+        Seed of the resamples.
+    weights : ScoreWeights
+        Of the score.
+    stress : StressConfig
+        Of the score's cost stress.
+    """
+
+    top: int = 5
+    lanes: int = 5
+    min_train_trades: int = 10
+    min_oos_trades: int = 30
+    max_correlation: float = 0.95
+    min_param_distance: float = 0.02
+    period: str = "1h"
+    confidence: float = 0.95
+    bootstrap_resamples: int = 1000
+    pbo_blocks: int = 10
+    seed: int = 0
+    weights: ScoreWeights = ScoreWeights()
+    stress: StressConfig = StressConfig()
+
+    def __post_init__(self) -> None:
+        for name in ("top", "lanes", "min_train_trades", "min_oos_trades"):
+            _hold(f"{name} >= 1", getattr(self, name) >= 1, getattr(self, name))
+        _hold("0 < max_correlation <= 1", 0 < self.max_correlation <= 1, self.max_correlation)
+        _hold("0 <= min_param_distance < 1", 0 <= self.min_param_distance < 1, self.min_param_distance)
+        _hold("0.5 < confidence < 1", 0.5 < self.confidence < 1, self.confidence)
+        _hold(
+            "100 <= bootstrap_resamples <= 100000",
+            100 <= self.bootstrap_resamples <= 100_000,
+            self.bootstrap_resamples,
+        )
+        even = 2 <= self.pbo_blocks <= 16 and self.pbo_blocks % 2 == 0
+        _hold("2 <= pbo_blocks <= 16, even", even, self.pbo_blocks)
+        _hold("seed >= 0", self.seed >= 0, self.seed)
+        parse_timeframe(self.period)
+
+    @property
+    def period_ns(self) -> int:
+        """Length of a period in nanoseconds."""
+        return parse_timeframe(self.period).ns
+
+
+def _hold(rule: str, held: bool, value: object) -> None:
+    if not held:
+        raise ConfigError(f"`{rule}` must hold, but got {value}. Change it in `ranking`.")

@@ -1,0 +1,242 @@
+"""A trial as one row, and ``trials.parquet``.
+
+Owns the columns of a trial's result, the rules they keep and the file.  Knows nothing of how rows are judged,
+and carries no clock, host or process id: the same configuration, data and seed give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from aiopt.config import canonical_json
+from aiopt.errors import DataError, InputError
+from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.files import atomic_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_METADATA_KEY = b"aiopt"
+_PER_SEGMENT = ("trades", "wins", "gross_profit", "gross_loss", "commission", "units")
+
+
+class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The result of one trial: one strategy with one set of parameters on one timeframe.
+
+    Lists per segment cover the development segments (`segment_…`) or the holdout segments (`holdout_…`) of the
+    run's `WalkForwardPlan`; profits per period cover the same spans on the plan's grid.  Money is quote
+    currency.  A failed trial has empty lists.
+
+    Attributes
+    ----------
+    trial_id : str
+        Unique in the run, the same on every machine.
+    group : str
+        ``FAMILY@TIMEFRAME``; parameters compete inside a group.
+    family, timeframe : str
+        Strategy family and bar length, e.g. ``"5m"``.
+    params_json, spec_json : str
+        Parameters and StrategySpec as JSON.
+    spec_hash, config_hash, data_hash : str
+        Hashes of the spec, the backtest's assumptions and the data.
+    seed : int
+        Seed of the run.
+    status : str
+        ``"ok"`` or ``"failed"``.
+    error : str
+        Why it failed; empty otherwise.
+    n_bars : int
+        Bars read.
+    initial_balance : float
+        The capital returns and drawdowns refer to.
+    segment_trades, segment_wins : list of int
+        Trades that closed, and those of them with a profit above zero after commission.
+    segment_gross_profit, segment_gross_loss : list of float
+        Sum of the winning and of the losing trades after commission; both at least 0.
+    segment_commission : list of float
+        Commission paid, at least 0; already inside the profits.
+    segment_units : list of float
+        Sum over trades of their size in units of base currency, each round trip counted once.
+    pnl : list of float
+        Change of equity per period, positions marked to market.
+    holdout_… :
+        The same for the holdout segments, which nothing reads before the ranking is fixed.
+    """
+
+    trial_id: str
+    group: str
+    family: str
+    timeframe: str
+    params_json: str
+    spec_json: str
+    spec_hash: str
+    config_hash: str
+    data_hash: str
+    seed: int
+    status: Literal["ok", "failed"]
+    error: str = ""
+    n_bars: int = 0
+    initial_balance: float = 100_000.0
+    segment_trades: list[int] = []
+    segment_wins: list[int] = []
+    segment_gross_profit: list[float] = []
+    segment_gross_loss: list[float] = []
+    segment_commission: list[float] = []
+    segment_units: list[float] = []
+    pnl: list[float] = []
+    holdout_trades: list[int] = []
+    holdout_wins: list[int] = []
+    holdout_gross_profit: list[float] = []
+    holdout_gross_loss: list[float] = []
+    holdout_commission: list[float] = []
+    holdout_units: list[float] = []
+    holdout_pnl: list[float] = []
+
+    @property
+    def ok(self) -> bool:
+        """Whether the trial has a result."""
+        return self.status == "ok"
+
+
+def check_row(row: TrialRow, plan: WalkForwardPlan) -> None:
+    """Refuse a row that breaks a rule of its columns or does not fit the plan.
+
+    Raises
+    ------
+    InputError
+        Names the trial, the rule and the value.
+    """
+    _hold(row, "trial_id is not empty", bool(row.trial_id), row.trial_id)
+    expected = f"{row.family}@{row.timeframe}"
+    _hold(row, "group is family@timeframe", row.group == expected, row.group)
+    if not row.ok:
+        _hold(row, "a failed trial has a reason", bool(row.error), row.error)
+        filled = [n for n in row.__struct_fields__ if isinstance(getattr(row, n), list) and getattr(row, n)]
+        _hold(row, "a failed trial has no results", not filled, ", ".join(filled))
+        return
+    _hold(row, "an ok trial has no error", not row.error, row.error)
+    _hold(row, "0 < initial_balance < inf", 0 < row.initial_balance < math.inf, row.initial_balance)
+    counts = {"segment": len(plan.development), "holdout": len(plan.holdout)}
+    lengths = {f"{span}_{name}": n for span, n in counts.items() for name in _PER_SEGMENT}
+    lengths |= {"pnl": plan.development_periods, "holdout_pnl": plan.holdout_periods}
+    for name, length in lengths.items():
+        values = getattr(row, name)
+        _hold(row, f"len({name}) == {length}", len(values) == length, len(values))
+        _hold(row, f"{name} is finite", all(map(math.isfinite, values)), values)
+        if not name.endswith("pnl"):
+            _hold(row, f"{name} >= 0", all(value >= 0 for value in values), values)
+
+
+def _hold(row: TrialRow, rule: str, held: bool, value: object) -> None:
+    if not held:
+        msg = f"Trial {row.trial_id!r}: `{rule}` must hold, but got {value!r}. Run the trial again."
+        raise InputError(msg)
+
+
+@cache
+def trials_schema() -> pa.Schema:
+    """Return the Arrow schema of ``trials.parquet``."""
+    import pyarrow as pa
+
+    kinds = {
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "list[int]": pa.list_(pa.int64()),
+        "list[float]": pa.list_(pa.float64()),
+    }
+    annotations = TrialRow.__annotations__
+    fields = [
+        pa.field(name, kinds.get(annotations[name], pa.string()), nullable=False)
+        for name in TrialRow.__struct_fields__
+    ]
+    return pa.schema(fields)
+
+
+def write_trials(path: Path, rows: Iterable[TrialRow], *, plan: WalkForwardPlan | None = None) -> None:
+    """Write rows as Parquet, sorted by trial id, atomically.
+
+    Parameters
+    ----------
+    path : Path
+        File to write or replace.
+    rows : iterable of TrialRow
+        In any order; the file does not depend on it.
+    plan : WalkForwardPlan, optional
+        Kept in the file's metadata, so that the lists can be read without the run folder.
+
+    Raises
+    ------
+    InputError
+        If two rows have the same trial id.
+    StorageError
+        If the disk is full or the folder not writable.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ordered = sorted(rows, key=lambda row: row.trial_id)
+    for first, second in zip(ordered, ordered[1:], strict=False):
+        if first.trial_id == second.trial_id:
+            raise InputError(f"Trial ids must be unique, but {first.trial_id!r} occurs twice.")
+    schema = trials_schema()
+    if plan is not None:
+        schema = schema.with_metadata({_METADATA_KEY: canonical_json({"plan": plan})})
+    columns = {name: [getattr(row, name) for row in ordered] for name in TrialRow.__struct_fields__}
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table(columns, schema=schema), temporary, compression="zstd")
+
+
+def read_trials(path: Path) -> list[TrialRow]:
+    """Read ``trials.parquet``, sorted by trial id.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, not Parquet, or has other columns.
+    """
+    import pyarrow.parquet as pq
+
+    table = _read(path, pq.read_table)
+    if table.schema.names != list(TrialRow.__struct_fields__):
+        missing = [name for name in TrialRow.__struct_fields__ if name not in table.schema.names]
+        other = [name for name in table.schema.names if name not in TrialRow.__struct_fields__]
+        msg = f"the columns must be those of a TrialRow, but {missing} are missing and {other} are not known."
+        raise DataError(msg, file=path)
+    try:
+        return [msgspec.convert(row, TrialRow) for row in table.to_pylist()]
+    except msgspec.ValidationError as error:
+        msg = f"the rows must be trials, but: {error}. Repeat the run."
+        raise DataError(msg, file=path) from error
+
+
+def read_plan(path: Path) -> WalkForwardPlan | None:
+    """Return the plan kept in a ``trials.parquet``, or None if it was written without.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or not Parquet.
+    """
+    import pyarrow.parquet as pq
+
+    metadata = _read(path, pq.read_schema).metadata or {}
+    text = metadata.get(_METADATA_KEY)
+    return None if text is None else msgspec.convert(msgspec.json.decode(text)["plan"], WalkForwardPlan)
+
+
+def _read(path: Path, reader: object) -> pa.Table | pa.Schema:
+    import pyarrow as pa
+
+    if not Path(path).is_file():
+        raise DataError("the file must exist, but does not. Check the path.", file=path)
+    try:
+        return reader(path)  # type: ignore[operator]
+    except (pa.ArrowInvalid, OSError) as error:
+        msg = f"the file must be Parquet, but: {error}. It was cut off or is another file."
+        raise DataError(msg, file=path) from error
