@@ -1,0 +1,112 @@
+"""What a backtest assumes: pricing mode, account, costs, segments.  Knows nothing of NautilusTrader."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aiopt.config import content_hash
+from aiopt.errors import ConfigError
+
+
+class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The assumptions of a backtest.
+
+    Attributes
+    ----------
+    mode : str
+        ``"research"``: bid and ask bars, so that the spread is paid; commission, slippage and the margin
+        requirement apply; a position open at the end is closed at the last close.
+        ``"parity"``: one price, no costs, no margin; trades equal those of the emitted Pine Script on
+        TradingView's chart, and a position open at the end is reported as open.
+    initial_balance : float
+        Quote currency (USD for EURUSD).
+    leverage : float
+        An entry needs ``units * price / leverage`` of balance.  Research only.
+    commission_per_million : float
+        Quote currency per million quote currency traded, on each side.  Research only.
+    slippage_ticks : int
+        Ticks by which market and stop fills are worse.  Limit fills never slip.  Research only.
+    seed : int
+        Kept in results.  The engine itself draws no random numbers.
+    signals : str
+        ``"arrays"``: computed once over all bars; quotes are replayed only where an order can act.
+        ``"streaming"``: computed bar by bar inside the strategy, as live; every quote is replayed.
+        The trades are the same; streaming is some 20 times slower.
+
+    Raises
+    ------
+    ConfigError
+        On construction, naming the rule, the value and the remedy.
+    """
+
+    mode: Literal["research", "parity"] = "research"
+    initial_balance: float = 100_000.0
+    leverage: float = 30.0
+    commission_per_million: float = 35.0
+    slippage_ticks: int = 0
+    seed: int = 0
+    signals: Literal["arrays", "streaming"] = "arrays"
+
+    def __post_init__(self) -> None:
+        for rule, held, remedy in (
+            ("mode is research or parity", self.mode in ("research", "parity"), "Choose one of them."),
+            ("signals is arrays or streaming", self.signals in ("arrays", "streaming"), "Choose one."),
+            ("0 < initial_balance < inf", 0 < self.initial_balance < math.inf, "Choose e.g. 100000."),
+            ("0 < leverage <= 1000", 0 < self.leverage <= 1000, "Choose e.g. 30."),
+            ("0 <= commission_per_million <= 1e5", 0 <= self.commission_per_million <= 1e5, "Choose 35."),
+            ("0 <= slippage_ticks <= 1000", 0 <= self.slippage_ticks <= 1000, "Choose e.g. 1."),
+        ):
+            if not held:
+                field = next(name for name in self.__struct_fields__ if name in rule)
+                value = getattr(self, field)
+                raise ConfigError(f"`{rule}` must hold, but got {field}={value!r}. {remedy}")
+
+    @property
+    def config_hash(self) -> str:
+        """Hex SHA-256 of the assumptions.  `signals` is not one: it does not change a trade."""
+        assumptions = msgspec.to_builtins(self)
+        del assumptions["signals"]
+        return content_hash(assumptions)
+
+    @property
+    def is_parity(self) -> bool:
+        """True in parity mode, where costs, slippage and margin do not apply."""
+        return self.mode == "parity"
+
+
+class Segments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Stretches of time whose trades do not touch each other.
+
+    Segment j holds the bars with ``boundaries_ns[j] <= ts_open_ns < boundaries_ns[j + 1]``.  A position is
+    closed at the close of the last bar of its segment (exit reason ``"segment_end"``), and a signal on that
+    bar is ignored.  Bars before the first or after the last boundary are not traded; they serve as warm-up.
+
+    Attributes
+    ----------
+    boundaries_ns : tuple of int
+        Strictly increasing UTC times, at least two.
+    """
+
+    boundaries_ns: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.boundaries_ns) < 2:
+            msg = f"Segments need at least two boundaries, but got {len(self.boundaries_ns)}. Give start and end."
+            raise ConfigError(msg)
+        for left, right in zip(self.boundaries_ns, self.boundaries_ns[1:], strict=False):
+            if left >= right:
+                msg = f"Segment boundaries must increase, but {left} is followed by {right}. Sort them."
+                raise ConfigError(msg)
+
+    def __len__(self) -> int:
+        return len(self.boundaries_ns) - 1
+
+    def bar_ranges(self, ts_open_ns: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """Return, per segment, its first bar and the bar behind its last; equal for a segment without bars."""
+        edges = np.searchsorted(ts_open_ns, np.asarray(self.boundaries_ns, dtype=np.int64)).tolist()
+        return list(zip(edges, edges[1:], strict=False))

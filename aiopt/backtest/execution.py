@@ -1,0 +1,103 @@
+"""How the simulated venue fills and charges: fill price, commission.  Knows no strategy.
+
+Prices follow the path the replay feeds (`aiopt.backtest.replay`).  NautilusTrader on its own fills a stop at
+its trigger price and a resting limit at its limit price even when the bar opened beyond them, and slips an
+order that is larger than a quarter of the bar's volume; `PathFillModel` replaces both rules:
+
+======================  =============================================  ==============
+order                   fills at                                        slippage
+======================  =============================================  ==============
+market                  the quote (the bar's open)                      yes
+stop, bar opens beyond  the open, which is worse than the stop          yes
+stop, reached inside    the stop price                                  yes
+limit, bar opens beyond the open, which is better than the limit        no
+limit, reached inside   the limit price                                 no
+======================  =============================================  ==============
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nautilus_trader.backtest.models import FeeModel, FillModel
+from nautilus_trader.model.book import OrderBook
+from nautilus_trader.model.data import BookOrder
+from nautilus_trader.model.enums import BookType, LiquiditySide, OrderSide, OrderStatus, OrderType
+from nautilus_trader.model.objects import Currency, Money, Price, Quantity
+
+_UNLIMITED = 10_000_000_000
+"""Units offered at the fill price: size never moves the price (EUR/USD is deep; slippage is a setting)."""
+
+
+class PathFillModel(FillModel):
+    """Fill at the price the bar's path implies; see the table in the module's docstring.
+
+    Attributes
+    ----------
+    clock : nautilus Clock
+        The engine's clock; set by the engine's owner.
+    open_ts_ns : int
+        Time stamp of the current bar's opening quote; set by the replay.
+    slippage : float
+        Quote currency by which market and stop fills are worse.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock: Any = None
+        self.open_ts_ns = 0
+        self.slippage = 0.0
+
+    def get_orderbook_for_fill_simulation(
+        self, instrument: Any, order: Any, best_bid: Any, best_ask: Any
+    ) -> Any:
+        """Return a book with the fill price on the side the order takes from."""
+        buys = order.side == OrderSide.BUY
+        price = best_ask if buys else best_bid
+        kind = order.order_type
+        if kind == OrderType.LIMIT:
+            if not (self._at_open() or order.liquidity_side == LiquiditySide.TAKER):
+                price = order.price
+        elif kind == OrderType.STOP_MARKET and not (
+            # A stop that is already beyond the market when it arrives is filled before it is accepted.
+            self._at_open() or order.status == OrderStatus.SUBMITTED
+        ):
+            price = order.trigger_price
+        if self.slippage and kind != OrderType.LIMIT:
+            worse = self.slippage if buys else -self.slippage
+            price = Price(price.as_double() + worse, instrument.price_precision)
+        book = OrderBook(instrument_id=instrument.id, book_type=BookType.L2_MBP)
+        book.add(
+            BookOrder(
+                side=OrderSide.SELL if buys else OrderSide.BUY,
+                price=price,
+                size=Quantity(_UNLIMITED, instrument.size_precision),
+                order_id=1,
+            ),
+            0,
+            0,
+        )
+        return book
+
+    def _at_open(self) -> bool:
+        return bool(self.clock.timestamp_ns() == self.open_ts_ns)
+
+
+class NotionalFeeModel(FeeModel):
+    """Charge a commission per million of quote currency traded.
+
+    Attributes
+    ----------
+    per_million : float
+        ``commission = units * price / 1e6 * per_million``, rounded to the currency's cents by Nautilus.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.per_million = 0.0
+
+    def get_commission(self, order: Any, fill_qty: Any, fill_px: Any, instrument: Any) -> Any:
+        """Return the commission of one fill."""
+        notional = fill_qty.as_double() * fill_px.as_double()
+        currency: Currency = instrument.quote_currency
+        return Money(notional * self.per_million / 1e6, currency)

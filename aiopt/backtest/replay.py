@@ -1,0 +1,283 @@
+"""Bars replayed as quotes along each bar's price path.  Knows nothing of signals' meaning or of results.
+
+One bar becomes four quotes, bid and ask together::
+
+    open + 2 ns     open
+    close - 3 ns    first extreme, second extreme
+    close - 1 ns    close
+
+The path is open, high, low, close if the bid bar's high is at most as far from its open as its low is, else
+open, low, high, close; on equal distance the high comes first (as in PineTS; NautilusTrader's own
+`bar_adaptive_high_low_ordering` takes the low, TradingView documents no rule).  Distances are compared in whole
+price steps, so float noise decides nothing.
+
+`full_replay` feeds every bar.  `sparse_replay` feeds the bars on which something can happen: the bar after a
+signal the strategy will act on, and the first bar whose range reaches its stop or target.  On all other bars
+no order is in the market or none can be reached, so leaving them out changes no fill; tests hold the two
+replays equal.  The engine pulls the next chunk when it takes the last quote of the current one: a bar's close,
+which reaches nothing its extremes have not, so the strategy's state is final by then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from nautilus_trader.model.data import Bar, BarType, QuoteTick
+from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.model.objects import FIXED_PRECISION
+from numpy.typing import NDArray
+
+from aiopt.backtest.execution import PathFillModel
+from aiopt.backtest.strategy import FLAT, LONG, SpecStrategy
+from aiopt.errors import DataError
+from aiopt.market.bars import BarArrays, BarSet
+from aiopt.strategy.signals import SignalArrays
+
+OPEN_NS = 2
+"""The opening quote comes this long after the bar's opening time: market orders travel 1 ns."""
+EXTREMES_NS, FLATTEN_NS, CLOSE_NS = -3, -2, -1
+"""Offsets to the bar's closing time."""
+
+_SEARCH_BARS = 256
+_NAMES = ("open", "high", "low", "close")
+_QUOTE_SIZE = 10**FIXED_PRECISION
+"""One unit, raw: quoted sizes are not read, see `PathFillModel`."""
+
+
+class QuotePath:
+    """Makes the quotes of any bar of a bar set.
+
+    Parameters
+    ----------
+    bars : BarSet
+        Bid and ask bars.
+    decimals : int
+        Price decimals of the engine's instrument.
+
+    Raises
+    ------
+    DataError
+        If a price has more decimals than that.
+    """
+
+    def __init__(self, bars: BarSet, instrument_id: InstrumentId, decimals: int) -> None:
+        self.bars = bars
+        self.n_bars = len(bars)
+        self._instrument_id = instrument_id
+        self._decimals = decimals
+        bid = _whole_steps(bars.bid, decimals)
+        ask = bid if bars.single_price else _whole_steps(bars.ask, decimals)
+        self._bid = {name: values.tolist() for name, values in bid.items()}
+        self._ask = self._bid if bars.single_price else {name: v.tolist() for name, v in ask.items()}
+        up = np.abs(bid["high"] - bid["open"]) <= np.abs(bid["open"] - bid["low"])
+        self._high_first = up.tolist()
+        self._ts_open_ns = bars.bid.ts_open_ns.tolist()
+        self._scale = 10 ** (FIXED_PRECISION - decimals)
+
+    def open_ts_ns(self, bar: int) -> int:
+        """Return the stamp of a bar's opening quote."""
+        return int(self._ts_open_ns[bar]) + OPEN_NS
+
+    def close_ts_ns(self, bar: int) -> int:
+        """Return a bar's closing time."""
+        return int(self._ts_open_ns[bar]) + self.bars.timeframe.ns
+
+    def quote(self, bar: int, name: str, ts_ns: int) -> QuoteTick:
+        """Return bid and ask at a bar's ``"open"``, ``"high"``, ``"low"`` or ``"close"``."""
+        decimals, scale = self._decimals, self._scale
+        return QuoteTick.from_raw(
+            self._instrument_id,
+            self._bid[name][bar] * scale,
+            self._ask[name][bar] * scale,
+            decimals,
+            decimals,
+            _QUOTE_SIZE,
+            _QUOTE_SIZE,
+            0,
+            0,
+            ts_ns,
+            ts_ns,
+        )
+
+    def quotes(self, bar: int) -> list[Any]:
+        """Return the four quotes of a bar, in the order of its path."""
+        close_ts_ns = self.close_ts_ns(bar)
+        first, second = ("high", "low") if self._high_first[bar] else ("low", "high")
+        return [
+            self.quote(bar, "open", self.open_ts_ns(bar)),
+            self.quote(bar, first, close_ts_ns + EXTREMES_NS),
+            self.quote(bar, second, close_ts_ns + EXTREMES_NS),
+            self.quote(bar, "close", close_ts_ns + CLOSE_NS),
+        ]
+
+    def nautilus_bars(self, bar_type: BarType) -> list[Bar]:
+        """Return the bid bars, stamped with their closing times, for strategies that subscribe to them."""
+        bid = self.bars.bid
+        close_ts_ns = bid.ts_open_ns.astype(np.uint64) + np.uint64(self.bars.timeframe.ns)
+        volume = np.floor(bid.volume)
+        return Bar.from_raw_arrays_to_list(  # type: ignore[no-any-return]
+            bar_type,
+            self._decimals,
+            0,
+            *(getattr(bid, name) for name in _NAMES),
+            volume,
+            close_ts_ns,
+            close_ts_ns,
+        )
+
+
+def _whole_steps(bars: BarArrays, decimals: int) -> dict[str, NDArray[np.int64]]:
+    """Return prices as whole multiples of 10**-decimals."""
+    steps = {}
+    for name in _NAMES:
+        scaled = getattr(bars, name) * 10**decimals
+        whole = np.rint(scaled)
+        wrong = np.flatnonzero(np.abs(scaled - whole) > 1e-3)
+        if wrong.size:
+            row = int(wrong[0])
+            price = float(getattr(bars, name)[row])
+            msg = (
+                f"Prices may have at most {decimals} decimals, but {name} of the {bars.price} bar {row} is "
+                f"{price!r}. Round the bars to the instrument's tick."
+            )
+            raise DataError(msg, row=row)
+        steps[name] = whole.astype(np.int64)
+    return steps
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """Where positions may be opened and must be closed.
+
+    Attributes
+    ----------
+    may_enter : ndarray of shape (n_bars,), bool
+        Whether a signal at the close of the bar may open a position.
+    flatten_bar : ndarray of shape (n_bars,), int64
+        The bar at whose close a position held on this bar is closed; `n_bars` for never.
+    """
+
+    may_enter: NDArray[np.bool_]
+    flatten_bar: NDArray[np.int64]
+    flatten_bars: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        ends = np.unique(self.flatten_bar)
+        object.__setattr__(self, "flatten_bars", frozenset(ends[ends < self.flatten_bar.size].tolist()))
+
+
+def make_boundaries(n_bars: int, ranges: list[tuple[int, int]] | None, *, close_at_end: bool) -> Boundaries:
+    """Return the boundaries of a run.
+
+    Parameters
+    ----------
+    n_bars : int
+        Bars of the series.
+    ranges : list of (int, int) or None
+        First bar and bar behind the last of each segment; None for one that is the whole series.
+    close_at_end : bool
+        Without segments: close a position at the close of the last bar.
+    """
+    if ranges is None:
+        may_enter = np.ones(n_bars, dtype=bool)
+        may_enter[-1:] = False
+        return Boundaries(may_enter, np.full(n_bars, n_bars - 1 if close_at_end else n_bars, dtype=np.int64))
+    may_enter = np.zeros(n_bars, dtype=bool)
+    flatten_bar = np.full(n_bars, n_bars, dtype=np.int64)
+    for start, stop in ranges:
+        may_enter[start : max(start, stop - 1)] = True
+        flatten_bar[start:stop] = stop - 1
+    return Boundaries(may_enter, flatten_bar)
+
+
+def full_replay(
+    path: QuotePath,
+    strategy: SpecStrategy,
+    fills: PathFillModel,
+    boundaries: Boundaries,
+    bar_type: BarType,
+) -> Iterator[list[Any]]:
+    """Yield the quotes of every bar and the bar itself."""
+    yield [path.quote(0, "open", path.open_ts_ns(0) - OPEN_NS)]
+    for bar, nautilus_bar in enumerate(path.nautilus_bars(bar_type)):
+        fills.open_ts_ns = path.open_ts_ns(bar)
+        if bar in boundaries.flatten_bars:
+            strategy.schedule_flatten(bar, path.close_ts_ns(bar) + FLATTEN_NS)
+        yield [*path.quotes(bar), nautilus_bar]
+
+
+def sparse_replay(
+    path: QuotePath,
+    strategy: SpecStrategy,
+    fills: PathFillModel,
+    boundaries: Boundaries,
+    signals: SignalArrays,
+) -> Iterator[list[Any]]:
+    """Yield the quotes of the bars on which an order can act."""
+    yield [path.quote(0, "open", path.open_ts_ns(0) - OPEN_NS)]
+    actions = _Actions(path.bars, signals, boundaries)
+    bar = 0
+    while True:
+        decision, following = actions.after(bar, strategy)
+        if following >= path.n_bars:
+            return
+        bar = following
+        if decision is not None:
+            strategy.schedule_decision(decision, path.close_ts_ns(decision))
+        fills.open_ts_ns = path.open_ts_ns(bar)
+        if bar in boundaries.flatten_bars:
+            strategy.schedule_flatten(bar, path.close_ts_ns(bar) + FLATTEN_NS)
+        yield path.quotes(bar)
+
+
+class _Actions:
+    """Finds the next bar on which something can happen."""
+
+    def __init__(self, bars: BarSet, signals: SignalArrays, boundaries: Boundaries) -> None:
+        long, short = signals.entry_long & boundaries.may_enter, signals.entry_short & boundaries.may_enter
+        self._bars = bars
+        self._n_bars = len(bars)
+        self._entries = np.flatnonzero(long | short)
+        self._leave_long = np.flatnonzero(short | signals.exit_long)
+        self._leave_short = np.flatnonzero(long | signals.exit_short)
+        self._flatten_bar = boundaries.flatten_bar
+
+    def after(self, bar: int, strategy: SpecStrategy) -> tuple[int | None, int]:
+        """Return the bar to decide on (None: none) and the bar to replay next (`n_bars`: none).
+
+        `bar` has been replayed but its close not yet decided on.
+        """
+        side = strategy.side
+        last = int(self._flatten_bar[bar])
+        if side == FLAT or bar == last:  # on the last bar the close, still to come, flattens
+            decision = self._next(self._entries, bar)
+            return decision, decision + 1
+        if not math.isnan(strategy.held_stop):
+            decision = bar  # the stop is armed at this close
+        else:
+            decision = self._next(self._leave_long if side == LONG else self._leave_short, bar)
+        until = min(decision + 1, last, self._n_bars)
+        touched = self._touch(side, strategy.stop_price, strategy.target_price, bar + 1, until)
+        following = min(touched, until)
+        return (decision if following == decision + 1 else None), following
+
+    def _next(self, bars: NDArray[np.int64], bar: int) -> int:
+        position = int(np.searchsorted(bars, bar))
+        return int(bars[position]) if position < bars.size else self._n_bars
+
+    def _touch(self, side: int, stop: float, target: float, start: int, end: int) -> int:
+        """Return the first bar in [start, end) whose range reaches the stop or target, else `end`."""
+        prices = self._bars.bid if side == LONG else self._bars.ask
+        lower, upper = (stop, target) if side == LONG else (target, stop)
+        while start < end:
+            part = slice(start, min(end, start + _SEARCH_BARS))
+            # Half a step of tolerance: replaying one bar too many does no harm.
+            reached = (prices.low[part] <= lower + 1e-7) | (prices.high[part] >= upper - 1e-7)
+            if reached.any():
+                return start + int(reached.argmax())
+            start = part.stop
+        return end

@@ -1,0 +1,326 @@
+"""What a backtest returns: trades, equity, figures.  Knows nothing of the engine that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aiopt.errors import BacktestError, MetricInputError
+from aiopt.evaluation import metrics
+
+ExitReason = Literal["stop_loss", "take_profit", "exit_signal", "reverse", "segment_end", "end_of_data"]
+Side = Literal["long", "short"]
+
+FIGURE_PERIOD_NS = 3_600_000_000_000
+"""Ratios in `Metrics` are taken over hourly profit, so that timeframes compare."""
+
+_MONEY_DECIMALS = 8
+"""Sums of prices times units are rounded to this, which removes float noise far below a cent."""
+
+
+class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One round trip.
+
+    Attributes
+    ----------
+    entry_bar, exit_bar : int
+        0-based index into the bars given of the bar in which the fill happened.
+    entry_ts_ns, exit_ts_ns : int
+        Opening time (UTC) of those bars, as TradingView stamps trades.
+    side : str
+        ``"long"`` or ``"short"``.
+    entry_price, exit_price : float
+        Quote currency.
+    size : float
+        Units of the base currency, positive.
+    exit_reason : str
+        ``stop_loss``, ``take_profit``, ``exit_signal``, ``reverse`` (an opposite entry), ``segment_end`` or
+        ``end_of_data`` (both closed at the close of `exit_bar`).
+    pnl : float
+        Quote currency, after commission.
+    commission : float
+        Quote currency, of both sides, not negative.
+    """
+
+    entry_bar: int
+    exit_bar: int
+    entry_ts_ns: int
+    exit_ts_ns: int
+    side: Side
+    entry_price: float
+    exit_price: float
+    size: float
+    exit_reason: ExitReason
+    pnl: float
+    commission: float
+
+
+class OpenTrade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A position still open behind the last bar (parity mode); fields as in `Trade`."""
+
+    entry_bar: int
+    entry_ts_ns: int
+    side: Side
+    entry_price: float
+    size: float
+    commission: float
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Figures of one backtest; NaN where not defined (no trades, no losses).
+
+    Attributes
+    ----------
+    trades, wins : int
+        Closed trades, and those with a profit after commission.
+    net_profit, gross_profit, gross_loss, commission : float
+        Quote currency.  Gross figures are sums of trades after commission; `gross_loss` is not positive.
+    final_equity, return_fraction : float
+        Equity at the last close, and its change as a fraction of the initial balance.
+    profit_factor, win_rate, expectancy, payoff_ratio : float
+        See `aiopt.evaluation.metrics`.
+    max_drawdown, max_drawdown_amount : float
+        Fraction of the peak, in (-1, 0], and quote currency, on equity marked at every close.
+    sharpe_ratio, sortino_ratio : float
+        Annualised, over hourly profit (hours without a position count, as 0).
+    exposure : float
+        Share of bars with a position at their close.
+    average_bars : float
+        Mean of ``exit_bar - entry_bar + 1``.
+    longest_losing_streak : int
+        Trades.
+    """
+
+    trades: int
+    wins: int
+    net_profit: float
+    gross_profit: float
+    gross_loss: float
+    commission: float
+    final_equity: float
+    return_fraction: float
+    profit_factor: float
+    win_rate: float
+    expectancy: float
+    payoff_ratio: float
+    max_drawdown: float
+    max_drawdown_amount: float
+    sharpe_ratio: float
+    sortino_ratio: float
+    exposure: float
+    average_bars: float
+    longest_losing_streak: int
+
+
+@dataclass(frozen=True, eq=False)
+class TrialResult:
+    """Everything one backtest found, with what is needed to run it again.
+
+    Attributes
+    ----------
+    spec_hash, config_hash, data_hash : str
+        Of the spec, the assumptions and the bars.
+    seed : int
+        From the configuration.
+    trades : list of Trade
+        In the order of their exits.
+    open_trade : OpenTrade or None
+        A position that was still open (parity mode).
+    equity : ndarray of shape (n_bars + 1,), float64, quote currency
+        Element 0 is the initial balance; element i + 1 is balance plus open profit at the close of bar i, a
+        long marked at the bid and a short at the ask.
+    metrics : Metrics
+        Figures of all trades.
+    """
+
+    spec_hash: str
+    config_hash: str
+    data_hash: str
+    seed: int
+    trades: list[Trade]
+    open_trade: OpenTrade | None
+    equity: NDArray[np.float64]
+    metrics: Metrics
+
+    def to_document(self, *, equity: bool = False) -> dict[str, Any]:
+        """Return plain data for JSON; with `equity` also the curve."""
+        document: dict[str, Any] = {
+            "spec_hash": self.spec_hash,
+            "config_hash": self.config_hash,
+            "data_hash": self.data_hash,
+            "seed": self.seed,
+            "metrics": msgspec.to_builtins(self.metrics),
+            "trades": msgspec.to_builtins(self.trades),
+            "open_trade": msgspec.to_builtins(self.open_trade),
+        }
+        if equity:
+            document["equity"] = self.equity.tolist()
+        return document
+
+
+def money(value: float) -> float:
+    """Return an amount without float noise: rounded to 1e-8."""
+    return round(float(value), _MONEY_DECIMALS)
+
+
+def equity_curve(
+    trades: Sequence[Trade],
+    open_trade: OpenTrade | None,
+    *,
+    initial_balance: float,
+    entry_commissions: Sequence[float],
+    bid_close: NDArray[np.float64],
+    ask_close: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return equity marked at every close.
+
+    Parameters
+    ----------
+    trades : sequence of Trade
+        Closed trades; at most one position at a time.
+    open_trade : OpenTrade or None
+        A position open behind the last bar.
+    initial_balance : float
+        Quote currency.
+    entry_commissions : sequence of float
+        The part of each trade's commission that was charged at its entry.
+    bid_close, ask_close : ndarray of shape (n_bars,)
+        Marks of long and short positions.
+
+    Returns
+    -------
+    ndarray of shape (n_bars + 1,), float64
+        See `TrialResult.equity`.
+    """
+    n_bars = bid_close.size
+    realised = np.zeros(n_bars)
+    open_profit = np.zeros(n_bars)
+    for trade, at_entry in zip(trades, entry_commissions, strict=True):
+        realised[trade.entry_bar] -= at_entry
+        realised[trade.exit_bar] += trade.pnl + at_entry
+        _mark(open_profit, trade, trade.exit_bar, bid_close, ask_close)
+    if open_trade is not None:
+        realised[open_trade.entry_bar] -= open_trade.commission
+        _mark(open_profit, open_trade, n_bars, bid_close, ask_close)
+    equity = np.empty(n_bars + 1)
+    equity[0] = initial_balance
+    equity[1:] = initial_balance + np.cumsum(realised) + open_profit
+    return np.round(equity, _MONEY_DECIMALS)
+
+
+def _mark(
+    open_profit: NDArray[np.float64],
+    trade: Trade | OpenTrade,
+    end: int,
+    bid_close: NDArray[np.float64],
+    ask_close: NDArray[np.float64],
+) -> None:
+    """Add a position's open profit at the closes of its bars before `end`."""
+    held = slice(trade.entry_bar, end)
+    if trade.side == "long":
+        open_profit[held] += (bid_close[held] - trade.entry_price) * trade.size
+    else:
+        open_profit[held] += (trade.entry_price - ask_close[held]) * trade.size
+
+
+def pnl_by_period(
+    equity: NDArray[np.float64],
+    ts_open_ns: NDArray[np.int64],
+    period_ns: int,
+    *,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+) -> NDArray[np.float64]:
+    """Return the profit made in each period of a regular time grid.
+
+    Parameters
+    ----------
+    equity : ndarray of shape (n_bars + 1,), account currency
+        See `TrialResult.equity`.
+    ts_open_ns : ndarray of shape (n_bars,), int64
+        Opening times of the bars; a bar's change of equity counts in the period its opening time lies in.
+    period_ns : int
+        Length of a period.  Periods start at whole multiples of it since the epoch.
+    start_ns, end_ns : int, optional
+        Span of the grid: from the period holding `start_ns` to the one holding the last ns before `end_ns`.
+        Default: the span of the bars.  Bars outside are left out.
+
+    Returns
+    -------
+    ndarray of shape (n_periods,), float64, account currency
+        0.0 where there is no bar (nights, weekends).
+
+    Raises
+    ------
+    MetricInputError
+        If the shapes disagree, there is no bar, or the period or span is not positive.
+    """
+    if equity.shape != (ts_open_ns.size + 1,) or ts_open_ns.size == 0:
+        msg = (
+            f"`equity` must have one element more than `ts_open_ns`, of at least one bar, but the shapes are "
+            f"{equity.shape} and {ts_open_ns.shape}. Pass a result's own arrays."
+        )
+        raise MetricInputError(msg)
+    start_ns = int(ts_open_ns[0]) if start_ns is None else start_ns
+    end_ns = int(ts_open_ns[-1]) + 1 if end_ns is None else end_ns
+    if period_ns <= 0 or end_ns <= start_ns:
+        msg = f"`period_ns > 0` and `start_ns < end_ns` must hold, but got {period_ns=}, {start_ns=}, {end_ns=}."
+        raise MetricInputError(msg + " Choose e.g. one hour.")
+    first = start_ns // period_ns
+    n_periods = (end_ns - 1) // period_ns - first + 1
+    inside = (ts_open_ns >= start_ns) & (ts_open_ns < end_ns)
+    period = (ts_open_ns[inside] // period_ns - first).astype(np.int64)
+    profit = np.bincount(period, weights=np.diff(equity)[inside], minlength=n_periods)
+    return np.round(profit, _MONEY_DECIMALS)
+
+
+def compute_metrics(
+    trades: Sequence[Trade], equity: NDArray[np.float64], ts_open_ns: NDArray[np.int64]
+) -> Metrics:
+    """Return the figures of a backtest.
+
+    Raises
+    ------
+    BacktestError
+        If equity is not positive throughout: the account was ruined.
+    """
+    if equity.min() <= 0:
+        bar = int(np.argmax(equity <= 0)) - 1
+        msg = (
+            f"Equity must stay positive, but was {equity.min():.2f} after a ruin at bar {bar}. "
+            "Trade smaller positions or raise initial_balance."
+        )
+        raise BacktestError(msg)
+    pnl = np.array([trade.pnl for trade in trades], dtype=np.float64)
+    lengths = np.array([trade.exit_bar - trade.entry_bar + 1 for trade in trades], dtype=np.float64)
+    held = np.zeros(ts_open_ns.size, dtype=bool)
+    for trade in trades:
+        held[trade.entry_bar : trade.exit_bar] = True
+    hourly = pnl_by_period(equity, ts_open_ns, FIGURE_PERIOD_NS)
+    hours_per_year = metrics.SECONDS_PER_YEAR * 1e9 / FIGURE_PERIOD_NS
+    return Metrics(
+        trades=len(trades),
+        wins=int((pnl > 0).sum()),
+        net_profit=money(pnl.sum()),
+        gross_profit=money(pnl[pnl > 0].sum()),
+        gross_loss=money(pnl[pnl < 0].sum()),
+        commission=money(sum(trade.commission for trade in trades)),
+        final_equity=float(equity[-1]),
+        return_fraction=float(equity[-1] / equity[0] - 1.0),
+        profit_factor=metrics.profit_factor(pnl),
+        win_rate=metrics.win_rate(pnl),
+        expectancy=metrics.expectancy(pnl),
+        payoff_ratio=metrics.payoff_ratio(pnl),
+        max_drawdown=metrics.max_drawdown(equity),
+        max_drawdown_amount=metrics.max_drawdown_amount(np.diff(equity)),
+        sharpe_ratio=metrics.sharpe_ratio(hourly, periods_per_year=hours_per_year),
+        sortino_ratio=metrics.sortino_ratio(hourly, periods_per_year=hours_per_year),
+        exposure=metrics.exposure(held),
+        average_bars=float(lengths.mean()) if lengths.size else float("nan"),
+        longest_losing_streak=metrics.longest_losing_streak(pnl),
+    )

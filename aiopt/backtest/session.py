@@ -1,0 +1,414 @@
+"""Run backtests in one warm NautilusTrader engine.
+
+Owns the engine of the process, its venue and the way from bars and a spec to a `TrialResult`.  Knows nothing
+of sweeps or Ray: a worker keeps a `BacktestSession` and calls `run`.
+
+There is one engine per process for its whole life: a new engine per trial leaks memory, and building one after
+`dispose()` can abort the process in the engine's logger.  Sessions share it; each run resets it first, so a
+session with other bars or another mode needs no new engine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
+from nautilus_trader.backtest.models import LatencyModel
+from nautilus_trader.config import CacheConfig, LoggingConfig, RiskEngineConfig
+from nautilus_trader.model.data import BarSpecification, BarType
+from nautilus_trader.model.enums import (
+    AccountType,
+    AggregationSource,
+    BarAggregation,
+    OmsType,
+    PriceType,
+)
+from nautilus_trader.model.identifiers import InstrumentId, Symbol, Venue
+from nautilus_trader.model.instruments import CurrencyPair
+from nautilus_trader.model.objects import Currency, Money, Price, Quantity
+
+from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.backtest.execution import NotionalFeeModel, PathFillModel
+from aiopt.backtest.replay import (
+    OPEN_NS,
+    Boundaries,
+    QuotePath,
+    full_replay,
+    make_boundaries,
+    sparse_replay,
+)
+from aiopt.backtest.results import OpenTrade, Side, Trade, TrialResult, compute_metrics, equity_curve, money
+from aiopt.backtest.signals import ArraySignals, SignalSource, StreamedSignals
+from aiopt.backtest.strategy import LONG, ClosedPosition, SpecStrategy, TradingRules
+from aiopt.errors import AioptError, BacktestError
+from aiopt.market.bars import BarSet
+from aiopt.market.instrument import Instrument
+from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals, compute_signals
+from aiopt.strategy.spec import StrategySpec
+
+_VENUE = Venue("SIM")
+_SIZE_DECIMALS = 0
+_RESULT_DECIMALS_BEYOND_TICK = 1
+"""The engine's prices have one decimal more than the instrument's, as a mid price is half a tick."""
+
+
+class BacktestSession:
+    """Backtests of many specs over the same bars.
+
+    Parameters
+    ----------
+    bars : BarSet
+        Signals are computed on its bid side.
+    config : BacktestConfig
+        Assumptions, the same for all runs.
+
+    Raises
+    ------
+    BacktestError
+        If the bars do not suit the mode, naming the remedy.
+
+    Examples
+    --------
+    >>> with BacktestSession(bars, BacktestConfig()) as session:  # doctest: +SKIP
+    ...     results = [session.run(spec) for spec in specs]
+    """
+
+    def __init__(self, bars: BarSet, config: BacktestConfig) -> None:
+        _check(bars, config)
+        self.bars = bars
+        self.config = config
+        self.observed_signals: list[BarSignal] = []
+        """What the strategy saw in the last run, bar by bar; filled with ``signals="streaming"`` alone."""
+        self._engine: _Engine | None = _engine()
+        self._decimals = bars.instrument.price_precision + _RESULT_DECIMALS_BEYOND_TICK
+        self._instrument = self._engine.instrument(bars.instrument, self._decimals)
+        self._bar_type = _bar_type(self._instrument.id, bars.timeframe.seconds)
+        self._path = QuotePath(bars, self._instrument.id, self._decimals)
+        self._boundaries: tuple[Segments | None, Boundaries] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the bars go.  The process's engine stays warm for the next session."""
+        self._engine = None
+
+    def run(self, spec: StrategySpec, *, segments: Segments | None = None) -> TrialResult:
+        """Backtest a spec.
+
+        Parameters
+        ----------
+        spec : StrategySpec
+            The strategy.
+        segments : Segments, optional
+            Close positions at the end of each and trade in them alone.  Default: all bars are one segment
+            whose last position is closed with reason ``end_of_data`` (research) or left open (parity).
+
+        Returns
+        -------
+        TrialResult
+            The same for the same bars, configuration and spec, to the bit.
+
+        Raises
+        ------
+        BacktestError
+            If the engine refused an order, the account lacked margin or was ruined, or a callback failed.
+        """
+        bars, config = self.bars, self.config
+        sizes = {
+            "tick_size": bars.instrument.tick_size,
+            "pip_size": bars.instrument.pip_size,
+            "initial_balance": config.initial_balance,
+        }
+        if config.signals == "arrays":
+            arrays = compute_signals(spec, bars.bid, **sizes)
+            return self.run_signals(spec.spec_hash, arrays, segments=segments)
+        streamed = StreamedSignals(StreamingSignals(spec, **sizes))
+        result = self._run(spec.spec_hash, streamed, None, segments)
+        self.observed_signals = streamed.observed
+        return result
+
+    def run_signals(
+        self, spec_hash: str, arrays: SignalArrays, *, segments: Segments | None = None
+    ) -> TrialResult:
+        """Backtest signals computed elsewhere; otherwise as `run`.
+
+        Parameters
+        ----------
+        spec_hash : str
+            Kept in the result.
+        arrays : SignalArrays
+            One element per bar.
+        segments : Segments, optional
+            As in `run`.
+        """
+        if len(arrays) != len(self.bars):
+            msg = f"Signals must have one element per bar, but there are {len(arrays)} for {len(self.bars)} bars."
+            raise BacktestError(msg + " Compute them on these bars.")
+        return self._run(spec_hash, ArraySignals(arrays), arrays, segments)
+
+    # --- one run ----------------------------------------------------------------------------------------
+
+    def _run(
+        self, spec_hash: str, source: SignalSource, arrays: SignalArrays | None, segments: Segments | None
+    ) -> TrialResult:
+        if self._engine is None:
+            raise BacktestError("A session must be open to run, but this one is closed. Make a new one.")
+        boundaries = self._boundaries_of(segments)
+        config = self.config
+        strategy = SpecStrategy(
+            self._instrument,
+            source,
+            TradingRules(
+                may_enter=boundaries.may_enter.tolist().__getitem__,
+                n_bars=len(self.bars),
+                price_decimals=self._decimals,
+                size_decimals=_SIZE_DECIMALS,
+                volume=self.bars.bid.volume,
+                pine_entry_bar=config.is_parity,
+                margin_per_notional=0.0 if config.is_parity else 1.0 / config.leverage,
+                initial_balance=config.initial_balance,
+                flatten_reason="end_of_data" if segments is None else "segment_end",
+            ),
+            self._bar_type,
+            self.bars.timeframe.ns,
+        )
+
+        def replay(fills: PathFillModel) -> Iterator[list[Any]]:
+            if arrays is None:
+                return full_replay(self._path, strategy, fills, boundaries, self._bar_type)
+            return sparse_replay(self._path, strategy, fills, boundaries, arrays)
+
+        self._engine.run(
+            strategy,
+            replay,
+            start_ns=self._path.open_ts_ns(0) - OPEN_NS,
+            end_ns=self._path.close_ts_ns(len(self.bars) - 1) + OPEN_NS,
+            slippage=0.0 if config.is_parity else config.slippage_ticks * self.bars.instrument.tick_size,
+            commission_per_million=0.0 if config.is_parity else config.commission_per_million,
+        )
+        if strategy.failure is not None:
+            raise BacktestError(strategy.failure)
+        return self._result(spec_hash, strategy)
+
+    def _boundaries_of(self, segments: Segments | None) -> Boundaries:
+        """Return the boundaries of a run; the last ones are kept, as a sweep asks for the same each time."""
+        if self._boundaries is None or self._boundaries[0] != segments:
+            ranges = None if segments is None else segments.bar_ranges(self.bars.bid.ts_open_ns)
+            made = make_boundaries(len(self.bars), ranges, close_at_end=not self.config.is_parity)
+            self._boundaries = (segments, made)
+        return self._boundaries[1]
+
+    def _result(self, spec_hash: str, strategy: SpecStrategy) -> TrialResult:
+        bars = self.bars
+        trades = [self._trade(closed) for closed in strategy.closed]
+        held = strategy.position
+        open_trade = None
+        if held is not None:
+            bar = self._bar_of(held.entry_ts_ns)
+            open_trade = OpenTrade(
+                entry_bar=bar,
+                entry_ts_ns=int(bars.bid.ts_open_ns[bar]),
+                side=_side_name(held.side),
+                entry_price=held.entry_price,
+                size=held.units,
+                commission=held.entry_commission,
+            )
+        equity = equity_curve(
+            trades,
+            open_trade,
+            initial_balance=self.config.initial_balance,
+            entry_commissions=[closed.entry_commission for closed in strategy.closed],
+            bid_close=bars.bid.close,
+            ask_close=bars.ask.close,
+        )
+        return TrialResult(
+            spec_hash=spec_hash,
+            config_hash=self.config.config_hash,
+            data_hash=bars.data_hash,
+            seed=self.config.seed,
+            trades=trades,
+            open_trade=open_trade,
+            equity=equity,
+            metrics=compute_metrics(trades, equity, bars.bid.ts_open_ns),
+        )
+
+    def _trade(self, closed: ClosedPosition) -> Trade:
+        entry_bar, exit_bar = self._bar_of(closed.entry_ts_ns), self._bar_of(closed.exit_ts_ns)
+        commission = closed.entry_commission + closed.exit_commission
+        gross = closed.side * (closed.exit_price - closed.entry_price) * closed.units
+        ts_open_ns = self.bars.bid.ts_open_ns
+        return Trade(
+            entry_bar=entry_bar,
+            exit_bar=exit_bar,
+            entry_ts_ns=int(ts_open_ns[entry_bar]),
+            exit_ts_ns=int(ts_open_ns[exit_bar]),
+            side=_side_name(closed.side),
+            entry_price=closed.entry_price,
+            exit_price=closed.exit_price,
+            size=closed.units,
+            exit_reason=closed.exit_reason,  # type: ignore[arg-type]
+            pnl=money(gross - commission),
+            commission=money(commission),
+        )
+
+    def _bar_of(self, ts_ns: int) -> int:
+        """Return the bar a fill time lies in: all quotes of a bar are stamped inside it."""
+        return int(np.searchsorted(self.bars.bid.ts_open_ns, ts_ns, side="right")) - 1
+
+
+def _check(bars: BarSet, config: BacktestConfig) -> None:
+    if len(bars) < 2:
+        msg = f"A backtest needs at least two bars, but got {len(bars)}. Give a longer span."
+        raise BacktestError(msg)
+    if bars.single_price and not config.is_parity:
+        msg = (
+            "Research mode needs bid and ask bars, but there is one price. Give a folder with bid.parquet and "
+            "ask.parquet, add a spread (--spread-pips 0.8), or choose parity mode (--mode parity)."
+        )
+        raise BacktestError(msg)
+    if config.is_parity and not bars.single_price:
+        msg = (
+            "Parity mode needs one price, as on a chart, but there are bid and ask bars. "
+            "Give one file, e.g. bid.parquet, or choose research mode."
+        )
+        raise BacktestError(msg)
+
+
+def _side_name(side: int) -> Side:
+    return "long" if side == LONG else "short"
+
+
+def _bar_type(instrument_id: InstrumentId, seconds: int) -> BarType:
+    for unit, length in (
+        (BarAggregation.DAY, 86_400),
+        (BarAggregation.HOUR, 3_600),
+        (BarAggregation.MINUTE, 60),
+    ):
+        if seconds % length == 0:
+            return BarType(
+                instrument_id,
+                BarSpecification(seconds // length, unit, PriceType.BID),
+                AggregationSource.EXTERNAL,
+            )
+    return BarType(
+        instrument_id,
+        BarSpecification(seconds, BarAggregation.SECOND, PriceType.BID),
+        AggregationSource.EXTERNAL,
+    )
+
+
+# --- the process's engine ---------------------------------------------------------------------------------
+
+
+class _Engine:
+    """A Nautilus engine with one simulated venue, reset before each run.
+
+    The venue's account is frozen: sessions with different balances share the venue, so the strategy keeps the
+    balance and checks the margin.
+    """
+
+    def __init__(self) -> None:
+        self._engine = BacktestEngine(
+            BacktestEngineConfig(
+                logging=LoggingConfig(bypass_logging=True),
+                cache=CacheConfig(drop_instruments_on_reset=False),
+                # One position of known size: the strategy checks what the risk engine would.
+                risk_engine=RiskEngineConfig(bypass=True),
+                run_analysis=False,
+            )
+        )
+        self._fills = PathFillModel()
+        self._fills.clock = self._engine.kernel.clock
+        self._fees = NotionalFeeModel()
+        self._instruments: dict[InstrumentId, CurrencyPair] = {}
+        self._busy = threading.Lock()
+        self._engine.add_venue(
+            venue=_VENUE,
+            oms_type=OmsType.HEDGING,
+            account_type=AccountType.MARGIN,
+            base_currency=Currency.from_str("USD"),
+            starting_balances=[Money(1_000_000, Currency.from_str("USD"))],
+            default_leverage=Decimal(1),
+            fill_model=self._fills,
+            fee_model=self._fees,
+            latency_model=LatencyModel(base_latency_nanos=0, insert_latency_nanos=1),
+            # A stop already beyond the market when it arrives fills at once, as TradingView's does.
+            reject_stop_orders=False,
+            # The replay's quotes are the market; bars only inform strategies.
+            bar_execution=False,
+            frozen_account=True,
+        )
+
+    def instrument(self, market: Instrument, decimals: int) -> CurrencyPair:
+        """Return the engine's instrument for one of ours, adding it on first use."""
+        instrument_id = InstrumentId(Symbol(f"{market.base}/{market.quote}"), _VENUE)
+        if instrument_id not in self._instruments:
+            pair = CurrencyPair(
+                instrument_id=instrument_id,
+                raw_symbol=Symbol(market.symbol),
+                base_currency=Currency.from_str(market.base),
+                quote_currency=Currency.from_str(market.quote),
+                price_precision=decimals,
+                size_precision=_SIZE_DECIMALS,
+                price_increment=Price(10.0**-decimals, decimals),
+                size_increment=Quantity(1, _SIZE_DECIMALS),
+                ts_event=0,
+                ts_init=0,
+            )
+            self._engine.add_instrument(pair)
+            self._instruments[instrument_id] = pair
+        return self._instruments[instrument_id]
+
+    def run(
+        self,
+        strategy: SpecStrategy,
+        replay: Callable[[PathFillModel], Iterator[list[Any]]],
+        *,
+        start_ns: int,
+        end_ns: int,
+        slippage: float,
+        commission_per_million: float,
+    ) -> None:
+        """Run a strategy over a replay from a clean state."""
+        if not self._busy.acquire(blocking=False):
+            msg = (
+                "One backtest runs per process at a time, but another is running. Use processes, not threads."
+            )
+            raise BacktestError(msg)
+        try:
+            engine = self._engine
+            engine.reset()
+            engine.clear_strategies()
+            self._fills.slippage = slippage
+            self._fees.per_million = commission_per_million
+            engine.add_strategy(strategy)
+            engine.add_data_iterator("replay", replay(self._fills))
+            engine.run(start=start_ns, end=end_ns)
+        except AioptError:
+            raise
+        except Exception as error:
+            msg = f"The backtest engine must finish, but failed: {type(error).__name__}: {error}"
+            raise BacktestError(msg) from error
+        finally:
+            self._busy.release()
+
+
+_process_engine: list[_Engine] = []
+
+
+def _engine() -> _Engine:
+    """Return the process's engine, starting it on first use."""
+    if not _process_engine:
+        _process_engine.append(_Engine())
+    return _process_engine[0]
