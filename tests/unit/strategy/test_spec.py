@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import keyword
 import pickle
 import string
 
@@ -142,7 +143,7 @@ def test_is_frozen(spec):
 
 
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,12}", fullmatch=True).filter(
-    lambda name: name not in RESERVED and not __import__("keyword").iskeyword(name)
+    lambda name: name not in RESERVED and not keyword.iskeyword(name)
 )
 finite = st.floats(0.001, 1000.0)
 
