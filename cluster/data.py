@@ -8,6 +8,7 @@ runs without Ray and gives the same bars, bit for bit.
 
 from __future__ import annotations
 
+import logging
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
-from aiopt.market.manifest import read_manifest
 from ray.data import DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 from ray.exceptions import RayError
@@ -34,6 +34,7 @@ from aiopt.market.bar_shards import (
     summarise,
     write_bar_files,
 )
+from aiopt.market.manifest import read_manifest
 from aiopt.market.partial_bars import Columns, empty_partial
 from aiopt.timeframe import Timeframe
 from cluster.metrics import RunMetrics
@@ -45,6 +46,8 @@ SHARDS_PER_CPU = 2
 MIN_ROWS_PER_SHARD = 262_144
 MAX_ROWS_PER_SHARD = 4_194_304
 """Bounds of a shard: about 10 ms and 0.15 s of work; memory does not depend on them."""
+
+_QUIET = ("ray.data._internal.progress", "ray.data._internal.execution.streaming_executor")
 
 _SHARD_COLUMN = "shard"
 _FAILURE_COLUMN = "failure"
@@ -139,13 +142,13 @@ def build_bars_distributed(
     started = time.perf_counter()
     manifest = read_manifest(Path(ticks_dir))
     total = sum(partition.rows for partition in manifest.partitions)
-    shards = plan_shards(ticks_dir, manifest, rows_per_shard or _rows_per_shard(total))
+    shards = plan_shards(ticks_dir, manifest, rows_per_shard or default_rows_per_shard(total))
     partials = _collect(shards, request, _report(total, started, progress, metrics))
     files = write_bar_files(partials, request, out_dir, manifest)
     return summarise(files, manifest, total, len(shards), "ray", time.perf_counter() - started)
 
 
-def _rows_per_shard(total: int) -> int:
+def default_rows_per_shard(total: int) -> int:
     """Return the ticks of a read task on the connected cluster."""
     cores = max(1.0, ray.cluster_resources().get("CPU", 1.0))
     return int(min(MAX_ROWS_PER_SHARD, max(MIN_ROWS_PER_SHARD, total / (cores * SHARDS_PER_CPU))))
@@ -251,8 +254,16 @@ def _data_context() -> Iterator[None]:
     # second, because the cluster's resources reach it asynchronously and it caches their absence that long.
     # The reservation protects the object store from large blocks; partial bars are small.
     context.op_resource_reservation_enabled = False
+    # The caller shows progress; Ray Data would print its own and a line about not doing so.
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.enable_auto_log_stats = False
-    with DataContext.current(context):
-        yield
+    levels = {name: logging.getLogger(name).level for name in _QUIET}
+    try:
+        for name in _QUIET:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with DataContext.current(context):
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
