@@ -13,6 +13,11 @@ from aiopt.errors import ConfigError
 from aiopt.timeframe import parse_timeframe
 
 
+def _hold(rule: str, held: bool, value: object) -> None:
+    if not held:
+        raise ConfigError(f"`{rule}` must hold, but got {value}. Change it in `ranking`.")
+
+
 class ScoreWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Weights of the score's components; each at least 0, and they are divided by their sum.
 
@@ -139,8 +144,3 @@ class RankingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def period_ns(self) -> int:
         """Length of a period in nanoseconds."""
         return parse_timeframe(self.period).ns
-
-
-def _hold(rule: str, held: bool, value: object) -> None:
-    if not held:
-        raise ConfigError(f"`{rule}` must hold, but got {value}. Change it in `ranking`.")

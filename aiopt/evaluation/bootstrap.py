@@ -1,0 +1,241 @@
+"""Resampling: intervals that respect dependence in time, and drawdowns under another order of trades.
+
+Owns the stationary block bootstrap and the Monte Carlo of trade order; every function is seeded.  Knows
+nothing of what was selected from how many: that is what `aiopt.evaluation.deflated` is for.
+
+Source: Politis and Romano, "The Stationary Bootstrap", Journal of the American Statistical Association
+89(428), 1994, doi:10.1080/01621459.1994.10476870.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aiopt.evaluation.arrays import FloatArray, finite_vector, require
+
+_CHUNK = 4_000_000
+"""Resampled elements held at once."""
+
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval; NaN on both sides where it is not defined."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class BootstrapResult:
+    """Result of `bootstrap_returns`.
+
+    Attributes
+    ----------
+    sharpe : Interval
+        Of the annualised Sharpe ratio.
+    mean : Interval
+        Of the mean per period, in the unit of the returns.
+    p_value : float
+        Share of resamples, centred to mean 0, whose mean is at least the observed one: one-sided, for the
+        hypothesis that the mean is not above 0.
+    block_length : float
+        Expected block length used, in periods.
+    """
+
+    sharpe: Interval
+    mean: Interval
+    p_value: float
+    block_length: float
+
+
+def default_block_length(n_periods: int) -> float:
+    """Return the cube root of the number of periods, at least 1: the usual rate for a mean."""
+    return max(1.0, float(n_periods) ** (1 / 3))
+
+
+def bootstrap_returns(
+    returns: npt.ArrayLike,
+    *,
+    periods_per_year: float,
+    seed: int,
+    n_resamples: int = 1000,
+    confidence: float = 0.95,
+    block_length: float | None = None,
+) -> BootstrapResult:
+    """Return percentile intervals of the Sharpe ratio and the mean by the stationary block bootstrap.
+
+    Parameters
+    ----------
+    returns : array_like of shape (n,)
+        Profit or return per period.
+    periods_per_year : float
+        Positive; scales the Sharpe ratio.
+    seed : int
+        Same seed, same intervals.
+    n_resamples : int
+        At least 100.
+    confidence : float
+        In (0, 1).
+    block_length : float, optional
+        Expected length of a block in periods, at least 1; by default `default_block_length`.
+
+    Returns
+    -------
+    BootstrapResult
+        NaN intervals for fewer than two periods or returns that do not vary; resamples that do not vary have
+        no Sharpe ratio and are left out, and if more than one in twenty is, so is the interval.
+
+    Raises
+    ------
+    MetricInputError
+        If an argument is out of range.
+    """
+    values = finite_vector(returns, "returns")
+    _check(n_resamples, confidence, seed)
+    require(periods_per_year > 0, "periods_per_year > 0", f"{periods_per_year}", "Pass periods per year.")
+    length = default_block_length(values.size) if block_length is None else block_length
+    require(length >= 1, "block_length >= 1", f"block_length={length}", "A block has at least one period.")
+    if values.size < 2 or not np.ptp(values) > 0:
+        return BootstrapResult(Interval(_NAN, _NAN), Interval(_NAN, _NAN), _NAN, length)
+    means, deviations = _moments(values, n_resamples, length, seed)
+    smallest = 1e-12 * float(np.abs(values).max())
+    varies = deviations > smallest
+    ratios = means[varies] / deviations[varies] * math.sqrt(periods_per_year)
+    enough = varies.mean() >= 0.95
+    observed = float(values.mean())
+    # The observed mean is one of its own resamples: a p-value is never 0.
+    exceeding = int((means - observed >= observed).sum())
+    return BootstrapResult(
+        sharpe=_interval(ratios, confidence) if enough else Interval(_NAN, _NAN),
+        mean=_interval(means, confidence),
+        p_value=(exceeding + 1) / (n_resamples + 1),
+        block_length=length,
+    )
+
+
+def stationary_bootstrap_indices(
+    n_periods: int, n_resamples: int, *, block_length: float, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Return indices of resamples: blocks of geometric length that start anywhere and wrap round.
+
+    Parameters
+    ----------
+    n_periods, n_resamples : int
+        Shape of the result, transposed.
+    block_length : float
+        Expected length of a block, at least 1.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    ndarray of shape (n_resamples, n_periods), int64
+        In ``[0, n_periods)``.
+    """
+    fresh = rng.random((n_resamples, n_periods)) < 1 / block_length
+    fresh[:, 0] = True
+    starts = rng.integers(0, n_periods, size=(n_resamples, n_periods))
+    position = np.arange(n_periods)
+    block = np.maximum.accumulate(np.where(fresh, position, 0), axis=1)
+    return (np.take_along_axis(starts, block, axis=1) + position - block) % n_periods
+
+
+@dataclass(frozen=True)
+class DrawdownDistribution:
+    """Result of `shuffled_drawdowns`: the deepest fall if the same trades had come in another order.
+
+    Attributes
+    ----------
+    median, p95, worst : float
+        Account currency, at least 0: median, 95th percentile and largest of the shuffles.
+    share_deeper : float
+        Share of shuffles with a deeper fall than the one that happened.
+    """
+
+    median: float
+    p95: float
+    worst: float
+    share_deeper: float
+
+
+def shuffled_drawdowns(pnl: npt.ArrayLike, *, seed: int, n_shuffles: int = 1000) -> DrawdownDistribution:
+    """Return the distribution of the maximum drawdown over random orders of the trades.
+
+    Parameters
+    ----------
+    pnl : array_like of shape (n_trades,), account currency
+        Profit of each trade, or of each period.
+    seed : int
+        Same seed, same distribution.
+    n_shuffles : int
+        At least 100.
+
+    Returns
+    -------
+    DrawdownDistribution
+        NaN throughout if there are no trades.
+
+    Raises
+    ------
+    MetricInputError
+        If `pnl` is not a finite vector or `n_shuffles` is out of range.
+    """
+    values = finite_vector(pnl, "pnl")
+    _check(n_shuffles, 0.95, seed)
+    if values.size == 0:
+        return DrawdownDistribution(_NAN, _NAN, _NAN, _NAN)
+    rng = np.random.default_rng(seed)
+    deepest = np.concatenate(
+        [
+            _deepest(rng.permuted(np.broadcast_to(values, (rows, values.size)), axis=1))
+            for rows in _chunks(n_shuffles, values.size)
+        ]
+    )
+    own = float(_deepest(values[None, :])[0])
+    return DrawdownDistribution(
+        median=float(np.median(deepest)),
+        p95=float(np.percentile(deepest, 95)),
+        worst=float(deepest.max()),
+        share_deeper=float(np.mean(deepest > own + 1e-9 * abs(own))),
+    )
+
+
+def _moments(values: FloatArray, n_resamples: int, length: float, seed: int) -> tuple[FloatArray, FloatArray]:
+    rng = np.random.default_rng(seed)
+    means, deviations = [], []
+    for rows in _chunks(n_resamples, values.size):
+        sample = values[stationary_bootstrap_indices(values.size, rows, block_length=length, rng=rng)]
+        means.append(sample.mean(axis=1))
+        deviations.append(sample.std(axis=1, ddof=1))
+    return np.concatenate(means), np.concatenate(deviations)
+
+
+def _deepest(orders: FloatArray) -> FloatArray:
+    path = np.cumsum(orders, axis=1)
+    peak = np.maximum(np.maximum.accumulate(path, axis=1), 0.0)
+    return (peak - path).max(axis=1)
+
+
+def _interval(values: FloatArray, confidence: float) -> Interval:
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return Interval(float(low), float(high))
+
+
+def _chunks(total: int, width: int) -> Iterator[int]:
+    step = max(1, _CHUNK // width)
+    for start in range(0, total, step):
+        yield min(step, total - start)
+
+
+def _check(n_resamples: int, confidence: float, seed: int) -> None:
+    require(n_resamples >= 100, "n_resamples >= 100", f"{n_resamples}", "Fewer give no usable percentile.")
+    require(0 < confidence < 1, "0 < confidence < 1", f"confidence={confidence}", "Use e.g. 0.95.")
+    require(seed >= 0, "seed >= 0", f"seed={seed}", "Use a non-negative integer.")
