@@ -1,0 +1,226 @@
+"""The configuration of an optimisation run.  Owns its keys, defaults and rules; knows no stage and no Ray.
+
+Precedence: defaults < file < environment (``AIOPT_OPTIMIZE__KEY``, nested keys with ``__``) < command line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aiopt.backtest.config import BacktestConfig
+from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
+from aiopt.errors import ConfigError, InputError, SearchSpaceError
+from aiopt.evaluation.folds import WalkForwardConfig
+from aiopt.ranking.config import RankingConfig
+from aiopt.strategy.families import FAMILIES, family
+from aiopt.strategy.space import METHODS, SearchSpace, load_search_space
+from aiopt.strategy.spec import StrategySpec, read_spec_file
+from aiopt.timeframe import parse_timeframe
+
+ENVIRONMENT_PREFIX = "AIOPT_OPTIMIZE"
+_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,47}$")
+
+
+class SampleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The generated ticks a run uses when `OptimizeConfig.ticks` is not set.
+
+    Attributes
+    ----------
+    start : str
+        First day, ``YYYY-MM-DD``, UTC.
+    days : int
+        Calendar days; weekends have no ticks.
+    seed : int
+        Same seed, same ticks.
+    """
+
+    start: str = "2024-03-01"
+    days: int = 31
+    seed: int = 7
+
+
+class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to optimise, on which data, and how to judge it.
+
+    Attributes
+    ----------
+    name : str
+        First part of the run folder's name.
+    ticks : str or None
+        Tick store, folder of tick Parquet, bi5 tree, zips or CSV.  None: the generated sample.
+    sample : SampleConfig
+        The generated sample.
+    instrument : str
+        Symbol, e.g. ``EURUSD``.
+    timeframes : tuple of str
+        Bar lengths to try every strategy on.
+    strategies : tuple of str
+        Names of ready families, or strategy files (``.yaml``, ``.yml``, ``.json``) relative to the
+        configuration file.  A file without ``search:`` is one point.
+    trials : int
+        Points per strategy and timeframe.
+    sampler : str
+        ``sobol``, ``random`` or ``grid``.
+    seed : int
+        Seed of the sampled points.
+    backtest : BacktestConfig
+        Costs, balance, leverage of the research backtests.
+    walk_forward : WalkForwardConfig
+        How the span is cut.
+    ranking : RankingConfig
+        Score, minimum number of trades, duplicates, number of entries to emit.
+    """
+
+    name: str = "optimize"
+    ticks: str | None = None
+    sample: SampleConfig = SampleConfig()
+    instrument: str = "EURUSD"
+    timeframes: tuple[str, ...] = ("1m", "5m")
+    strategies: tuple[str, ...] = tuple(FAMILIES)
+    trials: int = 40
+    sampler: str = "sobol"
+    seed: int = 1
+    backtest: BacktestConfig = BacktestConfig(mode="research")
+    walk_forward: WalkForwardConfig = WalkForwardConfig()
+    ranking: RankingConfig = RankingConfig()
+
+    def __post_init__(self) -> None:
+        if _NAME.match(self.name) is None:
+            msg = f"`name` must be letters, digits, - and _, starting with a letter, but got {self.name!r}."
+            raise ConfigError(msg)
+        if self.trials < 1:
+            msg = f"`trials >= 1` must hold, but got trials={self.trials}. A sweep needs at least one trial."
+            raise SearchSpaceError(msg)
+        for name in ("timeframes", "strategies"):
+            if not getattr(self, name):
+                raise ConfigError(f"`{name}` must name at least one, but is empty.")
+        labels = [parse_timeframe(text).label for text in self.timeframes]
+        for name, values in (("timeframes", labels), ("strategies", self.strategies)):
+            twice = sorted({value for value in values if list(values).count(value) > 1})
+            if twice:
+                raise ConfigError(f"`{name}` must be different, but {', '.join(twice)} occurs twice.")
+        if self.sampler not in METHODS:
+            raise ConfigError(f"`sampler` must be one of {', '.join(METHODS)}, but got {self.sampler!r}.")
+        if self.seed < 0:
+            raise ConfigError(f"`seed >= 0` must hold, but got seed={self.seed}.")
+        if self.backtest.mode != "research":
+            msg = (
+                f"`backtest.mode` must be research, but got {self.backtest.mode!r}: parity runs do not rank."
+            )
+            raise ConfigError(msg)
+        msgspec.structs.force_setattr(self, "timeframes", tuple(labels))
+
+
+class Strategy(msgspec.Struct, frozen=True):
+    """One strategy to optimise: a search space, or a single point where `dimensions` is empty."""
+
+    spec: StrategySpec
+    space: SearchSpace | None = None
+
+    @property
+    def family(self) -> str:
+        """The family of the strategy."""
+        return self.spec.family
+
+    def points(self, config: OptimizeConfig) -> list[dict[str, int | float]]:
+        """Return the parameter sets to try, the same on every machine."""
+        if self.space is None:
+            return [{}]
+        return self.space.sample(config.trials, config.seed, config.sampler)  # type: ignore[arg-type]
+
+
+def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> OptimizeConfig:
+    """Read a configuration; relative paths in the file count from the file's folder.
+
+    Parameters
+    ----------
+    path : Path or None
+        YAML or JSON file; None for defaults.
+    overrides : mapping
+        From the command line; its paths count from the working directory.
+
+    Raises
+    ------
+    InputError
+        Names the source, the key and the rule.
+    """
+    in_file = {} if path is None else read_mapping(path)
+    data = anchored(in_file, Path() if path is None else path.parent)
+    data = merge(data, anchored(environment_overrides(ENVIRONMENT_PREFIX), Path()))
+    data = merge(data, anchored(overrides, Path()))
+    config = decode(data, OptimizeConfig, where="configuration" if path is None else str(path))
+    load_strategies(config)
+    if config.ticks is not None and not Path(config.ticks).exists():
+        raise InputError(f"The ticks must exist, but {config.ticks} does not. Check --ticks.")
+    return config
+
+
+def load_strategies(config: OptimizeConfig) -> list[Strategy]:
+    """Return the strategies a configuration names, their points checked to exist.
+
+    Raises
+    ------
+    SpecError
+        If a name is neither a family nor a file, or a file breaks a rule.
+    SearchSpaceError
+        If a space has no valid point, or two strategies have the same family name.
+    """
+    found = [_strategy(name) for name in config.strategies]
+    families = [strategy.family for strategy in found]
+    twice = sorted({name for name in families if families.count(name) > 1})
+    if twice:
+        msg = f"Strategies must have different families, but {', '.join(twice)} occurs twice. Rename one."
+        raise SearchSpaceError(msg)
+    for strategy in found:
+        strategy.points(msgspec.structs.replace(config, trials=1))
+    return found
+
+
+def run_identity(config: OptimizeConfig, strategies: list[Strategy], data_hash: str) -> dict[str, Any]:
+    """Return what decides a run's result: the content of ``config.json``.
+
+    Equal identities give equal rankings.  The paths of ticks and strategy files are not part of it, their
+    content is.
+    """
+    settings = msgspec.to_builtins(config)
+    del settings["ticks"], settings["sample"]
+    settings["strategies"] = [
+        {
+            "spec": msgspec.to_builtins(strategy.spec),
+            "dimensions": {} if strategy.space is None else msgspec.to_builtins(strategy.space.dimensions),
+            "constraints": [] if strategy.space is None else list(strategy.space.constraints),
+        }
+        for strategy in strategies
+    ]
+    return {**settings, "data_hash": data_hash}
+
+
+def default_run_id(identity: Mapping[str, Any]) -> str:
+    """Return ``NAME-HASH``: equal configuration and data give the same folder, so a second call resumes."""
+    return f"{identity['name']}-{content_hash(identity)[:8]}"
+
+
+def _strategy(name: str) -> Strategy:
+    if Path(name).suffix not in {".yaml", ".yml", ".json"}:
+        space = family(name)
+        return Strategy(space.spec, space)
+    spec, search = read_spec_file(Path(name))
+    return Strategy(spec, None if search is None else load_search_space(Path(name)))
+
+
+def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Make the paths in plain settings absolute."""
+    result = dict(data)
+    if isinstance(result.get("ticks"), str):
+        result["ticks"] = str((folder / result["ticks"]).resolve())
+    if isinstance(result.get("strategies"), list | tuple):
+        result["strategies"] = [
+            str((folder / name).resolve()) if isinstance(name, str) and Path(name).suffix else name
+            for name in result["strategies"]
+        ]
+    return result
