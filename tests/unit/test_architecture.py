@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # What a package may import of the project, besides itself.  Every package may use the foundation.
-FOUNDATION = {"aiopt", "aiopt.errors", "aiopt.files", "aiopt.config", "aiopt.timeframe"}
+FOUNDATION = {"aiopt", "aiopt.__version__", "aiopt.errors", "aiopt.files", "aiopt.config", "aiopt.timeframe"}
 MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.errors": set(),
     "aiopt.files": set(),
