@@ -3,9 +3,9 @@
 Owns the statistic only.  Source: Bailey, Borwein, López de Prado and Zhu, "The Probability of Backtest
 Overfitting", Journal of Computational Finance 20(4), 2017, doi:10.21314/JCF.2016.322.
 
-The periods are cut into S blocks.  For each of the C(S, S/2) ways to call half of the blocks in-sample, the trial
-with the best in-sample Sharpe ratio is looked up in the other half.  PBO is the share of ways in which it ends at
-or below the median there.
+The periods are cut into S blocks.  For each of the C(S, S/2) ways to call half of the blocks in-sample, the
+trial with the best in-sample Sharpe ratio is looked up in the other half.  PBO is the share of ways in which it
+ends at or below the median there.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def probability_of_overfitting(returns: npt.ArrayLike, *, n_blocks: int = 10) ->
     Returns
     -------
     Overfitting
-        Ties count half: a trial that equals all others ranks in the middle.
+        A trial that equals all others ranks in the middle, and the middle belongs to the worse half, as in
+        the paper; with few trials this lifts PBO on noise above 0.5.
 
     Raises
     ------
@@ -94,7 +95,7 @@ def probability_of_overfitting(returns: npt.ArrayLike, *, n_blocks: int = 10) ->
     lost = np.concatenate([loss for _, loss in parts])
     omega = ranks / (n_trials + 1)
     logits = np.log(omega / (1 - omega))
-    # A rank exactly in the middle has log odds 0 up to rounding, and belongs to the worse half.
+    # Compared as ranks: the log odds of the middle are 0 only up to rounding.
     return Overfitting(
         pbo=float(np.mean(2 * ranks <= n_trials + 1)),
         logits=logits,

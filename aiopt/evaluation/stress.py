@@ -1,7 +1,7 @@
 """What is left of a profit when trading costs more.
 
-Owns the arithmetic of extra costs on totals; trades are not simulated again, so stops and targets stay where they
-were.  Knows nothing of strategies.
+Owns the arithmetic of extra costs on totals; trades are not simulated again, so stops and targets stay where
+they were.  Knows nothing of strategies.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def stressed_profit(
 ) -> float:
     """Return the profit after a wider spread and a higher commission.
 
-    ``net_pnl − extra_spread_pips · pip_size · units − (commission_factor − 1) · commission``: a round trip pays
-    the spread once, half at each end.
+    ``net_pnl − extra_spread_pips · pip_size · units − (commission_factor − 1) · commission``: a round trip
+    pays the spread once, half at each end.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ and carries no clock, host or process id: the same configuration, data and seed 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from functools import cache
@@ -29,8 +30,8 @@ _PER_SEGMENT = ("trades", "wins", "gross_profit", "gross_loss", "commission", "u
 class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The result of one trial: one strategy with one set of parameters on one timeframe.
 
-    Lists per segment cover the development segments (`segment_…`) or the holdout segments (`holdout_…`) of the
-    run's `WalkForwardPlan`; profits per period cover the same spans on the plan's grid.  Money is quote
+    Lists per segment cover the development segments (`segment_…`) or the holdout segments (`holdout_…`) of
+    the run's `WalkForwardPlan`; profits per period cover the same spans on the plan's grid.  Money is quote
     currency.  A failed trial has empty lists.
 
     Attributes
@@ -181,7 +182,7 @@ def write_trials(path: Path, rows: Iterable[TrialRow], *, plan: WalkForwardPlan 
     import pyarrow.parquet as pq
 
     ordered = sorted(rows, key=lambda row: row.trial_id)
-    for first, second in zip(ordered, ordered[1:], strict=False):
+    for first, second in itertools.pairwise(ordered):
         if first.trial_id == second.trial_id:
             raise InputError(f"Trial ids must be unique, but {first.trial_id!r} occurs twice.")
     schema = trials_schema()

@@ -75,9 +75,10 @@ def test_identical_trials_rank_in_the_middle() -> None:
 
 
 def test_trials_that_never_trade_are_allowed_beside_others() -> None:
-    returns = np.random.default_rng(5).normal(0.4, 1, size=(100, 3))
+    returns = np.random.default_rng(5).normal(-0.5, 1, size=(100, 4))
     returns[:, 1] = 0.0
-    assert probability_of_overfitting(returns).pbo < 0.5
+    # Doing nothing is the best choice among losers, in both halves.
+    assert probability_of_overfitting(returns).pbo < 0.1
 
 
 @pytest.mark.parametrize(

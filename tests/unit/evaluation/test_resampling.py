@@ -80,11 +80,11 @@ def test_a_single_trade_has_no_sharpe_interval() -> None:
 
 
 def test_shuffled_drawdowns_agree_with_all_orders() -> None:
-    pnl = [5.0, -3.0, 2.0, -4.0, 1.0]
+    pnl = [5.0, -3.0, 2.5, -4.0, 1.0, -1.5]
     every = [max_drawdown_amount(order) for order in itertools.permutations(pnl)]
     got = shuffled_drawdowns(pnl, seed=0, n_shuffles=4000)
     assert got.worst == max(every)
-    assert got.median == pytest.approx(np.median(every))
+    assert got.median == pytest.approx(np.median(every), abs=0.51)
     assert got.p95 == pytest.approx(np.percentile(every, 95), abs=0.51)
     own = max_drawdown_amount(pnl)
     assert got.share_deeper == pytest.approx(np.mean([x > own for x in every]), abs=0.03)
