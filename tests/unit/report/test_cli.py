@@ -1,0 +1,90 @@
+"""The commands `aiopt report` and `aiopt runs` on runs that are unfinished, absent or damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from aiopt.cli import report as report_cli
+from aiopt.cli import runs as runs_cli
+from aiopt.runs import NotARunError, RunFileError
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "alpha"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text('{"status": "interrupted", "stage": "sweep"}')
+    (folder / "config.json").write_text('{"name": "alpha", "seed": 3, "trials": 40}')
+    return folder
+
+
+def invoke(command, *arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_report_of_an_unfinished_run_says_what_is_missing(unfinished):
+    result = invoke(report_cli.command, unfinished, "--json")
+    document = json.loads(result.stdout)
+    assert document["finished"] is False
+    assert "trials.parquet" in document["missing"]
+    page = Path(document["report"]).read_text()
+    assert "Unfinished run: interrupted, stage sweep." in page
+    assert "trials.parquet (the trials)" in page
+    assert json.loads((unfinished / "report.json").read_text())["missing"]
+
+
+def test_report_goes_where_out_says(unfinished, tmp_path):
+    page = tmp_path / "elsewhere" / "page.html"
+    result = invoke(report_cli.command, unfinished, "--out", page)
+    assert result.exit_code == 0
+    assert str(page) in result.stdout
+    assert "not there yet" in result.stdout
+    assert page.is_file()
+    assert (page.parent / "trades.csv").is_file()
+    assert not (unfinished / "report.html").exists()
+
+
+def test_list_is_one_json_document(unfinished):
+    document = json.loads(invoke(runs_cli.command, "list", "--runs-dir", unfinished.parent, "--json").stdout)
+    assert [(run["run"], run["status"], run["finished"]) for run in document["runs"]] == [
+        ("alpha", "interrupted", False)
+    ]
+
+
+def test_list_of_nothing_names_the_way_to_a_first_run(tmp_path):
+    result = invoke(runs_cli.command, "list", "--runs-dir", tmp_path / "none")
+    assert "aiopt optimize" in result.stdout
+
+
+def test_show_an_unfinished_run(unfinished):
+    document = json.loads(invoke(runs_cli.command, "show", unfinished, "--json").stdout)
+    assert document["entries"] == []
+    assert document["seed"] == 3
+    text = invoke(runs_cli.command, "show", unfinished).stdout
+    assert "No trial has been recorded yet." in text
+    assert "interrupted" in text
+
+
+@pytest.mark.parametrize("command", [report_cli.command, runs_cli.command.commands["show"]])
+def test_a_folder_that_is_no_run_is_refused(command, tmp_path):
+    with pytest.raises(NotARunError, match="A run must be an existing folder"):
+        invoke(command, tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["config.json", "manifest.json"])
+def test_a_damaged_file_is_named(unfinished, name):
+    (unfinished / name).write_text('{"cut": ')
+    with pytest.raises(RunFileError, match=rf"{name}: the file must be valid JSON.*repeat the run"):
+        invoke(report_cli.command, unfinished)
+    assert not (unfinished / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [report_cli.command, runs_cli.command, *runs_cli.command.commands.values()]
+)
+def test_help_has_an_example(command):
+    assert "Example: aiopt r" in invoke(command, "--help").stdout
