@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Literal
 
@@ -96,9 +97,9 @@ class Segments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if len(self.boundaries_ns) < 2:
-            msg = f"Segments need at least two boundaries, but got {len(self.boundaries_ns)}. Give start and end."
-            raise ConfigError(msg)
-        for left, right in zip(self.boundaries_ns, self.boundaries_ns[1:], strict=False):
+            msg = f"Segments need at least two boundaries, but got {len(self.boundaries_ns)}."
+            raise ConfigError(f"{msg} Give start and end.")
+        for left, right in itertools.pairwise(self.boundaries_ns):
             if left >= right:
                 msg = f"Segment boundaries must increase, but {left} is followed by {right}. Sort them."
                 raise ConfigError(msg)
@@ -107,6 +108,6 @@ class Segments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return len(self.boundaries_ns) - 1
 
     def bar_ranges(self, ts_open_ns: NDArray[np.int64]) -> list[tuple[int, int]]:
-        """Return, per segment, its first bar and the bar behind its last; equal for a segment without bars."""
+        """Return, per segment, its first bar and the bar behind its last; equal where it has no bars."""
         edges = np.searchsorted(ts_open_ns, np.asarray(self.boundaries_ns, dtype=np.int64)).tolist()
-        return list(zip(edges, edges[1:], strict=False))
+        return list(itertools.pairwise(edges))

@@ -8,14 +8,14 @@ One bar becomes four quotes, bid and ask together::
 
 The path is open, high, low, close if the bid bar's high is at most as far from its open as its low is, else
 open, low, high, close; on equal distance the high comes first (as in PineTS; NautilusTrader's own
-`bar_adaptive_high_low_ordering` takes the low, TradingView documents no rule).  Distances are compared in whole
-price steps, so float noise decides nothing.
+`bar_adaptive_high_low_ordering` takes the low, TradingView documents no rule).  Distances are compared in
+whole price steps, so float noise decides nothing.
 
 `full_replay` feeds every bar.  `sparse_replay` feeds the bars on which something can happen: the bar after a
 signal the strategy will act on, and the first bar whose range reaches its stop or target.  On all other bars
 no order is in the market or none can be reached, so leaving them out changes no fill; tests hold the two
-replays equal.  The engine pulls the next chunk when it takes the last quote of the current one: a bar's close,
-which reaches nothing its extremes have not, so the strategy's state is final by then.
+replays equal.  The engine pulls the next chunk when it takes the last quote of the current one: a bar's
+close, which reaches nothing its extremes have not, so the strategy's state is final by then.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class QuotePath:
         bid = self.bars.bid
         close_ts_ns = bid.ts_open_ns.astype(np.uint64) + np.uint64(self.bars.timeframe.ns)
         volume = np.floor(bid.volume)
-        return Bar.from_raw_arrays_to_list(  # type: ignore[no-any-return]
+        return Bar.from_raw_arrays_to_list(
             bar_type,
             self._decimals,
             0,

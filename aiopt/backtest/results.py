@@ -269,8 +269,9 @@ def pnl_by_period(
     start_ns = int(ts_open_ns[0]) if start_ns is None else start_ns
     end_ns = int(ts_open_ns[-1]) + 1 if end_ns is None else end_ns
     if period_ns <= 0 or end_ns <= start_ns:
-        msg = f"`period_ns > 0` and `start_ns < end_ns` must hold, but got {period_ns=}, {start_ns=}, {end_ns=}."
-        raise MetricInputError(msg + " Choose e.g. one hour.")
+        values = f"{period_ns=}, {start_ns=}, {end_ns=}"
+        msg = f"`period_ns > 0` and `start_ns < end_ns` must hold, but got {values}. Choose e.g. one hour."
+        raise MetricInputError(msg)
     first = start_ns // period_ns
     n_periods = (end_ns - 1) // period_ns - first + 1
     inside = (ts_open_ns >= start_ns) & (ts_open_ns < end_ns)

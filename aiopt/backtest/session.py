@@ -3,9 +3,9 @@
 Owns the engine of the process, its venue and the way from bars and a spec to a `TrialResult`.  Knows nothing
 of sweeps or Ray: a worker keeps a `BacktestSession` and calls `run`.
 
-There is one engine per process for its whole life: a new engine per trial leaks memory, and building one after
-`dispose()` can abort the process in the engine's logger.  Sessions share it; each run resets it first, so a
-session with other bars or another mode needs no new engine.
+There is one engine per process for its whole life: a new engine per trial leaks memory, and building one
+after `dispose()` can abort the process in the engine's logger.  Sessions share it; each run resets it first,
+so a session with other bars or another mode needs no new engine.
 """
 
 from __future__ import annotations
@@ -153,8 +153,11 @@ class BacktestSession:
             As in `run`.
         """
         if len(arrays) != len(self.bars):
-            msg = f"Signals must have one element per bar, but there are {len(arrays)} for {len(self.bars)} bars."
-            raise BacktestError(msg + " Compute them on these bars.")
+            counts = f"{len(arrays)} for {len(self.bars)} bars"
+            msg = (
+                f"Signals must have one element per bar, but there are {counts}. Compute them on these bars."
+            )
+            raise BacktestError(msg)
         return self._run(spec_hash, ArraySignals(arrays), arrays, segments)
 
     # --- one run ----------------------------------------------------------------------------------------
@@ -273,8 +276,8 @@ def _check(bars: BarSet, config: BacktestConfig) -> None:
         raise BacktestError(msg)
     if bars.single_price and not config.is_parity:
         msg = (
-            "Research mode needs bid and ask bars, but there is one price. Give a folder with bid.parquet and "
-            "ask.parquet, add a spread (--spread-pips 0.8), or choose parity mode (--mode parity)."
+            "Research mode needs bid and ask bars, but there is one price. Give a folder with bid.parquet "
+            "and ask.parquet, add a spread (--spread-pips 0.8), or choose parity mode (--mode parity)."
         )
         raise BacktestError(msg)
     if config.is_parity and not bars.single_price:

@@ -163,10 +163,12 @@ class SpecStrategy(Strategy):
         self._bar += 1
         digits = self._rules.price_decimals
         # Rounding undoes the fixed-point conversion, which can be one bit off the decimal price.
-        prices = (bar.open.as_double(), bar.high.as_double(), bar.low.as_double(), bar.close.as_double())
         signal = source.push(
             bar.ts_event - self._timeframe_ns,
-            *(round(price, digits) for price in prices),
+            round(bar.open.as_double(), digits),
+            round(bar.high.as_double(), digits),
+            round(bar.low.as_double(), digits),
+            round(bar.close.as_double(), digits),
             float(self._rules.volume[self._bar]),
         )
         self._decide(self._bar, signal)
