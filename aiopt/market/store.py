@@ -172,8 +172,8 @@ def write_ticks(path: Path, table: pa.Table) -> None:
     """Write an Arrow table of `TICK_SCHEMA` as Parquet: zstd, row groups of at most 131,072 rows."""
     if not table.schema.equals(TICK_SCHEMA):
         raise TypeError(f"Ticks must have the schema {TICK_SCHEMA}, but got {table.schema}.")
-    # Stamps as differences, prices and sizes by dictionary: 38 % smaller than Arrow's default encoding, decoded
-    # in three quarters of the time and written in less than half.
+    # Stamps as differences, prices and sizes by dictionary: 38 % smaller than Arrow's default encoding,
+    # decoded in three quarters of the time and written in less than half.
     pq.write_table(
         table,
         path,
