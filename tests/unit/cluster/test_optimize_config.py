@@ -1,0 +1,117 @@
+"""Configuration of a run: precedence, rules, identity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from aiopt.errors import AioptError, ConfigError, InputError, SearchSpaceError, SpecError
+from aiopt.strategy.families import FAMILIES
+from cluster.config import (
+    OptimizeConfig,
+    default_run_id,
+    load_optimize_config,
+    load_strategies,
+    run_identity,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "c.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_file_then_environment_then_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "trials: 3\nseed: 3\nname: file\nbacktest: {leverage: 5.0}\n")
+    monkeypatch.setenv("AIOPT_OPTIMIZE__SEED", "4")
+    monkeypatch.setenv("AIOPT_OPTIMIZE__NAME", "environment")
+    monkeypatch.setenv("AIOPT_OPTIMIZE__BACKTEST__INITIAL_BALANCE", "5000")
+    config = load_optimize_config(path, {"name": "flag"})
+    assert (config.trials, config.seed, config.name) == (3, 4, "flag")
+    assert (config.backtest.leverage, config.backtest.initial_balance) == (5.0, 5000.0)
+
+
+def test_the_default_file_loads_and_names_every_family() -> None:
+    config = load_optimize_config(REPOSITORY / "jobs" / "optimize.yaml", {})
+    assert set(config.strategies) == set(FAMILIES)
+    assert config.ticks is None
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("trails: 3", ConfigError, "Did you mean 'trials'"),
+        ("backtest: {leverag: 3}", ConfigError, "Did you mean 'leverage'"),
+        ("trials: 0", SearchSpaceError, "`trials >= 1` must hold"),
+        ("timeframes: []", ConfigError, "at least one"),
+        ("timeframes: [60m, 1h]", ConfigError, "1h occurs twice"),
+        ("timeframes: [5x]", ConfigError, "number and one of s, m, h, d"),
+        ("strategies: [rsi_reversal]", SpecError, "Did you mean 'rsi_reversion'"),
+        ("strategies: [nothere.yaml]", SpecError, "must exist"),
+        ("ticks: nothere", InputError, "ticks must exist"),
+        ("backtest: {mode: parity}", ConfigError, "must be research"),
+        ("sampler: genetic", ConfigError, "one of sobol, random, grid"),
+        ("name: a/b", ConfigError, "letters, digits"),
+        ("[1, 2]", ConfigError, "top level must be a mapping"),
+    ],
+)
+def test_bad_settings(tmp_path: Path, text: str, error: type[AioptError], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        load_optimize_config(write(tmp_path, text), {})
+    assert caught.value.exit_code == 2
+
+
+def test_space_without_a_valid_point(tmp_path: Path) -> None:
+    space = FAMILIES["ema_cross_atr"]
+    plain = msgspec.to_builtins(space.spec)
+    search = {
+        "dimensions": {"fast_length": {"type": "int", "low": 50, "high": 60}},
+        "constraints": ["fast_length < 10"],
+    }
+    (tmp_path / "s.json").write_bytes(msgspec.json.encode({**plain, "search": search}))
+    with pytest.raises(SearchSpaceError, match="no valid point"):
+        load_optimize_config(write(tmp_path, "strategies: [s.json]"), {})
+
+
+def test_paths_count_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(FAMILIES["rsi_reversion"].spec.to_yaml())
+    (tmp_path / "ticks").mkdir()
+    config = load_optimize_config(write(tmp_path, "ticks: ticks\nstrategies: [spec.yaml]"), {})
+    assert config.ticks == str(tmp_path / "ticks")
+    (strategy,) = load_strategies(config)
+    assert strategy.points(config) == [{}]
+
+
+def test_identity_depends_on_content_not_on_paths(tmp_path: Path) -> None:
+    def identity(config: OptimizeConfig, data: str = "d") -> str:
+        return default_run_id(run_identity(config, load_strategies(config), data))
+
+    base = OptimizeConfig()
+    assert identity(base) == identity(msgspec.structs.replace(base, ticks="/elsewhere"))
+    spec = tmp_path / "copy.json"
+    space = FAMILIES["rsi_reversion"]
+    search = {"dimensions": space.dimensions, "constraints": space.constraints}
+    spec.write_bytes(
+        msgspec.json.encode({**msgspec.to_builtins(space.spec), "search": msgspec.to_builtins(search)})
+    )
+    by_name = msgspec.structs.replace(base, strategies=("rsi_reversion",))
+    by_file = msgspec.structs.replace(base, strategies=(str(spec),))
+    assert identity(by_name) == identity(by_file)
+    changed = [
+        msgspec.structs.replace(base, seed=2),
+        msgspec.structs.replace(base, trials=41),
+        msgspec.structs.replace(base, timeframes=("1m",)),
+        by_name,
+    ]
+    assert len({identity(config) for config in [base, *changed]} | {identity(base, "e")}) == 6
+
+
+def test_same_family_twice(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(FAMILIES["rsi_reversion"].spec.to_yaml())
+    with pytest.raises(SearchSpaceError, match="rsi_reversion occurs twice"):
+        load_optimize_config(write(tmp_path, "strategies: [rsi_reversion, spec.yaml]"), {})
