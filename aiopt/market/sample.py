@@ -16,7 +16,7 @@ Time is cut into minutes of the FX week.  A minute of session hour ``h`` has
 
 Inside a minute the latent mid is a random walk with fat-tailed steps.  The quote lies on the price grid
 around it, ``bid < ask`` always, with a spread that depends on the hour and widens with `v`.  After a week-end
-the price opens with a gap.  Stamps are whole milliseconds, strictly increasing.  Sizes are multiples of 50,000.
+the price opens with a gap.  Stamps are whole milliseconds, strictly increasing; sizes multiples of 50,000.
 
 Why it is the same everywhere: only raw PCG64 output, integer arithmetic, and ``+ - * / sqrt rint``, which
 IEEE 754 rounds exactly, are used; sums of steps are sums of integers.  Each day has its own random stream, so

@@ -1,0 +1,163 @@
+"""Tick sources: recognising the format of what was given and opening it with the right reader.
+
+Owns the list of formats.  Each reader is a module of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from aiopt.errors import DataError, did_you_mean
+from aiopt.market.instrument import Instrument
+from aiopt.market.sources import dukascopy, histdata, quote_zip, tables
+from aiopt.market.sources.delimited import first_line
+from aiopt.market.sources.source import Batch, ReaderOptions, TickSource
+from aiopt.market.sources.zipped import open_member
+
+Opener = Callable[[Path, Sequence[Path], Instrument, ReaderOptions], TickSource]
+
+FORMATS: dict[str, str] = {
+    "dukascopy": "Dukascopy bi5 hour files: SYMBOL/YYYY/MM/DD/HHh_ticks.bi5, months from 00",
+    "oanda": "daily zips YYYYMMDD_quote.zip of 'milliseconds,bid,ask', UTC",
+    "fxcm": "the same zips stamped UTC-5",
+    "histdata": "HistData ASCII ticks (zip or CSV), New York wall clock",
+    "csv": "CSV with a header naming time, bid, ask and optionally sizes and symbol",
+    "parquet": "Parquet in the tick schema or with such column names",
+}
+"""Names of the formats and what they are."""
+
+_OPENERS: dict[str, Opener] = {
+    "dukascopy": dukascopy.open_source,
+    "oanda": partial(quote_zip.open_source, format=quote_zip.OANDA),
+    "fxcm": partial(quote_zip.open_source, format=quote_zip.FXCM),
+    "histdata": histdata.open_source,
+    "csv": tables.open_csv,
+    "parquet": tables.open_parquet,
+}
+_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "dukascopy": (".bi5",),
+    "oanda": (".zip",),
+    "fxcm": (".zip",),
+    "histdata": (".zip", ".csv", ".txt"),
+    "csv": (".csv", ".txt", ".tsv"),
+    "parquet": (".parquet", ".pq"),
+}
+_KNOWN = {suffix for suffixes in _SUFFIXES.values() for suffix in suffixes}
+
+
+def open_source(
+    root: Path, instrument: Instrument, *, format: str | None = None, options: ReaderOptions | None = None
+) -> TickSource:
+    """Recognise a source and list its files.
+
+    Parameters
+    ----------
+    root : Path
+        A file, or a folder with files of one format at any depth.
+    instrument : Instrument
+        What the ticks should be of.
+    format : str, optional
+        Key of `FORMATS`; recognised from names and first lines if absent.
+    options : ReaderOptions, optional
+        What the files do not say.
+
+    Raises
+    ------
+    DataError
+        If the path is missing, the folder empty, the format unknown or mixed, or the reader refuses a file.
+    """
+    root = Path(root)
+    if format is not None and format not in FORMATS:
+        raise DataError(f"The format must be known, but got {format!r}.{did_you_mean(format, FORMATS)}")
+    files = _list_files(root)
+    name = recognise(root, files) if format is None else format
+    chosen = [file for file in files if file.suffix.lower() in _SUFFIXES[name]]
+    if not chosen:
+        wanted = " or ".join(_SUFFIXES[name])
+        msg = f"A source of format {name} must hold {wanted} files, but this one holds {_kinds(files)}. "
+        raise DataError(f"{msg}Name another --format.{_listing()}", file=root)
+    source = _OPENERS[name](root, chosen, instrument, options or ReaderOptions())
+    others = [file for file in files if file.suffix.lower() not in _SUFFIXES[name]]
+    if others:
+        source.notes.append(f"{len(others)} file(s) of other kinds left aside ({_kinds(others)}).")
+    return source
+
+
+def recognise(root: Path, files: Sequence[Path]) -> str:
+    """Return the format of the files of a source.
+
+    Raises
+    ------
+    DataError
+        If none of the formats fits, or more than one does.
+    """
+    found = {file.suffix.lower() for file in files} & _KNOWN
+    kinds = {".pq": ".parquet", ".txt": ".csv", ".tsv": ".csv"}
+    merged = {kinds.get(suffix, suffix) for suffix in found}
+    if len(merged) > 1:
+        msg = f"A source must hold files of one format, but this one holds {_kinds(files)}. "
+        raise DataError(msg + "Give the folder or file of one, or name it with --format.", file=root)
+    if not merged:
+        msg = f"The format of a source must be recognisable, but this one holds {_kinds(files)}."
+        raise DataError(msg + _listing(), file=root)
+    suffix = merged.pop()
+    first = next(file for file in files if file.suffix.lower() in found)
+    if suffix == ".bi5":
+        return "dukascopy"
+    if suffix == ".parquet":
+        return "parquet"
+    if suffix == ".csv":
+        with first.open("rb") as stream:
+            line = first_line(stream)
+        return "histdata" if histdata.is_histdata(first, line) else "csv"
+    return _recognise_zip(root, first)
+
+
+def _recognise_zip(root: Path, path: Path) -> str:
+    with open_member(path) as (_, stream):
+        line = first_line(stream)
+    if histdata.is_histdata(path, line):
+        return "histdata"
+    if quote_zip.is_quote_zip(path):
+        parts = {part.lower() for part in path.absolute().parts}
+        return "fxcm" if "fxcm" in parts else "oanda"
+    msg = f"The format of a zip must be recognisable, but {path.name} begins with {line[:60]!r}."
+    if line.count(",") == 10:
+        msg = "A source of ticks must hold ticks, but this archive holds bars (11 columns)."
+    raise DataError(msg + _listing(), file=root)
+
+
+def _list_files(root: Path) -> list[Path]:
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        msg = (
+            "A source of ticks must be a file or folder that exists, but this path does not. Check the path."
+        )
+        raise DataError(msg, file=root)
+    files = sorted(
+        path
+        for path in root.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
+    if not files:
+        msg = "A source of ticks must hold at least one file, but this folder is empty. Check the path."
+        raise DataError(msg, file=root)
+    return files
+
+
+def _kinds(files: Sequence[Path]) -> str:
+    counts: dict[str, int] = {}
+    for file in files:
+        kind = file.suffix.lower() or "no suffix"
+        counts[kind] = counts.get(kind, 0) + 1
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+
+
+def _listing() -> str:
+    return " Formats: " + "; ".join(f"{name} ({text})" for name, text in FORMATS.items()) + "."
+
+
+__all__ = ["FORMATS", "Batch", "ReaderOptions", "TickSource", "open_source", "recognise"]

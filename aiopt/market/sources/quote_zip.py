@@ -1,0 +1,152 @@
+"""Daily zips of quotes as QuantConnect's Lean lays them out: OANDA in UTC, FXCM five hours behind.
+
+Owns ``YYYYMMDD_quote.zip`` with rows ``milliseconds since midnight, bid, ask`` and the minute bars of the
+same layout.  Knows nothing of what is done with the ticks.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from aiopt.errors import DataError
+from aiopt.market.instrument import Instrument, find_instrument
+from aiopt.market.sources.delimited import first_line, integers, numbers, read_blocks
+from aiopt.market.sources.source import (
+    Batch,
+    ReaderOptions,
+    TickSource,
+    check_symbols,
+    no_sizes,
+    wrong_instrument,
+)
+from aiopt.market.sources.zipped import open_member
+from aiopt.market.ticks import DAY_NS, TickArrays
+
+OANDA = "oanda"
+FXCM = "fxcm"
+OFFSET_H = {OANDA: 0.0, FXCM: -5.0}
+"""Hours the stamps are ahead of UTC: FXCM's are UTC-5 all year."""
+
+_NAME = re.compile(r"^(\d{4})(\d{2})(\d{2})_quote\.zip$", re.IGNORECASE)
+_MEMBER = re.compile(r"^\d{8}_([a-z]{6})_", re.IGNORECASE)
+_COLUMNS = ("ms", "bid", "ask")
+_BAR_COLUMNS = (
+    "ms",
+    *(f"{side}_{name}" for side in ("bid", "ask") for name in ("open", "high", "low", "close", "volume")),
+)
+_DAY_MS = 86_400_000
+
+
+def is_quote_zip(path: Path) -> bool:
+    """Return whether a file name is that of a daily zip of quotes."""
+    return _NAME.match(path.name) is not None
+
+
+def open_source(
+    root: Path, files: Sequence[Path], instrument: Instrument, options: ReaderOptions, *, format: str = OANDA
+) -> TickSource:
+    """List daily zips, in order of day.
+
+    Raises
+    ------
+    DataError
+        If a name gives no day or an instrument other than `instrument`.
+    """
+    paths = tuple(sorted(files, key=_day))
+    for earlier, later in pairwise(paths):
+        if _day(earlier) == _day(later):
+            msg = f"A day must have one file, but {earlier} is of the same day. Import each on its own."
+            raise DataError(msg, file=later)
+    check_symbols(paths, root, instrument)
+    offset_h = OFFSET_H[format] if options.utc_offset_h is None else options.utc_offset_h
+    notes = [] if offset_h == 0 else [f"Stamps were read as UTC{offset_h:+g} h and turned into UTC."]
+    read = partial(_read, paths, instrument, round(offset_h * 3_600_000_000_000))
+    return TickSource(format=format, root=root, files=paths, read=read, notes=notes)
+
+
+def read_minute_bars(path: Path, offset_h: float = 0.0) -> pl.DataFrame:
+    """Read a zip of minute bars of the same layout: the provider's own bars.
+
+    Parameters
+    ----------
+    path : Path
+        ``YYYYMMDD_quote.zip`` whose CSV has eleven columns.
+    offset_h : float
+        Hours the stamps are ahead of UTC.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``ts_open_ns`` int64 UTC and ``bid_open … bid_volume``, ``ask_open … ask_volume`` float64.
+    """
+    midnight_ns = _day(path) * DAY_NS - round(offset_h * 3_600_000_000_000)
+    with open_member(path) as (_, stream):
+        blocks = [
+            pl.DataFrame(
+                {
+                    "ts_open_ns": midnight_ns + integers(block["ms"], path, row) * 1_000_000,
+                    **{name: numbers(block[name], path, row) for name in _BAR_COLUMNS[1:]},
+                }
+            )
+            for row, block in read_blocks(stream, path, columns=_BAR_COLUMNS)
+        ]
+    return pl.concat(blocks)
+
+
+def _read(paths: Sequence[Path], instrument: Instrument, offset_ns: int, number: int) -> Iterator[Batch]:
+    path = paths[number]
+    midnight_ns = _day(path) * DAY_NS - offset_ns
+    _check_content(path, instrument)
+    with open_member(path) as (_, stream):
+        for first_row, block in read_blocks(stream, path, columns=_COLUMNS):
+            ms = integers(block["ms"], path, first_row)
+            outside = (ms < 0) | (ms >= _DAY_MS)
+            if outside.any():
+                row = int(np.argmax(outside))
+                msg = f"A stamp must be in the file's day (0 … {_DAY_MS - 1} ms), but got {ms[row]}. Mend it."
+                raise DataError(msg, file=path, row=first_row + row)
+            ticks = TickArrays(
+                midnight_ns + ms * 1_000_000,
+                numbers(block["bid"], path, first_row),
+                numbers(block["ask"], path, first_row),
+                no_sizes(ms.size),
+                no_sizes(ms.size),
+            )
+            yield Batch(ticks, number, first_row, path.stat().st_size)
+
+
+def _check_content(path: Path, instrument: Instrument) -> None:
+    """Refuse bars and other instruments before reading rows."""
+    with open_member(path) as (name, stream):
+        line = first_line(stream)
+    match = _MEMBER.match(name)
+    found = None if match is None else find_instrument(match[1])
+    if found is not None and found.symbol != instrument.symbol:
+        raise wrong_instrument(found.symbol, instrument, path)
+    fields = line.count(",") + 1
+    if fields == len(_BAR_COLUMNS):
+        msg = "A source of ticks must hold ticks, but this archive holds bars (11 columns). "
+        raise DataError(msg + "Give the folder of ticks, e.g. …/tick/eurusd.", file=path)
+    if fields != len(_COLUMNS):
+        msg = f"A line must be 'milliseconds,bid,ask', but the first is {line[:60]!r}. Name another --format."
+        raise DataError(msg, file=path, row=0)
+
+
+def _day(path: Path) -> int:
+    """Return the day (since the epoch) in a file's name."""
+    match = _NAME.match(path.name)
+    if match is None:
+        msg = "The day must follow from the name, YYYYMMDD_quote.zip, but does not. Rename the file."
+        raise DataError(msg, file=path)
+    try:
+        return (dt.date(*(int(part) for part in match.groups())) - dt.date(1970, 1, 1)).days
+    except ValueError as failure:
+        raise DataError(f"The name must give a day that exists, but: {failure}.", file=path) from failure

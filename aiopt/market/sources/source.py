@@ -1,0 +1,158 @@
+"""What every tick source is: files, batches of ticks in the order of the files, and notes.
+
+Owns the types the readers share.  Knows no format.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aiopt.errors import DataError
+from aiopt.market.instrument import INSTRUMENTS, Instrument
+from aiopt.market.ticks import TickArrays
+
+
+class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a file does not say about itself.
+
+    Attributes
+    ----------
+    utc_offset_h : float or None
+        Hours the source's clock is ahead of UTC (New York in winter: -5); None for the format's own rule.
+    size_unit : float
+        Units of the base currency that a size of 1 in a CSV or Parquet source stands for, e.g. 1e6 if sizes
+        are in millions.
+    """
+
+    utc_offset_h: float | None = None
+    size_unit: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.utc_offset_h is not None and not -24 <= self.utc_offset_h <= 24:
+            msg = f"`-24 <= utc_offset_h <= 24` must hold, but got {self.utc_offset_h}. Give hours."
+            raise DataError(msg)
+        if not 0 < self.size_unit <= 1e12:
+            msg = f"`0 < size_unit <= 1e12` must hold, but got {self.size_unit}. Use 1 or 1e6."
+            raise DataError(msg)
+
+    def settings(self) -> dict[str, str]:
+        """Return the options as text for the manifest."""
+        offset = "format" if self.utc_offset_h is None else f"{self.utc_offset_h:g}"
+        return {"utc_offset_h": offset, "size_unit": f"{self.size_unit:g}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Ticks of one file, in the order of the file.
+
+    Attributes
+    ----------
+    ticks : TickArrays
+        Shape (n,).  Prices as the file has them; null is NaN.
+    file : int
+        Index into `TickSource.files`.
+    first_row : int
+        0-based row or record of the first tick; the others follow.
+    done_bytes : int
+        Bytes of this file read so far, for the progress.
+    """
+
+    ticks: TickArrays
+    file: int
+    first_row: int
+    done_bytes: int
+
+
+@dataclass(frozen=True)
+class TickSource:
+    """A source that was recognised and whose files were listed.
+
+    Attributes
+    ----------
+    format : str
+        Name of the reader.
+    root : Path
+        What was given.
+    files : tuple of Path
+        In the order they are read.
+    read : callable
+        Return the batches of file number `i`, in order.
+    notes : list of str
+        What was left aside and why.
+    empty_hours, missing_hours : tuple of int
+        Hours since the epoch the source says have no ticks, and those it has no file for.
+    """
+
+    format: str
+    root: Path
+    files: tuple[Path, ...]
+    read: Callable[[int], Iterator[Batch]]
+    notes: list[str] = field(default_factory=list)
+    empty_hours: tuple[int, ...] = ()
+    missing_hours: tuple[int, ...] = ()
+
+
+_LETTERS = re.compile(r"[A-Za-z]+")
+
+
+def symbols_in(path: Path) -> set[str]:
+    """Return the symbols of the instrument table that the name of a file or folder contains.
+
+    Examples
+    --------
+    >>> symbols_in(Path("20140501_eurusd_tick_quote.csv"))
+    {'EURUSD'}
+    """
+    plain = re.sub(r"([A-Za-z]{3})[-_/]([A-Za-z]{3})(?![A-Za-z])", r"\1\2", path.name)
+    words = {word.upper() for text in (path.name, plain) for word in _LETTERS.findall(text)}
+    return {word for word in words if word in INSTRUMENTS}
+
+
+def check_symbols(files: Sequence[Path], root: Path, instrument: Instrument) -> None:
+    """Refuse a source whose file or folder names say it is of another instrument, or of several.
+
+    Raises
+    ------
+    DataError
+        Names the file and the instruments.
+    """
+    seen: dict[str, Path] = {}
+    for file in files:
+        for symbol in _named(file, root):
+            seen.setdefault(symbol, file)
+    if len(seen) > 1:
+        names = ", ".join(sorted(seen))
+        msg = f"A source must hold one instrument, but the file names say {names}. Import each on its own."
+        raise DataError(msg, file=root)
+    for symbol, file in seen.items():
+        if symbol != instrument.symbol:
+            raise wrong_instrument(symbol, instrument, file)
+
+
+def wrong_instrument(found: str, instrument: Instrument, file: Path, row: int | None = None) -> DataError:
+    """Return the error for ticks of another instrument than asked for."""
+    msg = f"The ticks must be of {instrument.symbol}, but this file is of {found}. "
+    return DataError(msg + f"Give --instrument {found}, or another source.", file=file, row=row)
+
+
+def _named(file: Path, root: Path) -> set[str]:
+    """Return the symbols of the nearest name that has one: the file's, then its folders' up to the root's."""
+    for part in (file, *file.parents):
+        found = symbols_in(part)
+        if found:
+            return found
+        if part in (root, root.parent):
+            return set()
+    return set()
+
+
+def no_sizes(count: int) -> NDArray[np.float64]:
+    """Return sizes of 0: the source has none."""
+    return np.zeros(count, dtype=np.float64)
