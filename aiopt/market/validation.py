@@ -28,6 +28,9 @@ Treatment = Literal["keep", "drop", "fail"]
 SPIKE_WINDOW = 11
 """Ticks of the running median a spike is measured against; a step of five or more ticks is no spike."""
 
+SPIKE_SCALE_WINDOW = 51
+"""Ticks whose median change is the local scale of a spike."""
+
 _EARLIEST_NS = 7305 * DAY_NS  # 1990-01-01
 _LATEST_NS = 47482 * DAY_NS  # 2100-01-01
 
@@ -140,8 +143,9 @@ class ValidationRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     treatments : dict of str to str
         Rule to ``"keep"``, ``"drop"`` or ``"fail"``, where it differs from the rule's default.
     spike_z : float
-        Threshold of `spike`, in scales.  The scale of a day is 1.4826 times the median absolute change of
-        the mid between ticks that change it, and at least one price step.
+        Threshold of `spike`, in scales.  The scale is 1.4826 times the median absolute change of the mid,
+        between the day's ticks that change it or between the 51 ticks around, whichever is more (so that
+        the seconds after a news release are measured by themselves), and at least one price step.
     gap_s : float
         Threshold of `gap`, in seconds of open market.
     """
@@ -424,10 +428,11 @@ class Validator:
         mid = (ticks.bid + ticks.ask) / 2
         if mid.size < SPIKE_WINDOW:
             return np.zeros(mid.size, dtype=bool)
-        change = np.abs(np.diff(mid))
-        change = change[change > self.instrument.tick_size / 4]
-        typical = 1.4826 * float(np.median(change)) if change.size else 0.0
-        scale = max(typical, self.instrument.tick_size)
+        change = np.abs(np.diff(mid, prepend=mid[0]))
+        moved = change[change > self.instrument.tick_size / 4]
+        typical = float(np.median(moved)) if moved.size else 0.0
+        nearby = median_filter(change, size=SPIKE_SCALE_WINDOW, mode="nearest")
+        scale = np.maximum(1.4826 * np.maximum(nearby, typical), self.instrument.tick_size)
         around = median_filter(mid, size=SPIKE_WINDOW, mode="nearest")
         return np.asarray(np.abs(mid - around) > self.rules.spike_z * scale)
 

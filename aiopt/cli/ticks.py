@@ -1,0 +1,327 @@
+"""The command `aiopt ticks`: import, validate and generate ticks.
+
+Owns flags and what is printed.  Knows nothing of formats and rules beyond asking for their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aiopt.cli.output import emit, json_option, progress
+from aiopt.errors import EXIT_BAD_INPUT, EXIT_OK
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aiopt.market.importing import TickCheck
+    from aiopt.market.manifest import Manifest, RuleCount
+
+WORST_HOURS = 5
+"""Hours listed by `validate`: those with the most findings."""
+
+# Rules that count something else than ticks have no share of them.
+_NOT_TICKS = {"gap": "gaps", "missing_hour": "hours"}
+
+_instrument_option = click.option("--instrument", help="Symbol, e.g. EURUSD.")
+_format_option = click.option(
+    "--format", "format_", help="dukascopy, oanda, fxcm, histdata, csv or parquet; recognised if left out."
+)
+_rule_option = click.option(
+    "--rule",
+    "rule_texts",
+    multiple=True,
+    metavar="NAME=TREATMENT",
+    help="keep, drop or fail for a rule (see `aiopt ticks rules`), or a threshold: spike_z=30, gap_s=300.",
+)
+_offset_option = click.option(
+    "--utc-offset", type=float, help="Hours the source's clock is ahead of UTC, if not the format's own."
+)
+_size_option = click.option(
+    "--size-unit",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Units of the base currency a size of 1 stands for in CSV and Parquet; 1e6 for millions.",
+)
+
+
+@click.group(epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks")
+def command() -> None:
+    """Import, validate and generate ticks."""
+
+
+@command.command("import", epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the tick store.")
+@_instrument_option
+@_format_option
+@_rule_option
+@_offset_option
+@_size_option
+@click.option("--replace", is_flag=True, help="Replace another tick store in --out.")
+@json_option
+def import_(
+    source: Path,
+    out: Path,
+    instrument: str | None,
+    format_: str | None,
+    rule_texts: tuple[str, ...],
+    utc_offset: float | None,
+    size_unit: float,
+    replace: bool,
+    as_json: bool,
+) -> None:
+    """Import SOURCE, a file or folder of ticks, into a tick store.
+
+    The same import twice changes nothing.
+    """
+    from aiopt.market.importing import import_ticks
+    from aiopt.market.sources import ReaderOptions
+    from aiopt.market.validation import parse_rules
+
+    with _percent("importing ticks") as report:
+        manifest = import_ticks(
+            source,
+            out,
+            instrument=instrument or "EURUSD",
+            format=format_,
+            rules=parse_rules(rule_texts),
+            options=ReaderOptions(utc_offset_h=utc_offset, size_unit=size_unit),
+            replace=replace,
+            progress=report,
+        )
+    document = summary(manifest, out)
+    emit(as_json, document, lambda console: _print_store(console, manifest, out))
+
+
+@command.command(epilog="Example: aiopt ticks validate data/ticks --json")
+@click.argument("source", type=click.Path(path_type=Path))
+@_instrument_option
+@_format_option
+@_rule_option
+@_offset_option
+@_size_option
+@json_option
+def validate(
+    source: Path,
+    instrument: str | None,
+    format_: str | None,
+    rule_texts: tuple[str, ...],
+    utc_offset: float | None,
+    size_unit: float,
+    as_json: bool,
+) -> int:
+    """Judge the ticks of SOURCE, a tick store or anything `import` reads, and store nothing.
+
+    Of a store, the files are compared with the manifest as well.  Exit code 2 if a rule of treatment `fail`
+    found something or a file does not agree with the manifest.
+    """
+    from aiopt.market.importing import validate_ticks
+    from aiopt.market.sources import ReaderOptions
+    from aiopt.market.validation import parse_rules
+
+    with _percent("judging ticks") as report:
+        check = validate_ticks(
+            source,
+            instrument=instrument,
+            format=format_,
+            rules=parse_rules(rule_texts),
+            options=ReaderOptions(utc_offset_h=utc_offset, size_unit=size_unit),
+            progress=report,
+        )
+    document = check_document(check)
+    emit(as_json, document, lambda console: _print_check(console, check, document["worst_hours"]))
+    return EXIT_OK if check.ok else EXIT_BAD_INPUT
+
+
+@command.command(epilog="Example: aiopt ticks sample --out data/sample --days 31 --seed 7")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the tick store.")
+@click.option("--instrument", default="EURUSD", show_default=True, help="Symbol.")
+@click.option("--start", default="2024-03-01", show_default=True, help="First day, YYYY-MM-DD, UTC.")
+@click.option("--days", type=int, default=31, show_default=True, help="Calendar days.")
+@click.option("--ticks-per-day", type=int, default=134_000, show_default=True, help="Mean of a full day.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Same seed, same ticks, everywhere.")
+@click.option("--replace", is_flag=True, help="Replace another tick store in --out.")
+@json_option
+def sample(
+    out: Path,
+    instrument: str,
+    start: str,
+    days: int,
+    ticks_per_day: int,
+    seed: int,
+    replace: bool,
+    as_json: bool,
+) -> None:
+    """Generate ticks that no market ever quoted, marked as synthetic."""
+    from aiopt.market.sample import generate_ticks
+
+    with _percent("generating ticks") as report:
+        manifest = generate_ticks(
+            out,
+            instrument=instrument,
+            start=start,
+            days=days,
+            ticks_per_day=ticks_per_day,
+            seed=seed,
+            replace=replace,
+            progress=report,
+        )
+    document = summary(manifest, out)
+    emit(as_json, document, lambda console: _print_store(console, manifest, out))
+
+
+@command.command(epilog="Example: aiopt ticks rules")
+@json_option
+def rules(as_json: bool) -> None:
+    """List the rules of validation and their treatments."""
+    from aiopt.market.validation import RULES
+
+    document = [
+        {"rule": rule.name, "default": rule.default, "allowed": list(rule.allowed), "text": rule.text}
+        for rule in RULES.values()
+    ]
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        table = Table("rule", "default", "allowed", "a tick that breaks it is", box=None)
+        for row in RULES.values():
+            table.add_row(row.name, row.default, " ".join(row.allowed), row.text)
+        console.print(table)
+
+    emit(as_json, {"rules": document}, show)
+
+
+def summary(manifest: Manifest, out: Path) -> dict[str, Any]:
+    """Return what `import` and `sample` print as JSON: the manifest's figures without its long lists."""
+    return {
+        "out": str(out),
+        "instrument": manifest.instrument,
+        "source": manifest.source,
+        "format": manifest.source_format,
+        "synthetic": manifest.synthetic,
+        "data_hash": manifest.data_hash,
+        "rows": manifest.rows,
+        "rows_read": manifest.rows_read,
+        "first_ts_ns": manifest.first_ts_ns,
+        "last_ts_ns": manifest.last_ts_ns,
+        "partitions": len(manifest.partitions),
+        "silent_hours": len(manifest.silent_hours),
+        "rules": _rule_rows(manifest.rules, manifest.rows_read),
+        "notes": manifest.notes,
+    }
+
+
+def check_document(check: TickCheck) -> dict[str, Any]:
+    """Return what `validate` prints as JSON."""
+    return {
+        "ok": check.ok,
+        "source": check.source,
+        "format": check.format,
+        "instrument": check.instrument,
+        "synthetic": check.synthetic,
+        "data_hash": check.data_hash,
+        "rows_read": check.rows_read,
+        "rows_kept": check.rows_kept,
+        "first_ts_ns": check.first_ts_ns,
+        "last_ts_ns": check.last_ts_ns,
+        "rules": _rule_rows(check.rules, check.rows_read),
+        "worst_hours": worst_hours(check.rules),
+        "failures": check.failures,
+        "notes": check.notes,
+    }
+
+
+def worst_hours(counts: Sequence[RuleCount]) -> list[dict[str, Any]]:
+    """Return the hours with the most findings, most first, with the findings of each rule."""
+    hours: dict[str, dict[str, int]] = {}
+    for count in counts:
+        for hour, found in count.hours.items():
+            hours.setdefault(hour, {})[count.rule] = found
+    ranked = sorted(hours.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    return [
+        {"hour": hour, "found": sum(by_rule.values()), "rules": by_rule}
+        for hour, by_rule in ranked[:WORST_HOURS]
+    ]
+
+
+def _rule_rows(counts: Sequence[RuleCount], rows_read: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "rule": count.rule,
+            "treatment": count.treatment,
+            "found": count.found,
+            "share": None if count.rule in _NOT_TICKS or not rows_read else count.found / rows_read,
+            "dropped": count.dropped,
+        }
+        for count in counts
+    ]
+
+
+@contextmanager
+def _percent(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show progress in per cent: the work is only known once the source is open."""
+    with progress(description, 100) as report:
+        yield lambda done, total: report(100.0 * done / total)
+
+
+def _print_store(console: Console, manifest: Manifest, out: Path) -> None:
+    from aiopt.market.ticks import stamp_text
+
+    what = "synthetic ticks" if manifest.synthetic else "ticks"
+    console.print(
+        f"{manifest.rows:,} {what} of {manifest.instrument} on {len(manifest.partitions)} days, "
+        f"{stamp_text(manifest.first_ts_ns)} to {stamp_text(manifest.last_ts_ns)}"
+    )
+    console.print(f"source     {manifest.source} ({manifest.source_format})", soft_wrap=True)
+    console.print(f"store      {out}", soft_wrap=True)
+    console.print(f"data hash  {manifest.data_hash}", soft_wrap=True)
+    _print_rules(console, manifest.rules, manifest.rows_read)
+    if manifest.silent_hours:
+        console.print(f"{len(manifest.silent_hours)} hour(s) of open market without ticks, see manifest.json")
+    for note in manifest.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+
+
+def _print_check(console: Console, check: TickCheck, worst: list[dict[str, Any]]) -> None:
+    console.print(f"{check.rows_read:,} ticks of {check.instrument} read, {check.rows_kept:,} kept")
+    _print_rules(console, check.rules, check.rows_read)
+    if worst:
+        console.print("hours with most findings (UTC):")
+        for row in worst:
+            by_rule = ", ".join(f"{rule} {found:,}" for rule, found in row["rules"].items())
+            console.print(f"  {row['hour']}  {row['found']:>8,}  {by_rule}")
+    for note in check.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    for failure in check.failures:
+        console.print(f"[red]failed:[/red] {_escaped(failure)}", soft_wrap=True)
+    if check.ok:
+        console.print("ok")
+
+
+def _print_rules(console: Console, counts: Sequence[RuleCount], rows_read: int) -> None:
+    from rich.table import Table
+
+    rows = [count for count in counts if count.found]
+    if not rows:
+        console.print(f"no rule found anything ({len(counts)} rules)")
+        return
+    table = Table("rule", "treatment", box=None)
+    for name in ("found", "share", "dropped"):
+        table.add_column(name, justify="right")
+    for count in rows:
+        share = _NOT_TICKS.get(count.rule) or f"{count.found / max(rows_read, 1):.3%}"
+        table.add_row(count.rule, count.treatment, f"{count.found:,}", share, f"{count.dropped:,}")
+    console.print(table)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
