@@ -105,6 +105,7 @@ def build_bars_distributed(
     progress: Progress | None = None,
     metrics: RunMetrics | None = None,
     rows_per_shard: int | None = None,
+    verify: bool = True,
 ) -> BarBuild:
     """Build bar files from a tick store on the Ray cluster this process is connected to.
 
@@ -123,6 +124,8 @@ def build_bars_distributed(
     rows_per_shard : int, optional
         Ticks of a read task; by default `SHARDS_PER_CPU` tasks per core within bounds.  The bars do not
         depend on it.
+    verify : bool
+        See `aiopt.market.bar_shards.plan_shards`.
 
     Returns
     -------
@@ -142,7 +145,7 @@ def build_bars_distributed(
     started = time.perf_counter()
     manifest = read_manifest(Path(ticks_dir))
     total = sum(partition.rows for partition in manifest.partitions)
-    shards = plan_shards(ticks_dir, manifest, rows_per_shard or default_rows_per_shard(total))
+    shards = plan_shards(ticks_dir, manifest, rows_per_shard or default_rows_per_shard(total), verify=verify)
     partials = _collect(shards, request, _report(total, started, progress, metrics))
     files = write_bar_files(partials, request, out_dir, manifest)
     return summarise(files, manifest, total, len(shards), "ray", time.perf_counter() - started)

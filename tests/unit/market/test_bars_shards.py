@@ -309,6 +309,14 @@ class TestDamage:
         self.refuse(small_store, rows_per_shard, "last tick")
 
 
+def test_bytes_are_compared_unless_told_otherwise(small_store: Path, tmp_path: Path) -> None:
+    edit(small_store, sha256="0" * 64)
+    request = BarRequest(timeframes("1m"), ("bid",))
+    with pytest.raises(ManifestError, match="SHA-256"):
+        build_bars_locally(small_store, tmp_path / "bars", request)
+    assert build_bars_locally(small_store, tmp_path / "bars", request, verify=False).ticks == 300
+
+
 def rewrite_first(folder: Path, table: pa.Table) -> None:
     """Replace the first partition and let the manifest agree with its bytes."""
     from aiopt.files import sha256_file

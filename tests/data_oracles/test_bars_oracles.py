@@ -14,7 +14,7 @@ import pytest
 
 from aiopt.market.bar_shards import BarRequest, build_bars_locally
 from aiopt.market.bars import bar_path, read_bars
-from aiopt.market.sources import import_ticks
+from aiopt.market.importing import import_ticks
 from aiopt.timeframe import parse_timeframe
 
 MINUTE = parse_timeframe("1m")
