@@ -74,7 +74,7 @@ def build(
     total = sum(partition.rows for partition in read_manifest(ticks_dir).partitions)
     with progress("ticks to bars", total) as report:
         result = _build(ticks_dir, out_dir, request, engine, total, lambda done, _: report(done))
-    emit(as_json, result, lambda console: _print_build(console, result))
+    emit(as_json, result, lambda console: _print_build(console, result, out_dir))
 
 
 @command.command(epilog="Example: aiopt bars show data/bars/EURUSD/1m --json")
@@ -179,7 +179,7 @@ def _cluster() -> Iterator[None]:
         ray.shutdown()
 
 
-def _print_build(console: Console, result: BarBuild) -> None:
+def _print_build(console: Console, result: BarBuild, out_dir: Path) -> None:
     from rich.table import Table
 
     table = Table("instrument", "timeframe", "price", "bars", "first bar (UTC)", "last bar (UTC)", "file")
@@ -191,9 +191,10 @@ def _print_build(console: Console, result: BarBuild) -> None:
             f"{file.bars:,}",
             _utc(file.first_ts_open_ns),
             _utc(file.last_ts_open_ns),
-            file.path,
+            "/".join(Path(file.path).parts[-3:]),
         )
     console.print(table)
+    console.print(f"Written below {out_dir}", soft_wrap=True)
     origin = "synthetic ticks" if result.synthetic else "ticks"
     console.print(
         f"{result.ticks:,} {origin} in {result.elapsed_s:.2f} s "
