@@ -1,13 +1,17 @@
 """Conditions as Pine expressions.  Owns the translation of the condition tree; knows no indicator.
 
 What keeps state between bars (crossings, runs, extremes) is lifted into global variables, because Pine v6
-skips the right side of `and` and `or`.  `rising` and `falling` are written as counters: TradingView's
-`ta.rising` compares with *each* of the last bars, ours bar by bar.
+skips the right side of `and` and `or`.  Two built-ins are written out because engines differ on them:
+
+* Crossings: the comparison operators treat values within 1e-10 as equal in every engine, `ta.crossover` and
+  `ta.crossunder` do not in all of them; and a close equal to its own average is not rare.
+* `rising` and `falling` are counters: TradingView's `ta.rising` compares with *each* of the last bars, ours
+  bar by bar.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from aiopt.pine.text import Names, float_number
 from aiopt.strategy.conditions import (
@@ -26,6 +30,7 @@ from aiopt.strategy.conditions import (
     Output,
     Series,
     format_condition,
+    walk,
 )
 
 _INLINE = {"abs": "math.abs", "min": "math.min", "max": "math.max"}
@@ -40,10 +45,13 @@ class ConditionWriter:
         Name as in conditions (``"rsi"``, ``"macd.signal"``, a parameter) to the Pine variable.
     names : Names
         Where variable names are taken from.
+    constants : collection of str
+        Names that are the same on every bar: the parameters.
     """
 
-    def __init__(self, variables: Mapping[str, str], names: Names) -> None:
+    def __init__(self, variables: Mapping[str, str], names: Names, *, constants: Collection[str]) -> None:
         self._variables = variables
+        self._constants = frozenset(constants)
         self._names = names
         self._lifted: dict[str, str] = {}  # canonical text of a call → its variable
         self.lines: list[str] = []
@@ -52,12 +60,12 @@ class ConditionWriter:
         """Return a condition as a Pine expression of type bool."""
         match tree:
             case And(operands):
-                return " and ".join(self._operand(operand) for operand in operands)
+                return " and ".join(self.operand(operand) for operand in operands)
             case Or(operands):
-                return " or ".join(self._operand(operand) for operand in operands)
+                return " or ".join(self.operand(operand) for operand in operands)
             case Not(operand):
                 # `not` binds tighter than a comparison in Pine.
-                return f"not {self._operand(operand, bare_comparison=False)}"
+                return f"not {self.operand(operand, negated=True)}"
             case Compare(operator, left, right):
                 return f"{self._term(left)} {operator} {self._term(right)}"
             case Call():
@@ -65,9 +73,10 @@ class ConditionWriter:
         msg = f"Not a condition: {tree!r}"  # type: ignore[unreachable]
         raise TypeError(msg)
 
-    def _operand(self, tree: Condition, *, bare_comparison: bool = True) -> str:
+    def operand(self, tree: Condition, *, negated: bool = False) -> str:
+        """Return a condition as an operand of `and`, `or`, or of `not` if `negated`."""
         text = self.condition(tree)
-        bare = isinstance(tree, Call) or (bare_comparison and isinstance(tree, Compare))
+        bare = isinstance(tree, Call) or (not negated and isinstance(tree, Compare | Not))
         return text if bare else f"({text})"
 
     def value(self, node: Node) -> str:
@@ -121,16 +130,39 @@ class ConditionWriter:
 
     def _lift(self, node: Call) -> str:
         if node.function in {"crossover", "crossunder"}:
-            arguments = ", ".join(self.value(argument) for argument in node.arguments)
-            name = self._names.take(f"{node.function}1")
-            self.lines.append(f"bool {name} = ta.{node.function}({arguments})")
-            return name
+            return self._crossing(node)
         source, bars = self.value(node.arguments[0]), self._bars(node.arguments[1])
         if node.function in {"highest", "lowest"}:
             name = self._names.take(f"{node.function}1")
             self.lines.append(f"float {name} = ta.{node.function}({source}, {bars})")
             return name
         return self._run(node.function, source, bars)
+
+    def _crossing(self, node: Call) -> str:
+        name = self._names.take(f"{node.function}1")
+        left, left_before = self._with_past(node.arguments[0], f"{name}Left")
+        right, right_before = self._with_past(node.arguments[1], f"{name}Right")
+        now, before = (">", "<=") if node.function == "crossover" else ("<", ">=")
+        test = f"{left} {now} {right} and {left_before} {before} {right_before}"
+        self.lines.append(f"bool {name} = {test}")
+        return name
+
+    def _with_past(self, node: Node, wanted: str) -> tuple[str, str]:
+        """Return the value of this bar and of the one before; only variables have a past in Pine."""
+        text = self.value(node)
+        if not self._varies(node):
+            return self._term(node), self._term(node)
+        if not isinstance(node, Series | Name | Output):
+            name = self._names.take(wanted)
+            self.lines.append(f"float {name} = {text}")
+            text = name
+        return text, f"{text}[1]"
+
+    def _varies(self, node: Node) -> bool:
+        return any(
+            isinstance(part, Series | Output) or (isinstance(part, Name) and part.name not in self._constants)
+            for part in walk(node)
+        )
 
     def _run(self, function: str, source: str, bars: str) -> str:
         """Lift `rising` or `falling` as a counter of bars in a row; return the condition."""

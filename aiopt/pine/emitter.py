@@ -72,6 +72,7 @@ class _Script:
     initial_balance: float
     names: Names = field(default_factory=lambda: Names(_FIXED_NAMES))
     variables: dict[str, str] = field(default_factory=dict)  # name in conditions → Pine variable
+    exact: dict[str, str] = field(default_factory=dict)  # ATR id → its value, unrounded
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -90,7 +91,7 @@ class _Script:
     def distance(self, distance: PriceDistance) -> str:
         unit = float_number(self.instrument.pip_size)
         if distance.indicator is not None:
-            unit = self.variables[distance.indicator]
+            unit = self.exact[distance.indicator]
         return f"{self.amount(distance.value)} * {unit}"
 
 
@@ -200,6 +201,8 @@ def _indicators(script: _Script) -> None:
             indicator.kind, identifier=identifier, source=indicator.source, args=args, names=script.names
         )
         lines += written.lines
+        if written.exact is not None:
+            script.exact[identifier] = written.exact
         script.variables |= {
             name: written.outputs[output]
             for name, output in zip(spec.output_names()[identifier], definition.outputs, strict=True)
@@ -213,8 +216,8 @@ def _indicators(script: _Script) -> None:
 
 def _signals(script: _Script) -> None:
     spec = script.spec
-    writer = ConditionWriter(script.variables, script.names)
-    texts = {name: writer.condition(tree) for name, tree in spec.trees.items()}
+    writer = ConditionWriter(script.variables, script.names, constants=spec.params)
+    texts = {name: writer.operand(tree) for name, tree in spec.trees.items()}
     lines = list(writer.lines)
     gates = ["ready"]
     if spec.session is not None:
@@ -225,10 +228,10 @@ def _signals(script: _Script) -> None:
         gates.append("entryUnits > 0.0")
     for side in script.sides:
         gate = " and ".join(gates)
-        lines.append(f"bool {side.word}Signal = {gate} and ({texts[f'entry_{side.word}']})")
+        lines.append(f"bool {side.word}Signal = {gate} and {texts[f'entry_{side.word}']}")
     for side in script.sides:
         if f"exit_{side.word}" in texts:
-            lines.append(f"bool exit{side.title}Signal = ready and ({texts[f'exit_{side.word}']})")
+            lines.append(f"bool exit{side.title}Signal = ready and {texts[f'exit_{side.word}']}")
     for side in script.sides:
         other = f" and not {side.opposite.lower()}Signal" if len(script.sides) == 2 else ""
         taken = f"{side.word}Signal{other} and strategy.position_size {side.free}"
@@ -312,7 +315,8 @@ def _close_lines(script: _Script, side: _Side, *, protected: bool) -> list[str]:
     lines = []
     causes = [f"enter{side.opposite}"] * reverses + [exit_signal] * exits
     if protected and causes:
-        lines += [f"if {held} and ({' or '.join(causes)})", f'    strategy.cancel("{side.title} exit")']
+        cause = causes[0] if len(causes) == 1 else f"({' or '.join(causes)})"
+        lines += [f"if {held} and {cause}", f'    strategy.cancel("{side.title} exit")']
     if exits:
         unless = f" and not enter{side.opposite}" if reverses else ""
         lines += [

@@ -3,11 +3,12 @@
 Every `ta.*` call is the whole value of a global variable of its own: Pine v6 evaluates `and`, `or` and `?`
 lazily, and a function that is skipped on one bar has a wrong history ever after.
 
-Built-ins are used where every engine agrees on them.  Two are written out:
+Built-ins are used where every engine agrees on them.  Three are written out:
 
+* ATR is averaged in ticks.  Engines may round what they hand out to ten decimals; of an ATR of 0.00008 that
+  leaves six digits, and a stop or a size can land on the other side of a rounding edge.
 * DMI: `ta.dmi` compares the two moves in plain floats, and a tie in prices is rarely one in floats.
-  The comparison operators have Pine's tolerance, so here a tie is a tie in every engine.  Averages are kept
-  in ticks, so that an engine that rounds variables does not lose digits.
+  The comparison operators have Pine's tolerance, so here a tie is a tie in every engine.  In ticks, too.
 * Stochastic smoothing: on TradingView `ta.sma` passes over na, other engines give na while a bar without
   range is in the window.  A counter makes it na for exactly that long in all of them.
 """
@@ -31,10 +32,13 @@ class PineIndicator:
         Statements at global scope.
     outputs : dict of str to str
         Output name (as in the indicator table) to the variable that holds it.
+    exact : str or None
+        For an ATR: an expression of the same value that no engine has rounded, for stops and sizes.
     """
 
     lines: tuple[str, ...]
     outputs: dict[str, str]
+    exact: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,12 @@ class _Request:
         return self.names.take(camel_case(self.identifier) + suffix)
 
 
-def _single(function: str, *args: str, with_source: bool = True) -> Callable[[_Request], PineIndicator]:
+def _single(function: str, *args: str) -> Callable[[_Request], PineIndicator]:
     """Return a writer of ``float x = ta.function(source, args...)``."""
 
     def write(request: _Request) -> PineIndicator:
         value = request.name("Value")
-        given = [request.source] * with_source + [request.args[arg] for arg in args]
+        given = [request.source, *(request.args[arg] for arg in args)]
         return PineIndicator((f"float {value} = ta.{function}({', '.join(given)})",), {"value": value})
 
     return write
@@ -71,6 +75,19 @@ def _tuple(function: str, outputs: Sequence[str], *args: str) -> Callable[[_Requ
         return PineIndicator((line,), variables)
 
     return write
+
+
+def _atr(request: _Request) -> PineIndicator:
+    span, span_ticks, ticks = request.name("Range"), request.name("RangeTicks"), request.name("Ticks")
+    value = request.name("Value")
+    exact = f"{ticks} * syminfo.mintick"
+    lines = (
+        f"float {span} = ta.tr(true)",
+        f"float {span_ticks} = {span} / syminfo.mintick",
+        f"float {ticks} = ta.rma({span_ticks}, {request.args['length']})",
+        f"float {value} = {exact}",
+    )
+    return PineIndicator(lines, {"value": value}, exact)
 
 
 def _stochastic(request: _Request) -> PineIndicator:
@@ -147,7 +164,7 @@ _WRITERS: dict[str, Callable[[_Request], PineIndicator]] = {
     "macd": _tuple("macd", ("macd", "signal", "histogram"), "fast", "slow", "signal"),
     "bollinger": _tuple("bb", ("middle", "upper", "lower"), "length", "multiplier"),
     "stochastic": _stochastic,
-    "atr": _single("atr", "length", with_source=False),
+    "atr": _atr,
     "dmi": _dmi,
 }
 
