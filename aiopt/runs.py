@@ -23,13 +23,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from aiopt.config import canonical_json
 from aiopt.errors import InputError, did_you_mean
 from aiopt.files import atomic_write_bytes
+
+if TYPE_CHECKING:
+    from aiopt.ranking.model import Ranking
 
 T = TypeVar("T")
 
@@ -200,14 +203,12 @@ class RunFolder:
         return self.read_mapping(CONFIG)
 
     @cached_property
-    def manifest(self) -> dict[str, Any] | None:
-        """The data manifest as plain data, or None where it is absent."""
-        return self.read_mapping(MANIFEST)
+    def ranking(self) -> Ranking | None:
+        """The ranking, or None where it is absent."""
+        from aiopt.ranking.model import Ranking
 
-    @cached_property
-    def ranking(self) -> dict[str, Any] | None:
-        """The ranking as plain data, or None where it is absent."""
-        return self.read_mapping(RANKING)
+        path = self.path / RANKING
+        return read_json(path, Ranking) if path.is_file() else None
 
     @cached_property
     def entries(self) -> tuple[EntryRecord, ...]:
@@ -297,7 +298,8 @@ def load_run(path: Path) -> RunFolder:
         raise NotARunError(msg)
     state_path = path / STATE
     state = read_json(state_path, RunState) if state_path.is_file() else RunState()
-    missing = tuple(name for name in _PARTS if not _present(path / name))
+    # A ranking without entries leaves empty folders: those are there, not missing.
+    missing = tuple(name for name in _PARTS if not (path / name).exists())
     return RunFolder(path=path, state=state, missing=missing)
 
 
@@ -324,10 +326,6 @@ def list_runs(runs_dir: Path) -> list[RunFolder]:
 def is_run(path: Path) -> bool:
     """Whether `path` looks like a run folder."""
     return path.is_dir() and ((path / STATE).is_file() or (path / CONFIG).is_file())
-
-
-def _present(path: Path) -> bool:
-    return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
 def _nearby(path: Path) -> str:

@@ -5,12 +5,22 @@ Owns which file feeds which part.  Wording, statistics and markup are its neighb
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from aiopt import __version__
 from aiopt.config import content_hash
+from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.market.instrument import instrument
 from aiopt.market.manifest import Manifest
-from aiopt.report.model import Data, Report
+from aiopt.ranking import model as ranked
+from aiopt.ranking.trials import read_plan, read_trials
+from aiopt.report.entries import entry_view, rejected_view, stretches
+from aiopt.report.model import Data, Entry, Report
 from aiopt.report.quality import data_quality
-from aiopt.report.summary import headline, sentences
+from aiopt.report.summary import sentences, unranked_headline
+from aiopt.report.sweep import Trials, entry_points, sweep_overview, trial_arrays
 from aiopt.runs import (
     CONFIG,
     ENTRIES_CSV,
@@ -19,6 +29,7 @@ from aiopt.runs import (
     REPORT_JSON,
     TRADES_CSV,
     TRIALS,
+    RunFileError,
     RunFolder,
     read_json,
 )
@@ -39,31 +50,43 @@ def build_report(run: RunFolder) -> Report:
     """
     config = run.config or {}
     data = _data(run)
-    sweep, entries, rejected = None, [], []
-    currency = data.instrument[3:] if data is not None and len(data.instrument) == 6 else "USD"
+    ranking = run.ranking
+    currency = instrument(data.instrument).quote if data is not None else "USD"
+    balance = float(config.get("backtest", {}).get("initial_balance", 100_000.0))
+    trials, plan = _trials(run, ranking)
+    sweep = None
+    if trials is not None and plan is not None:
+        statistics = None if ranking is None else ranking.statistics
+        sweep = sweep_overview(trials, plan=plan, statistics=statistics)
+    entries = [] if ranking is None else _entries(run, ranking, trials, balance, currency)
+    if sweep is not None and trials is not None and plan is not None:
+        marked = [*sweep.points, *entry_points(entries, trials, plan)]
+        sweep = msgspec.structs.replace(sweep, points=marked)
+    rejected = [] if ranking is None else [rejected_view(one) for one in ranking.rejected]
+    status = _status(run)
     return Report(
         run_id=run.run_id,
-        status=run.state.status,
+        status=status,
         stage=run.state.stage,
         error=run.state.error,
         missing=run.describe_missing(),
-        headline=headline(sweep, entries),
+        headline=unranked_headline(sweep) if ranking is None else ranking.headline,
         survivors=sum(entry.survives for entry in entries),
         summary=sentences(sweep, entries, data, rejected=len(rejected), currency=currency),
         currency=currency,
-        initial_balance=float(config.get("backtest", {}).get("initial_balance", 100_000.0)),
-        stretches=[],
+        initial_balance=balance,
+        stretches=[] if plan is None else stretches(plan),
         entries=entries,
         rejected=rejected,
         sweep=sweep,
         data=data,
-        config=config,
+        config=settings(config),
         config_hash=content_hash(config) if config else "",
         seed=config.get("seed"),
         versions=run.state.versions or {"aiopt": __version__},
         started_at=run.state.started_at,
         finished_at=run.state.finished_at,
-        score_formula="",
+        score_formula="" if ranking is None else ranking.score_formula,
         files=_files(run),
     )
 
@@ -71,6 +94,79 @@ def build_report(run: RunFolder) -> Report:
 def _data(run: RunFolder) -> Data | None:
     path = run.path / MANIFEST
     return data_quality(read_json(path, Manifest)) if path.is_file() else None
+
+
+def settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration as people read it: of each strategy its name and what was searched."""
+    shown = dict(config)
+    strategies = shown.pop("strategies", None)
+    for one in strategies if isinstance(strategies, list) else []:
+        if not isinstance(one, dict) or not isinstance(one.get("spec"), dict):
+            shown.setdefault("strategies", []).append(one)
+            continue
+        name = one["spec"].get("family") or one["spec"].get("name", "?")
+        searched = {key: _range(dimension) for key, dimension in one.get("dimensions", {}).items()}
+        if one.get("constraints"):
+            searched["constraints"] = one["constraints"]
+        shown[f"search of {name}"] = searched or "a single point"
+    return shown
+
+
+def _range(dimension: Any) -> Any:
+    """Return ``5 to 30 step 1`` or the choices of one dimension."""
+    if not isinstance(dimension, dict):
+        return dimension
+    if "values" in dimension:
+        return dimension["values"]
+    step = dimension.get("step")
+    text = f"{dimension.get('low')} to {dimension.get('high')}"
+    return text if step is None else f"{text} step {step}"
+
+
+def _status(run: RunFolder) -> str:
+    """Return the run's status; writing the report is a run's last step, so nothing is unfinished by then."""
+    writing = run.state.status == "running" and run.state.stage == "report" and not run.missing
+    return "done" if writing else run.state.status
+
+
+def _trials(run: RunFolder, ranking: ranked.Ranking | None) -> tuple[Trials | None, WalkForwardPlan | None]:
+    """Return the trials and the plan they were measured by; None where they are not known yet."""
+    plan = None if ranking is None else ranking.plan
+    path = run.trials_path
+    if path is None:
+        return None, plan
+    if plan is None:
+        plan = read_plan(path)
+    if plan is None:
+        return None, None
+    return trial_arrays(read_trials(path), plan.development_periods), plan
+
+
+def _entries(
+    run: RunFolder, ranking: ranked.Ranking, trials: Trials | None, balance: float, currency: str
+) -> list[Entry]:
+    records = {record.rank: record for record in run.entries}
+    views = []
+    for entry in ranking.entries:
+        record = records.get(entry.rank)
+        if record is not None and record.trial_id != entry.trial_id:
+            msg = (
+                f"{run.path}: the entries must belong to the ranking, but entry {entry.rank} is trial "
+                f"{record.trial_id} in entries/ and {entry.trial_id} in ranking.json. Repeat the run."
+            )
+            raise RunFileError(msg)
+        views.append(
+            entry_view(
+                entry,
+                ranking,
+                record=record,
+                trials=trials,
+                pine=run.pine_source(entry.name if record is None else record.name),
+                initial_balance=balance,
+                currency=currency,
+            )
+        )
+    return views
 
 
 def _files(run: RunFolder) -> list[str]:

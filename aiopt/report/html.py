@@ -17,7 +17,7 @@ from aiopt import __version__
 from aiopt.report import charts
 from aiopt.report.methods import methods
 from aiopt.report.model import Curve, Data, Entry, Fact, Report, Stretch, Sweep
-from aiopt.report.svg import utc
+from aiopt.report.svg import short, utc
 
 MOST_TRADES = 250
 """Trades of an entry shown on the page; all of them are in ``trades.csv``."""
@@ -49,9 +49,11 @@ def render_html(report: Report) -> str:
             "percent": percent,
             "decimals": decimals,
             "stamp": stamp,
+            "badge": badge,
             "breakable": breakable,
             "brief": brief,
             "day": day,
+            "figure": figure,
             "plain": plain,
             "words": lambda text: str(text).replace("_", " "),
             "part": part_of,
@@ -109,6 +111,18 @@ def stamp(ns: int) -> str:
 def breakable(name: str) -> Markup:
     """Return a name that may be broken into lines after each underscore."""
     return Markup("_<wbr>").join(str(name).split("_"))
+
+
+def badge(grade: str) -> str:
+    """Return a verdict as short as a badge needs it."""
+    return "no evidence" if grade.startswith("no evidence") else grade
+
+
+def figure(value: float | None) -> str:
+    """Return a figure of unknown unit: money with two decimals, small numbers with three digits."""
+    if value is None or math.isnan(value):
+        return "–"
+    return money(value) if abs(value) >= 100 else short(value)
 
 
 def brief(ns: int) -> str:
@@ -262,19 +276,21 @@ def _sweep_pictures(sweep: Sweep) -> dict[str, Markup]:
     points = sorted(sweep.points, key=lambda point: point.rank is not None)
     dots = []
     for point in points:
-        name = f"Entry {point.rank}" if point.rank is not None else point.trial_id
-        tip = f"{name}, {point.group}: in-sample {ratio(point.in_sample)}, out {ratio(point.out_of_sample)}"
+        name = f"{point.trial_id}, fold {point.fold}"
+        if point.rank is not None:
+            name = f"Entry {point.rank}: {name}"
+        tip = f"{name}: in-sample {ratio(point.in_sample)}, out-of-sample {ratio(point.out_of_sample)}"
         css = "entry" if point.rank is not None else "trial"
         dots.append(charts.Dot(point.in_sample, point.out_of_sample, css, tip))
     marks = []
     if sweep.best_sharpe is not None:
-        marks.append(charts.Mark(sweep.best_sharpe, "best trial", "best"))
+        marks.append(charts.Mark(sweep.best_sharpe, "best of all, in hindsight", "best"))
     if sweep.expected_maximum_sharpe is not None:
         marks.append(charts.Mark(sweep.expected_maximum_sharpe, "expected from chance", "null"))
     scatter = charts.scatter_plot(
-        dots, x_title="Sharpe ratio, in-sample", y_title="Sharpe ratio, out-of-sample"
+        dots, x_title="Sharpe ratio, train window", y_title="Sharpe ratio, next test segment"
     )
-    bars = charts.histogram(sweep.sharpe, marks, x_title="Sharpe ratio, in-sample")
+    bars = charts.histogram(sweep.sharpe, marks, x_title="Sharpe ratio, out-of-sample")
     return {"scatter": Markup(scatter), "histogram": Markup(bars)}
 
 

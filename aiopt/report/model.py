@@ -96,6 +96,15 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
     trades: list[int]
 
 
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One question the verdict rests on; `passed` is None where the data cannot answer it."""
+
+    name: str
+    passed: bool | None
+    value: float | None
+    rule: str
+
+
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """A named value in words, e.g. a check with its outcome."""
 
@@ -119,8 +128,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     deflated_sharpe: float | None
     pbo: float | None
     survives: bool
+    grade: str
     verdict: str
-    checks: list[Fact]
+    checks: list[Check]
+    evidence: list[Fact]
+    stress: list[Fact]
     folds: list[Fold]
     walk_forward: Curve | None
     emitted: Curve | None
@@ -158,42 +170,64 @@ class FailedTrial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """The trials of one family on one timeframe."""
+    """The trials of one family on one timeframe.
+
+    Figures without "in_sample" in their name are out of sample: over the test segments of all folds.
+    """
 
     name: str
     family: str
     timeframe: str
     trials: int
     failed: int
-    profitable: int
-    best_in_sample: float | None
-    median_in_sample: float | None
-    median_out_of_sample: float | None
+    share_profitable: float | None
+    best_in_sample_sharpe: float | None
+    median_sharpe: float | None
+    best_sharpe: float | None
     rank_correlation: float | None
     pbo: float | None
 
 
 class TrialPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One trial in the scatter plot: mean Sharpe on the train windows against mean Sharpe on the tests."""
+    """One trial in one fold: its Sharpe ratio on the train window and on the test segment after it.
+
+    `rank` is that of the entry whose path uses this trial in this fold, None if no entry does.
+    """
 
     trial_id: str
-    group: str
+    fold: int
     in_sample: float
     out_of_sample: float
     rank: int | None
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
-    """All trials of the run."""
+    """All trials of the run.
+
+    Attributes
+    ----------
+    sharpe : list of float
+        Out-of-sample Sharpe ratio of each trial that has one, over the test segments of all folds.
+    best_sharpe : float or None
+        The highest of them, known only in hindsight.
+    expected_maximum_sharpe : float or None
+        The highest to expect from as many trials without skill.
+    points : list of TrialPoint
+        At most `points_total` of them are kept.
+    """
 
     trials: int
     failed: int
     groups: list[Group]
     points: list[TrialPoint]
+    points_total: int
     sharpe: list[float]
     best_sharpe: float | None
     expected_maximum_sharpe: float | None
+    share_profitable: float | None
+    median_sharpe: float | None
     rank_correlation: float | None
+    pbo: float | None
     failures: list[FailedTrial]
 
 

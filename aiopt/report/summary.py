@@ -8,20 +8,11 @@ from aiopt.report.model import Data, Entry, Sweep
 from aiopt.report.svg import utc
 
 
-def headline(sweep: Sweep | None, entries: Sequence[Entry]) -> str:
-    """Return the one sentence a reader in a hurry takes away."""
+def unranked_headline(sweep: Sweep | None) -> str:
+    """Return the headline of a run that has no ranking yet."""
     if sweep is None:
         return "No trial has been recorded yet."
-    families = len({group.family for group in sweep.groups})
-    tried = f"{_number(sweep.trials, 'trial')} of {_number(families, 'strategy family', 'strategy families')}"
-    if not entries:
-        return f"{tried}. No strategy could be ranked."
-    passing = [entry for entry in entries if entry.survives]
-    if not passing:
-        return f"{tried}. Nothing beats chance: no ranked strategy passes every check."
-    names = ", ".join(f"{entry.family} {entry.timeframe}" for entry in passing)
-    verb = "passes" if len(passing) == 1 else "pass"
-    return f"{tried}. {len(passing)} of {len(entries)} ranked strategies {verb} every check: {names}."
+    return f"{_number(sweep.trials, 'trial')} recorded, not ranked yet."
 
 
 def sentences(
@@ -31,8 +22,10 @@ def sentences(
     if sweep is None:
         return ["The run has no trials yet, so there is nothing to judge."]
     found = [_tried(sweep, data)]
+    if sweep.share_profitable is not None:
+        found.append(_typical(sweep.share_profitable, sweep.median_sharpe))
     if sweep.best_sharpe is not None and sweep.expected_maximum_sharpe is not None:
-        found.append(_luck(sweep.best_sharpe, sweep.expected_maximum_sharpe, sweep.trials - sweep.failed))
+        found.append(_luck(sweep.best_sharpe, sweep.expected_maximum_sharpe, sweep.trials))
     if sweep.rank_correlation is not None:
         found.append(_agreement(sweep.rank_correlation))
     found.append(_survivors(entries, rejected, currency))
@@ -57,8 +50,8 @@ def _tried(sweep: Sweep, data: Data | None) -> str:
 
 def _luck(best: float, expected: float, trials: int) -> str:
     text = (
-        f"The best trial has an in-sample Sharpe ratio of {best:.2f}. From {_number(trials, 'trial')} "
-        f"without any skill a best of {expected:.2f} is to be expected"
+        f"In hindsight the best trial has an out-of-sample Sharpe ratio of {best:.2f}. From "
+        f"{_number(trials, 'trial')} without any skill a best of {expected:.2f} is to be expected"
     )
     if best <= expected:
         return f"{text}, so the best result is no evidence of skill."
@@ -73,7 +66,7 @@ def _agreement(correlation: float) -> str:
     elif correlation < 0.4:
         verdict = "doing well in-sample says little about doing well afterwards"
     else:
-        verdict = "trials that did well in-sample tended to do well afterwards, costs included"
+        verdict = "trials that did well in-sample tended to do well afterwards too"
     return (
         f"The rank correlation of in-sample and out-of-sample Sharpe ratios is {correlation:.2f}: {verdict}."
     )
@@ -97,8 +90,13 @@ def _survivors(entries: Sequence[Entry], rejected: int, currency: str) -> str:
         f"sample and {holding} in the holdout, after all costs in {currency}."
     )
     if not passing:
-        return f"{text} None passes every check. Treat them as noise until new data says otherwise."
-    return f"{text} {passing} passed every check; the section of each says by how much."
+        return f"{text} None passes every check: treat them as noise until new data says otherwise."
+    return f"{text} {passing} pass every check; the section of each says by how much."
+
+
+def _typical(share: float, median: float | None) -> str:
+    text = f"{100 * share:.0f}% of the trials earned money out-of-sample"
+    return f"{text}; the median Sharpe ratio is {median:.2f}." if median is not None else f"{text}."
 
 
 def _number(count: int, one: str, many: str | None = None) -> str:

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from aiopt.evaluation.deflated import expected_maximum_sharpe
+from aiopt.evaluation.folds import Fold as WalkForwardFold
 from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.ranking.model import Statistics
 from aiopt.ranking.trials import TrialRow
-from aiopt.report.model import FailedTrial, Group, Sweep, TrialPoint
+from aiopt.report.model import Entry, FailedTrial, Group, Sweep, TrialPoint
 from aiopt.runs import RunFileError
+
+MOST_POINTS = 2000
+"""Points of the scatter plot that are kept; every n-th where there are more."""
 
 
 @dataclass(frozen=True)
@@ -105,120 +108,115 @@ def sharpe_rows(pnl: NDArray[np.float64], periods_per_year: float) -> NDArray[np
     return result
 
 
-def mean_over_windows(
-    pnl: NDArray[np.float64], windows: Sequence[NDArray[np.int64]], periods_per_year: float
-) -> NDArray[np.float64]:
-    """Return each row's mean Sharpe ratio over several stretches of periods; NaN if any is not defined."""
-    if not windows:
-        return np.full(len(pnl), math.nan)
-    return np.mean([sharpe_rows(pnl[:, window], periods_per_year) for window in windows], axis=0)
-
-
-def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
-    """Return Spearman's rank correlation of the pairs known on both sides; None for fewer than three."""
-    known = np.isfinite(first) & np.isfinite(second)
-    a, b = first[known], second[known]
-    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return None
-    return float(stats.spearmanr(a, b).statistic)
-
-
-def expected_best(sharpe: NDArray[np.float64], n_trials: int, periods_per_year: float) -> float | None:
-    """Return the annualised Sharpe ratio the best of `n_trials` is expected to show without skill.
-
-    Parameters
-    ----------
-    sharpe : ndarray of shape (n,)
-        Annualised ratios of the trials that have one; their variance is that of the null.
-    n_trials : int
-        Trials made, failed ones included.
-    periods_per_year : float
-
-    Returns
-    -------
-    float or None
-        None for fewer than two ratios.
-    """
-    if sharpe.size < 2:
-        return None
-    scale = math.sqrt(periods_per_year)
-    return expected_maximum_sharpe(float((sharpe / scale).var(ddof=1)), n_trials) * scale
-
-
-def sweep_overview(
-    trials: Trials,
-    *,
-    plan: WalkForwardPlan,
-    pbo: Mapping[str, float | None],
-    ranks: Mapping[str, int],
-) -> Sweep:
+def sweep_overview(trials: Trials, *, plan: WalkForwardPlan, statistics: Statistics | None) -> Sweep:
     """Return the overview.
 
     Parameters
     ----------
+    trials : Trials
+        Every trial of the run.
     plan : WalkForwardPlan
         Segments and period grid of the run.
-    pbo : mapping
-        Probability of backtest overfitting per group.
-    ranks : mapping
-        Rank of the entry that emitted a trial's parameters, by trial id.
+    statistics : Statistics or None
+        The ranking's figures of the sweep; None for a run that is not ranked yet.
     """
-    train = [plan.periods_of(fold.train) for fold in plan.folds]
-    test = [plan.periods_of((fold.test,)) for fold in plan.folds]
-    whole = sharpe_rows(trials.pnl, plan.periods_per_year)
-    inside = mean_over_windows(trials.pnl, train, plan.periods_per_year)
-    outside = mean_over_windows(trials.pnl, test, plan.periods_per_year)
-    points = [
-        TrialPoint(
-            trial_id=row.trial_id,
-            group=row.group,
-            in_sample=float(before),
-            out_of_sample=float(after),
-            rank=ranks.get(row.trial_id),
-        )
-        for row, before, after in zip(trials.rows, inside, outside, strict=True)
-        if math.isfinite(before) and math.isfinite(after)
-    ]
-    finite = whole[np.isfinite(whole)]
+    year = plan.periods_per_year
+    outside = sharpe_rows(trials.pnl[:, plan.periods_of(plan.test)], year)
+    inside = sharpe_rows(trials.pnl, year)
+    finite = outside[np.isfinite(outside)]
+    points = _points(trials, plan)
     return Sweep(
         trials=len(trials),
         failed=int((~trials.ok).sum()),
-        groups=_groups(trials, whole, inside, outside, pbo),
-        points=points,
+        groups=_groups(trials, inside, outside, statistics),
+        points=points[:: max(1, math.ceil(len(points) / MOST_POINTS))],
+        points_total=len(points),
         sharpe=finite.tolist(),
         best_sharpe=float(finite.max()) if finite.size else None,
-        expected_maximum_sharpe=expected_best(finite, len(trials), plan.periods_per_year),
-        rank_correlation=rank_correlation(inside, outside),
+        expected_maximum_sharpe=None if statistics is None else statistics.expected_maximum_sharpe,
+        share_profitable=None if statistics is None else statistics.share_profitable,
+        median_sharpe=float(np.median(finite)) if finite.size else None,
+        rank_correlation=None if statistics is None else statistics.rank_correlation,
+        pbo=None if statistics is None else statistics.pbo,
         failures=_failures(trials),
     )
 
 
+def entry_points(entries: Sequence[Entry], trials: Trials, plan: WalkForwardPlan) -> list[TrialPoint]:
+    """Return the points of the trials that the entries followed, one per entry and fold."""
+    known = {row.trial_id: place for place, row in enumerate(trials.rows)}
+    found = []
+    for entry in entries:
+        for fold, choice in zip(plan.folds, entry.folds, strict=True):
+            place = known.get(choice.trial_id)
+            if place is None:
+                continue
+            row = trials.pnl[place : place + 1]
+            before, after = _before_and_after(row, fold, plan)
+            if math.isfinite(before[0]) and math.isfinite(after[0]):
+                found.append(
+                    TrialPoint(
+                        trial_id=choice.trial_id,
+                        fold=fold.index + 1,
+                        in_sample=float(before[0]),
+                        out_of_sample=float(after[0]),
+                        rank=entry.rank,
+                    )
+                )
+    return found
+
+
+def _before_and_after(
+    pnl: NDArray[np.float64], fold: WalkForwardFold, plan: WalkForwardPlan
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    year = plan.periods_per_year
+    before = sharpe_rows(pnl[:, plan.periods_of(fold.train)], year)
+    return before, sharpe_rows(pnl[:, plan.periods_of((fold.test,))], year)
+
+
+def _points(trials: Trials, plan: WalkForwardPlan) -> list[TrialPoint]:
+    found = []
+    for fold in plan.folds:
+        before, after = _before_and_after(trials.pnl, fold, plan)
+        for place in np.flatnonzero(np.isfinite(before) & np.isfinite(after)):
+            found.append(
+                TrialPoint(
+                    trial_id=trials.rows[place].trial_id,
+                    fold=fold.index + 1,
+                    in_sample=float(before[place]),
+                    out_of_sample=float(after[place]),
+                    rank=None,
+                )
+            )
+    return found
+
+
 def _groups(
     trials: Trials,
-    whole: NDArray[np.float64],
     inside: NDArray[np.float64],
     outside: NDArray[np.float64],
-    pbo: Mapping[str, float | None],
+    statistics: Statistics | None,
 ) -> list[Group]:
+    judged = {} if statistics is None else {group.group: group for group in statistics.groups}
     names = np.array([row.group for row in trials.rows], dtype=object)
-    profit = trials.pnl.sum(axis=1)
     result = []
     for name in sorted(set(names.tolist())):
         member = names == name
-        first = int(np.argmax(member))
+        first = trials.rows[int(np.argmax(member))]
+        group = judged.get(name)
         result.append(
             Group(
                 name=name,
-                family=trials.rows[first].family,
-                timeframe=trials.rows[first].timeframe,
+                family=first.family,
+                timeframe=first.timeframe,
                 trials=int(member.sum()),
                 failed=int((member & ~trials.ok).sum()),
-                profitable=int((member & (profit > 0)).sum()),
-                best_in_sample=_known(np.nanmax, whole[member]),
-                median_in_sample=_known(np.nanmedian, inside[member]),
-                median_out_of_sample=_known(np.nanmedian, outside[member]),
-                rank_correlation=rank_correlation(inside[member], outside[member]),
-                pbo=pbo.get(name),
+                share_profitable=None if group is None else group.share_profitable,
+                best_in_sample_sharpe=_known(np.nanmax, inside[member]),
+                median_sharpe=_known(np.nanmedian, outside[member]),
+                best_sharpe=_known(np.nanmax, outside[member]),
+                rank_correlation=None if group is None else group.rank_correlation,
+                pbo=None if group is None else group.pbo,
             )
         )
     return result
@@ -237,5 +235,5 @@ def _failures(trials: Trials) -> list[FailedTrial]:
     ]
 
 
-def _known(function: Any, values: NDArray[np.float64]) -> float | None:
+def _known(function: Callable[[NDArray[np.float64]], float], values: NDArray[np.float64]) -> float | None:
     return float(function(values)) if np.isfinite(values).any() else None

@@ -1,0 +1,285 @@
+"""The report's view of the ranked entries: ranking, record of trades, trials and script side by side.
+
+Owns the selection and wording of an entry's facts.  The figures are those of ``ranking.json``; nothing here
+is judged anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate
+
+from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.ranking import model as ranked
+from aiopt.report.breakdown import by_hour, by_weekday, heat_map
+from aiopt.report.model import (
+    Check,
+    Curve,
+    Entry,
+    Estimate,
+    Fact,
+    Fold,
+    HeatMap,
+    Rejected,
+    ScorePart,
+    Stretch,
+    Window,
+)
+from aiopt.report.rules import rules
+from aiopt.report.svg import short
+from aiopt.report.sweep import Trials, sharpe_rows
+from aiopt.runs import EntryRecord
+
+_DAY_NS = 86_400_000_000_000
+
+
+def entry_view(
+    entry: ranked.Entry,
+    ranking: ranked.Ranking,
+    *,
+    record: EntryRecord | None,
+    trials: Trials | None,
+    pine: str | None,
+    initial_balance: float,
+    currency: str,
+) -> Entry:
+    """Return what the report shows of one ranked entry.
+
+    Parameters
+    ----------
+    entry : ranked.Entry
+        From the ranking.
+    ranking : ranked.Ranking
+        The whole ranking: plan, number of trials.
+    record : EntryRecord or None
+        Trades and equity of the emitted parameters; None if they were not written yet.
+    trials : Trials or None
+        For the parameter map.
+    pine : str or None
+        The emitted script.
+    initial_balance : float
+        Where the walk-forward path starts.
+    currency : str
+        Quote currency.
+    """
+    trades = [] if record is None else record.trades
+    return Entry(
+        rank=entry.rank,
+        name=entry.name,
+        family=entry.family,
+        timeframe=entry.timeframe,
+        trial_id=entry.trial_id,
+        params=entry.params,
+        score=entry.score,
+        parts=[_part(component) for component in entry.components],
+        windows=_windows(entry),
+        deflated_sharpe=entry.evidence.deflated_sharpe,
+        pbo=entry.evidence.pbo,
+        survives=entry.survives,
+        grade=entry.verdict,
+        verdict=verdict_sentence(entry),
+        checks=[_check(check) for check in entry.checks],
+        evidence=_evidence(entry, ranking, currency),
+        stress=_stress(entry, currency),
+        folds=[_fold(fold) for fold in entry.folds],
+        walk_forward=_walk_forward(entry, ranking.plan, initial_balance),
+        emitted=None if record is None else Curve(ts_ns=record.equity_ts_ns, equity=record.equity),
+        trades=trades,
+        heat_map=None if trials is None else _heat_map(entry, trials, ranking.plan),
+        by_hour=by_hour(trades),
+        by_weekday=by_weekday(trades),
+        pine=pine,
+        spec_hash=entry.spec_hash,
+        rules=rules(entry.spec),
+    )
+
+
+def rejected_view(rejection: ranked.Rejection) -> Rejected:
+    """Return what the report shows of a candidate that was left out."""
+    return Rejected(
+        name=rejection.name,
+        family=rejection.family,
+        timeframe=rejection.timeframe,
+        reason=rejection.reason,
+        trades=rejection.trades,
+        score=rejection.score,
+    )
+
+
+def stretches(plan: WalkForwardPlan) -> list[Stretch]:
+    """Return the parts of the time axis: what only trains, each fold's test segment, the holdout."""
+    edges = plan.boundaries_ns
+    first_test = plan.folds[0].test
+    found = [Stretch(kind="train", label="Train only", start_ns=edges[0], stop_ns=edges[first_test])]
+    found += [
+        Stretch(
+            kind="oos",
+            label=f"Fold {fold.index + 1}",
+            start_ns=edges[fold.test],
+            stop_ns=edges[fold.test + 1],
+        )
+        for fold in plan.folds
+    ]
+    if plan.holdout:
+        found.append(
+            Stretch(kind="holdout", label="Holdout", start_ns=plan.holdout_start_ns, stop_ns=plan.stop_ns)
+        )
+    return found
+
+
+def verdict_sentence(entry: ranked.Entry) -> str:
+    """Return the verdict with the checks that decided it."""
+    failed = [check.name for check in entry.checks if check.passed is False]
+    unknown = [check.name for check in entry.checks if check.passed is None]
+    text = entry.verdict[:1].upper() + entry.verdict[1:]
+    if failed:
+        text += f". Fails: {', '.join(_lower(name) for name in failed)}"
+    if unknown:
+        text += f". Not answerable on this data: {', '.join(_lower(name) for name in unknown)}"
+    if not failed and not unknown:
+        text += f": passes all {len(entry.checks)} checks"
+    return text + "."
+
+
+def _lower(name: str) -> str:
+    """Return a name as it stands inside a sentence; abbreviations such as PBO stay."""
+    first = name.replace("_", " ")
+    return first if first[:2].isupper() else first[:1].lower() + first[1:]
+
+
+def _part(component: ranked.Component) -> ScorePart:
+    name = component.name.replace("_", " ")
+    raw = "" if component.raw is None else short(component.raw)
+    return ScorePart(
+        name=name[:1].upper() + name[1:], value=component.value, weight=component.weight, raw=raw
+    )
+
+
+def _check(check: ranked.Check) -> Check:
+    name = check.name.replace("_", " ")
+    return Check(
+        name=name[:1].upper() + name[1:], passed=check.passed, value=_finite(check.value), rule=check.rule
+    )
+
+
+def _windows(entry: ranked.Entry) -> list[Window]:
+    figures = {
+        "in_sample": entry.in_sample,
+        "out_of_sample": entry.out_of_sample,
+        "holdout": entry.holdout,
+    }
+    return [
+        Window(
+            kind=kind,
+            sharpe=Estimate(value=one.sharpe, low=one.sharpe_low, high=one.sharpe_high),
+            net_pnl=one.net_pnl,
+            profit_factor=one.profit_factor,
+            win_rate=one.win_rate,
+            max_drawdown=one.max_drawdown,
+            trades=one.trades,
+        )
+        for kind, one in figures.items()
+        if one is not None
+    ]
+
+
+def _evidence(entry: ranked.Entry, ranking: ranked.Ranking, currency: str) -> list[Fact]:
+    known = entry.evidence
+    out = entry.out_of_sample
+    days = ranking.plan.period_ns / _DAY_NS
+    facts = [
+        _probability(
+            "Deflated Sharpe ratio",
+            known.deflated_sharpe,
+            f"against {known.expected_maximum_sharpe:.2f}, the best to expect from "
+            f"{known.trials_counted:,} trials without skill",
+        ),
+        _probability(
+            "… with the spread of all trials",
+            known.deflated_sharpe_cross_section,
+            "variance of the trials' ratios as observed",
+        ),
+        _probability(
+            "Probabilistic Sharpe ratio", known.probabilistic_sharpe, "had it been the only candidate"
+        ),
+        _probability(
+            "p-value, adjusted", known.p_value_adjusted, f"for {known.candidates} candidates (Šidák)"
+        ),
+        _probability("p-value, block bootstrap", known.bootstrap_p_value, "of the mean profit, not adjusted"),
+        _probability("PBO", known.pbo, "of choosing in this group; 0.5 is blind choice"),
+        _probability("Probability of loss", known.probability_of_loss, "of choosing in this group"),
+        _probability(
+            "Better than", known.selection_percentile, "share of the group's trials; 0.5 is blind choice"
+        ),
+        _probability("Holdout p-value, adjusted", known.holdout_p_value_adjusted, "for the entries shown"),
+    ]
+    found = [fact for fact in facts if fact is not None]
+    if known.min_track_record_periods is not None:
+        needed, had = known.min_track_record_periods * days, out.periods * days
+        found.append(
+            Fact(
+                name="Record needed", value=f"{needed:,.0f} days", note=f"out of sample there are {had:,.0f}"
+            )
+        )
+    if known.drawdown_p95 is not None:
+        note = f"in one of 20 random orders; it was {out.max_drawdown_amount:,.2f}"
+        found.append(Fact(name="Drawdown by luck", value=f"{known.drawdown_p95:,.2f} {currency}", note=note))
+    return found
+
+
+def _probability(name: str, value: float | None, note: str) -> Fact | None:
+    return None if value is None else Fact(name=name, value=f"{value:.3f}", note=note)
+
+
+def _stress(entry: ranked.Entry, currency: str) -> list[Fact]:
+    facts = [
+        Fact(
+            name=f"Spread +{one.extra_spread_pips:g} pips, commission × {one.commission_factor:g}",
+            value=f"{one.net_pnl:+,.2f} {currency}".replace("-", "−"),
+        )
+        for one in entry.stress
+    ]
+    if entry.break_even_extra_spread_pips is not None:
+        value = f"{entry.break_even_extra_spread_pips:.2f} pips"
+        facts.append(Fact(name="Profit gone at a spread wider by", value=value))
+    return facts
+
+
+def _fold(fold: ranked.FoldResult) -> Fold:
+    return Fold(
+        number=fold.index + 1,
+        train_start_ns=fold.train_start_ns,
+        train_stop_ns=fold.train_stop_ns,
+        test_start_ns=fold.test_start_ns,
+        test_stop_ns=fold.test_stop_ns,
+        trial_id=fold.trial_id,
+        params=fold.params,
+        in_sample_sharpe=fold.in_sample_sharpe,
+        out_of_sample_sharpe=fold.out_of_sample_sharpe,
+        pnl=fold.net_pnl,
+        trades=fold.trades,
+    )
+
+
+def _walk_forward(entry: ranked.Entry, plan: WalkForwardPlan, initial_balance: float) -> Curve | None:
+    """Return the equity along the out-of-sample path and on into the holdout, a point per period's end."""
+    times: Sequence[int] = [*entry.out_of_sample_ts_ns, *entry.holdout_ts_ns]
+    profits = [*entry.out_of_sample_pnl, *entry.holdout_pnl]
+    if not times:
+        return None
+    equity = list(accumulate(profits, initial=initial_balance))
+    return Curve(
+        ts_ns=[times[0], *(ns + plan.period_ns for ns in times)], equity=[round(value, 2) for value in equity]
+    )
+
+
+def _heat_map(entry: ranked.Entry, trials: Trials, plan: WalkForwardPlan) -> HeatMap | None:
+    member = [place for place, row in enumerate(trials.rows) if row.group == entry.group and row.ok]
+    ratios = sharpe_rows(trials.pnl[member], plan.periods_per_year).tolist()
+    points = [trials.params[place] for place in member]
+    return heat_map(points, ratios, entry.params, metric="Sharpe ratio")
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
