@@ -6,6 +6,8 @@ Owns the client side of a job.  Knows nothing of what the script does: only that
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -58,8 +60,12 @@ class Job:
     """
 
     def __init__(self, address: str, headers: dict[str, str]) -> None:
+        # Exactly what `runtime_environment` names is uploaded; Ray's own account of it is noise to the user.
+        os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"
         from ray.job_submission import JobSubmissionClient
 
+        for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         try:
             self._client = JobSubmissionClient(address, headers=headers)
         except (ConnectionError, RuntimeError) as error:

@@ -136,23 +136,15 @@ def result_row(
         As in `run_trial`.
     """
     plan = context.plan
-    figures = _segment_figures(result.trades, plan)
-    profits = {
-        name: _profits(result, ts_open_ns, start, stop, plan.period_ns)
-        for name, start, stop in (
-            ("pnl", plan.start_ns, plan.holdout_start_ns),
-            ("holdout_pnl", plan.holdout_start_ns, plan.stop_ns),
-        )
-    }
+    columns = _identity(point, context)
     development = len(plan.development)
-    return TrialRow(
-        **_identity(point, context),
-        status="ok",
-        n_bars=int(ts_open_ns.size),
-        **{f"segment_{name}": values[:development] for name, values in figures.items()},
-        **{f"holdout_{name}": values[development:] for name, values in figures.items()},
-        **profits,
-    )
+    for name, values in _segment_figures(result.trades, plan).items():
+        columns[f"segment_{name}"] = values[:development]
+        columns[f"holdout_{name}"] = values[development:]
+    edges = (plan.start_ns, plan.holdout_start_ns, plan.stop_ns)
+    for name, start, stop in zip(("pnl", "holdout_pnl"), edges, edges[1:], strict=False):
+        columns[name] = _profits(result, ts_open_ns, start, stop, plan.period_ns)
+    return TrialRow(**columns, status="ok", n_bars=int(ts_open_ns.size))
 
 
 def failed_row(point: TrialPoint, context: TrialContext, reason: str) -> TrialRow:

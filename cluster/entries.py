@@ -1,0 +1,171 @@
+"""The ranked entries: their parameters run again for trades and equity, and written as Pine Script.
+
+Owns what is stored of an entry and what its script's header states.  Knows nothing of how entries were
+chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import ray
+
+from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.backtest.results import TrialResult
+from aiopt.backtest.session import BacktestSession
+from aiopt.config import canonical_json
+from aiopt.files import atomic_write_bytes
+from aiopt.market.bars import BarSet
+from aiopt.market.instrument import instrument
+from aiopt.market.manifest import Manifest
+from aiopt.pine.emitter import write_script
+from aiopt.pine.provenance import Provenance
+from aiopt.ranking.model import Entry, Figures, Ranking
+from aiopt.runs import ENTRIES, PINE, RANKING, EntryRecord, TradeRecord, read_json, write_entry
+from aiopt.strategy.spec import StrategySpec
+from cluster.config import OptimizeConfig
+from cluster.resources import stage_options
+
+
+def run_entry(
+    spec: StrategySpec, bars: BarSet, config: BacktestConfig, segments: Segments
+) -> tuple[TrialResult, TrialResult]:
+    """Backtest one entry in both pricing modes.
+
+    Parameters
+    ----------
+    spec : StrategySpec
+        With the emitted parameters.
+    bars : BarSet
+        Bid and ask bars.
+    config : BacktestConfig
+        Research assumptions.
+    segments : Segments
+        As in the sweep, so that the figures are the ranking's.
+
+    Returns
+    -------
+    research, parity : TrialResult
+        With costs on bid and ask; and on bid bars alone without costs, as a chart trades the script.
+    """
+    with BacktestSession(bars, config) as session:
+        research = session.run(spec, segments=segments)
+    single = dataclasses.replace(bars, ask=bars.bid, single_price=True)
+    with BacktestSession(single, msgspec.structs.replace(config, mode="parity")) as session:
+        return research, session.run(spec)
+
+
+_HOUR_NS = 3_600_000_000_000
+
+run_entry_remotely = ray.remote(**stage_options("trial"))(run_entry)
+
+
+def emit_entries(
+    run_dir: Path, config: OptimizeConfig, manifest: Manifest, bars: dict[str, BarSet]
+) -> list[Path]:
+    """Write ``entries/`` and ``pine/`` of a ranked run, one task per entry on the cluster.
+
+    Parameters
+    ----------
+    run_dir : Path
+        With ``ranking.json``.
+    config : OptimizeConfig
+        Of the run.
+    manifest : Manifest
+        Of the ticks.
+    bars : dict of str to BarSet
+        Per timeframe.
+
+    Returns
+    -------
+    list of Path
+        The scripts, best entry first.
+    """
+    ranking = read_json(run_dir / RANKING, Ranking)
+    for name in (ENTRIES, PINE):
+        shutil.rmtree(run_dir / name, ignore_errors=True)
+        (run_dir / name).mkdir()
+    segments = Segments(tuple(ranking.plan.boundaries_ns))
+    references = {entry.timeframe: ray.put(bars[entry.timeframe]) for entry in ranking.entries}
+    specs = [msgspec.convert(entry.spec, StrategySpec) for entry in ranking.entries]
+    running = [
+        run_entry_remotely.options(name=f"entry:{entry.name}").remote(
+            spec, references[entry.timeframe], config.backtest, segments
+        )
+        for entry, spec in zip(ranking.entries, specs, strict=True)
+    ]
+    scripts = []
+    for entry, spec, result in zip(ranking.entries, specs, running, strict=True):
+        research, parity = ray.get(result)
+        bar_set = bars[entry.timeframe]
+        write_entry(run_dir, _record(entry, research, bar_set))
+        scripts.append(
+            write_script(
+                run_dir / PINE,
+                entry.name,
+                spec,
+                provenance=_provenance(run_dir.name, ranking, entry, config, manifest, bar_set),
+                instrument=instrument(manifest.instrument),
+                initial_balance=config.backtest.initial_balance,
+            )
+        )
+        expected = {
+            "bars": f"bars/{manifest.instrument}/{entry.timeframe}/bid.parquet",
+            **parity.to_document(),
+        }
+        atomic_write_bytes(run_dir / PINE / f"{entry.name}.trades.json", canonical_json(expected))
+    return scripts
+
+
+def _record(entry: Entry, result: TrialResult, bars: BarSet) -> EntryRecord:
+    """Return an entry's trades and its equity at the end of every hour that has bars."""
+    closes = bars.bid.ts_open_ns + bars.timeframe.ns
+    hours = bars.bid.ts_open_ns // _HOUR_NS
+    last = np.flatnonzero(np.append(np.diff(hours) > 0, True))
+    return EntryRecord(
+        rank=entry.rank,
+        name=entry.name,
+        trial_id=entry.trial_id,
+        trades=[TradeRecord(**msgspec.to_builtins(trade)) for trade in result.trades],
+        equity_ts_ns=[int(bars.bid.ts_open_ns[0]), *closes[last].tolist()],
+        equity=[float(result.equity[0]), *result.equity[last + 1].tolist()],
+        spec=entry.spec,
+    )
+
+
+def _provenance(
+    run_id: str, ranking: Ranking, entry: Entry, config: OptimizeConfig, manifest: Manifest, bars: BarSet
+) -> Provenance:
+    costs = config.backtest
+    return Provenance(
+        run_id=run_id,
+        rank=entry.rank,
+        trials=ranking.statistics.trials,
+        data_hash=manifest.data_hash,
+        synthetic=manifest.synthetic,
+        timeframe=entry.timeframe,
+        first_ts_ns=int(bars.bid.ts_open_ns[0]),
+        last_ts_ns=int(bars.bid.ts_open_ns[-1]),
+        costs=(
+            "bid/ask spread of the data, commission "
+            f"{costs.commission_per_million:g} per million and side, slippage {costs.slippage_ticks} ticks"
+        ),
+        in_sample=_figures(entry.in_sample),
+        out_of_sample=_figures(entry.out_of_sample),
+        holdout={} if entry.holdout is None else _figures(entry.holdout),
+    )
+
+
+def _figures(figures: Figures) -> dict[str, Any]:
+    return {
+        "net P&L": figures.net_pnl,
+        "trades": figures.trades,
+        "Sharpe": figures.sharpe,
+        "profit factor": figures.profit_factor,
+        "max drawdown": figures.max_drawdown,
+    }

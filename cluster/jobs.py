@@ -1,0 +1,352 @@
+"""The optimisation job: ticks → bars → sweep → rank → entries and Pine → report, in one run folder.
+
+Owns the order of the stages and what makes a call resume.  Each stage is one call of another module; nothing
+is computed here.
+
+A run folder is written by the driver only (the journal by the ranking actor beside it), every file under a
+temporary name first.  Finished stages are recognised by their files, finished trials by the journal, so a run
+that was killed at any moment continues where it stopped when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import ray
+
+from aiopt.config import canonical_json, content_hash
+from aiopt.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    AioptError,
+    BacktestError,
+    ClusterError,
+    InputError,
+)
+from aiopt.evaluation.folds import plan_walk_forward
+from aiopt.files import atomic_write_bytes, storage_error
+from aiopt.market.bar_shards import BarRequest
+from aiopt.market.bars import BarSet, bar_path, load_bar_set, read_bars
+from aiopt.market.importing import open_ticks
+from aiopt.market.manifest import MANIFEST_NAME, Manifest, read_manifest
+from aiopt.market.sample import generate_ticks
+from aiopt.ranking.trials import TrialRow, write_trials
+from aiopt.report import write_report
+from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
+from aiopt.timeframe import Timeframe, parse_timeframe
+from cluster.config import (
+    OptimizeConfig,
+    Strategy,
+    default_run_id,
+    load_optimize_config,
+    load_strategies,
+    run_identity,
+)
+from cluster.data import build_bars_distributed
+from cluster.entries import emit_entries
+from cluster.metrics import RunMetrics
+from cluster.ranking import start_ranking
+from cluster.run_folder import RunProgress, owned_run
+from cluster.summary import RunResult, summarise
+from cluster.sweep import SweepProgress, run_sweep
+from cluster.trial import TrialContext, plan_points
+
+CACHE = ".ticks"
+"""Folder below the runs for generated and imported ticks."""
+
+SCRATCH = ".tune"
+"""Folder below a run for Ray Tune's bookkeeping while the sweep runs."""
+
+Log = Callable[[str], None]
+
+
+def optimize_job(
+    *,
+    config_path: Path | None,
+    overrides: Mapping[str, Any],
+    runs_dir: Path,
+    run_id: str | None = None,
+    force: bool = False,
+    result_path: Path | None = None,
+) -> int:
+    """Run the job as a script does: print, leave a result document, return the exit code.
+
+    Parameters
+    ----------
+    config_path : Path or None
+        Configuration file; None for the built-in settings.
+    overrides : mapping
+        Settings above file and environment.
+    runs_dir : Path
+        Folder of run folders.
+    run_id : str, optional
+        Name of the run folder.
+    force : bool
+        Delete the run folder first.
+    result_path : Path, optional
+        Where to leave ``RunResult`` or ``{"error": …}`` as JSON.
+
+    Returns
+    -------
+    int
+        0 done, 1 failed, 2 bad input, 130 interrupted.
+    """
+    try:
+        _refuse_relative("--runs-dir", runs_dir)
+        if "ticks" in overrides:
+            _refuse_relative("--ticks", Path(overrides["ticks"]))
+        config = load_optimize_config(config_path, overrides)
+        connect()
+        with _interrupts():
+            result = run_optimize(config, runs_dir, run_id=run_id, force=force)
+    except KeyboardInterrupt:
+        message = "interrupted; finished trials are kept, the same command continues"
+        return _leave_error(result_path, "Interrupted", message, EXIT_INTERRUPTED)
+    except AioptError as error:
+        return _leave_error(result_path, type(error).__name__, str(error), error.exit_code)
+    except OSError as error:
+        translated = storage_error(Path(error.filename or runs_dir), error)
+        if translated is None:
+            raise
+        return _leave_error(result_path, type(translated).__name__, str(translated), translated.exit_code)
+    _leave(result_path, result)
+    return EXIT_OK
+
+
+def connect() -> None:
+    """Connect this process to the cluster it runs on, quietly."""
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(address="auto", namespace="aiopt", log_to_driver=False, logging_level="error")
+    except ConnectionError as error:
+        msg = (
+            "The job must run on a Ray cluster, but none was found. Use `aiopt optimize`, or submit it with "
+            '`ray job submit` (`eval "$(aiopt cluster env)"` sets the address).'
+        )
+        raise ClusterError(msg) from error
+
+
+def run_optimize(
+    config: OptimizeConfig,
+    runs_dir: Path,
+    *,
+    run_id: str | None = None,
+    force: bool = False,
+    log: Log = print,
+) -> RunResult:
+    """Run or continue one optimisation on the connected cluster.
+
+    Parameters
+    ----------
+    config : OptimizeConfig
+        From `load_optimize_config`.
+    runs_dir : Path
+        Folder of run folders, on a disk this process can write.
+    run_id : str, optional
+        Name of the run folder; by default `default_run_id`.
+    force : bool
+        Delete the run folder first if it exists.
+    log : callable
+        Takes one line of progress.
+
+    Raises
+    ------
+    RunExistsError
+        If the run folder belongs to another configuration or another process is at it.
+    InputError, BacktestError, ClusterError, StorageError
+        As the stages raise them; `state.json` names the stage.
+    """
+    strategies = load_strategies(config)
+    say = _timed(log)
+    say("ticks: reading")
+    ticks_dir = prepare_ticks(config, runs_dir / CACHE)
+    manifest = read_manifest(ticks_dir)
+    kind = "SYNTHETIC ticks" if manifest.synthetic else "ticks"
+    say(f"ticks: {manifest.rows:,} {kind} of {manifest.instrument}, data {manifest.data_hash[:12]}")
+    identity = run_identity(config, strategies, manifest.data_hash)
+    run_dir = runs_dir / (run_id or default_run_id(identity))
+    with owned_run(run_dir, identity, force=force) as state:
+        say(f"run folder {run_dir}")
+        if state.finished:
+            say("the run is finished already; --force runs it again")
+            if not (run_dir / REPORT_HTML).is_file():
+                write_report(run_dir)
+            return summarise(run_dir, log, finished_before=True)
+        atomic_write_bytes(run_dir / MANIFEST, (ticks_dir / MANIFEST_NAME).read_bytes())
+        run = _Run(run_dir, config, strategies, manifest, state, say)
+        bars = run.build_bars(ticks_dir)
+        run.sweep_and_rank(bars)
+        run.emit(bars)
+        state.finish()
+        run.report()
+        say("finished")
+        return summarise(run_dir, log, finished_before=False)
+
+
+def prepare_ticks(config: OptimizeConfig, cache_dir: Path) -> Path:
+    """Return the tick store of a run, generated or imported into the cache where needed."""
+    if config.ticks is not None:
+        return open_ticks(Path(config.ticks), cache_dir, instrument=config.instrument)
+    sample = config.sample
+    folder = cache_dir / f"sample-{content_hash([sample, config.instrument])[:12]}"
+    settings = msgspec.to_builtins(sample)
+    generate_ticks(folder, instrument=config.instrument, **settings)
+    return folder
+
+
+class _Run:
+    """The stages of one run after its data is known."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        config: OptimizeConfig,
+        strategies: list[Strategy],
+        manifest: Manifest,
+        state: RunProgress,
+        log: Log,
+    ) -> None:
+        self._dir = run_dir
+        self._config = config
+        self._strategies = strategies
+        self._manifest = manifest
+        self._state = state
+        self._log = log
+        self._metrics = RunMetrics(run_dir.name)
+
+    def build_bars(self, ticks_dir: Path) -> dict[str, BarSet]:
+        """Build bid and ask bars of every timeframe, and load them."""
+        self._state.enter("bars")
+        timeframes = tuple(parse_timeframe(label) for label in self._config.timeframes)
+        folder = self._dir / BARS
+        if not _bars_present(folder, self._manifest, timeframes):
+            built = build_bars_distributed(
+                ticks_dir, folder, BarRequest(timeframes=timeframes, prices=("bid", "ask"))
+            )
+            self._metrics.set("aiopt_ticks_per_second", built.ticks_per_s)
+            self._log(f"bars: {built.ticks:,} ticks in {built.elapsed_s:.1f} s")
+        bars = {
+            timeframe.label: load_bar_set(folder / self._manifest.instrument / timeframe.label)
+            for timeframe in timeframes
+        }
+        sizes = ", ".join(f"{len(bar_set):,} of {label}" for label, bar_set in bars.items())
+        self._log(f"bars: {sizes}")
+        return bars
+
+    def sweep_and_rank(self, bars: dict[str, BarSet]) -> None:
+        """Run every trial that the journal has not, then write ``trials.parquet`` and ``ranking.json``."""
+        self._state.enter("sweep")
+        config = self._config
+        finest = min(bars.values(), key=lambda bar_set: bar_set.timeframe.ns)
+        plan = plan_walk_forward(
+            config.walk_forward, finest.bid.ts_open_ns, period_ns=config.ranking.period_ns
+        )
+        context = TrialContext(
+            backtest=config.backtest, plan=plan, seed=config.seed, data_hash=self._manifest.data_hash
+        )
+        points = plan_points(self._strategies, config)
+        ranking = start_ranking(self._dir.name, self._dir / LEADERBOARD, config.ranking, plan)
+        outcome = run_sweep(
+            points, bars, context, ranking, scratch_dir=self._dir / SCRATCH, report=self._show_progress
+        )
+        for node, trials in sorted(outcome.trials_by_node.items()):
+            self._log(f"sweep: node {node[:8]} ran {trials} trials")
+        shutil.rmtree(self._dir / SCRATCH, ignore_errors=True)
+        rows: list[TrialRow] = ray.get(ranking.rows.remote())
+        write_trials(self._dir / TRIALS, rows, plan=plan)
+        if all(not row.ok for row in rows):
+            msg = f"At least one trial must succeed, but all {len(rows)} failed; the first: {rows[0].error}"
+            raise BacktestError(msg)
+        self._state.enter("rank")
+        self._log("ranking: judging out of sample")
+        result = ray.get(ranking.ranking.remote())
+        atomic_write_bytes(self._dir / RANKING, canonical_json(result))
+        # The name is free for the next call in the same job.
+        ray.kill(ranking)
+
+    def _show_progress(self, progress: SweepProgress) -> None:
+        self._log(f"sweep: {progress.line()}")
+        for name, value in (
+            ("aiopt_trials_per_second", progress.rate),
+            ("aiopt_trials_done", progress.done),
+            ("aiopt_trials_total", progress.total),
+            ("aiopt_trials_failed", progress.failed),
+            ("aiopt_best_score", progress.best_score),
+        ):
+            self._metrics.set(name, value)
+
+    def emit(self, bars: dict[str, BarSet]) -> None:
+        """Run the ranked entries again for their trades and write their Pine scripts."""
+        self._state.enter("pine")
+        scripts = emit_entries(self._dir, self._config, self._manifest, bars)
+        self._log(f"pine: {len(scripts)} scripts in {self._dir / PINE}")
+
+    def report(self) -> None:
+        """Write the report."""
+        self._log(f"report: {write_report(self._dir)}")
+
+
+def _timed(log: Log) -> Log:
+    """Put the time since now in front of each line."""
+    started = time.monotonic()
+    return lambda text: log(f"[{time.monotonic() - started:6.1f} s] {text}")
+
+
+def _bars_present(folder: Path, manifest: Manifest, timeframes: tuple[Timeframe, ...]) -> bool:
+    """Tell whether every bar file is there and was built from this data."""
+    paths = [
+        bar_path(folder, manifest.instrument, timeframe, price)
+        for timeframe in timeframes
+        for price in ("bid", "ask")
+    ]
+    return all(path.is_file() and read_bars(path).meta.data_hash == manifest.data_hash for path in paths)
+
+
+def _refuse_relative(option: str, path: Path) -> None:
+    """Refuse a relative path in a Ray job, whose working directory is a copy that is deleted later."""
+    if not path.is_absolute() and "runtime_resources" in Path.cwd().parts:
+        msg = (
+            f"`{option}` must be an absolute path in a Ray job, which runs in a copy of the working "
+            f'directory, but got {str(path)!r}. Use e.g. {option} "$PWD/{path}".'
+        )
+        raise InputError(msg)
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Turn SIGTERM, with which Ray stops a job, into KeyboardInterrupt while the block runs."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # Once: the second signal must not interrupt the writing of the state.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(path: Path | None, document: Any) -> None:
+    if path is not None:
+        atomic_write_bytes(path, msgspec.json.encode(document))
+
+
+def _leave_error(path: Path | None, kind: str, message: str, exit_code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.flush()
+    _leave(path, {"error": {"type": kind, "message": message, "exit_code": exit_code}})
+    return exit_code

@@ -1,0 +1,387 @@
+"""The sweep: Ray Tune over the points of several search spaces and timeframes.
+
+Owns how trials reach workers, come back and are retried.  Knows nothing of engines or scores: a trial is
+`cluster.trial.run_trial`, a result is a row handed to the ranking actor.
+
+All points are sampled before the sweep starts, so what is tried depends on the seed alone, never on the
+number of workers or the order in which they finish.  One Tune trial runs a *batch* of points on one worker,
+which keeps its backtest engine warm over all batches it gets.  Rows go to the ranking actor one by one as
+they finish: a killed worker loses at most the point it was at, and Tune runs its batch again (the actor
+ignores rows it has).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.exceptions import RayTaskError
+from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+
+from aiopt import errors
+from aiopt.backtest.session import BacktestSession
+from aiopt.errors import AioptError, ClusterError, SearchSpaceError
+from aiopt.market.bars import BarSet
+from cluster.resources import STAGES, stage_options, sweep_workers
+from cluster.trial import TrialContext, TrialPoint, failed_row, run_trial
+
+BATCHES_PER_WORKER = 16
+"""Enough that the last batches end at about the same time on all workers."""
+
+MAX_BATCH = 16
+"""Bounds what a killed worker has to repeat, and how long a worker reports nothing to Tune."""
+
+MAX_FAILURES = 2
+"""How often Tune starts a batch again whose worker died."""
+
+PROGRESS_EVERY_S = 5.0
+
+PACE_WINDOW_S = 60.0
+"""Rate and ETA look back this far, so that the start of the workers does not weigh on them for long."""
+
+_QUIET = {
+    # No CSV, JSON and TensorBoard files per trial: rows go to the leaderboard's journal.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune's own experiment snapshots are not what resumes a run; hourly is as good as never.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # The older output engine is the one that `verbose=0` silences.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepProgress:
+    """Where a sweep stands.
+
+    Attributes
+    ----------
+    done, failed, total : int
+        Points: finished (failed ones included), failed, all.
+    earlier : int
+        Of `done`, how many an earlier call had finished.
+    rate : float
+        Trials per second over the last `PACE_WINDOW_S`; 0 before the first one has finished.
+    best : str
+        Trial with the best in-sample Sharpe ratio so far; empty while there is none.
+    best_score : float
+        That ratio, annualised: a sign of life, nothing is ranked by it.  NaN while there is none.
+    """
+
+    done: int
+    failed: int
+    total: int
+    earlier: int
+    rate: float
+    best: str
+    best_score: float
+
+    def line(self) -> str:
+        """Return one plain line for a log."""
+        share = 100 * self.done / self.total if self.total else 100
+        eta = _duration((self.total - self.done) / self.rate) if self.rate > 0 else "unknown"
+        failed = f", {self.failed} failed" if self.failed else ""
+        best = f", best so far {self.best} (in-sample Sharpe {self.best_score:.2f})" if self.best else ""
+        return (
+            f"{self.done}/{self.total} trials ({share:.0f}%{failed}), {self.rate:.2f} trials/s, "
+            f"ETA {eta}{best}"
+        )
+
+
+class _Pace:
+    """Trials per second over the recent past."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def rate(self, done: int) -> float:
+        now = time.monotonic()
+        if not self._seen or done > self._seen[-1][1]:
+            self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[0][0] > PACE_WINDOW_S:
+            self._seen.popleft()
+        began, before = self._seen[0]
+        return (done - before) / (now - began) if done > before else 0.0
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepOutcome:
+    """How a sweep ended.
+
+    Attributes
+    ----------
+    progress : SweepProgress
+        At its end.
+    trials_by_node : dict of str to int
+        Points run in this call per Ray node id.
+    """
+
+    progress: SweepProgress
+    trials_by_node: dict[str, int]
+
+
+def plan_batches(points: Sequence[TrialPoint], workers: int) -> list[list[int]]:
+    """Cut points into batches of one timeframe each.
+
+    Parameters
+    ----------
+    points : sequence of TrialPoint
+        In the order in which they are to be started.
+    workers : int
+        Trials that run at once.
+
+    Returns
+    -------
+    list of list of int
+        Indices into `points`; every index exactly once.  Batches of one timeframe follow each other, because
+        a worker that changes it loads other bars.
+    """
+    size = min(MAX_BATCH, max(1, -(-len(points) // (max(1, workers) * BATCHES_PER_WORKER))))
+    order: dict[str, list[int]] = {}
+    for index, point in enumerate(points):
+        order.setdefault(point.timeframe, []).append(index)
+    return [
+        indices[start : start + size] for indices in order.values() for start in range(0, len(indices), size)
+    ]
+
+
+class SweepTrainable(tune.Trainable):
+    """One worker of the sweep: a warm engine that runs batches of points."""
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        *,
+        points: list[TrialPoint],
+        batches: list[list[int]],
+        bars: dict[str, Any],
+        context: TrialContext,
+        ranking: Any,
+    ) -> None:
+        """Keep references; bars are fetched when a batch first needs them."""
+        self._points = points
+        self._batches = batches
+        self._bar_references = bars
+        self._context = context
+        self._ranking = ranking
+        self._session: BacktestSession | None = None
+        self._timeframe = ""
+        self._batch = int(config["batch"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next batch in the same process."""
+        self._batch = int(new_config["batch"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Run one batch and hand each row to the ranking actor as it is finished."""
+        acknowledged = []
+        for index in self._batches[self._batch]:
+            point = self._points[index]
+            row = run_trial(self._warm_session(point.timeframe), point, self._context)
+            acknowledged.append(self._ranking.add.remote(row))
+        try:
+            # The batch is finished when its rows are in the journal, not before.
+            ray.get(acknowledged)
+        except AioptError as error:
+            # A journal that cannot be written (full disk) fails every further batch too: do not retry.
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            return {"done": True, "fatal": (type(cause).__name__, str(cause))}
+        return {"done": True, "trials": len(acknowledged), "node": ray.get_runtime_context().get_node_id()}
+
+    def cleanup(self) -> None:
+        """Close the engine."""
+        if self._session is not None:
+            self._session.close()
+
+    def _warm_session(self, timeframe: str) -> BacktestSession:
+        if self._session is None or self._timeframe != timeframe:
+            if self._session is not None:
+                self._session.close()
+            bars: BarSet = ray.get(self._bar_references[timeframe])
+            self._session = BacktestSession(bars, self._context.backtest)
+            self._timeframe = timeframe
+        return self._session
+
+
+class _ProgressCallback(Callback):
+    """Polls the ranking actor from Tune's event loop, without ever waiting for it."""
+
+    def __init__(self, poll: Callable[[], None]) -> None:
+        self._poll = poll
+        self._due = 0.0
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Poll when it is time."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + PROGRESS_EVERY_S
+            self._poll()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """End the sweep when a worker reports what no retry can mend."""
+        if "fatal" in result:
+            kind, message = result["fatal"]
+            raise getattr(errors, kind, ClusterError)(message)
+
+
+def run_sweep(
+    points: Sequence[TrialPoint],
+    bars: dict[str, BarSet],
+    context: TrialContext,
+    ranking: Any,
+    *,
+    scratch_dir: Path,
+    report: Callable[[SweepProgress], None],
+) -> SweepOutcome:
+    """Run every point the ranking actor has no row of, and wait for all.
+
+    Parameters
+    ----------
+    points : sequence of TrialPoint
+        All points of the run, finished ones too.
+    bars : dict of str to BarSet
+        Per timeframe label.
+    context : TrialContext
+        What all trials share.
+    ranking : actor handle
+        A `RankingActor`.
+    scratch_dir : Path
+        Folder for Tune's bookkeeping; nothing in it is needed afterwards.
+    report : callable
+        Called with the progress every few seconds and once at the end.
+
+    Raises
+    ------
+    SearchSpaceError
+        If there is no point at all.
+    ClusterError
+        If no node can run a single trial.
+    """
+    if not points:
+        raise SearchSpaceError("A sweep must have at least one trial, but got none. Raise `trials`.")
+    os.environ.update(_QUIET)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    known = set(ray.get(ranking.trial_ids.remote()))
+    pace = _Pace()
+    references = {label: ray.put(bar_set) for label, bar_set in bars.items()}
+
+    def progress() -> SweepProgress:
+        return _progress(ranking, len(points), len(known), pace)
+
+    def left() -> list[TrialPoint]:
+        finished = set(ray.get(ranking.trial_ids.remote()))
+        return [point for point in points if point.trial_id not in finished]
+
+    workers = _worker_count()
+    by_node: Counter[str] = Counter()
+    # A second round, one point per batch, tells the point that kills its worker from its neighbours.
+    for batch_workers in (workers, len(points)):
+        remaining = left()
+        if not remaining:
+            break
+        by_node += _run_tune(
+            remaining,
+            plan_batches(remaining, batch_workers),
+            references,
+            context,
+            ranking,
+            scratch_dir,
+            lambda: report(progress()),
+        )
+    lost = [
+        failed_row(point, context, f"the worker process died {MAX_FAILURES + 1} times running this trial")
+        for point in left()
+    ]
+    ray.get([ranking.add.remote(row) for row in lost])
+    final = progress()
+    report(final)
+    return SweepOutcome(progress=final, trials_by_node=dict(by_node))
+
+
+def _run_tune(
+    points: list[TrialPoint],
+    batches: list[list[int]],
+    bars: dict[str, Any],
+    context: TrialContext,
+    ranking: Any,
+    scratch_dir: Path,
+    poll: Callable[[], None],
+) -> Counter[str]:
+    """Run batches to their end and return the number of points per node."""
+    options = stage_options("trial")
+    trainable = tune.with_parameters(
+        SweepTrainable, points=points, batches=batches, bars=bars, context=context, ranking=ranking
+    )
+    shares = {"cpu": options["num_cpus"], "memory": options["memory"]}
+    tuner = Tuner(
+        tune.with_resources(trainable, shares),
+        param_space={"batch": tune.grid_search(list(range(len(batches))))},
+        tune_config=TuneConfig(
+            reuse_actors=True, trial_name_creator=lambda trial: f"batch-{trial.config['batch']}"
+        ),
+        run_config=RunConfig(
+            name="sweep",
+            storage_path=str(scratch_dir),
+            verbose=0,
+            callbacks=[_ProgressCallback(poll)],
+            checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+        ),
+    )
+    results = tuner.fit()
+    defects = [error for error in results.errors if isinstance(error, RayTaskError)]
+    if defects:
+        # Not a worker that died but an exception outside the trials: no retry mends it.
+        raise ClusterError(f"A batch of trials must run, but one failed: {defects[0]}") from defects[0]
+    finished = [result.metrics for result in results if result.error is None and result.metrics]
+    by_node: Counter[str] = Counter()
+    for metrics in finished:
+        by_node[metrics["node"]] += metrics["trials"]
+    return by_node
+
+
+def _progress(ranking: Any, total: int, earlier: int, pace: _Pace) -> SweepProgress:
+    counts, best = ray.get([ranking.counts.remote(), ranking.best_so_far.remote()])
+    return SweepProgress(
+        done=counts["rows"],
+        failed=counts["failed"],
+        total=total,
+        earlier=earlier,
+        rate=pace.rate(counts["rows"]),
+        best="" if best is None else best.trial_id,
+        best_score=math.nan if best is None else best.in_sample_sharpe,
+    )
+
+
+def _worker_count() -> int:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    workers = sweep_workers(nodes)
+    if workers == 0:
+        share = STAGES["trial"]
+        msg = (
+            f"One node must offer {share.num_cpus:g} CPU and {share.memory_bytes >> 20} MiB of memory for a "
+            "trial, but none does. Give the cluster more (`aiopt cluster up --num-cpus … --memory-gib …`)."
+        )
+        raise ClusterError(msg)
+    return workers
