@@ -19,12 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from aiopt.errors import MetricInputError
-from aiopt.evaluation.arrays import FloatArray, finite_vector, require
+from aiopt.evaluation.arrays import FloatArray, finite_matrix, finite_vector, require
 
 SECONDS_PER_YEAR = 365.25 * 86_400
 """Julian year."""
 
 _NAN = float("nan")
+_NO_VARIANCE = 1e-12
+"""Equal values whose mean is not representable leave a deviation of this relative size: no variance."""
 
 
 def simple_returns(equity: npt.ArrayLike) -> FloatArray:
@@ -72,6 +74,37 @@ def sharpe_ratio(returns: npt.ArrayLike, *, periods_per_year: float) -> float:
     scale = _annual_scale(periods_per_year)
     deviation = _deviation(values)
     return _ratio(float(values.mean()) * scale, deviation) if values.size else _NAN
+
+
+def sharpe_ratios(returns: npt.ArrayLike, *, periods_per_year: float) -> FloatArray:
+    """Return the `sharpe_ratio` of many series at once.
+
+    Parameters
+    ----------
+    returns : array_like of shape (n_series, n_periods)
+        One series per row.
+    periods_per_year : float
+        Positive.
+
+    Returns
+    -------
+    ndarray of shape (n_series,), float64
+        NaN where `sharpe_ratio` is.
+
+    Raises
+    ------
+    MetricInputError
+        If `returns` is not a finite matrix or `periods_per_year` is not positive.
+    """
+    values = finite_matrix(returns, "returns")
+    scale = _annual_scale(periods_per_year)
+    result = np.full(values.shape[0], _NAN)
+    if values.shape[1] < 2:
+        return result
+    deviation = values.std(axis=1, ddof=1)
+    varies = deviation > _NO_VARIANCE * np.abs(values).max(axis=1)
+    result[varies] = values[varies].mean(axis=1) * scale / deviation[varies]
+    return result
 
 
 def sortino_ratio(returns: npt.ArrayLike, *, periods_per_year: float, target: float = 0.0) -> float:
@@ -366,8 +399,7 @@ def _deviation(values: FloatArray) -> float:
     if values.size < 2:
         return 0.0
     deviation = float(values.std(ddof=1))
-    # Equal values whose mean is not representable leave a deviation of rounding size: that is no variance.
-    return deviation if deviation > 1e-12 * float(np.abs(values).max()) else 0.0
+    return deviation if deviation > _NO_VARIANCE * float(np.abs(values).max()) else 0.0
 
 
 def _ratio(numerator: float, denominator: float) -> float:

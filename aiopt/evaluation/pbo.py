@@ -4,8 +4,8 @@ Owns the statistic only.  Source: Bailey, Borwein, López de Prado and Zhu, "The
 Overfitting", Journal of Computational Finance 20(4), 2017, doi:10.21314/JCF.2016.322.
 
 The periods are cut into S blocks.  For each of the C(S, S/2) ways to call half of the blocks in-sample, the
-trial with the best in-sample Sharpe ratio is looked up in the other half.  PBO is the share of ways in which it
-ends at or below the median there.
+trial with the best in-sample Sharpe ratio is looked up in the other half.  PBO is the share of ways in which
+it ends at or below the median there.
 """
 
 from __future__ import annotations

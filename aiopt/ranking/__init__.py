@@ -1,1 +1,30 @@
-"""Ranking trials."""
+"""Ranking trials by what they did out of sample.
+
+Owns the trial's row, the leaderboard, the score and the verdicts; `docs/ranking.md` explains them.  Knows
+nothing of engines, Ray or reports.
+"""
+
+from aiopt.ranking.config import RankingConfig, ScoreWeights, StressConfig
+from aiopt.ranking.leaderboard import BestSoFar, Leaderboard, Progress
+from aiopt.ranking.model import Entry, Ranking, Rejection, Statistics
+from aiopt.ranking.rank import rank_trials
+from aiopt.ranking.trials import TrialRow, check_row, read_plan, read_trials, write_trials
+
+__all__ = [
+    "BestSoFar",
+    "Entry",
+    "Leaderboard",
+    "Progress",
+    "Ranking",
+    "RankingConfig",
+    "Rejection",
+    "ScoreWeights",
+    "Statistics",
+    "StressConfig",
+    "TrialRow",
+    "check_row",
+    "rank_trials",
+    "read_plan",
+    "read_trials",
+    "write_trials",
+]

@@ -55,6 +55,36 @@ def test_the_minimum_track_record_reaches_its_confidence(sharpe: float, skew: fl
         assert less <= 0.95 + 1e-9
 
 
+def test_the_cautious_probability_is_right_where_the_published_one_is_not() -> None:
+    rng = np.random.default_rng(1)
+    returns = rng.standard_t(4, (12_000, 240)) * (rng.random((12_000, 240)) < 0.5)
+    spread = returns.std(axis=1)
+    centred = (returns - returns.mean(axis=1, keepdims=True)) / spread[:, None]
+    figures = zip(
+        returns.mean(axis=1) / returns.std(axis=1, ddof=1),
+        (centred**3).mean(axis=1),
+        (centred**4).mean(axis=1),
+        strict=True,
+    )
+    cautious, published = 0, 0
+    for sharpe, skew, kurt in figures:
+        moments = {"n_periods": 240, "skewness": float(skew), "kurtosis": float(kurt)}
+        cautious += deflated.cautious_sharpe_probability(float(sharpe), **moments) > 0.995
+        published += deflated.probabilistic_sharpe_ratio(float(sharpe), **moments) > 0.995
+    assert cautious / 12_000 == pytest.approx(0.005, abs=0.0015)
+    assert published > 1.5 * cautious
+
+
+@given(st.floats(-0.5, 0.5), st.floats(-2, 2), st.floats(0, 9), st.floats(0, 0.5))
+def test_the_cautious_probability_is_never_above_the_published(
+    sharpe: float, skew: float, excess: float, benchmark: float
+) -> None:
+    call = {"n_periods": 90, "skewness": skew, "kurtosis": skew**2 + 1 + excess, "benchmark": benchmark}
+    published = deflated.probabilistic_sharpe_ratio(sharpe, **call)  # type: ignore[arg-type]
+    cautious = deflated.cautious_sharpe_probability(sharpe, **call)  # type: ignore[arg-type]
+    assert math.isnan(published) or 0 <= cautious <= published
+
+
 def test_no_record_is_long_enough_without_an_edge() -> None:
     assert math.isnan(deflated.minimum_track_record_length(0.0, skewness=0, kurtosis=3, confidence=0.95))
 

@@ -49,6 +49,14 @@ def test_sharpe_equals_its_definition(returns: list[float], periods: float) -> N
     )
 
 
+@given(st.integers(0, 12), st.integers(0, 5), st.integers(0, 2**32 - 1))
+def test_many_series_at_once_equal_one_by_one(periods: int, rows: int, seed: int) -> None:
+    values = np.random.default_rng(seed).choice([0.0, 0.1, -1.5, 2.0], size=(rows, periods))
+    expected = [metrics.sharpe_ratio(row, periods_per_year=7) for row in values]
+    got = metrics.sharpe_ratios(values, periods_per_year=7).tolist()
+    assert got == pytest.approx(expected, rel=1e-12, nan_ok=True)
+
+
 def test_sharpe_of_a_known_series() -> None:
     # mean 0.01, sample variance ((0.01)^2 + 0 + (0.01)^2) / 2
     assert metrics.sharpe_ratio([0.0, 0.01, 0.02], periods_per_year=252) == pytest.approx(math.sqrt(252))

@@ -1,0 +1,188 @@
+"""The sweep as a whole: what choosing at random, doing nothing and luck would have given.
+
+Owns the statistics an entry has to be seen against.  Chooses nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aiopt.evaluation.arrays import FloatArray
+from aiopt.evaluation.deflated import effective_trials, expected_maximum_sharpe
+from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.evaluation.metrics import sharpe_ratios
+from aiopt.evaluation.pbo import probability_of_overfitting
+from aiopt.ranking.config import RankingConfig
+from aiopt.ranking.figures import known
+from aiopt.ranking.model import GroupStatistics, Statistics
+from aiopt.ranking.selection import Group, in_sample_scores
+
+
+@dataclass(frozen=True)
+class Overfit:
+    """PBO and probability of loss; NaN where a group has fewer than two trials that can be compared."""
+
+    pbo: float
+    probability_of_loss: float
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Statistics of all trials, computed once per ranking.
+
+    Attributes
+    ----------
+    trials : int
+        All trials of the sweep, failed ones included.
+    n_periods : int
+        Length of the out-of-sample path.
+    variance_theory, variance_cross_section : float
+        Of per-period out-of-sample Sharpe ratios: of trials without skill, and across trials (NaN for fewer
+        than two).
+    sharpe : dict of ndarray
+        Out-of-sample Sharpe ratio, per period, of every trial of a group.
+    overfit : dict of Overfit
+        Per group.
+    """
+
+    trials: int
+    n_periods: int
+    variance_theory: float
+    variance_cross_section: float
+    sharpe: dict[str, FloatArray]
+    overfit: dict[str, Overfit]
+
+    @property
+    def expected_maximum(self) -> float:
+        """Per-period Sharpe ratio that the best of all trials shows without skill."""
+        return expected_maximum_sharpe(self.variance_theory, max(1, self.trials))
+
+
+def make_baseline(groups: Sequence[Group], plan: WalkForwardPlan, config: RankingConfig) -> Baseline:
+    """Return the statistics of all trials."""
+    test = plan.periods_of(plan.test)
+    filled = [group for group in groups if group.rows]
+    sharpe = {group.name: sharpe_ratios(group.pnl[:, test], periods_per_year=1) for group in filled}
+    every = np.concatenate(list(sharpe.values())) if sharpe else np.empty(0)
+    every = every[np.isfinite(every)]
+    return Baseline(
+        trials=sum(group.tried for group in groups),
+        n_periods=len(test),
+        variance_theory=1 / max(1, len(test) - 1),
+        variance_cross_section=float(every.var(ddof=1)) if every.size >= 2 else math.nan,
+        sharpe=sharpe,
+        overfit={group.name: _overfit(group.pnl, config) for group in filled},
+    )
+
+
+def make_statistics(
+    groups: Sequence[Group],
+    baseline: Baseline,
+    candidates: dict[str, int],
+    plan: WalkForwardPlan,
+    config: RankingConfig,
+) -> Statistics:
+    """Return the statistics that go into the ranking.
+
+    Parameters
+    ----------
+    candidates : dict
+        Number of lanes per group.
+    """
+    filled = [group for group in groups if group.rows]
+    pnl = np.vstack([group.pnl for group in filled]) if filled else np.empty((0, plan.development_periods))
+    profits = pnl[:, plan.periods_of(plan.test)].sum(axis=1)
+    ratios = np.concatenate(list(baseline.sharpe.values())) if filled else np.empty(0)
+    annual = math.sqrt(plan.periods_per_year)
+    overfit = _overfit(pnl, config)
+    return Statistics(
+        trials=baseline.trials,
+        succeeded=baseline.trials - sum(group.failed for group in groups),
+        failed=sum(group.failed for group in groups),
+        candidates=sum(candidates.values()),
+        effective_trials=known(effective_trials(pnl.T)) if filled else None,
+        sharpe_variance_theory=baseline.variance_theory,
+        sharpe_variance_cross_section=known(baseline.variance_cross_section),
+        expected_maximum_sharpe=baseline.expected_maximum * annual,
+        share_profitable=_share(profits),
+        median_pnl=_median(profits),
+        median_sharpe=_median(ratios * annual),
+        best_sharpe=_best(ratios * annual),
+        rank_correlation=known(_rank_correlation(filled, plan)),
+        pbo=known(overfit.pbo),
+        probability_of_loss=known(overfit.probability_of_loss),
+        periods_per_year=plan.periods_per_year,
+        groups=[_group(group, baseline, candidates.get(group.name, 0), plan) for group in groups],
+    )
+
+
+def _group(group: Group, baseline: Baseline, candidates: int, plan: WalkForwardPlan) -> GroupStatistics:
+    annual = math.sqrt(plan.periods_per_year)
+    profits = group.pnl[:, plan.periods_of(plan.test)].sum(axis=1) if group.rows else np.empty(0)
+    ratios = baseline.sharpe.get(group.name, np.empty(0)) * annual
+    overfit = baseline.overfit.get(group.name, Overfit(math.nan, math.nan))
+    return GroupStatistics(
+        group=group.name,
+        family=group.family,
+        timeframe=group.timeframe,
+        trials=group.tried,
+        failed=group.failed,
+        candidates=candidates,
+        share_profitable=_share(profits),
+        median_pnl=_median(profits),
+        median_sharpe=_median(ratios),
+        best_sharpe=_best(ratios),
+        rank_correlation=known(_rank_correlation([group], plan)) if group.rows else None,
+        pbo=known(overfit.pbo),
+        probability_of_loss=known(overfit.probability_of_loss),
+    )
+
+
+def _overfit(pnl: FloatArray, config: RankingConfig) -> Overfit:
+    """Return PBO over trials that vary; those that never trade were no choice."""
+    active = pnl[np.ptp(pnl, axis=1) > 0] if pnl.size else pnl
+    if len(active) < 2 or pnl.shape[1] < 2 * config.pbo_blocks:
+        return Overfit(math.nan, math.nan)
+    result = probability_of_overfitting(active.T, n_blocks=config.pbo_blocks)
+    return Overfit(result.pbo, result.probability_of_loss)
+
+
+def _rank_correlation(groups: Sequence[Group], plan: WalkForwardPlan) -> float:
+    """Return Spearman's correlation of train and test Sharpe ratios, mean over the folds that have one."""
+    found = []
+    for fold in plan.folds:
+        train = np.concatenate([in_sample_scores(group, plan, fold.train, min_trades=1) for group in groups])
+        test = np.concatenate([in_sample_scores(group, plan, (fold.test,), min_trades=1) for group in groups])
+        both = np.isfinite(train) & np.isfinite(test)
+        found.append(_spearman(train[both], test[both]))
+    defined = [value for value in found if not math.isnan(value)]
+    return math.fsum(defined) / len(defined) if defined else math.nan
+
+
+def _spearman(first: FloatArray, second: FloatArray) -> float:
+    from scipy.stats import rankdata  # a slow import that only rankings need
+
+    if first.size < 3:
+        return math.nan
+    a, b = rankdata(first), rankdata(second)
+    a, b = a - a.mean(), b - b.mean()
+    size = math.sqrt(float((a**2).sum()) * float((b**2).sum()))
+    return float((a * b).sum()) / size if size > 0 else math.nan
+
+
+def _share(profits: FloatArray) -> float | None:
+    return float(np.mean(profits > 0)) if profits.size else None
+
+
+def _median(values: FloatArray) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else None
+
+
+def _best(values: FloatArray) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.max()) if finite.size else None

@@ -1,0 +1,189 @@
+"""The leaderboard: takes rows as trials finish, keeps them through crashes, and ranks them on demand.
+
+Owns which rows there are; how they are judged is `aiopt.ranking.rank`.  An ordinary class: it knows nothing
+of actors, though one may wrap it.  Nothing depends on the order in which rows arrive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from aiopt.errors import InputError
+from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.evaluation.metrics import sharpe_ratio
+from aiopt.ranking.config import RankingConfig
+from aiopt.ranking.journal import Journal
+from aiopt.ranking.model import Ranking
+from aiopt.ranking.rank import rank_trials
+from aiopt.ranking.trials import TrialRow, check_row
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a sweep is.
+
+    Attributes
+    ----------
+    rows, failed : int
+        Trials finished, and those of them that failed.
+    best : str
+        Group and trial of the best so far, for people; empty while there is none.
+    best_score : float
+        Its annualised Sharpe ratio over the development segments: **in-sample**, a sign of life and nothing
+        a ranking uses.  NaN while there is none.
+    """
+
+    rows: int
+    failed: int
+    best: str
+    best_score: float
+
+
+class BestSoFar(msgspec.Struct, frozen=True, kw_only=True):
+    """The trial with the highest Sharpe ratio over the development segments: in-sample, for display only."""
+
+    trial_id: str
+    group: str
+    in_sample_sharpe: float
+    net_pnl: float
+    trades: int
+
+
+class Leaderboard:
+    """All trials of a run.
+
+    Parameters
+    ----------
+    path : Path or None
+        Journal to recover from and append to; None keeps rows in memory only.
+    config : RankingConfig
+        How rows are judged; may differ from the one the journal was begun with.
+    plan : WalkForwardPlan
+        What rows are measured by; must be the one the journal was begun with.
+
+    Raises
+    ------
+    DataError
+        If the journal is damaged other than by a torn last line, or belongs to another plan.
+    StorageError
+        If the journal cannot be written.
+    """
+
+    def __init__(self, path: Path | None, config: RankingConfig, plan: WalkForwardPlan) -> None:
+        self._config = config
+        self._plan = plan
+        self._rows: dict[str, TrialRow] = {}
+        self._failed = 0
+        self._best: BestSoFar | None = None
+        self._journal = None if path is None else Journal(Path(path), plan)
+        if self._journal is not None:
+            for row in self._journal.recovered:
+                if self._is_new(row):
+                    self._keep(row)
+
+    def add(self, row: TrialRow) -> bool:
+        """Take a trial's result.
+
+        Parameters
+        ----------
+        row : TrialRow
+            Its lists must fit the plan.
+
+        Returns
+        -------
+        bool
+            False if this very row is there already; adding it again changes nothing.
+
+        Raises
+        ------
+        InputError
+            If the row breaks a rule, or another result of the same trial is there: a trial has one result, so
+            the engine or the data are not deterministic.
+        StorageError
+            If the disk is full; the row is then not taken.
+        """
+        if not self._is_new(row):
+            return False
+        if self._journal is not None:
+            self._journal.append(row)
+        self._keep(row)
+        return True
+
+    def add_many(self, rows: Iterable[TrialRow]) -> int:
+        """Take several results and return how many were new; errors as in `add`, rows before it are kept."""
+        return sum(self.add(row) for row in rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def rows(self) -> list[TrialRow]:
+        """Return all rows, sorted by trial id."""
+        return [self._rows[trial_id] for trial_id in sorted(self._rows)]
+
+    def trial_ids(self) -> list[str]:
+        """Return the ids of all trials that have a result, sorted."""
+        return sorted(self._rows)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of rows: in all, ok, failed."""
+        return {"rows": len(self._rows), "ok": len(self._rows) - self._failed, "failed": self._failed}
+
+    def best_so_far(self) -> BestSoFar | None:
+        """Return the best trial in-sample, or None while no trial has a Sharpe ratio."""
+        return self._best
+
+    def progress(self) -> Progress:
+        """Return counts and the best so far."""
+        best = self._best
+        return Progress(
+            rows=len(self._rows),
+            failed=self._failed,
+            best="" if best is None else f"{best.group} {best.trial_id} (in-sample)",
+            best_score=math.nan if best is None else best.in_sample_sharpe,
+        )
+
+    def ranking(self) -> Ranking:
+        """Rank the rows taken so far.  Equal rows give an equal ranking, whatever their order."""
+        return rank_trials(self.rows(), self._plan, self._config)
+
+    def close(self) -> None:
+        """Close the journal."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def _is_new(self, row: TrialRow) -> bool:
+        check_row(row, self._plan)
+        known = self._rows.get(row.trial_id)
+        if known is None:
+            return True
+        if known == row:
+            return False
+        different = [name for name in row.__struct_fields__ if getattr(known, name) != getattr(row, name)]
+        msg = (
+            f"A trial must have one result, but trial {row.trial_id!r} came with two that differ in "
+            f"{', '.join(different)}. Configuration, data or engine changed: use another run folder."
+        )
+        raise InputError(msg)
+
+    def _keep(self, row: TrialRow) -> None:
+        self._rows[row.trial_id] = row
+        if not row.ok:
+            self._failed += 1
+            return
+        trades = sum(row.segment_trades)
+        sharpe = sharpe_ratio(row.pnl, periods_per_year=self._plan.periods_per_year)
+        if trades < self._config.min_train_trades or math.isnan(sharpe):
+            return
+        best = self._best
+        if best is None or (-sharpe, row.trial_id) < (-best.in_sample_sharpe, best.trial_id):
+            self._best = BestSoFar(
+                trial_id=row.trial_id,
+                group=row.group,
+                in_sample_sharpe=sharpe,
+                net_pnl=float(np.sum(row.pnl)),
+                trades=trades,
+            )
