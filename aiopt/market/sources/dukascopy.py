@@ -227,6 +227,10 @@ def _decompress(path: Path) -> bytes:
     if not decoder.eof:
         msg = f"A bi5 file must be complete, but this one ends after {len(raw)} bytes in mid-stream. "
         raise DataError(msg + "Download it again: it is truncated, not a quiet hour.", file=path)
+    if decoder.unused_data or not data:
+        # Zeros, for one, are a valid header of a stream of length 0 followed by rubbish.
+        msg = f"A bi5 file must be LZMA-compressed records, but this one of {len(raw)} bytes is not. "
+        raise DataError(msg + "Download it again: a quiet hour has 0 bytes.", file=path)
     return data
 
 
