@@ -18,7 +18,9 @@ MONDAY_NS = int(np.datetime64("2024-05-06T10:00", "ns").astype(np.int64))
 EURUSD = instrument("EURUSD")
 
 
-def batch(rows: list[tuple[float, float, float]], *, start_ns: int = MONDAY_NS, size: float = 0.0) -> SourcedTicks:
+def batch(
+    rows: list[tuple[float, float, float]], *, start_ns: int = MONDAY_NS, size: float = 0.0
+) -> SourcedTicks:
     """Return ticks of (milliseconds, bid, ask)."""
     ms, bid, ask = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
     count = len(rows)
@@ -61,7 +63,9 @@ def test_clean_ticks_break_no_rule_and_come_back_unchanged() -> None:
         ("implausible_price", (1.0, 114.457, 114.458)),
     ],
 )
-def test_impossible_prices_fail_by_default_with_file_and_row(rule: str, row: tuple[float, float, float]) -> None:
+def test_impossible_prices_fail_by_default_with_file_and_row(
+    rule: str, row: tuple[float, float, float]
+) -> None:
     text = "Prices of EURUSD must lie in" if rule == "implausible_price" else f"pass the rule {rule}"
     with pytest.raises(DataError, match=text) as caught:
         judge([GOOD, row])
