@@ -112,7 +112,7 @@ def make_statistics(
         median_pnl=_median(profits),
         median_sharpe=_median(ratios * annual),
         best_sharpe=_best(ratios * annual),
-        rank_correlation=known(_rank_correlation(filled, plan)),
+        rank_correlation=known(_rank_correlation(filled, plan)) if filled else None,
         pbo=known(overfit.pbo),
         probability_of_loss=known(overfit.probability_of_loss),
         periods_per_year=plan.periods_per_year,
@@ -164,14 +164,19 @@ def _rank_correlation(groups: Sequence[Group], plan: WalkForwardPlan) -> float:
 
 
 def _spearman(first: FloatArray, second: FloatArray) -> float:
-    from scipy.stats import rankdata  # a slow import that only rankings need
-
     if first.size < 3:
         return math.nan
-    a, b = rankdata(first), rankdata(second)
+    a, b = _average_ranks(first), _average_ranks(second)
     a, b = a - a.mean(), b - b.mean()
     size = math.sqrt(float((a**2).sum()) * float((b**2).sum()))
     return float((a * b).sum()) / size if size > 0 else math.nan
+
+
+def _average_ranks(values: FloatArray) -> FloatArray:
+    """Return ranks from 1; equal values share the mean of their ranks."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return (last - (count - 1) / 2)[place]
 
 
 def _share(profits: FloatArray) -> float | None:

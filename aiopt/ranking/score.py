@@ -105,10 +105,11 @@ def formula(config: RankingConfig) -> str:
         "The score is a weighted mean of five figures between 0 and 1, all of the walk-forward out-of-sample "
         f"path: the deflated Sharpe ratio, all trials counted ({shares['deflated_sharpe']}); the profit "
         f"factor, 0 at 1 and 1 from 2 on ({shares['profit_factor']}); profit over profit plus deepest "
-        f"drawdown ({shares['drawdown']}); the share of folds with a profit ({shares['consistency']}); and the "
-        f"share of the profit left if the spread were {stress.extra_spread_pips:g} pips wider and commission "
-        f"{stress.commission_factor:g} times as high ({shares['cost_stress']}). Candidates with fewer than "
-        f"{config.min_oos_trades} trades out of sample are not ranked. The holdout is no part of the score."
+        f"drawdown ({shares['drawdown']}); the share of folds with a profit ({shares['consistency']}); and "
+        f"the share of the profit left if the spread were {stress.extra_spread_pips:g} pips wider and "
+        f"commission {stress.commission_factor:g} times as high ({shares['cost_stress']}). Candidates "
+        f"with fewer than {config.min_oos_trades} trades out of sample are not ranked. "
+        "The holdout is no part of the score."
     )
 
 

@@ -1,4 +1,7 @@
-"""Trial rows with profits drawn from a seeded generator, with or without an edge.  Not a test."""
+"""Trial rows with profits drawn from a seeded generator, with or without an edge.
+
+Owns made-up sweeps for tests of rankings; knows nothing of engines.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def trial(
     """Return a row whose profits over the whole span are `pnl`; its trades win and lose what the hours do."""
     family, timeframe = group.split("@")
     cut = plan.development_periods
-    columns: dict[str, list[Any]] = {}
+    columns: dict[str, Any] = {}
     for span, segments in (("segment", plan.development), ("holdout", plan.holdout)):
         parts = [pnl[plan.periods_of((i,))] for i in segments]
         columns |= {
@@ -86,7 +89,7 @@ def noise_sweep(
     cost: float = 0.0,
     plan: WalkForwardPlan = PLAN,
 ) -> list[TrialRow]:
-    """Return trials without skill whose profits are fat-tailed and often zero, as those of real trials are."""
+    """Return trials without skill, their profits fat-tailed and often zero as those of real trials."""
     rng = np.random.default_rng(seed)
     n = plan.development_periods + plan.holdout_periods
     return [

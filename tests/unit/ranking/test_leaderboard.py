@@ -1,0 +1,178 @@
+"""The leaderboard and its journal: nothing lost, nothing twice, whatever the crash."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import pickle
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from aiopt.errors import DataError, InputError, StorageError
+from aiopt.evaluation.metrics import sharpe_ratio
+from aiopt.ranking.config import RankingConfig
+from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.testing.sweeps import PLAN, failed, noise_sweep
+
+CONFIG = RankingConfig(bootstrap_resamples=100)
+ROWS = [*noise_sweep(1, trials=3), failed(77)]
+
+
+def board(path: Path | None) -> Leaderboard:
+    return Leaderboard(path, CONFIG, PLAN)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    path = tmp_path / "leaderboard.jsonl"
+    first = board(path)
+    first.add_many(ROWS)
+    first.close()
+    return path
+
+
+def test_rows_come_back_as_they_were(journal: Path) -> None:
+    again = board(journal)
+    assert again.rows() == sorted(ROWS, key=lambda row: row.trial_id)
+    assert again.trial_ids() == sorted(row.trial_id for row in ROWS)
+    assert again.counts() == {"rows": 7, "ok": 6, "failed": 1}
+    assert len(again) == 7
+
+
+def test_a_repeated_row_changes_neither_rows_nor_file(journal: Path) -> None:
+    before = journal.read_bytes()
+    again = board(journal)
+    assert again.add_many(ROWS) == 0
+    assert journal.read_bytes() == before
+
+
+def test_another_result_of_the_same_trial_is_refused(journal: Path) -> None:
+    other = msgspec.structs.replace(ROWS[0], n_bars=1)
+    with pytest.raises(InputError, match=f"{ROWS[0].trial_id}' came with two that differ in n_bars"):
+        board(journal).add(other)
+    assert board(journal).rows() == sorted(ROWS, key=lambda row: row.trial_id)
+
+
+def test_a_file_torn_at_any_byte_of_its_last_line_loses_that_row_only(tmp_path: Path, journal: Path) -> None:
+    data = journal.read_bytes()
+    start = data[:-1].rfind(b"\n") + 1
+    kept = {row.trial_id for row in ROWS[:-1]}
+    torn = tmp_path / "torn.jsonl"
+    for stop in range(start, len(data)):
+        torn.write_bytes(data[:stop])
+        recovered = board(torn)
+        assert set(recovered.trial_ids()) == kept
+        assert recovered.add(ROWS[-1])
+        recovered.close()
+        assert torn.read_bytes() == data
+
+
+def test_a_torn_first_line_is_written_again(tmp_path: Path, journal: Path) -> None:
+    header = journal.read_bytes().split(b"\n")[0]
+    path = tmp_path / "new.jsonl"
+    for stop in (0, 1, len(header) // 2, len(header)):
+        path.write_bytes(header[:stop])
+        board(path).close()
+        assert path.read_bytes() == header + b"\n"
+
+
+@pytest.mark.parametrize("line", [0, 1, 3, 7])
+def test_a_damaged_line_is_an_error_that_names_it(journal: Path, line: int) -> None:
+    lines = journal.read_bytes().split(b"\n")
+    middle = len(lines[line]) // 2
+    lines[line] = lines[line][:middle] + bytes([lines[line][middle] ^ 1]) + lines[line][middle + 1 :]
+    journal.write_bytes(b"\n".join(lines))
+    with pytest.raises(DataError, match=f"line {line + 1} must be as it was written"):
+        board(journal)
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b"null", b'{"crc32":"00000000","data":{}}', b"\xff\xfe"])
+def test_a_foreign_line_is_an_error(journal: Path, line: bytes) -> None:
+    with journal.open("ab") as stream:
+        stream.write(line + b"\n")
+    with pytest.raises(DataError, match=r"leaderboard.jsonl: line 9 must be as it was written"):
+        board(journal)
+
+
+def test_a_journal_of_another_plan_is_refused(journal: Path) -> None:
+    other = msgspec.structs.replace(PLAN, boundaries_ns=tuple(2 * b for b in PLAN.boundaries_ns))
+    with pytest.raises(DataError, match="must belong to this walk-forward plan"):
+        Leaderboard(journal, CONFIG, other)
+
+
+def test_a_journal_may_be_judged_by_other_settings(journal: Path) -> None:
+    again = Leaderboard(journal, RankingConfig(bootstrap_resamples=100, top=1), PLAN)
+    assert len(again.ranking().entries) == 1
+
+
+def test_a_full_disk_takes_no_row_and_leaves_the_file_whole(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = journal.read_bytes()
+    again = board(journal)
+    real = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if len(data) > 100:
+            return real(file, data[:50])
+        raise AssertionError(data)
+
+    def nothing(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    calls = iter([full, nothing])
+    monkeypatch.setattr("os.write", lambda file, data: next(calls)(file, data))
+    with pytest.raises(StorageError, match="free disk space"):
+        again.add(failed(78))
+    monkeypatch.undo()
+    assert journal.read_bytes() == before
+    assert failed(78).trial_id not in again.trial_ids()
+    assert again.add(failed(78))
+    assert len(board(journal)) == 8
+
+
+def test_a_folder_is_made_and_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
+    board(tmp_path / "a" / "b" / "leaderboard.jsonl").close()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        board(tmp_path / "file" / "leaderboard.jsonl")
+
+
+def test_progress_shows_the_best_in_sample_and_says_so() -> None:
+    board_ = board(None)
+    assert board_.best_so_far() is None
+    assert math.isnan(board_.progress().best_score)
+    board_.add_many(ROWS)
+    scores = {row.trial_id: sharpe_ratio(row.pnl, periods_per_year=8766) for row in ROWS if row.ok}
+    best = max(scores, key=lambda name: scores[name])
+    found = board_.best_so_far()
+    assert found is not None
+    assert (found.trial_id, found.in_sample_sharpe) == (best, scores[best])
+    progress = board_.progress()
+    assert (progress.rows, progress.failed, progress.best_score) == (7, 1, scores[best])
+    assert progress.best.endswith("(in-sample)")
+    assert pickle.loads(pickle.dumps(progress)) == progress
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trial_id": ""}, "trial_id is not empty"),
+        ({"group": "x@1m"}, "group is family@timeframe"),
+        ({"pnl": [1.0]}, r"len\(pnl\) == 420"),
+        ({"segment_trades": [1]}, r"len\(segment_trades\) == 7"),
+        ({"holdout_units": []}, r"len\(holdout_units\) == 1"),
+        ({"segment_gross_loss": [-1.0] * 7}, "segment_gross_loss >= 0"),
+        ({"pnl": [math.nan] * 420}, "pnl is finite"),
+        ({"initial_balance": 0.0}, "initial_balance"),
+        ({"error": "late"}, "an ok trial has no error"),
+        ({"status": "failed"}, "a failed trial has a reason"),
+        ({"status": "failed", "error": "x"}, "a failed trial has no results"),
+    ],
+)
+def test_a_row_that_breaks_a_rule_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        board(None).add(msgspec.structs.replace(ROWS[0], **change))

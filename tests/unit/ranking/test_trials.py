@@ -1,0 +1,71 @@
+"""trials.parquet: what goes in comes out, in one order, to the byte."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from aiopt.errors import DataError, InputError
+from aiopt.ranking.trials import TrialRow, read_plan, read_trials, trials_schema, write_trials
+from aiopt.testing.sweeps import PLAN, failed, noise_sweep
+
+ROWS = [*noise_sweep(1, trials=4), failed(77)]
+
+
+def test_rows_come_back_sorted(tmp_path: Path) -> None:
+    path = tmp_path / "trials.parquet"
+    write_trials(path, ROWS[::-1], plan=PLAN)
+    assert read_trials(path) == sorted(ROWS, key=lambda row: row.trial_id)
+    assert read_plan(path) == PLAN
+
+
+def test_the_bytes_do_not_depend_on_the_order(tmp_path: Path) -> None:
+    write_trials(tmp_path / "a", ROWS, plan=PLAN)
+    shuffled = ROWS.copy()
+    random.Random(1).shuffle(shuffled)
+    write_trials(tmp_path / "b", iter(shuffled), plan=PLAN)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_columns_are_those_of_a_row_and_polars_reads_them(tmp_path: Path) -> None:
+    write_trials(tmp_path / "t", ROWS)
+    frame = pl.read_parquet(tmp_path / "t")
+    assert frame.columns == list(TrialRow.__struct_fields__) == trials_schema().names
+    assert frame.schema["pnl"] == pl.List(pl.Float64)
+    assert frame.schema["segment_trades"] == pl.List(pl.Int64)
+    assert frame["status"].to_list().count("failed") == 1
+    assert read_plan(tmp_path / "t") is None
+
+
+def test_no_rows_are_a_file_too(tmp_path: Path) -> None:
+    write_trials(tmp_path / "t", [])
+    assert read_trials(tmp_path / "t") == []
+
+
+def test_no_column_tells_when_or_where() -> None:
+    told = {"host", "pid", "time", "elapsed", "date", "node", "worker"}
+    assert not [name for name in TrialRow.__struct_fields__ if told & set(name.split("_"))]
+
+
+def test_one_id_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="must be unique, but 'alpha@1m-00000' occurs twice"):
+        write_trials(tmp_path / "t", [ROWS[0], ROWS[0]])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none: the file must exist"):
+        read_trials(tmp_path / "none")
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(DataError, match="must be Parquet"):
+        read_trials(tmp_path / "text")
+    pl.DataFrame({"trial_id": ["a"], "more": [1]}).write_parquet(tmp_path / "other")
+    with pytest.raises(DataError, match=r"\['more'\] are not known"):
+        read_trials(tmp_path / "other")
+    write_trials(tmp_path / "t", ROWS)
+    (tmp_path / "cut").write_bytes((tmp_path / "t").read_bytes()[:-20])
+    with pytest.raises(DataError, match="must be Parquet"):
+        read_trials(tmp_path / "cut")
