@@ -186,10 +186,10 @@ def heat_map(
     chosen : (column, row) or None
         Cell outlined as the entry's own.
     """
-    left, cell_w, cell_h = 60.0, max(44.0, min(110.0, 446.0 / max(len(x_labels), 1))), 44.0
+    left, cell_w, cell_h = 60.0, max(44.0, min(148.0, 446.0 / max(len(x_labels), 1))), 44.0
     width = int(left + cell_w * len(x_labels) + 14)
     height = int(22 + cell_h * len(y_labels) + 44)
-    canvas = Canvas(max(width, 320), height, label=f"{metric} by {x_title} and {y_title}", minimum=320)
+    canvas = Canvas(max(width, 520), height, label=f"{metric} by {x_title} and {y_title}", minimum=320)
     size = max((abs(value) for row in values for value in row if value is not None), default=1.0) or 1.0
     canvas.text(left, 13, f"{y_title} ↓  {x_title} →", "label")
     for row, label in enumerate(y_labels):

@@ -32,6 +32,20 @@ from aiopt.report.sweep import Trials, sharpe_rows
 from aiopt.runs import EntryRecord
 
 _DAY_NS = 86_400_000_000_000
+_PART_NAMES = {
+    "deflated_sharpe": "Deflated Sharpe",
+    "profit_factor": "Profit factor",
+    "drawdown": "Drawdown",
+    "consistency": "Consistency",
+    "cost_stress": "Cost stress",
+}
+_PART_FIGURES = {
+    "deflated_sharpe": "probability {}",
+    "profit_factor": "factor {}",
+    "drawdown": "profit {} × drawdown",
+    "consistency": "{} of folds",
+    "cost_stress": "{} left",
+}
 
 
 def entry_view(
@@ -149,11 +163,10 @@ def _lower(name: str) -> str:
 
 
 def _part(component: ranked.Component) -> ScorePart:
-    name = component.name.replace("_", " ")
-    raw = "" if component.raw is None else short(component.raw)
-    return ScorePart(
-        name=name[:1].upper() + name[1:], value=component.value, weight=component.weight, raw=raw
-    )
+    name = _PART_NAMES.get(component.name, component.name.replace("_", " "))
+    figure = _PART_FIGURES.get(component.name, "{}")
+    raw = "" if component.raw is None else figure.format(short(component.raw))
+    return ScorePart(name=name, value=component.value, weight=component.weight, raw=raw)
 
 
 def _check(check: ranked.Check) -> Check:
@@ -209,12 +222,12 @@ def _evidence(entry: ranked.Entry, ranking: ranked.Ranking, currency: str) -> li
         _probability("p-value, block bootstrap", known.bootstrap_p_value, "of the mean profit, not adjusted"),
         _probability("PBO", known.pbo, "of choosing in this group; 0.5 is blind choice"),
         _probability("Probability of loss", known.probability_of_loss, "of choosing in this group"),
-        _probability(
-            "Better than", known.selection_percentile, "share of the group's trials; 0.5 is blind choice"
-        ),
         _probability("Holdout p-value, adjusted", known.holdout_p_value_adjusted, "for the entries shown"),
     ]
     found = [fact for fact in facts if fact is not None]
+    if known.selection_percentile is not None:
+        share = f"{100 * known.selection_percentile:.0f}%"
+        found.append(Fact(name="Better than", value=share, note="of the group's trials; 50% is blind choice"))
     if known.min_track_record_periods is not None:
         needed, had = known.min_track_record_periods * days, out.periods * days
         found.append(
@@ -235,15 +248,25 @@ def _probability(name: str, value: float | None, note: str) -> Fact | None:
 def _stress(entry: ranked.Entry, currency: str) -> list[Fact]:
     facts = [
         Fact(
-            name=f"Spread +{one.extra_spread_pips:g} pips, commission × {one.commission_factor:g}",
+            name=_costs(one),
             value=f"{one.net_pnl:+,.2f} {currency}".replace("-", "−"),
         )
         for one in entry.stress
     ]
     if entry.break_even_extra_spread_pips is not None:
-        value = f"{entry.break_even_extra_spread_pips:.2f} pips"
-        facts.append(Fact(name="Profit gone at a spread wider by", value=value))
+        value = f"+{entry.break_even_extra_spread_pips:.2f} pips"
+        facts.append(Fact(name="Nothing left at", value=value))
     return facts
+
+
+def _costs(stress: ranked.Stress) -> str:
+    changes = []
+    if stress.extra_spread_pips:
+        changes.append(f"spread +{stress.extra_spread_pips:g} pips")
+    if stress.commission_factor != 1:
+        changes.append(f"commission × {stress.commission_factor:g}")
+    text = ", ".join(changes)
+    return text[:1].upper() + text[1:] if text else "As backtested"
 
 
 def _fold(fold: ranked.FoldResult) -> Fold:

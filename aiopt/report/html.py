@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -17,7 +18,7 @@ from aiopt import __version__
 from aiopt.report import charts
 from aiopt.report.methods import methods
 from aiopt.report.model import Curve, Data, Entry, Fact, Report, Stretch, Sweep
-from aiopt.report.svg import short, utc
+from aiopt.report.svg import utc
 
 MOST_TRADES = 250
 """Trades of an entry shown on the page; all of them are in ``trades.csv``."""
@@ -54,6 +55,7 @@ def render_html(report: Report) -> str:
             "brief": brief,
             "day": day,
             "figure": figure,
+            "moment": moment,
             "plain": plain,
             "words": lambda text: str(text).replace("_", " "),
             "part": part_of,
@@ -119,22 +121,31 @@ def badge(grade: str) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Return a figure of unknown unit: money with two decimals, small numbers with three digits."""
+    """Return a figure of unknown unit: two decimals, or three where it is below 1 in size."""
     if value is None or math.isnan(value):
         return "–"
-    return money(value) if abs(value) >= 100 else short(value)
+    return decimals(value, 2 if abs(value) >= 1 else 3)
 
 
 def brief(ns: int) -> str:
     """Return a UTC time to the minute without its year, e.g. ``2 May 06:30``."""
-    moment = utc(ns)
-    return f"{moment.day} {moment.strftime('%b %H:%M')}"
+    at = utc(ns)
+    return f"{at.day} {at.strftime('%b %H:%M')}"
 
 
 def day(ns: int) -> str:
     """Return a UTC day, e.g. ``1 May 2014``."""
-    moment = utc(ns)
-    return f"{moment.day} {moment.strftime('%b %Y')}"
+    at = utc(ns)
+    return f"{at.day} {at.strftime('%b %Y')}"
+
+
+def moment(text: str) -> str:
+    """Return an ISO 8601 time in UTC to the minute; other text as it is."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if at.tzinfo else text
 
 
 def plain(value: Any) -> str:
@@ -196,9 +207,9 @@ def _run_facts(report: Report) -> list[Fact]:
         if entry.spec_hash
     ]
     if report.started_at:
-        facts.append(Fact(name="Started", value=report.started_at))
+        facts.append(Fact(name="Started", value=moment(report.started_at)))
     if report.finished_at:
-        facts.append(Fact(name="Finished", value=report.finished_at))
+        facts.append(Fact(name="Finished", value=moment(report.finished_at)))
     facts += [Fact(name=f"Version of {name}", value=value) for name, value in report.versions.items()]
     return facts
 

@@ -60,7 +60,8 @@ def _luck() -> Section:
             "SR²)), where SR0 = √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))) is the highest Sharpe "
             "ratio expected from N trials without skill whose ratios vary by V; γ is the Euler-Mascheroni "
             "constant, γ3 and γ4 are skewness and kurtosis. N counts every trial of the run, the losers "
-            "too.",
+            "too. V is what theory gives for trials without skill, 1/(T − 1); the figure with the variance "
+            "observed across all trials stands beside it.",
             "Probability of backtest overfitting (Bailey, Borwein, López de Prado and Zhu, 2017, Journal "
             "of Computational Finance 20(4), doi:10.21314/JCF.2016.322): the time axis is cut into blocks; "
             "over all ways to use half of them for choosing and half for testing, PBO is the share in "

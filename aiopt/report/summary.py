@@ -50,8 +50,8 @@ def _tried(sweep: Sweep, data: Data | None) -> str:
 
 def _luck(best: float, expected: float, trials: int) -> str:
     text = (
-        f"In hindsight the best trial has an out-of-sample Sharpe ratio of {best:.2f}. From "
-        f"{_number(trials, 'trial')} without any skill a best of {expected:.2f} is to be expected"
+        f"In hindsight the best trial has an out-of-sample Sharpe ratio of {_ratio(best)}. From "
+        f"{_number(trials, 'trial')} without any skill a best of {_ratio(expected)} is to be expected"
     )
     if best <= expected:
         return f"{text}, so the best result is no evidence of skill."
@@ -67,9 +67,8 @@ def _agreement(correlation: float) -> str:
         verdict = "doing well in-sample says little about doing well afterwards"
     else:
         verdict = "trials that did well in-sample tended to do well afterwards too"
-    return (
-        f"The rank correlation of in-sample and out-of-sample Sharpe ratios is {correlation:.2f}: {verdict}."
-    )
+    value = _ratio(correlation)
+    return f"The rank correlation of in-sample and out-of-sample Sharpe ratios is {value}: {verdict}."
 
 
 def _survivors(entries: Sequence[Entry], rejected: int, currency: str) -> str:
@@ -96,11 +95,15 @@ def _survivors(entries: Sequence[Entry], rejected: int, currency: str) -> str:
 
 def _typical(share: float, median: float | None) -> str:
     text = f"{100 * share:.0f}% of the trials earned money out-of-sample"
-    return f"{text}; the median Sharpe ratio is {median:.2f}." if median is not None else f"{text}."
+    return f"{text}; the median Sharpe ratio is {_ratio(median)}." if median is not None else f"{text}."
 
 
 def _number(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _day(ns: int) -> str:

@@ -64,6 +64,8 @@ def write_report(run_dir: Path, *, out: Path | None = None) -> Path:
     report = build_report(load_run(run_dir))
     page = Path(run_dir) / REPORT_HTML if out is None else Path(out)
     folder = page.parent
+    if folder.resolve() != Path(run_dir).resolve():
+        report = msgspec.structs.replace(report, files=[REPORT_JSON, TRADES_CSV, ENTRIES_CSV])
     atomic_write_text(folder / TRADES_CSV, trades_csv(report))
     atomic_write_text(folder / ENTRIES_CSV, entries_csv(report))
     atomic_write_bytes(folder / REPORT_JSON, report_json(report))

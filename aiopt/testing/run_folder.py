@@ -131,7 +131,7 @@ def _market_hours(days: int) -> NDArray[np.int64]:
 
 
 def _manifest(model: RunModel, hours: NDArray[np.int64], random: np.random.Generator) -> Manifest:
-    partitions = []
+    partitions: list[Partition] = []
     silent = []
     crossed = 0
     for day_ns in sorted(set((hours // DAY_NS * DAY_NS).tolist())):
@@ -304,7 +304,9 @@ def _row(
         "segment": _sums(trades, plan, plan.development),
         "holdout": _sums(trades, plan, plan.holdout),
     }
-    columns = {f"{span}_{key}": values for span, sums in spans.items() for key, values in sums.items()}
+    columns: dict[str, Any] = {
+        f"{span}_{key}": values for span, sums in spans.items() for key, values in sums.items()
+    }
     columns["pnl"] = _profits(trades, plan.start_ns, plan.development_periods, plan.period_ns)
     columns["holdout_pnl"] = _profits(trades, plan.holdout_start_ns, plan.holdout_periods, plan.period_ns)
     return TrialRow(**common, status="ok", n_bars=10_000, **columns)

@@ -48,7 +48,6 @@ def test_an_unfinished_run_says_what_is_missing(tmp_path):
     assert run.missing == ("manifest.json", "trials.parquet", "ranking.json", "entries", "pine")
     assert run.describe_missing()[2] == "ranking.json (the ranking)"
     assert run.config == {"seed": 3}
-    assert run.manifest is None
     assert run.ranking is None
     assert run.entries == ()
     assert run.trials_path is None

@@ -11,7 +11,7 @@ import pytest
 from aiopt.evaluation.folds import HOUR_NS, WalkForwardConfig, WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.ranking.trials import TrialRow
-from aiopt.report.sweep import expected_best, rank_correlation, sharpe_rows, sweep_overview, trial_arrays
+from aiopt.report.sweep import sharpe_rows, sweep_overview, trial_arrays
 from aiopt.runs import RunFileError
 
 PLAN = WalkForwardPlan(
@@ -62,45 +62,44 @@ def test_rows_without_variance_have_no_sharpe():
 
 
 def test_overview_counts_every_trial_once(rows):
-    sweep = sweep_overview(
-        trial_arrays(rows, PLAN.development_periods), plan=PLAN, pbo={"rsi@5m": 0.4}, ranks={"t5": 1}
-    )
+    sweep = sweep_overview(trial_arrays(rows, PLAN.development_periods), plan=PLAN, statistics=None)
     assert (sweep.trials, sweep.failed) == (8, 1)
-    assert [(group.name, group.trials, group.failed, group.pbo) for group in sweep.groups] == [
-        ("macd@1m", 1, 0, None),
-        ("rsi@5m", 7, 1, 0.4),
+    assert [(group.name, group.trials, group.failed) for group in sweep.groups] == [
+        ("macd@1m", 1, 0),
+        ("rsi@5m", 7, 1),
     ]
     assert [(failure.trial_id, failure.reason) for failure in sweep.failures] == [
         ("failed", "BacktestError: no")
     ]
-    assert len(sweep.points) == len(sweep.sharpe) == 7
-    assert {point.trial_id: point.rank for point in sweep.points if point.rank} == {"t5": 1}
+    assert len(sweep.sharpe) == 7
+    assert len(sweep.points) == sweep.points_total == 7 * 2
     assert sweep.best_sharpe == max(sweep.sharpe)
+    assert sweep.expected_maximum_sharpe is None
 
 
-def test_in_and_out_of_sample_are_the_train_and_test_windows(rows):
-    sweep = sweep_overview(trial_arrays(rows, PLAN.development_periods), plan=PLAN, pbo={}, ranks={})
-    point = next(point for point in sweep.points if point.trial_id == "t3")
-    pnl = rows[3].pnl
-    year = PLAN.periods_per_year
-    inside = [sharpe_ratio(pnl[a:b], periods_per_year=year) for a, b in ((0, 24), (24, 48))]
-    outside = [sharpe_ratio(pnl[a:b], periods_per_year=year) for a, b in ((24, 48), (48, 72))]
-    assert point.in_sample == pytest.approx(np.mean(inside))
-    assert point.out_of_sample == pytest.approx(np.mean(outside))
+def test_a_point_is_one_fold_train_window_against_its_test_segment(rows):
+    sweep = sweep_overview(trial_arrays(rows, PLAN.development_periods), plan=PLAN, statistics=None)
+    found = {(point.trial_id, point.fold): point for point in sweep.points}
+    pnl, year = rows[3].pnl, PLAN.periods_per_year
+    for fold, edge in ((1, 24), (2, 48)):
+        point = found["t3", fold]
+        assert point.in_sample == pytest.approx(sharpe_ratio(pnl[edge - 24 : edge], periods_per_year=year))
+        assert point.out_of_sample == pytest.approx(
+            sharpe_ratio(pnl[edge : edge + 24], periods_per_year=year)
+        )
 
 
-def test_expected_best_grows_with_the_number_of_trials():
-    ratios = np.array([-1.0, 0.0, 1.0, 2.0])
-    few, many = expected_best(ratios, 10, 8766.0), expected_best(ratios, 1000, 8766.0)
-    assert 0 < few < many
-    assert expected_best(ratios[:1], 10, 8766.0) is None
+def test_out_of_sample_is_all_test_segments_together(rows):
+    sweep = sweep_overview(trial_arrays(rows, PLAN.development_periods), plan=PLAN, statistics=None)
+    wanted = [sharpe_ratio(row.pnl[24:], periods_per_year=PLAN.periods_per_year) for row in rows if row.ok]
+    assert sweep.sharpe == pytest.approx(wanted)
 
 
-def test_rank_correlation_needs_three_pairs_that_vary():
-    ascending = np.array([1.0, 2.0, 3.0, math.nan])
-    assert rank_correlation(ascending, np.array([10.0, 20.0, 90.0, 1.0])) == pytest.approx(1.0)
-    assert rank_correlation(ascending, np.ones(4)) is None
-    assert rank_correlation(ascending[:2], ascending[:2]) is None
+def test_points_beyond_the_most_are_thinned_evenly(rows, monkeypatch):
+    monkeypatch.setattr("aiopt.report.sweep.MOST_POINTS", 5)
+    sweep = sweep_overview(trial_arrays(rows, PLAN.development_periods), plan=PLAN, statistics=None)
+    assert sweep.points_total == 14
+    assert len(sweep.points) == 5
 
 
 def test_a_trial_on_another_grid_is_refused(rows):
