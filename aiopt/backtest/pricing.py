@@ -1,0 +1,53 @@
+"""Which prices a backtest sees: one side as a chart shows it, or a synthetic spread.  Knows no engine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from aiopt.config import content_hash
+from aiopt.errors import ConfigError
+from aiopt.market.bars import BarSet
+
+
+def chart_price(bars: BarSet) -> BarSet:
+    """Return the bid bars as the one price, as a foreign-exchange chart on TradingView shows it."""
+    return bars if bars.single_price else replace(bars, ask=bars.bid, single_price=True)
+
+
+def add_spread(bars: BarSet, spread_pips: float) -> BarSet:
+    """Return bars whose ask is the given price plus a constant spread.
+
+    Parameters
+    ----------
+    bars : BarSet
+        One price, taken as the bid.
+    spread_pips : float
+        Rounded to whole ticks; not negative.
+
+    Raises
+    ------
+    ConfigError
+        If the bars have an ask already, or the spread is negative or not finite.
+    """
+    if not bars.single_price:
+        msg = f"A spread is added to one price, but these bars have bid and ask (spread_pips={spread_pips})."
+        raise ConfigError(f"{msg} Leave out --spread-pips.")
+    if not (math.isfinite(spread_pips) and spread_pips >= 0):
+        msg = f"`spread_pips >= 0` must hold, but got spread_pips={spread_pips}. Choose e.g. 0.8."
+        raise ConfigError(msg)
+    instrument = bars.instrument
+    spread = round(spread_pips * instrument.pip_size / instrument.tick_size) * instrument.tick_size
+    digits = instrument.price_precision + 1  # a mid price is half a tick
+    ask = replace(
+        bars.bid,
+        price="ask",
+        **{
+            name: np.round(getattr(bars.bid, name) + spread, digits)
+            for name in ("open", "high", "low", "close")
+        },
+    )
+    data_hash = content_hash({"bars": bars.data_hash, "spread_pips": spread_pips})
+    return replace(bars, ask=ask, single_price=False, data_hash=data_hash)

@@ -1,0 +1,209 @@
+"""``aiopt backtest``: run one strategy over bars and print its figures and trades."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from aiopt.cli.output import emit, json_option
+from aiopt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aiopt.backtest.config import BacktestConfig
+    from aiopt.backtest.results import TrialResult
+    from aiopt.market.bars import BarSet
+    from aiopt.strategy.spec import StrategySpec
+
+_SHOWN_TRADES = 10
+
+
+@click.command(epilog="Example: aiopt backtest rsi_reversion --bars bars/EURUSD/5m --params rsi_length=10")
+@click.argument("spec")
+@click.option(
+    "--bars",
+    "bars_path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A folder with bid.parquet and ask.parquet, or one Parquet file of bars.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["research", "parity"]),
+    default="research",
+    show_default=True,
+    help="research: bid and ask, commission, margin. parity: one price, no costs, as the Pine Script.",
+)
+@click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
+@click.option(
+    "--params", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a parameter. Repeatable."
+)
+@click.option("--spread-pips", type=float, help="Make the ask from one price: that many pips above it.")
+@click.option("--balance", type=float, default=100_000.0, show_default=True, help="Initial balance.")
+@click.option("--leverage", type=float, default=30.0, show_default=True, help="Largest notional per balance.")
+@click.option(
+    "--commission",
+    type=float,
+    default=35.0,
+    show_default=True,
+    help="Quote currency per million traded, each side.",
+)
+@click.option("--slippage-ticks", type=int, default=0, show_default=True, help="On market and stop fills.")
+@click.option(
+    "--signals",
+    type=click.Choice(["arrays", "streaming"]),
+    default="arrays",
+    show_default=True,
+    help="streaming: compute signals bar by bar in the engine, as live; same trades, slower.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Also write the JSON, with equity, to this file."
+)
+@json_option
+def command(
+    spec: str,
+    bars_path: Path,
+    mode: str,
+    timeframe: str | None,
+    overrides: tuple[str, ...],
+    spread_pips: float | None,
+    balance: float,
+    leverage: float,
+    commission: float,
+    slippage_ticks: int,
+    signals: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Backtest SPEC, a YAML or JSON file or the name of a ready family (see `aiopt specs list`).
+
+    Prints metrics and trades.  Bars are numbered from 0 in the bars given.
+    """
+    from aiopt.backtest.config import BacktestConfig
+    from aiopt.backtest.pricing import add_spread, chart_price
+    from aiopt.config import decode
+    from aiopt.files import atomic_write_bytes
+    from aiopt.market.bars import load_bar_set
+
+    strategy = _load(spec, overrides)
+    config = decode(
+        {
+            "mode": mode,
+            "initial_balance": balance,
+            "leverage": leverage,
+            "commission_per_million": commission,
+            "slippage_ticks": slippage_ticks,
+            "signals": signals,
+        },
+        BacktestConfig,
+        where="backtest options",
+    )
+    bars = load_bar_set(bars_path, timeframe=timeframe)
+    if config.is_parity:
+        if spread_pips is not None:
+            raise ConfigError("Parity mode has no spread, but --spread-pips was given. Leave it out.")
+        bars = chart_price(bars)
+    elif spread_pips is not None:
+        bars = add_spread(bars, spread_pips)
+
+    from aiopt.backtest.session import BacktestSession
+
+    with BacktestSession(bars, config) as session:
+        result = session.run(strategy)
+    document = _document(strategy, config, bars, result)
+    if out is not None:
+        with_equity = {**document, "equity": result.equity.tolist()}
+        atomic_write_bytes(out, msgspec.json.encode(with_equity) + b"\n")
+    emit(as_json, document, lambda console: _print(console, document, result))
+
+
+def _load(spec: str, overrides: tuple[str, ...]) -> StrategySpec:
+    """Return the spec of a file or ready family with parameters set."""
+    import yaml
+
+    from aiopt.strategy.families import FAMILIES, family
+    from aiopt.strategy.spec import load_spec
+
+    is_file = Path(spec).suffix in {".yaml", ".yml", ".json"} or Path(spec).is_file()
+    strategy = load_spec(Path(spec)) if is_file and spec not in FAMILIES else family(spec).spec
+    params: dict[str, Any] = {}
+    for text in overrides:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            msg = f"A parameter must be NAME=VALUE, but got {text!r}. Write e.g. --params rsi_length=10."
+            raise ConfigError(msg)
+        params[name] = yaml.safe_load(value)
+    return strategy.with_params(params) if params else strategy
+
+
+def _document(
+    strategy: StrategySpec, config: BacktestConfig, bars: BarSet, result: TrialResult
+) -> dict[str, Any]:
+    return {
+        "spec": {"name": strategy.name, "family": strategy.family, "params": strategy.params},
+        "config": msgspec.to_builtins(config),
+        "bars": {
+            "instrument": bars.instrument.symbol,
+            "timeframe": bars.timeframe.label,
+            "count": len(bars),
+            "first_ts_ns": int(bars.bid.ts_open_ns[0]),
+            "last_ts_ns": int(bars.bid.ts_open_ns[-1]),
+            "synthetic": bars.synthetic,
+        },
+        **result.to_document(),
+    }
+
+
+def _print(console: Console, document: dict[str, Any], result: TrialResult) -> None:
+    bars, metrics = document["bars"], result.metrics
+    generated = ", synthetic data" if bars["synthetic"] else ""
+    console.print(
+        f"[bold]{document['spec']['name']}[/bold] on {bars['count']:,} {bars['timeframe']} bars of "
+        f"{bars['instrument']}{generated}, {document['config']['mode']} mode"
+    )
+    table = Table(show_header=False, box=None)
+    for name, text in (
+        ("trades", f"{metrics.trades} ({metrics.wins} won)"),
+        ("net profit", f"{metrics.net_profit:,.2f} after {metrics.commission:,.2f} commission"),
+        ("return", f"{metrics.return_fraction:.3%}"),
+        ("profit factor", _figure(metrics.profit_factor)),
+        ("expectancy", _figure(metrics.expectancy)),
+        ("max drawdown", f"{metrics.max_drawdown:.3%} ({metrics.max_drawdown_amount:,.2f})"),
+        ("Sharpe ratio", _figure(metrics.sharpe_ratio)),
+        ("Sortino ratio", _figure(metrics.sortino_ratio)),
+        ("exposure", f"{metrics.exposure:.1%}"),
+    ):
+        table.add_row(name, text)
+    console.print(table)
+    _print_trades(console, result)
+
+
+def _print_trades(console: Console, result: TrialResult) -> None:
+    if result.trades:
+        last = Table("entry bar", "exit bar", "side", "entry", "exit", "size", "exit reason", "profit")
+        for trade in result.trades[-_SHOWN_TRADES:]:
+            last.add_row(
+                str(trade.entry_bar),
+                str(trade.exit_bar),
+                trade.side,
+                f"{trade.entry_price:.6g}",
+                f"{trade.exit_price:.6g}",
+                f"{trade.size:,.0f}",
+                trade.exit_reason,
+                f"{trade.pnl:,.2f}",
+            )
+        console.print(f"Last {min(_SHOWN_TRADES, len(result.trades))} of {len(result.trades)} trades:")
+        console.print(last)
+    if result.open_trade is not None:
+        held = result.open_trade
+        console.print(
+            f"Open behind the last bar: {held.side} since bar {held.entry_bar} at {held.entry_price:.6g}"
+        )
+
+
+def _figure(value: float) -> str:
+    return "not defined" if value != value else f"{value:,.3f}"

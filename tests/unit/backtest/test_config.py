@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pickle
+
+import msgspec
+import numpy as np
+import pytest
+
+from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mode", "live"),
+        ("signals", "guess"),
+        ("initial_balance", 0.0),
+        ("initial_balance", float("inf")),
+        ("leverage", -1.0),
+        ("commission_per_million", float("nan")),
+        ("slippage_ticks", -1),
+    ],
+)
+def test_a_wrong_assumption_is_named_with_its_value(field, value):
+    with pytest.raises(ConfigError, match=rf"must hold, but got {field}="):
+        BacktestConfig(**{field: value})
+
+
+def test_the_hash_names_the_assumptions_and_not_the_way_signals_are_computed():
+    config = BacktestConfig()
+    assert config.config_hash == BacktestConfig(signals="streaming").config_hash
+    for change in ({"mode": "parity"}, {"leverage": 10.0}, {"slippage_ticks": 1}, {"seed": 1}):
+        assert config.config_hash != msgspec.structs.replace(config, **change).config_hash
+
+
+def test_a_config_survives_pickling():
+    config = BacktestConfig(leverage=5.0)
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "rule"), [((1,), "at least two"), ((1, 1), "increase"), ((3, 2), "increase")]
+)
+def test_segments_refuse_boundaries_that_are_none(boundaries, rule):
+    with pytest.raises(ConfigError, match=rule):
+        Segments(boundaries)
+
+
+def test_segments_find_their_bars_also_where_there_are_none():
+    ts = np.array([0, 10, 20, 50], dtype=np.int64)
+    assert Segments((5, 20, 30, 40, 100)).bar_ranges(ts) == [(1, 2), (2, 3), (3, 3), (3, 4)]
