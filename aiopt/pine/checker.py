@@ -39,6 +39,7 @@ MAX_PLOTS = 64
 """Plots per script on TradingView."""
 
 _VERSION_LINE = re.compile(r"//@version=(\d+)\s*$")
+_VERSION_MARK = re.compile(r"\s*//\s*@version")
 _NUMBERS = frozenset({"int", "float"})
 _STRUCTURES = frozenset({"ForTo", "ForIn", "While", "Switch"})
 
@@ -112,7 +113,7 @@ def require_valid(text: str, *, name: str) -> None:
 
 def _check_version_line(text: str) -> list[Finding]:
     lines = text.splitlines()
-    marks = [number for number, line in enumerate(lines, start=1) if "@version" in line.split('"')[0]]
+    marks = [number for number, line in enumerate(lines, start=1) if _VERSION_MARK.match(line)]
     match = _VERSION_LINE.match(lines[0]) if lines else None
     if match is None or int(match[1]) not in SUPPORTED_VERSIONS:
         given = lines[0] if lines else ""

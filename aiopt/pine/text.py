@@ -37,10 +37,13 @@ def one_line(text: str) -> str:
 
 
 def comment(text: str) -> list[str]:
-    """Return `text` as comment lines of at most `COMMENT_WIDTH` characters."""
+    """Return `text` as comment lines of at most `COMMENT_WIDTH` characters.
+
+    A line that began with ``@version`` would be an instruction to the compiler, so the sign is left out.
+    """
     lines: list[str] = []
     line = "//"
-    for word in one_line(text).split(" "):
+    for word in one_line(text).replace("@version", "version").split(" "):
         if len(line) + 1 + len(word) > COMMENT_WIDTH and line not in {"//", "//  "}:
             lines.append(line)
             line = "//  "

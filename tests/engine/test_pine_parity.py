@@ -38,7 +38,7 @@ EURUSD = instrument("EURUSD")
 TIGHT = """{"name": "tight", "params": {"length": 5, "stop_pips": 0.8, "target_pips": 1.1},
  "indicators": {"average": {"kind": "ema", "args": {"length": "length"}}},
  "entry_long": "crossover(close, average)", "entry_short": "crossunder(close, average)",
- "exit_long": "falling(close, 3)", "exit_short": "rising(close, 3)",
+ "exit_long": "falling(close, 2)", "exit_short": "rising(close, 2)",
  "stop_loss": {"unit": "pips", "value": "stop_pips"},
  "take_profit": {"unit": "pips", "value": "target_pips"}}"""
 """Stops of the size of a bar: gapped stops, entries beyond their own stop, stop and target in one bar."""

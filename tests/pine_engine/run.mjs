@@ -17,11 +17,19 @@ const input = JSON.parse(readFileSync(inputPath, 'utf8'));
 const tick = input.tick_size;
 const onGrid = (price) => Math.round(price / tick) * tick;
 
+// PineTS lets the price go up first if |high - open| <= |open - low|, in plain floats: an open exactly in the
+// middle goes either way by the last bit. The low is moved by less than any comparison sees, so that a tie
+// is a tie.
+const BELOW_EVERY_TOLERANCE = 1e-15;
+
+const isTie = (i) =>
+  Math.round((input.high[i] - input.open[i]) / tick) === Math.round((input.open[i] - input.low[i]) / tick);
+
 const rows = input.open_time_ms.map((time, i) => ({
   openTime: time,
   open: onGrid(input.open[i]),
   high: onGrid(input.high[i]),
-  low: onGrid(input.low[i]),
+  low: onGrid(input.low[i]) - (isTie(i) ? BELOW_EVERY_TOLERANCE : 0),
   close: onGrid(input.close[i]),
   volume: input.volume[i],
   closeTime: time + input.step_ms,
