@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from aiopt.backtest.session import BacktestSession
 from aiopt.config import canonical_json
 from aiopt.files import atomic_write_bytes
 from aiopt.market.bars import BarSet
-from aiopt.market.instrument import instrument
 from aiopt.market.manifest import Manifest
 from aiopt.pine.emitter import write_script
 from aiopt.pine.provenance import Provenance
@@ -32,13 +32,39 @@ from cluster.config import OptimizeConfig
 from cluster.resources import stage_options
 
 
+@dataclasses.dataclass(frozen=True)
+class EntryOutput:
+    """What is made of one entry on a worker.
+
+    Attributes
+    ----------
+    research : TrialResult
+        With costs, on bid and ask bars, over the segments of the sweep: the ranking's figures.
+    parity : TrialResult
+        Without costs, on bid bars alone, as a chart trades the script.
+    files : dict of str to bytes
+        The script and its spec by file name.
+    """
+
+    research: TrialResult
+    parity: TrialResult
+    files: dict[str, bytes]
+
+
 def run_entry(
-    spec: StrategySpec, bars: BarSet, config: BacktestConfig, segments: Segments
-) -> tuple[TrialResult, TrialResult]:
-    """Backtest one entry in both pricing modes.
+    name: str,
+    spec: StrategySpec,
+    bars: BarSet,
+    config: BacktestConfig,
+    segments: Segments,
+    provenance: Provenance,
+) -> EntryOutput:
+    """Backtest one entry in both pricing modes and write its script.
 
     Parameters
     ----------
+    name : str
+        File name of the script, without suffix.
     spec : StrategySpec
         With the emitted parameters.
     bars : BarSet
@@ -46,18 +72,27 @@ def run_entry(
     config : BacktestConfig
         Research assumptions.
     segments : Segments
-        As in the sweep, so that the figures are the ranking's.
-
-    Returns
-    -------
-    research, parity : TrialResult
-        With costs on bid and ask; and on bid bars alone without costs, as a chart trades the script.
+        As in the sweep.
+    provenance : Provenance
+        The script's header.
     """
     with BacktestSession(bars, config) as session:
         research = session.run(spec, segments=segments)
     single = dataclasses.replace(bars, ask=bars.bid, single_price=True)
     with BacktestSession(single, msgspec.structs.replace(config, mode="parity")) as session:
-        return research, session.run(spec)
+        parity = session.run(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        # Checking a script takes seconds, so it is done here, on the worker; the driver writes the files.
+        write_script(
+            Path(folder),
+            name,
+            spec,
+            provenance=provenance,
+            instrument=bars.instrument,
+            initial_balance=config.initial_balance,
+        )
+        files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    return EntryOutput(research=research, parity=parity, files=files)
 
 
 _HOUR_NS = 3_600_000_000_000
@@ -95,31 +130,24 @@ def emit_entries(
     specs = [msgspec.convert(entry.spec, StrategySpec) for entry in ranking.entries]
     running = [
         run_entry_remotely.options(name=f"entry:{entry.name}").remote(
-            spec, references[entry.timeframe], config.backtest, segments
+            entry.name,
+            spec,
+            references[entry.timeframe],
+            config.backtest,
+            segments,
+            _provenance(run_dir.name, ranking, entry, config, manifest, bars[entry.timeframe]),
         )
         for entry, spec in zip(ranking.entries, specs, strict=True)
     ]
-    scripts = []
-    for entry, spec, result in zip(ranking.entries, specs, running, strict=True):
-        research, parity = ray.get(result)
-        bar_set = bars[entry.timeframe]
-        write_entry(run_dir, _record(entry, research, bar_set))
-        scripts.append(
-            write_script(
-                run_dir / PINE,
-                entry.name,
-                spec,
-                provenance=_provenance(run_dir.name, ranking, entry, config, manifest, bar_set),
-                instrument=instrument(manifest.instrument),
-                initial_balance=config.backtest.initial_balance,
-            )
-        )
-        expected = {
-            "bars": f"bars/{manifest.instrument}/{entry.timeframe}/bid.parquet",
-            **parity.to_document(),
-        }
-        atomic_write_bytes(run_dir / PINE / f"{entry.name}.trades.json", canonical_json(expected))
-    return scripts
+    for entry, reference in zip(ranking.entries, running, strict=True):
+        output: EntryOutput = ray.get(reference)
+        write_entry(run_dir, _record(entry, output.research, bars[entry.timeframe]))
+        # What the script should trade on a chart of the same bars.
+        chart = f"bars/{manifest.instrument}/{entry.timeframe}/bid.parquet"
+        expected = canonical_json({"bars": chart, **output.parity.to_document()})
+        for name, content in [*output.files.items(), (f"{entry.name}.trades.json", expected)]:
+            atomic_write_bytes(run_dir / PINE / name, content)
+    return [run_dir / PINE / f"{entry.name}.pine" for entry in ranking.entries]
 
 
 def _record(entry: Entry, result: TrialResult, bars: BarSet) -> EntryRecord:

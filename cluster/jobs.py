@@ -39,6 +39,7 @@ from aiopt.market.bars import BarSet, bar_path, load_bar_set, read_bars
 from aiopt.market.importing import open_ticks
 from aiopt.market.manifest import MANIFEST_NAME, Manifest, read_manifest
 from aiopt.market.sample import generate_ticks
+from aiopt.ranking.model import Ranking
 from aiopt.ranking.trials import TrialRow, write_trials
 from aiopt.report import write_report
 from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
@@ -269,8 +270,9 @@ class _Run:
             raise BacktestError(msg)
         self._state.enter("rank")
         self._log("ranking: judging out of sample")
-        result = ray.get(ranking.ranking.remote())
+        result: Ranking = ray.get(ranking.ranking.remote())
         atomic_write_bytes(self._dir / RANKING, canonical_json(result))
+        self._log(f"ranking: {len(result.entries)} entries, {len(result.rejected)} rejected")
         # The name is free for the next call in the same job.
         ray.kill(ranking)
 
