@@ -107,13 +107,14 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "deflated_sharpe": entry.deflated_sharpe,
         "pbo": entry.pbo,
         "survives": entry.survives,
+        "grade": entry.grade,
         "verdict": entry.verdict,
         **windows,
     }
 
 
 def _print(console: Console, folder: RunFolder, report: Report) -> None:
-    from aiopt.report.html import count, decimals, money, ratio
+    from aiopt.report.html import badge, count, decimals, money, ratio
 
     if report.data is not None and report.data.synthetic:
         console.print("[bold yellow]SYNTHETIC DATA: these ticks were generated, not traded.[/]")
@@ -130,7 +131,16 @@ def _print(console: Console, folder: RunFolder, report: Report) -> None:
     if not report.entries:
         return
     table = Table(
-        "#", "Strategy", "Score", "OOS Sharpe", "OOS net", "OOS trades", "Holdout net", "DSR", "PBO", ""
+        "#",
+        "Strategy",
+        "Score",
+        "OOS Sharpe",
+        "OOS net",
+        "OOS trades",
+        "Holdout net",
+        "DSR",
+        "PBO",
+        "Verdict",
     )
     for index in (0, *range(2, 9)):
         table.columns[index].justify = "right"
@@ -146,6 +156,6 @@ def _print(console: Console, folder: RunFolder, report: Report) -> None:
             money(hold.net_pnl if hold else None),
             decimals(entry.deflated_sharpe, 3),
             decimals(entry.pbo, 2),
-            "passes" if entry.survives else "fails",
+            badge(entry.grade),
         )
     console.print(table)

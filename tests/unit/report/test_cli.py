@@ -69,6 +69,20 @@ def test_show_an_unfinished_run(unfinished):
     assert "interrupted" in text
 
 
+def test_show_a_finished_run_prints_its_entries(pristine_run):
+    document = json.loads(invoke(runs_cli.command, "show", pristine_run, "--json").stdout)
+    assert document["finished"] is True
+    assert document["synthetic"] is True
+    assert [entry["rank"] for entry in document["entries"]] == list(range(1, len(document["entries"]) + 1))
+    assert {"in_sample", "out_of_sample", "holdout", "grade"} <= set(document["entries"][0])
+    text = invoke(runs_cli.command, "show", pristine_run).stdout
+    assert "SYNTHETIC DATA" in text
+    assert document["data_hash"] in text
+    assert document["config_hash"] in text
+    for entry in document["entries"]:
+        assert f"{entry['family']} {entry['timeframe']}" in text
+
+
 @pytest.mark.parametrize("command", [report_cli.command, runs_cli.command.commands["show"]])
 def test_a_folder_that_is_no_run_is_refused(command, tmp_path):
     with pytest.raises(NotARunError, match="A run must be an existing folder"):
