@@ -126,6 +126,8 @@ def client_environment(state: ClusterState) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": state.token_path,
         "RAY_ADDRESS": state.address,
+        # A driver decides for itself: with it on, Ray Data starts one more actor and asks Prometheus.
+        "RAY_USAGE_STATS_ENABLED": "0",
     }
     if state.dashboard_url:
         environment["RAY_API_SERVER_ADDRESS"] = state.dashboard_url
