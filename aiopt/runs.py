@@ -164,7 +164,7 @@ class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_entry(run_dir: Path, record: EntryRecord) -> Path:
     """Write one entry's record to ``entries/`` and return its path."""
-    path = Path(run_dir) / ENTRIES / f"{record.rank:02d}_{record.name}.json"
+    path = Path(run_dir) / ENTRIES / f"{record.name}.json"
     atomic_write_bytes(path, canonical_json(record))
     return path
 

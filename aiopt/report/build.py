@@ -124,9 +124,9 @@ def _range(dimension: Any) -> Any:
 
 
 def _status(run: RunFolder) -> str:
-    """Return the run's status; writing the report is a run's last step, so nothing is unfinished by then."""
-    writing = run.state.status == "running" and run.state.stage == "report" and not run.missing
-    return "done" if writing else run.state.status
+    """Return the run's status; writing the report is a run's last step, so all but that makes it done."""
+    emitted = run.ranking is not None and len(run.entries) == len(run.ranking.entries)
+    return "done" if run.state.status == "running" and emitted and not run.missing else run.state.status
 
 
 def _trials(run: RunFolder, ranking: ranked.Ranking | None) -> tuple[Trials | None, WalkForwardPlan | None]:

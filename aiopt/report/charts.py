@@ -100,7 +100,8 @@ def equity_chart(paths: Sequence[Path], regions: Sequence[Region], *, unit: str)
     canvas.line(_LEFT, 396, canvas.width - _RIGHT, 396, "axis")
     for ns, label in time_ticks(start, stop, 9):
         canvas.line(x(ns), 396, x(ns), 401, "axis")
-        canvas.text(x(ns), 415, label, "tick", anchor="middle")
+        fits = x(ns) + 4 * len(label) <= canvas.width
+        canvas.text(x(ns), 415, label, "tick", anchor="middle" if fits else "end")
     for path, values in zip(paths, drawdowns, strict=True):
         keep = thin(path.value)
         points = [(x(path.ts_ns[index]), lower(values[index])) for index in thin(values)]

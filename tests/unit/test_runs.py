@@ -99,7 +99,7 @@ def test_a_damaged_entry_names_the_file_and_the_field(tmp_path):
     folder = run_folder(tmp_path / "alpha")
     path = write_entry(folder, entry(1))
     path.write_text('{"rank": 1, "name": "x"}')
-    with pytest.raises(RunFileError, match=r"01_1_rsi\.json: .*missing required field `trades`"):
+    with pytest.raises(RunFileError, match=r"1_rsi\.json: .*missing required field `trades`"):
         _ = load_run(folder).entries
 
 
