@@ -38,6 +38,9 @@ MINIMUM_PYTHON = (3, 11)
 START_TIMEOUT_S = 90.0
 LOOPBACK = "127.0.0.1"
 
+_PORT_TAKEN = "address already in use"
+"""What `ray start` says last when its dashboard finds its port taken."""
+
 
 class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
     """What was started and how to reach it: content of ``STATE_DIR/cluster.json``.
@@ -179,22 +182,36 @@ def up(
         token = read_token(folder)
         temp_dir = _temp_dir(folder)
         check_space(temp_dir)
-        port = choose_dashboard_port(dashboard_port)
-        arguments = [
-            *("--head", "--port", "0"),
-            *("--include-dashboard", "true", "--dashboard-host", LOOPBACK, "--dashboard-port", str(port)),
-            *("--ray-client-server-port", str(free_port())),
-        ]
-        url = f"http://{LOOPBACK}:{port}"
-        start = _spawn(folder, "head", url, temp_dir, resources, arguments)
+        candidates = DASHBOARD_PORTS
+        while True:
+            port = choose_dashboard_port(dashboard_port, candidates)
+            try:
+                return _start_head(folder, resources, temp_dir, port, token, timeout_s), True
+            except ClusterError as error:
+                # Another cluster that started at the same moment took the port first: try the next one.
+                if dashboard_port is not None or _PORT_TAKEN not in str(error):
+                    raise
+                candidates = range(port + 1, DASHBOARD_PORTS.stop)
 
-        def ready() -> str | None:
-            address_file = temp_dir / "ray_current_cluster"
-            if not address_file.exists() or not jobs_api_answers(url, token):
-                return None
-            return address_file.read_text().strip()
 
-        return _await_start(start, ready, timeout_s), True
+def _start_head(
+    folder: Path, resources: NodeResources, temp_dir: Path, port: int, token: str, timeout_s: float
+) -> ClusterState:
+    arguments = [
+        *("--head", "--port", "0"),
+        *("--include-dashboard", "true", "--dashboard-host", LOOPBACK, "--dashboard-port", str(port)),
+        *("--ray-client-server-port", str(free_port())),
+    ]
+    url = f"http://{LOOPBACK}:{port}"
+    start = _spawn(folder, "head", url, temp_dir, resources, arguments)
+
+    def ready() -> str | None:
+        address_file = temp_dir / "ray_current_cluster"
+        if not address_file.exists() or not jobs_api_answers(url, token):
+            return None
+        return address_file.read_text().strip()
+
+    return _await_start(start, ready, timeout_s)
 
 
 def join(

@@ -100,7 +100,8 @@ def command(
 
 def _overrides(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that flags gave, as the configuration spells them."""
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+    given = {name: value for name, value in given.items() if value is not None}
     for name in ("timeframes", "strategies"):
         if name in given:
             given[name] = [part.strip() for part in given[name].split(",") if part.strip()]
