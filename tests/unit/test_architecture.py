@@ -51,7 +51,6 @@ CONFINED = {
     "ray": {"cluster"},
     "nautilus_trader": {"aiopt.backtest"},
     "pynescript": {"aiopt.pine"},
-    "plotly": {"aiopt.report"},
     "vllm": {"cluster"},
     "torch": {"cluster"},
 }
