@@ -48,7 +48,7 @@ def storage_error(path: Path, error: OSError) -> StorageError | None:
     if error.errno in _FULL:
         return StorageError(
             f"Writing needs free disk space, but the disk of {path} is full. Free space or choose another "
-            "folder, then run the same command again: finished work is kept."
+            "folder, then run the same command again. Nothing half-written was left."
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return StorageError(
