@@ -118,16 +118,10 @@ class QuotePath:
         """Return the bid bars, stamped with their closing times, for strategies that subscribe to them."""
         bid = self.bars.bid
         close_ts_ns = bid.ts_open_ns.astype(np.uint64) + np.uint64(self.bars.timeframe.ns)
-        volume = np.floor(bid.volume)
-        return Bar.from_raw_arrays_to_list(
-            bar_type,
-            self._decimals,
-            0,
-            *(getattr(bid, name) for name in _NAMES),
-            volume,
-            close_ts_ns,
-            close_ts_ns,
-        )
+        # Copies, as arrays read from Parquet are read-only and Nautilus asks for writable ones.
+        columns = [np.array(getattr(bid, name)) for name in _NAMES]
+        columns.append(np.floor(bid.volume))
+        return Bar.from_raw_arrays_to_list(bar_type, self._decimals, 0, *columns, close_ts_ns, close_ts_ns)
 
 
 def _whole_steps(bars: BarArrays, decimals: int) -> dict[str, NDArray[np.int64]]:

@@ -173,22 +173,17 @@ class BacktestSession:
             raise BacktestError("A session must be open to run, but this one is closed. Make a new one.")
         boundaries = self._boundaries_of(segments)
         config = self.config
-        strategy = SpecStrategy(
-            self._instrument,
-            source,
-            TradingRules(
-                may_enter=boundaries.may_enter.tolist().__getitem__,
-                n_bars=len(self.bars),
-                price_decimals=self._decimals,
-                size_decimals=_SIZE_DECIMALS,
-                volume=self.bars.bid.volume,
-                pine_entry_bar=config.is_parity,
-                margin_per_notional=0.0 if config.is_parity else 1.0 / config.leverage,
-                initial_balance=config.initial_balance,
-                flatten_reason="end_of_data" if segments is None else "segment_end",
-            ),
-            self._bar_type,
-            self.bars.timeframe.ns,
+        strategy = self._engine.strategy
+        rules = TradingRules(
+            may_enter=boundaries.may_enter.tolist().__getitem__,
+            n_bars=len(self.bars),
+            price_decimals=self._decimals,
+            size_decimals=_SIZE_DECIMALS,
+            volume=self.bars.bid.volume,
+            pine_entry_bar=config.is_parity,
+            margin_per_notional=0.0 if config.is_parity else 1.0 / config.leverage,
+            initial_balance=config.initial_balance,
+            flatten_reason="end_of_data" if segments is None else "segment_end",
         )
 
         def replay(fills: PathFillModel) -> Iterator[list[Any]]:
@@ -196,8 +191,11 @@ class BacktestSession:
                 return full_replay(self._path, strategy, fills, boundaries, self._bar_type)
             return sparse_replay(self._path, strategy, fills, boundaries, arrays)
 
+        def prepare() -> None:
+            strategy.prepare(self._instrument, source, rules, self._bar_type, self.bars.timeframe.ns)
+
         self._engine.run(
-            strategy,
+            prepare,
             replay,
             start_ns=self._path.open_ts_ns(0) - OPEN_NS,
             end_ns=self._path.close_ts_ns(len(self.bars) - 1) + OPEN_NS,
@@ -350,6 +348,7 @@ class _Engine:
         self._fills.clock = self._engine.kernel.clock
         self._fees = NotionalFeeModel()
         self._instruments: dict[InstrumentId, CurrencyPair] = {}
+        self.strategy = SpecStrategy()
         self._busy = threading.Lock()
         self._engine.add_venue(
             venue=_VENUE,
@@ -367,6 +366,7 @@ class _Engine:
             bar_execution=False,
             frozen_account=True,
         )
+        self._engine.add_strategy(self.strategy)
 
     def instrument(self, market: Instrument, decimals: int) -> CurrencyPair:
         """Return the engine's instrument for one of ours, adding it on first use."""
@@ -390,7 +390,7 @@ class _Engine:
 
     def run(
         self,
-        strategy: SpecStrategy,
+        prepare: Callable[[], None],
         replay: Callable[[PathFillModel], Iterator[list[Any]]],
         *,
         start_ns: int,
@@ -398,7 +398,7 @@ class _Engine:
         slippage: float,
         commission_per_million: float,
     ) -> None:
-        """Run a strategy over a replay from a clean state."""
+        """Prepare the strategy in a clean engine and run it over a replay."""
         if not self._busy.acquire(blocking=False):
             msg = (
                 "One backtest runs per process at a time, but another is running. Use processes, not threads."
@@ -407,10 +407,9 @@ class _Engine:
         try:
             engine = self._engine
             engine.reset()
-            engine.clear_strategies()
+            prepare()
             self._fills.slippage = slippage
             self._fees.per_million = commission_per_million
-            engine.add_strategy(strategy)
             engine.add_data_iterator("replay", replay(self._fills))
             engine.run(start=start_ns, end=end_ns)
         except AioptError:

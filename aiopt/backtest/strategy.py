@@ -102,21 +102,14 @@ class TradingRules(NamedTuple):
 class SpecStrategy(Strategy):
     """Trade one position at a time on the signals of a `SignalSource`.
 
-    Parameters
-    ----------
-    instrument : nautilus Instrument
-        What is traded.
-    source : SignalSource
-        Signals; a `StreamedSignals` makes the strategy subscribe to `bar_type`.
-    rules : TradingRules
-        Market, mode and segments.
-    bar_type : BarType
-        Bars to decide on.
-    timeframe_ns : int
-        Bar length.
+    One object serves all runs of an engine, as Nautilus keeps a removed strategy's event handlers: a new
+    object per run would leak and slow every later run.  `prepare` gives it the next run's work.
     """
 
-    def __init__(
+    def __init__(self) -> None:
+        super().__init__(StrategyConfig(strategy_id="SPEC-001"))
+
+    def prepare(
         self,
         instrument: Any,
         source: SignalSource,
@@ -124,7 +117,21 @@ class SpecStrategy(Strategy):
         bar_type: BarType,
         timeframe_ns: int,
     ) -> None:
-        super().__init__(StrategyConfig(strategy_id="SPEC-001"))
+        """Forget the last run and take up the next.
+
+        Parameters
+        ----------
+        instrument : nautilus Instrument
+            What is traded.
+        source : SignalSource
+            Signals; a `StreamedSignals` makes the strategy subscribe to `bar_type`.
+        rules : TradingRules
+            Market, mode and segments.
+        bar_type : BarType
+            Bars to decide on.
+        timeframe_ns : int
+            Bar length.
+        """
         self._instrument = instrument
         self._source = source
         self._rules = rules
@@ -155,6 +162,11 @@ class SpecStrategy(Strategy):
         """Subscribe to bars if signals are computed from them."""
         if isinstance(self._source, StreamedSignals):
             self.subscribe_bars(self._bar_type)
+
+    def on_stop(self) -> None:
+        """End the subscription: the next run may not want it."""
+        if isinstance(self._source, StreamedSignals):
+            self.unsubscribe_bars(self._bar_type)
 
     def on_bar(self, bar: Any) -> None:
         """Compute the bar's signal and act on it."""

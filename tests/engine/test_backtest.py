@@ -11,6 +11,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from real_bars import dukascopy_minutes, histdata_minutes
 
 from aiopt.backtest.config import BacktestConfig, Segments
 from aiopt.backtest.pricing import add_spread
@@ -25,7 +26,6 @@ from aiopt.strategy.spec import FixedSize, RiskSize
 from aiopt.testing.bars import random_walk_bars
 from aiopt.testing.broker import simulate
 from aiopt.timeframe import parse_timeframe
-from tests.engine.real_bars import dukascopy_minutes, histdata_minutes
 
 MINUTE = parse_timeframe("1m")
 TICK = 1e-5
@@ -147,7 +147,7 @@ def oracle_trades(bars, script, segments, *, parity):
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(scenarios())
 def test_both_replays_trade_as_the_oracle_says(scenario):
@@ -212,7 +212,7 @@ def test_a_family_sees_the_array_signals_in_the_engine(family, mode):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_trades_real_chart_bars_as_the_oracle_says(family, shared_data):
-    bars = histdata_minutes(shared_data, 12_000)
+    bars = histdata_minutes(shared_data, 6_000)
     result = check_family(FAMILIES[family].spec, bars, BacktestConfig(mode="parity"))
     assert len(result.trades) > 20
 
@@ -254,7 +254,7 @@ def test_commission_is_charged_on_both_sides_of_every_trade():
 
 def test_slippage_worsens_market_and_stop_fills_and_spares_limits():
     bars = walk(3_000, seed=5)
-    spec = FAMILIES["rsi_reversion"].spec
+    spec = FAMILIES["macd_adx_trend"].spec
     exact = BacktestSession(bars, BacktestConfig(**FREE)).run(spec)
     slipped = BacktestSession(bars, BacktestConfig(slippage_ticks=2, **FREE)).run(spec)
     assert {trade.exit_reason for trade in exact.trades} >= {"stop_loss", "take_profit"}

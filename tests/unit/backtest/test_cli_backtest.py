@@ -1,0 +1,127 @@
+"""`aiopt backtest` from the outside: documents, exit codes, remedies."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from aiopt.market.bars import BAR_SCHEMA, BarMeta, write_bars
+from aiopt.testing.bars import random_walk_bars
+from cluster.cli import run
+
+TRADE_KEYS = {
+    "entry_bar",
+    "exit_bar",
+    "entry_ts_ns",
+    "exit_ts_ns",
+    "side",
+    "entry_price",
+    "exit_price",
+    "size",
+    "exit_reason",
+    "pnl",
+    "commission",
+}
+
+
+def save(path, bars):
+    names = ("ts_open_ns", "open", "high", "low", "close", "volume")
+    frame = pl.DataFrame({name: getattr(bars, name) for name in names})
+    frame = frame.with_columns(ticks=pl.lit(1, dtype=pl.Int64)).select(list(BAR_SCHEMA))
+    meta = BarMeta(instrument="EURUSD", timeframe="1m", price=bars.price, data_hash="made", synthetic=True)
+    write_bars(path, frame, meta)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of bid and ask bars."""
+    path = tmp_path_factory.mktemp("bars")
+    bid = replace(random_walk_bars(2_000, seed=4), price="bid")
+    prices = {name: np.round(getattr(bid, name) + 8e-5, 5) for name in ("open", "high", "low", "close")}
+    save(path / "bid.parquet", bid)
+    save(path / "ask.parquet", replace(bid, price="ask", **prices))
+    return path
+
+
+def document(capsys, *arguments):
+    code = run(["backtest", *map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_json_holds_metrics_and_trades(folder, capsys):
+    code, found = document(capsys, "ema_cross_atr", "--bars", folder)
+    assert code == 0
+    assert found["bars"] == found["bars"] | {"count": 2_000, "timeframe": "1m", "synthetic": True}
+    assert found["metrics"]["trades"] == len(found["trades"]) > 5
+    for trade in found["trades"]:
+        assert set(trade) == TRADE_KEYS
+        assert 0 <= trade["entry_bar"] <= trade["exit_bar"] < 2_000
+    profit = sum(trade["pnl"] for trade in found["trades"])
+    assert found["metrics"]["net_profit"] == pytest.approx(profit)
+
+
+def test_parity_takes_the_bid_side_and_costs_nothing(folder, capsys):
+    _, both = document(capsys, "ema_cross_atr", "--bars", folder, "--mode", "parity")
+    _, one = document(capsys, "ema_cross_atr", "--bars", folder / "bid.parquet", "--mode", "parity")
+    assert both["trades"] == one["trades"] != []
+    assert {trade["commission"] for trade in one["trades"]} == {0.0}
+
+
+def test_a_spread_in_pips_stands_for_the_ask(folder, capsys):
+    _, both = document(capsys, "ema_cross_atr", "--bars", folder)
+    _, made = document(capsys, "ema_cross_atr", "--bars", folder / "bid.parquet", "--spread-pips", "0.8")
+    assert made["trades"] == both["trades"]
+
+
+def test_parameters_spec_files_and_the_written_document(folder, capsys, tmp_path):
+    assert run(["specs", "show", "rsi_reversion"]) == 0
+    spec = tmp_path / "mine.yaml"
+    spec.write_text(capsys.readouterr().out)
+    out = tmp_path / "result.json"
+    code, found = document(capsys, spec, "--bars", folder, "--params", "rsi_length=7", "--out", out)
+    assert code == 0
+    assert found["spec"]["params"]["rsi_length"] == 7
+    written = json.loads(out.read_text())
+    assert len(written.pop("equity")) == 2_001
+    assert written == found
+
+
+def test_people_get_figures_and_the_last_trades(folder, capsys):
+    assert run(["backtest", "ema_cross_atr", "--bars", str(folder), "--signals", "streaming"]) == 0
+    text = capsys.readouterr().out
+    assert "synthetic data" in text
+    assert "profit factor" in text
+    assert "Last 10 of" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ema_cross_atr", "--bars", "bid.parquet"], "--spread-pips"),
+        (["ema_cross", "--bars", "."], "Did you mean 'ema_cross_atr'"),
+        (["nothing.yaml", "--bars", "."], "nothing.yaml"),
+        (["ema_cross_atr", "--bars", "absent"], "aiopt bars build"),
+        (["ema_cross_atr", "--bars", ".", "--params", "fast_length"], "NAME=VALUE"),
+        (["ema_cross_atr", "--bars", ".", "--params", "fast_lenght=3"], "Did you mean 'fast_length'"),
+        (["ema_cross_atr", "--bars", ".", "--leverage", "0"], "leverage"),
+        (["ema_cross_atr", "--bars", ".", "--mode", "parity", "--spread-pips", "1"], "Leave it out"),
+        (["ema_cross_atr", "--bars", ".", "--spread-pips", "1"], "Leave out --spread-pips"),
+        (["ema_cross_atr", "--bars", "bid.parquet", "--spread-pips", "-1"], "spread_pips >= 0"),
+    ],
+)
+def test_bad_input_is_refused_with_a_remedy(folder, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(folder)
+    code, found = document(capsys, *arguments)
+    assert code == 2
+    assert message in found["error"]["message"]
+
+
+def test_a_trial_that_fails_is_a_failure_and_no_figure(folder, capsys):
+    code, found = document(capsys, "ema_cross_atr", "--bars", folder, "--balance", "100")
+    assert code == 1
+    assert found["error"]["type"] == "BacktestError"
+    assert "Trade smaller" in found["error"]["message"]
