@@ -20,6 +20,7 @@ PACKAGES = ("aiopt", "cluster", "jobs")
 """What of a checkout is uploaded: about a megabyte, whatever else lies there."""
 
 STOP_TIMEOUT_S = 25.0
+AGENT_TIMEOUT_S = 60.0
 _TERMINAL = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 
@@ -78,15 +79,20 @@ class Job:
         self, command: Sequence[str], *, job_id: str, environment: dict[str, Any], metadata: dict[str, str]
     ) -> None:
         """Upload the working directory and start `command` on the head node."""
-        try:
-            self.job_id = self._client.submit_job(
-                entrypoint=shlex.join(command),
-                submission_id=job_id,
-                runtime_env=environment,
-                metadata=metadata,
-            )
-        except RuntimeError as error:
-            raise ClusterError(f"The job must start, but Ray refused it: {error}") from error
+        deadline = time.monotonic() + AGENT_TIMEOUT_S
+        while not self.job_id:
+            try:
+                self.job_id = self._client.submit_job(
+                    entrypoint=shlex.join(command),
+                    submission_id=job_id,
+                    runtime_env=environment,
+                    metadata=metadata,
+                )
+            except RuntimeError as error:
+                # The dashboard of a head that has just started answers before its job agent does.
+                if "No available agent" not in str(error) or time.monotonic() > deadline:
+                    raise ClusterError(f"The job must start, but Ray refused it: {error}") from error
+                time.sleep(0.5)
 
     def status(self) -> str:
         """Return ``PENDING``, ``RUNNING``, ``SUCCEEDED``, ``FAILED`` or ``STOPPED``."""
