@@ -1,0 +1,20 @@
+"""Charts: bars, indicators and trades as PNG, the same bytes on every machine.
+
+Owns geometry, drawing and encoding.  Knows bars and indicators; knows nothing of strategies, backtests or
+models.
+"""
+
+from aiopt.charts.layout import ChartLayout, Panes
+from aiopt.charts.render import PreparedChart, render_chart
+from aiopt.charts.spec import ChartSpec, IndicatorPlot, TradeMark, parse_plot
+
+__all__ = [
+    "ChartSpec",
+    "IndicatorPlot",
+    "TradeMark",
+    "PreparedChart",
+    "render_chart",
+    "ChartLayout",
+    "Panes",
+    "parse_plot",
+]
