@@ -25,7 +25,15 @@ from typing import Any
 import ray
 from ray import tune
 from ray.exceptions import RayTaskError
-from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import (
+    Callback,
+    CheckpointConfig,
+    FailureConfig,
+    PlacementGroupFactory,
+    RunConfig,
+    TuneConfig,
+    Tuner,
+)
 
 from aiopt import errors
 from aiopt.backtest.session import BacktestSession
@@ -166,6 +174,12 @@ def plan_batches(points: Sequence[TrialPoint], workers: int) -> list[list[int]]:
 class SweepTrainable(tune.Trainable):
     """One worker of the sweep: a warm engine that runs batches of points."""
 
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory:
+        """Take one row of the resource table."""
+        options = stage_options("trial")
+        return PlacementGroupFactory([{"CPU": options["num_cpus"], "memory": options["memory"]}])
+
     def setup(
         self,
         config: dict[str, Any],
@@ -223,11 +237,12 @@ class SweepTrainable(tune.Trainable):
 
 
 class _ProgressCallback(Callback):
-    """Polls the ranking actor from Tune's event loop, without ever waiting for it."""
+    """Reports from Tune's event loop, and ends it when a worker reports what no retry can mend."""
 
     def __init__(self, poll: Callable[[], None]) -> None:
         self._poll = poll
         self._due = 0.0
+        self.fatal: AioptError | None = None
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Poll when it is time."""
@@ -242,7 +257,8 @@ class _ProgressCallback(Callback):
         """End the sweep when a worker reports what no retry can mend."""
         if "fatal" in result:
             kind, message = result["fatal"]
-            raise getattr(errors, kind, ClusterError)(message)
+            self.fatal = getattr(errors, kind, ClusterError)(message)
+            raise self.fatal
 
 
 def run_sweep(
@@ -329,13 +345,14 @@ def _run_tune(
     poll: Callable[[], None],
 ) -> Counter[str]:
     """Run batches to their end and return the number of points per node."""
-    options = stage_options("trial")
     trainable = tune.with_parameters(
         SweepTrainable, points=points, batches=batches, bars=bars, context=context, ranking=ranking
     )
-    shares = {"cpu": options["num_cpus"], "memory": options["memory"]}
+    callback = _ProgressCallback(poll)
+    # The name under which the workers appear in the dashboard.
+    trainable.__qualname__ = SweepTrainable.__name__
     tuner = Tuner(
-        tune.with_resources(trainable, shares),
+        trainable,
         param_space={"batch": tune.grid_search(list(range(len(batches))))},
         tune_config=TuneConfig(
             reuse_actors=True, trial_name_creator=lambda trial: f"batch-{trial.config['batch']}"
@@ -344,12 +361,18 @@ def _run_tune(
             name="sweep",
             storage_path=str(scratch_dir),
             verbose=0,
-            callbacks=[_ProgressCallback(poll)],
+            callbacks=[callback],
             checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
         ),
     )
-    results = tuner.fit()
+    try:
+        results = tuner.fit()
+    except TuneError:
+        # Tune wraps what a callback raises in a traceback as text.
+        if callback.fatal is None:
+            raise
+        raise callback.fatal from None
     defects = [error for error in results.errors if isinstance(error, RayTaskError)]
     if defects:
         # Not a worker that died but an exception outside the trials: no retry mends it.

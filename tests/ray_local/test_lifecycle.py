@@ -151,6 +151,20 @@ def test_wanted_dashboard_port_in_use() -> None:
             lifecycle.choose_dashboard_port(None, range(port, port + 1))
 
 
+def test_port_taken_between_choosing_and_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        held = holder.getsockname()[1]
+        really_free = lifecycle._port_free
+        monkeypatch.setattr(lifecycle, "DASHBOARD_PORTS", range(held, held + 50))
+        monkeypatch.setattr(lifecycle, "_port_free", lambda port: port == held or really_free(port))
+        state, started = up(tmp_path, SMALL)
+        down(tmp_path)
+    assert started
+    assert not state.dashboard_url.endswith(f":{held}")
+
+
 def test_no_disk_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "MINIMUM_FREE_BYTES", 1 << 60)
     with pytest.raises(StorageError, match="free disk space"):

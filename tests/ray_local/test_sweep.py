@@ -1,0 +1,331 @@
+"""The sweep on a real cluster: one and two Ray nodes, death of workers and of the leaderboard, resuming."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from ray.util.state import list_actors
+
+import cluster.sweep
+from aiopt.backtest.config import BacktestConfig
+from aiopt.config import canonical_json
+from aiopt.errors import SearchSpaceError, StorageError
+from aiopt.evaluation.folds import WalkForwardConfig, plan_walk_forward
+from aiopt.market.bars import BarSet
+from aiopt.market.instrument import instrument
+from aiopt.ranking.config import RankingConfig
+from aiopt.ranking.trials import read_trials, write_trials
+from aiopt.testing.bars import random_walk_bars
+from cluster import lifecycle
+from cluster.config import OptimizeConfig, load_strategies
+from cluster.metrics import RunMetrics
+from cluster.ranking import actor_name, start_ranking
+from cluster.resources import GIB, MIB, NodeResources
+from cluster.sweep import SweepOutcome, SweepProgress, run_sweep
+from cluster.trial import TrialContext, TrialPoint, plan_points
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+CONFIG = OptimizeConfig(
+    timeframes=("5m",),
+    strategies=("rsi_reversion", "ema_cross_atr", "stochastic_sma"),
+    trials=12,
+    walk_forward=WalkForwardConfig(train_segments=2, folds=2, holdout_segments=1),
+    ranking=RankingConfig(min_oos_trades=2, min_train_trades=1, bootstrap_resamples=100),
+)
+
+
+@pytest.fixture(scope="module")
+def bars() -> dict[str, BarSet]:
+    bid = dataclasses.replace(random_walk_bars(2_000, timeframe="5m", seed=4), price="bid")
+    sides = {name: np.round(getattr(bid, name) + 0.00006, 5) for name in ("open", "high", "low", "close")}
+    ask = dataclasses.replace(bid, price="ask", **sides)
+    return {"5m": BarSet(instrument("EURUSD"), bid.timeframe, bid, ask, False, bid.data_hash)}
+
+
+@pytest.fixture(scope="module")
+def context(bars: dict[str, BarSet]) -> TrialContext:
+    plan = plan_walk_forward(CONFIG.walk_forward, bars["5m"].bid.ts_open_ns)
+    return TrialContext(backtest=BacktestConfig(), plan=plan, seed=1, data_hash=bars["5m"].data_hash)
+
+
+@pytest.fixture(scope="module")
+def points() -> list[TrialPoint]:
+    return plan_points(load_strategies(CONFIG), CONFIG)
+
+
+@pytest.fixture(autouse=True)
+def eager_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Report after nearly every trial, so that a test can act in mid-sweep."""
+    monkeypatch.setattr(cluster.sweep, "PROGRESS_EVERY_S", 0.05)
+
+
+class Board:
+    """A ranking actor with its journal."""
+
+    def __init__(self, folder: Path, context: TrialContext) -> None:
+        self.name = f"test-{uuid.uuid4().hex[:6]}"
+        self.folder = folder
+        self.journal = folder / "leaderboard.jsonl"
+        self.actor = start_ranking(self.name, self.journal, CONFIG.ranking, context.plan)
+
+    def rows(self) -> list[Any]:
+        return ray.get(self.actor.rows.remote(), timeout=60)
+
+    def ranking(self) -> bytes:
+        return canonical_json(ray.get(self.actor.ranking.remote(), timeout=60))
+
+    def journalled(self) -> int:
+        """Rows in the file itself; the first line is the header."""
+        return len(self.journal.read_text().splitlines()) - 1
+
+
+@pytest.fixture
+def board(ray_driver: object, tmp_path: Path, context: TrialContext) -> Iterator[Board]:
+    found = Board(tmp_path, context)
+    yield found
+    ray.kill(found.actor)
+
+
+def sweep(
+    board: Board,
+    points: list[TrialPoint],
+    bars: dict[str, BarSet],
+    context: TrialContext,
+    report: Any = lambda progress: None,
+) -> SweepOutcome:
+    return run_sweep(points, bars, context, board.actor, scratch_dir=board.folder / "tune", report=report)
+
+
+@pytest.fixture(scope="module")
+def reference(
+    ray_driver: object,
+    tmp_path_factory: pytest.TempPathFactory,
+    points: list[TrialPoint],
+    bars: dict[str, BarSet],
+    context: TrialContext,
+) -> tuple[bytes, bytes]:
+    """``trials.parquet`` and the ranking of a sweep on one node that nothing disturbed."""
+    board = Board(tmp_path_factory.mktemp("reference"), context)
+    lines: list[SweepProgress] = []
+    outcome = sweep(board, points, bars, context, lines.append)
+    assert outcome.progress.done == len(points)
+    assert outcome.progress.failed == 0
+    assert len(outcome.trials_by_node) == 1
+    assert lines[-1].line().startswith(f"{len(points)}/{len(points)} trials (100%)")
+    result = (trials_bytes(board), board.ranking())
+    ray.kill(board.actor)
+    return result
+
+
+def trials_bytes(board: Board) -> bytes:
+    path = board.folder / "trials.parquet"
+    write_trials(path, board.rows())
+    assert len(read_trials(path)) == len(board.rows())
+    return path.read_bytes()
+
+
+def sweep_workers() -> list[int]:
+    """Process ids of the running trial workers."""
+    return [
+        actor.pid
+        for actor in list_actors(filters=[("class_name", "=", "SweepTrainable"), ("state", "=", "ALIVE")])
+        if actor.pid
+    ]
+
+
+def _wait_for_workers(count: int) -> Any:
+    """Hold back further batches until so many workers are up: the first one could finish the sweep alone."""
+    waited = False
+
+    def report(progress: SweepProgress) -> None:
+        nonlocal waited
+        if progress.done and not waited:
+            waited = True
+            deadline = time.monotonic() + 120
+            while len(sweep_workers()) < count and time.monotonic() < deadline:
+                time.sleep(0.2)
+
+    return report
+
+
+def test_two_nodes_give_the_same_bytes(
+    ray_driver: lifecycle.ClusterState,
+    board: Board,
+    tmp_path: Path,
+    points: list[TrialPoint],
+    bars: dict[str, BarSet],
+    context: TrialContext,
+    reference: tuple[bytes, bytes],
+) -> None:
+    node = NodeResources(num_cpus=1, num_gpus=0, memory_bytes=1 * GIB, object_store_bytes=100 * MIB)
+    folder = tmp_path / "node"
+    lifecycle.join(folder, node, address=ray_driver.address, token_path=Path(ray_driver.token_path))
+    try:
+        outcome = sweep(board, points, bars, context, _wait_for_workers(3))
+    finally:
+        lifecycle.down(folder)
+    assert len(outcome.trials_by_node) == 2, "both nodes must have run trials"
+    assert sum(outcome.trials_by_node.values()) == len(points)
+    assert (trials_bytes(board), board.ranking()) == reference
+
+
+def test_killed_leaderboard_loses_no_row(
+    board: Board,
+    points: list[TrialPoint],
+    bars: dict[str, BarSet],
+    context: TrialContext,
+    reference: tuple[bytes, bytes],
+) -> None:
+    killed: list[int] = []
+
+    def kill_once(progress: SweepProgress) -> None:
+        if progress.done and not killed:
+            killed.append(progress.done)
+            ray.kill(board.actor, no_restart=False)
+
+    outcome = sweep(board, points, bars, context, kill_once)
+    assert killed
+    assert killed[0] < len(points), "it died in mid-sweep"
+    assert outcome.progress.done == len(points)
+    assert (trials_bytes(board), board.ranking()) == reference
+    assert board.journalled() == len(points), "no row twice"
+    assert ray.get_actor(actor_name(board.name), namespace="tests") == board.actor
+
+
+def test_killed_worker_is_replaced_and_its_batch_run_again(
+    board: Board,
+    points: list[TrialPoint],
+    bars: dict[str, BarSet],
+    context: TrialContext,
+    reference: tuple[bytes, bytes],
+) -> None:
+    killed: list[int] = []
+
+    def kill_once(progress: SweepProgress) -> None:
+        workers = sweep_workers()
+        if progress.done and workers and not killed:
+            killed.append(workers[0])
+            os.kill(workers[0], signal.SIGKILL)
+
+    outcome = sweep(board, points, bars, context, kill_once)
+    assert killed
+    assert outcome.progress.failed == 0
+    assert (trials_bytes(board), board.ranking()) == reference
+
+
+def test_point_that_kills_its_worker_is_recorded_and_its_neighbours_survive(
+    board: Board, points: list[TrialPoint], bars: dict[str, BarSet], context: TrialContext
+) -> None:
+    driver = os.getpid()
+    good = points[:3]
+
+    class Deadly:
+        """Stands for a spec that crashes the engine's process."""
+
+        spec_hash = "deadly"
+
+        def to_json(self) -> str:
+            return "{}"
+
+        def __getattr__(self, name: str) -> Any:
+            if os.getpid() != driver and not name.startswith("__"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise AttributeError(name)
+
+    deadly = TrialPoint(trial_id="deadly@5m-0", family="deadly", timeframe="5m", params={}, spec=Deadly())  # type: ignore[arg-type]
+    outcome = sweep(board, [good[0], deadly, *good[1:]], bars, context)
+    rows = {row.trial_id: row for row in board.rows()}
+    assert (outcome.progress.done, outcome.progress.failed) == (4, 1)
+    assert "worker process died" in rows["deadly@5m-0"].error
+    assert all(rows[point.trial_id].ok for point in good)
+
+
+def test_finished_trials_are_neither_run_again_nor_counted_twice(
+    board: Board,
+    points: list[TrialPoint],
+    bars: dict[str, BarSet],
+    context: TrialContext,
+    reference: tuple[bytes, bytes],
+) -> None:
+    half = points[::2]
+    assert sweep(board, half, bars, context).progress.done == len(half)
+    second = sweep(board, points, bars, context)
+    assert second.progress.earlier == len(half)
+    assert sum(second.trials_by_node.values()) == len(points) - len(half)
+    assert sweep(board, points, bars, context).trials_by_node == {}
+    assert board.journalled() == len(points)
+    assert (trials_bytes(board), board.ranking()) == reference
+
+
+def test_no_points(board: Board, bars: dict[str, BarSet], context: TrialContext) -> None:
+    with pytest.raises(SearchSpaceError, match="at least one trial"):
+        sweep(board, [], bars, context)
+
+
+def test_unwritable_journal_ends_the_sweep_with_its_reason(
+    board: Board, points: list[TrialPoint], bars: dict[str, BarSet], context: TrialContext
+) -> None:
+    class FullDisk:
+        """A leaderboard whose disk is full."""
+
+        def trial_ids(self) -> list[str]:
+            return []
+
+        def counts(self) -> dict[str, int]:
+            return {"rows": 0, "ok": 0, "failed": 0}
+
+        def best_so_far(self) -> None:
+            return None
+
+        def add(self, row: object) -> None:
+            from aiopt.errors import StorageError
+
+            raise StorageError("the disk of /runs is full")
+
+    full = ray.remote(num_cpus=0)(FullDisk).remote()
+    began = time.monotonic()
+    with pytest.raises(StorageError, match="the disk of /runs is full"):
+        run_sweep(
+            points, bars, context, full, scratch_dir=board.folder / "tune", report=lambda progress: None
+        )
+    assert time.monotonic() - began < 120
+
+
+def test_metrics_reach_the_endpoint(ray_driver: object) -> None:
+    metrics = RunMetrics("run-x")
+    metrics.set("aiopt_trials_per_second", 12.5)
+    metrics.set("aiopt_ticks_per_second", 3e6)
+    metrics.set("aiopt_best_score", 1.25)
+    ports = [node["MetricsExportPort"] for node in ray.nodes() if node["Alive"]]
+    deadline = time.monotonic() + 60
+    wanted = ["ray_aiopt_trials_per_second", "ray_aiopt_ticks_per_second", "ray_aiopt_best_score"]
+    while time.monotonic() < deadline:
+        text = "".join(
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+            for port in ports
+        )
+        found = [line for line in text.splitlines() if 'run="run-x"' in line]
+        if all(any(line.startswith(name) for line in found) for name in wanted):
+            break
+        time.sleep(1)
+    values = {line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in found}
+    assert values["ray_aiopt_trials_per_second"] == 12.5
+    assert values["ray_aiopt_best_score"] == 1.25
