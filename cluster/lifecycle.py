@@ -422,6 +422,8 @@ def _spawn(
         *("--object-store-memory", str(resources.object_store_bytes)),
         # Random worker ports: the default range is shared by all Ray nodes of a machine.
         *("--min-worker-port", "0", "--max-worker-port", "0"),
+        # So is the default port of the job agent, without which a head takes no jobs.
+        *("--dashboard-agent-listen-port", "0"),
     ]
     if role == "head":
         command += ["--temp-dir", str(temp_dir)]
