@@ -32,6 +32,7 @@ from ray.tune import (
     PlacementGroupFactory,
     RunConfig,
     TuneConfig,
+    TuneError,
     Tuner,
 )
 
