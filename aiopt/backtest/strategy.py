@@ -262,7 +262,7 @@ class SpecStrategy(Strategy):
 
     def _opened(self, event: Any, plan: _Plan) -> None:
         price = event.last_px.as_double()
-        units = event.last_qty.as_double()
+        units = round(event.last_qty.as_double(), self._rules.size_decimals)
         self.position = HeldPosition(
             plan.side,
             units,
