@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,12 @@ run_entry_remotely = ray.remote(**stage_options("trial"))(run_entry)
 
 
 def emit_entries(
-    run_dir: Path, config: OptimizeConfig, manifest: Manifest, bars: dict[str, BarSet]
+    run_dir: Path,
+    config: OptimizeConfig,
+    manifest: Manifest,
+    bars: dict[str, BarSet],
+    *,
+    progress: Callable[[float, float], None] | None = None,
 ) -> list[Path]:
     """Write ``entries/`` and ``pine/`` of a ranked run, one task per entry on the cluster.
 
@@ -115,6 +121,8 @@ def emit_entries(
         Of the ticks.
     bars : dict of str to BarSet
         Per timeframe.
+    progress : callable, optional
+        Called with the entries done and their number, again and again while they run.
 
     Returns
     -------
@@ -139,6 +147,11 @@ def emit_entries(
         )
         for entry, spec in zip(ranking.entries, specs, strict=True)
     ]
+    pending = list(running)
+    while pending:
+        _, pending = ray.wait(pending, num_returns=len(pending), timeout=1.0)
+        if progress is not None:
+            progress(len(running) - len(pending), len(running))
     for entry, reference in zip(ranking.entries, running, strict=True):
         output: EntryOutput = ray.get(reference)
         write_entry(run_dir, _record(entry, output.research, bars[entry.timeframe]))

@@ -38,6 +38,7 @@ from aiopt.market.bar_shards import BarRequest
 from aiopt.market.bars import BarSet, bar_path, load_bar_set, read_bars
 from aiopt.market.importing import open_ticks
 from aiopt.market.manifest import MANIFEST_NAME, Manifest, read_manifest
+from aiopt.market.sample import MODEL as SAMPLE_MODEL
 from aiopt.market.sample import generate_ticks
 from aiopt.ranking.model import Ranking
 from aiopt.ranking.trials import TrialRow, write_trials
@@ -68,6 +69,9 @@ SCRATCH = ".tune"
 """Folder below a run for Ray Tune's bookkeeping while the sweep runs."""
 
 Log = Callable[[str], None]
+Progress = Callable[[float, float], None]
+
+PROGRESS_INTERVAL_S = 2.0
 
 
 def optimize_job(
@@ -170,7 +174,7 @@ def run_optimize(
     strategies = load_strategies(config)
     say = _timed(log)
     say("ticks: reading")
-    ticks_dir = prepare_ticks(config, runs_dir / CACHE)
+    ticks_dir = prepare_ticks(config, runs_dir / CACHE, _paced(say, "ticks"))
     manifest = read_manifest(ticks_dir)
     kind = "SYNTHETIC ticks" if manifest.synthetic else "ticks"
     say(f"ticks: {manifest.rows:,} {kind} of {manifest.instrument}, data {manifest.data_hash[:12]}")
@@ -194,14 +198,14 @@ def run_optimize(
         return summarise(run_dir, log, finished_before=False)
 
 
-def prepare_ticks(config: OptimizeConfig, cache_dir: Path) -> Path:
+def prepare_ticks(config: OptimizeConfig, cache_dir: Path, progress: Progress) -> Path:
     """Return the tick store of a run, generated or imported into the cache where needed."""
     if config.ticks is not None:
-        return open_ticks(Path(config.ticks), cache_dir, instrument=config.instrument)
+        return open_ticks(Path(config.ticks), cache_dir, instrument=config.instrument, progress=progress)
     sample = config.sample
-    folder = cache_dir / f"sample-{content_hash([sample, config.instrument])[:12]}"
+    folder = cache_dir / f"sample-{content_hash([sample, config.instrument, SAMPLE_MODEL])[:12]}"
     settings = msgspec.to_builtins(sample)
-    generate_ticks(folder, instrument=config.instrument, **settings)
+    generate_ticks(folder, instrument=config.instrument, progress=progress, **settings)
     return folder
 
 
@@ -232,7 +236,10 @@ class _Run:
         folder = self._dir / BARS
         if not _bars_present(folder, self._manifest, timeframes):
             built = build_bars_distributed(
-                ticks_dir, folder, BarRequest(timeframes=timeframes, prices=("bid", "ask"))
+                ticks_dir,
+                folder,
+                BarRequest(timeframes=timeframes, prices=("bid", "ask")),
+                progress=_paced(self._log, "bars"),
             )
             self._metrics.set("aiopt_ticks_per_second", built.ticks_per_s)
             self._log(f"bars: {built.ticks:,} ticks in {built.elapsed_s:.1f} s")
@@ -290,12 +297,28 @@ class _Run:
     def emit(self, bars: dict[str, BarSet]) -> None:
         """Run the ranked entries again for their trades and write their Pine scripts."""
         self._state.enter("pine")
-        scripts = emit_entries(self._dir, self._config, self._manifest, bars)
+        scripts = emit_entries(
+            self._dir, self._config, self._manifest, bars, progress=_paced(self._log, "pine: scripts checked")
+        )
         self._log(f"pine: {len(scripts)} scripts in {self._dir / PINE}")
 
     def report(self) -> None:
         """Write the report."""
         self._log(f"report: {write_report(self._dir)}")
+
+
+def _paced(log: Log, what: str) -> Progress:
+    """Return a progress function that says how far `what` is, at most every two seconds."""
+    last = time.monotonic()
+
+    def show(done: float, total: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if total > 0 and now - last >= PROGRESS_INTERVAL_S:
+            last = now
+            log(f"{what}: {done:,.0f}/{total:,.0f} ({100 * done / total:.0f}%)")
+
+    return show
 
 
 def _timed(log: Log) -> Log:

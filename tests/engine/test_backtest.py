@@ -11,7 +11,6 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from real_bars import dukascopy_minutes, histdata_minutes
 
 from aiopt.backtest.config import BacktestConfig, Segments
 from aiopt.backtest.pricing import add_spread
@@ -26,6 +25,7 @@ from aiopt.strategy.spec import FixedSize, RiskSize
 from aiopt.testing.bars import random_walk_bars
 from aiopt.testing.broker import simulate
 from aiopt.timeframe import parse_timeframe
+from tests.engine.real_bars import dukascopy_minutes, histdata_minutes
 
 MINUTE = parse_timeframe("1m")
 TICK = 1e-5
