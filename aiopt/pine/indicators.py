@@ -8,7 +8,8 @@ Built-ins are used where every engine agrees on them.  Three are written out:
 * ATR is averaged in ticks.  Engines may round what they hand out to ten decimals; of an ATR of 0.00008 that
   leaves six digits, and a stop or a size can land on the other side of a rounding edge.
 * DMI: `ta.dmi` compares the two moves in plain floats, and a tie in prices is rarely one in floats.
-  The comparison operators have Pine's tolerance, so here a tie is a tie in every engine.  In ticks, too.
+  The comparison operators have Pine's tolerance, so here a tie is a tie in every engine.  Averages are kept
+  in large units for the same reason as the ATR: on a bar without range +DI has to stay exactly as it was.
 * Stochastic smoothing: on TradingView `ta.sma` passes over na, other engines give na while a bar without
   range is in the window.  A counter makes it na for exactly that long in all of them.
 """
@@ -20,6 +21,10 @@ from dataclasses import dataclass
 
 from aiopt.errors import PineError
 from aiopt.pine.text import Names, camel_case
+
+_MOVE_SCALE = "10000000000.0"
+_TREND_SCALE = "10000000.0"
+"""Factors that bring prices and the trend, in [0, 1], to units of which ten decimals are all a float has."""
 
 
 @dataclass(frozen=True)
@@ -118,18 +123,18 @@ def _dmi(request: _Request) -> PineIndicator:
     span, plus_move, minus_move = request.name("Range"), request.name("PlusMove"), request.name("MinusMove")
     both, trend = request.name("Both"), request.name("Trend")
     plus, minus = request.name("Plus"), request.name("Minus")
-    span_ticks = request.name("RangeTicks")
-    unit = "syminfo.mintick"
+    span_scaled = request.name("RangeScaled")
+    scale = _MOVE_SCALE
     lines = [
         f"float {up} = high - high[1]",
         f"float {down} = low[1] - low",
         f"float {span} = ta.tr(false)",
-        f"float {span_ticks} = {span} / {unit}",
-        f"float {plus_move} = na({up}) ? na : {up} > {down} and {up} > 0.0 ? {up} / {unit} : 0.0",
-        f"float {minus_move} = na({down}) ? na : {down} > {up} and {down} > 0.0 ? {down} / {unit} : 0.0",
+        f"float {span_scaled} = {span} * {scale}",
+        f"float {plus_move} = na({up}) ? na : {up} > {down} and {up} > 0.0 ? {up} * {scale} : 0.0",
+        f"float {minus_move} = na({down}) ? na : {down} > {up} and {down} > 0.0 ? {down} * {scale} : 0.0",
     ]
     averages = []
-    for suffix, source in (("Range", span_ticks), ("Plus", plus_move), ("Minus", minus_move)):
+    for suffix, source in (("Range", span_scaled), ("Plus", plus_move), ("Minus", minus_move)):
         more, average = _wilder(request, suffix, source, length)
         lines += more
         averages.append(average)
@@ -138,10 +143,12 @@ def _dmi(request: _Request) -> PineIndicator:
         f"float {plus} = {span_average} == 0.0 ? 0.0 : 100.0 * {plus_average} / {span_average}",
         f"float {minus} = {span_average} == 0.0 ? 0.0 : 100.0 * {minus_average} / {span_average}",
         f"float {both} = {plus} + {minus}",
-        f"float {trend} = {both} == 0.0 ? 0.0 : 100.0 * math.abs({plus} - {minus}) / {both}",
+        f"float {trend} = {both} == 0.0 ? 0.0 : {_TREND_SCALE} * math.abs({plus} - {minus}) / {both}",
     ]
-    more, adx = _wilder(request, "Adx", trend, smoothing)
-    return PineIndicator((*lines, *more), {"plus": plus, "minus": minus, "adx": adx})
+    more, average = _wilder(request, "Adx", trend, smoothing)
+    adx = request.name("Adx")
+    lines += [*more, f"float {adx} = 100.0 * {average} / {_TREND_SCALE}"]
+    return PineIndicator(tuple(lines), {"plus": plus, "minus": minus, "adx": adx})
 
 
 def _wilder(request: _Request, suffix: str, source: str, length: str) -> tuple[list[str], str]:

@@ -9,6 +9,7 @@ import datetime as dt
 import hashlib
 import importlib.util
 import io
+import sys
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -69,10 +70,7 @@ def _load_engine_module():
     path = Path(__file__).parents[1] / "pine_engine" / "engine.py"
     spec = importlib.util.spec_from_file_location("aiopt_tests_pine_engine", path)
     module = importlib.util.module_from_spec(spec)
-    # dataclasses look their module up while it is being executed.
-    import sys
-
-    sys.modules[spec.name] = module
+    sys.modules[spec.name] = module  # dataclasses look their module up while it is being executed
     spec.loader.exec_module(module)
     return module
 
@@ -173,19 +171,55 @@ def _nautilus_rows(result: TrialResult) -> list[tuple]:
     ]
 
 
-def _assert_equal_trades(expected: list[tuple], found: list[tuple], *, at_least: int) -> None:
+def _signals(spec: StrategySpec, bars: BarArrays):
+    return compute_signals(
+        spec,
+        bars,
+        tick_size=EURUSD.tick_size,
+        pip_size=EURUSD.pip_size,
+        initial_balance=100_000.0,
+    )
+
+
+def _opens_past_one_leg_and_reaches_the_other(row: tuple, signals, bars: BarArrays) -> bool:
+    """Say whether a trade ended in the one bar that PineTS is known to read in the wrong order.
+
+    The bar opens past the stop (or target), which fills there and then, but also reaches the other leg.
+    PineTS lets the path decide, as if both were still ahead.
+    """
+    entry_bar, exit_bar, side = row[:3]
+    stop = getattr(signals, f"stop_{side}")[entry_bar - 1]
+    target = getattr(signals, f"target_{side}")[entry_bar - 1]
+    start, high, low = bars.open[exit_bar], bars.high[exit_bar], bars.low[exit_bar]
+    if side == "short":
+        stop, target, start, high, low = -stop, -target, -start, -low, -high
+    return bool((start >= target and low <= stop) or (start <= stop and high >= target))
+
+
+def _assert_equal_trades(
+    expected: list[tuple], found: list[tuple], spec: StrategySpec, bars: BarArrays, *, at_least: int
+) -> None:
+    signals = _signals(spec, bars)
+    excused = 0
     for index, (one, other) in enumerate(zip(expected, found, strict=False)):
+        if one != other and _opens_past_one_leg_and_reaches_the_other(one, signals, bars):
+            excused += 1
+            # Everything but the price and the reason of the exit still has to agree.
+            one, other = (*one[:4], one[5]), (*other[:4], other[5])
         assert one == other, f"trade {index}: Nautilus {one}, Pine {other}"
     assert len(expected) == len(found)
-    # An empty comparison proves nothing.
+    # An empty comparison proves nothing, nor does one full of excuses.
     assert len(found) >= at_least
+    assert excused <= len(found) // 2000
 
 
 @pytest.mark.parametrize("name", sorted(SPECS))
 def test_trades_equal_on_a_generated_month(pine, generated_month: BarSet, name: str) -> None:
     result = _run_nautilus(SPECS[name], generated_month)
     run = pine.run(_script(name), generated_month.bid)
-    _assert_equal_trades(_nautilus_rows(result), _pine_rows(run.closed), at_least=50)
+    _assert_equal_trades(
+        _nautilus_rows(result), _pine_rows(run.closed), SPECS[name], generated_month.bid, at_least=50
+    )
     assert len(run.open) == (0 if result.open_trade is None else 1)
 
 
@@ -193,7 +227,9 @@ def test_trades_equal_on_a_generated_month(pine, generated_month: BarSet, name: 
 def test_trades_equal_on_a_real_month(pine, real_month: BarSet, name: str) -> None:
     result = _run_nautilus(SPECS[name], real_month)
     run = pine.run(_script(name), real_month.bid)
-    _assert_equal_trades(_nautilus_rows(result), _pine_rows(run.closed), at_least=50)
+    _assert_equal_trades(
+        _nautilus_rows(result), _pine_rows(run.closed), SPECS[name], real_month.bid, at_least=50
+    )
 
 
 @pytest.mark.parametrize("name", ["rsi_reversion", "tight"])
@@ -208,13 +244,7 @@ def test_version_5_trades_as_version_6(pine, generated_month: BarSet, name: str)
 def test_signals_and_indicators_equal_bar_for_bar(pine, generated_month: BarSet, name: str) -> None:
     spec = SPECS[name]
     bars = generated_month.bid.slice(0, 6000)
-    signals = compute_signals(
-        spec,
-        bars,
-        tick_size=EURUSD.tick_size,
-        pip_size=EURUSD.pip_size,
-        initial_balance=100_000.0,
-    )
+    signals = _signals(spec, bars)
     sides = [side for side in ("long", "short") if getattr(spec, f"entry_{side}") is not None]
     outputs = [output for outputs in spec.output_names().values() for output in outputs]
     run = pine.run(_script(name), bars, plots=[*outputs, *(f"{side.title()} signal" for side in sides)])
@@ -232,14 +262,7 @@ def test_signals_and_indicators_equal_bar_for_bar(pine, generated_month: BarSet,
 def test_the_tight_spec_meets_the_corner_cases(generated_month: BarSet) -> None:
     """The comparison above covers what it is meant to cover."""
     bars = generated_month.bid
-    spec = SPECS["tight"]
-    signals = compute_signals(
-        spec,
-        bars,
-        tick_size=EURUSD.tick_size,
-        pip_size=EURUSD.pip_size,
-        initial_balance=100_000.0,
-    )
+    signals = _signals(SPECS["tight"], bars)
     trades = [
         trade
         for trade in simulate(signals, generated_month, pine_entry_bar=True)

@@ -97,7 +97,7 @@ def test_two_indicators_of_one_kind_and_clashing_names_stay_apart() -> None:
         },
         entry_long="aB.adx > a_b.adx",
     )
-    assert "aBAdxAverage > aBAdxAverage2" in text
+    assert "aBAdx > aBAdx2" in text
 
 
 @pytest.mark.parametrize(
