@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from condition_trees import conditions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from aiopt.strategy.conditions import (
     parse_value,
     walk,
 )
+from tests.unit.strategy.condition_trees import conditions
 
 
 @settings(max_examples=500, deadline=None)

@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from condition_trees import PARAMS, conditions, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopt.errors import SpecError
 from aiopt.strategy.conditions import SERIES, Compare, Number, parse_condition, parse_value
 from aiopt.strategy.evaluation import StreamingCondition, evaluate, evaluate_value, names_of
+from tests.unit.strategy.condition_trees import PARAMS, conditions, values
 
 NAN = math.nan
 COLUMNS = (*SERIES, "rsi", "macd.signal")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from condition_trees import make_bars
 
 from aiopt.errors import SpecError
 from aiopt.strategy.families import FAMILIES, family
 from aiopt.strategy.signals import compute_signals
+from tests.unit.strategy.condition_trees import make_bars
 
 
 def test_the_five_families():

@@ -9,7 +9,6 @@ import zipfile
 import msgspec
 import numpy as np
 import pytest
-from condition_trees import make_bars
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from aiopt.strategy.signals import (
 )
 from aiopt.strategy.spec import IndicatorSpec, PriceDistance, RiskSize, Session, StrategySpec
 from aiopt.timeframe import parse_timeframe
+from tests.unit.strategy.condition_trees import make_bars
 
 ACCOUNT = {"tick_size": 1e-5, "pip_size": 1e-4, "initial_balance": 100_000.0}
 SERIES_NAMES = ("ts_open_ns", "open", "high", "low", "close", "volume")
