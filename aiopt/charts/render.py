@@ -42,7 +42,7 @@ _BREAK_MIN_BARS = 12
 _PRICE_TICK_ROWS = 46
 _PANE_TICK_ROWS = 26
 _TIME_TICK_COLUMNS = 96
-_MARKER = 7
+_MARKER = 10
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,14 @@ _PANE_STYLES = {
     "atr": _PaneStyle(in_price=True),
 }
 _PRICE_STYLE = _PaneStyle(in_price=True)
+
+_TRADE_LEGEND = (
+    ("long", Colour.LONG),
+    ("short", Colour.SHORT),
+    ("exit", Colour.TEXT),
+    ("stop", Colour.STOP),
+    ("target", Colour.TARGET),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -533,7 +541,7 @@ class _Drawing:
         """Draw a filled triangle with a thin rim of background, its tip at (tip, x)."""
         for grow, fill in ((2, Colour.BACKGROUND), (0, colour)):
             for step in range(-grow, _MARKER + grow // 2):
-                half = max(step, 0) * 6 // 7 + grow
+                half = max(step, 0) * 2 // 3 + grow
                 self._span(tip + direction * step, x - half, x + half, fill)
 
     def _exit(self, trade: TradeMark, bar: int | None) -> None:
@@ -611,11 +619,13 @@ class _Drawing:
         else:
             found = value_ticks(scale, min_distance=_PANE_TICK_ROWS, decimals=None, compact=compact)
             ticks = [(tick.value, tick.label) for tick in found]
+        free_below = box.bottom + 4
         for value, label in ticks:
             row = scale.row(value)
             self.canvas.row_line(row, box.left, box.right, Colour.GRID)
-            if box.top + 4 <= row <= box.bottom - 4:
+            if box.top + 4 <= row <= min(box.bottom - 4, free_below):
                 self._value_label(box, row, label)
+                free_below = row - REGULAR.height - 2
 
     def _pane_header(self, box: Box, texts: list[tuple[str, int]]) -> None:
         column = box.left + 6
@@ -653,10 +663,21 @@ class _Drawing:
             column += width + 16
         first, last = stamp(int(bars.ts_open_ns[0])), stamp(int(bars.ts_open_ns[-1]))
         count = f"{len(bars)} bars" if len(bars) > 1 else "1 bar"
-        canvas.text(TITLE_ROW + 2, column, f"{first} – {last} UTC · {count}", REGULAR, Colour.MUTED)
-        if self.trades:
+        for text in (f"{first} – {last} UTC · {count}", f"{first} UTC · {count}", count):
+            if column + REGULAR.width(text) <= self._title_end():
+                canvas.text(TITLE_ROW + 2, column, text, REGULAR, Colour.MUTED)
+                break
+        if self.trades and self._trade_legend_start() > column:
             self._trade_legend()
         self._legend()
+
+    def _title_end(self) -> int:
+        """Return the column the title row must stay left of."""
+        return self._trade_legend_start() - 12 if self.trades else self.spec.width - 4
+
+    def _trade_legend_start(self) -> int:
+        width = sum(REGULAR.width(name) + 30 for name, _ in _TRADE_LEGEND)
+        return max(self.spec.width - AXIS_WIDTH - width, 0)
 
     def _legend(self) -> None:
         """Write the last bar and each overlay's last value."""
@@ -677,12 +698,9 @@ class _Drawing:
     def _trade_legend(self) -> None:
         """Explain the marks, right-aligned in the title row."""
         canvas, row = self.canvas, TITLE_ROW + 2
-        items = (("long", Colour.LONG), ("short", Colour.SHORT), ("exit", Colour.TEXT))
-        levels = (("stop", Colour.STOP), ("target", Colour.TARGET))
-        width = sum(REGULAR.width(name) + 30 for name, _ in (*items, *levels))
-        column = self.spec.width - AXIS_WIDTH - width
+        column = self._trade_legend_start()
         middle = row + REGULAR.height // 2
-        for number, (name, colour) in enumerate((*items, *levels)):
+        for number, (name, colour) in enumerate(_TRADE_LEGEND):
             if number < 2:
                 for step in range(8):
                     half = (step if number == 0 else 7 - step) * 6 // 7

@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.market": set(),
     "aiopt.indicators": set(),
     "aiopt.evaluation": set(),
+    "aiopt.charts": {"aiopt.indicators", "aiopt.market"},
     "aiopt.strategy": {"aiopt.indicators", "aiopt.market"},
     "aiopt.backtest": {"aiopt.strategy", "aiopt.indicators", "aiopt.market", "aiopt.evaluation"},
     "aiopt.pine": {"aiopt.strategy", "aiopt.indicators", "aiopt.market"},
@@ -36,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "aiopt.cli": {
         "aiopt.market",
+        "aiopt.charts",
         "aiopt.indicators",
         "aiopt.strategy",
         "aiopt.backtest",
