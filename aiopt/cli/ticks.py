@@ -1,4 +1,4 @@
-"""The command `aiopt ticks`: import, validate and generate ticks.
+"""The command `aiopt ticks`: download, import, validate and generate ticks.
 
 Owns flags and what is printed.  Knows nothing of formats and rules beyond asking for their names.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiopt.cli.output import emit, json_option, progress
+from aiopt.cli.ticks_download import download
 from aiopt.errors import EXIT_BAD_INPUT, EXIT_OK
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ _NOT_TICKS = {"gap": "gaps", "missing_hour": "hours"}
 
 _instrument_option = click.option("--instrument", help="Symbol, e.g. EURUSD.")
 _format_option = click.option(
-    "--format", "format_", help="dukascopy, oanda, fxcm, histdata, csv or parquet; recognised if left out."
+    "--format",
+    "format_",
+    help="dukascopy, dukascopy_json, oanda, fxcm, histdata, csv or parquet; recognised if left out.",
 )
 _rule_option = click.option(
     "--rule",
@@ -52,7 +55,10 @@ _size_option = click.option(
 
 @click.group(epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks")
 def command() -> None:
-    """Import, validate and generate ticks."""
+    """Download, import, validate and generate ticks."""
+
+
+command.add_command(download)
 
 
 @command.command("import", epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks")

@@ -103,6 +103,32 @@ def import_ticks(
     item = find_instrument(instrument)
     options = options or ReaderOptions()
     opened = open_source(Path(source), item, format=format, options=options)
+    return import_source(
+        opened, out, instrument=item, rules=rules, options=options, replace=replace, progress=progress
+    )
+
+
+def import_source(
+    opened: TickSource,
+    out: Path,
+    *,
+    instrument: Instrument,
+    rules: ValidationRules = DEFAULT_RULES,
+    options: ReaderOptions | None = None,
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Import a source whose files are already listed; otherwise as `import_ticks`.
+
+    Parameters
+    ----------
+    opened : TickSource
+        The source.
+    out, instrument, rules, options, replace, progress
+        See `import_ticks`.
+    """
+    item = instrument
+    options = options or ReaderOptions()
     out = Path(out)
     _check_apart(opened.root, out)
     job = _Job(opened, item, rules, options, progress or _silent)
@@ -330,7 +356,11 @@ class _Job:
 
     def _is_of(self, manifest: Manifest) -> bool:
         found = (manifest.source_hash, manifest.instrument, manifest.source_format, manifest.settings)
-        return found == (self.source_hash, self.instrument.symbol, self.source.format, self.settings)
+        wanted = (self.source_hash, self.instrument.symbol, self.source.format, self.settings)
+        return found == wanted and manifest.hours == self._hours()
+
+    def _hours(self) -> dict[str, str]:
+        return {hour_text(hour): outcome for hour, outcome in sorted(self.source.hours.items())}
 
     def run(self, build: StoreBuild) -> Manifest:
         """Write the days and return the manifest."""
@@ -363,6 +393,7 @@ class _Job:
                 for path, rows, file_hash in zip(self.source.files, self.rows, self._file_hashes, strict=True)
             ],
             partitions=parts,
+            hours=self._hours(),
         )
 
     def judge(self) -> tuple[int, tuple[int | None, int | None]]:

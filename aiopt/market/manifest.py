@@ -144,6 +144,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Files read, in order.
     partitions : list of Partition
         In order of day.
+    hours : dict of str to str
+        Of a download: every hour of the span asked for, ``"2014-05-02T12"`` to ``"ticks"``, ``"empty"``,
+        ``"closed"`` or ``"failed"``.  Empty for other sources.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -164,6 +167,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     notes: list[str]
     files: list[SourceFile]
     partitions: list[Partition]
+    hours: dict[str, str] = {}
 
 
 def partition_path(symbol: str, date: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiopt.errors import DataError, did_you_mean
 from aiopt.market.instrument import Instrument
-from aiopt.market.sources import dukascopy, histdata, quote_zip, tables
+from aiopt.market.sources import dukascopy, dukascopy_json, histdata, quote_zip, tables
 from aiopt.market.sources.delimited import first_line
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource
 from aiopt.market.sources.zipped import open_member
@@ -20,6 +20,7 @@ Opener = Callable[[Path, Sequence[Path], Instrument, ReaderOptions], TickSource]
 
 FORMATS: dict[str, str] = {
     "dukascopy": "Dukascopy bi5 hour files: SYMBOL/YYYY/MM/DD/HHh_ticks.bi5, months from 00",
+    "dukascopy_json": "hours of ticks as Dukascopy's JSON API of 2026 answers them, under any name",
     "oanda": "daily zips YYYYMMDD_quote.zip of 'milliseconds,bid,ask', UTC",
     "fxcm": "the same zips stamped UTC-5",
     "histdata": "HistData ASCII ticks (zip or CSV), New York wall clock",
@@ -30,6 +31,7 @@ FORMATS: dict[str, str] = {
 
 _OPENERS: dict[str, Opener] = {
     "dukascopy": dukascopy.open_source,
+    "dukascopy_json": dukascopy_json.open_source,
     "oanda": partial(quote_zip.open_source, format=quote_zip.OANDA),
     "fxcm": partial(quote_zip.open_source, format=quote_zip.FXCM),
     "histdata": histdata.open_source,
@@ -38,6 +40,7 @@ _OPENERS: dict[str, Opener] = {
 }
 _SUFFIXES: dict[str, tuple[str, ...]] = {
     "dukascopy": (".bi5",),
+    "dukascopy_json": (".json",),
     "oanda": (".zip",),
     "fxcm": (".zip",),
     "histdata": (".zip", ".csv", ".txt"),
@@ -95,6 +98,9 @@ def recognise(root: Path, files: Sequence[Path]) -> str:
     """
     found = {file.suffix.lower() for file in files} & _KNOWN
     kinds = {".pq": ".parquet", ".txt": ".csv", ".tsv": ".csv"}
+    if found != {".json"} or not any(map(dukascopy_json.is_tick_answer, _json_files(files))):
+        # JSON beside anything else is a description of it, not ticks.
+        found.discard(".json")
     merged = {kinds.get(suffix, suffix) for suffix in found}
     if len(merged) > 1:
         msg = f"A source must hold files of one format, but this one holds {_kinds(files)}. "
@@ -106,6 +112,8 @@ def recognise(root: Path, files: Sequence[Path]) -> str:
     first = next(file for file in files if file.suffix.lower() in found)
     if suffix == ".bi5":
         return "dukascopy"
+    if suffix == ".json":
+        return "dukascopy_json"
     if suffix == ".parquet":
         return "parquet"
     if suffix == ".csv":
@@ -127,6 +135,10 @@ def _recognise_zip(root: Path, path: Path) -> str:
     if line.count(",") == 10:
         msg = "A source of ticks must hold ticks, but this archive holds bars (11 columns)."
     raise DataError(msg + _listing(), file=root)
+
+
+def _json_files(files: Sequence[Path]) -> list[Path]:
+    return [file for file in files if file.suffix.lower() == ".json"]
 
 
 def _list_files(root: Path) -> list[Path]:

@@ -78,7 +78,7 @@ def open_source(
     if len(empty) == len(ordered):
         msg = "A source must hold at least one tick, but all its files have 0 bytes: hours without ticks."
         raise DataError(msg + " Give hours of an open market.", file=paths[0])
-    wanted = _expected_hours(ordered[0], ordered[-1], instrument)
+    wanted = expected_hours(ordered[0], ordered[-1], instrument)
     missing = tuple(int(hour) for hour in wanted if int(hour) not in hours)
     notes = [f"{len(aside)} file(s) left aside, not ticks: {', '.join(_names(aside))}."] if aside else []
 
@@ -148,15 +148,37 @@ def read_hour(path: Path, hour: int, instrument: Instrument) -> TickArrays:
     DataError
         If the file is not LZMA, is truncated, or holds records that are no ticks of one hour.
     """
-    raw = _decompress(path)
-    records = _records(raw, TICK_RECORD, path)
+    return decode_hour(_read(path), hour, instrument, file=path)
+
+
+def decode_hour(raw: bytes, hour: int, instrument: Instrument, *, file: Path | str) -> TickArrays:
+    """Decode the bytes of an hour file, as `read_hour` does.
+
+    Parameters
+    ----------
+    raw : bytes
+        Compressed content; 0 bytes are an hour without ticks.
+    hour : int
+        Hours since the epoch.
+    instrument : Instrument
+        Gives the price scale.
+    file : Path or str
+        Where the bytes are from, for messages.
+
+    Raises
+    ------
+    DataError
+        As `read_hour`.
+    """
+    data = _decompress(raw, file)
+    records = _records(data, TICK_RECORD, file)
     ms = records["ms"].astype(np.int64)
     late = ms >= _HOUR_MS
     if late.any():
         row = int(np.argmax(late))
-        what = "The file holds minute candles." if _looks_like_candles(raw) else "The file holds no ticks."
+        what = "The file holds minute candles." if _looks_like_candles(data) else "The file holds no ticks."
         msg = f"A tick must lie in its hour (below {_HOUR_MS} ms), but this one is at {ms[row]} ms. "
-        raise DataError(f"{msg}{what} Give hour files of ticks (NNh_ticks.bi5).", file=path, row=row)
+        raise DataError(f"{msg}{what} Give hour files of ticks (NNh_ticks.bi5).", file=file, row=row)
     return TickArrays(
         hour * HOUR_NS + ms * 1_000_000,
         records["bid"] / float(instrument.price_scale),
@@ -189,7 +211,7 @@ def read_candles(path: Path, instrument: Instrument, day: dt.date | None = None)
     DataError
         If the file is not LZMA, is truncated, or holds no candles of one day.
     """
-    raw = _decompress(path)
+    raw = _decompress(_read(path), path)
     records = _records(raw, CANDLE_RECORD, path)
     if not _looks_like_candles(raw):
         raise DataError("Candles must be of whole minutes of a day, but these are not.", file=path)
@@ -211,11 +233,14 @@ def _day_start_s(path: Path, day: dt.date | None) -> int:
     return hour * 3600
 
 
-def _decompress(path: Path) -> bytes:
+def _read(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
+        return path.read_bytes()
     except OSError as failure:
         raise DataError(f"The file must be readable, but: {failure.strerror}.", file=path) from failure
+
+
+def _decompress(raw: bytes, path: Path | str) -> bytes:
     if not raw:
         return b""
     decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE)
@@ -234,7 +259,7 @@ def _decompress(path: Path) -> bytes:
     return data
 
 
-def _records(data: bytes, record: np.dtype[np.void], path: Path) -> NDArray[np.void]:
+def _records(data: bytes, record: np.dtype[np.void], path: Path | str) -> NDArray[np.void]:
     if len(data) % record.itemsize:
         msg = (
             f"The content must be whole records of {record.itemsize} bytes, but has {len(data)} bytes, "
@@ -255,7 +280,8 @@ def _looks_like_candles(data: bytes) -> bool:
     return bool(seconds[-1] < 86_400 and not (seconds % 60).any() and (np.diff(seconds) > 0).all())
 
 
-def _expected_hours(first: int, last: int, instrument: Instrument) -> NDArray[np.int64]:
+def expected_hours(first: int, last: int, instrument: Instrument) -> NDArray[np.int64]:
+    """Return the hours from `first` to `last` (both included) in which the instrument trades."""
     if instrument.always_open:
         return np.arange(first, last + 1, dtype=np.int64)
     return open_hours(first, last)
@@ -263,7 +289,7 @@ def _expected_hours(first: int, last: int, instrument: Instrument) -> NDArray[np
 
 def _not_hour_file(path: Path, instrument: Instrument) -> DataError:
     """Return why a file that is no hour file by name cannot be read, by its content first."""
-    raw = _decompress(path)
+    raw = _decompress(_read(path), path)
     if not raw:
         msg = "A source must hold at least one tick, but this file has 0 bytes: an hour without ticks."
         return DataError(msg + " Give hours of an open market.", file=path)

@@ -6,7 +6,7 @@ Owns the types the readers share.  Knows no format.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,6 +88,8 @@ class TickSource:
         What was left aside and why.
     empty_hours, missing_hours : tuple of int
         Hours since the epoch the source says have no ticks, and those it has no file for.
+    hours : mapping of int to str
+        For a source that accounts for every hour of its span: hour since the epoch to its outcome.
     """
 
     format: str
@@ -97,6 +99,7 @@ class TickSource:
     notes: list[str] = field(default_factory=list)
     empty_hours: tuple[int, ...] = ()
     missing_hours: tuple[int, ...] = ()
+    hours: Mapping[int, str] = field(default_factory=dict)
 
 
 _LETTERS = re.compile(r"[A-Za-z]+")

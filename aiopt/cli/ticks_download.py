@@ -1,0 +1,174 @@
+"""The command `aiopt ticks download`.
+
+Owns flags and what is printed.  Knows nothing of feeds beyond their names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aiopt.cli.output import emit, json_option, progress
+from aiopt.errors import EXIT_FAILED, EXIT_OK
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aiopt.market.download import DownloadReport
+
+FETCHING_PERCENT = 90.0
+"""Share of the progress bar for the download; the rest is the import."""
+
+SHOWN_FAILURES = 20
+"""Failed hours listed for people; ``--json`` has all."""
+
+
+@click.command(epilog="Example: aiopt ticks download EURUSD --from 2026-11-02 --to 2026-11-06T20")
+@click.argument("symbol", default="EURUSD")
+@click.option("--from", "first", help="First day or hour (YYYY-MM-DD[THH], UTC); 14 days back if left out.")
+@click.option("--to", "last", help="Last day or hour, included; yesterday if left out.")
+@click.option("--out", type=click.Path(path_type=Path), help="Tick store.  [default: data/ticks/SYMBOL]")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    default=Path(".cache/downloads"),
+    show_default=True,
+    envvar="AIOPT_DOWNLOAD_CACHE",
+    show_envvar=True,
+    help="Folder of the answers as they came.",
+)
+@click.option(
+    "--feed",
+    "feed_texts",
+    multiple=True,
+    default=("bi5", "json"),
+    show_default=True,
+    envvar="AIOPT_TICK_FEEDS",
+    show_envvar=True,
+    metavar="KIND[=URL]",
+    help="Where to ask, in order: bi5, json, or either with a base address. Repeat for failover.",
+)
+@click.option(
+    "--proxy",
+    envvar="AIOPT_DOWNLOAD_PROXY",
+    show_envvar=True,
+    help="http://HOST:PORT; 'none' for no proxy; else HTTPS_PROXY and NO_PROXY count.",
+)
+@click.option("--parallel", type=int, default=4, show_default=True, help="Requests in flight.")
+@click.option(
+    "--interval", type=float, default=0.1, show_default=True, help="Least seconds between requests."
+)
+@click.option("--attempts", type=int, default=5, show_default=True, help="Per hour and feed.")
+@click.option("--backoff", type=float, default=1.0, show_default=True, help="Seconds before the 2nd attempt.")
+@click.option("--timeout", type=float, default=20.0, show_default=True, help="Longest silence, seconds.")
+@click.option("--deadline", type=float, default=60.0, show_default=True, help="Longest answer, seconds.")
+@click.option(
+    "--rule",
+    "rule_texts",
+    multiple=True,
+    metavar="NAME=TREATMENT",
+    help="See `aiopt ticks rules`; missing_hour=keep writes a store with failed hours as holes.",
+)
+@click.option("--replace", is_flag=True, help="Replace a tick store of another kind in --out.")
+@json_option
+def download(
+    symbol: str,
+    first: str | None,
+    last: str | None,
+    out: Path | None,
+    cache: Path,
+    feed_texts: tuple[str, ...],
+    proxy: str | None,
+    parallel: int,
+    interval: float,
+    attempts: int,
+    backoff: float,
+    timeout: float,
+    deadline: float,
+    rule_texts: tuple[str, ...],
+    replace: bool,
+    as_json: bool,
+) -> int:
+    """Download the ticks of SYMBOL into a tick store.
+
+    Every hour ends as ticks, empty, closed or failed.  Exit code 1 while an hour is failed: the same command
+    again asks only for those.
+    """
+    from threading import Event
+
+    from aiopt.market.download import HttpClient, Politeness, download_ticks, make_feed, parse_span
+    from aiopt.market.instrument import instrument
+    from aiopt.market.validation import parse_rules
+
+    item = instrument(symbol)
+    stop = Event()
+    http = HttpClient(
+        timeout_s=timeout, deadline_s=deadline, proxy="" if proxy == "none" else proxy, stop=stop
+    )
+    with progress("downloading ticks", 100) as show:
+        report = download_ticks(
+            parse_span(first, last),
+            out or Path("data/ticks") / item.symbol,
+            feeds=[make_feed(text, http) for text in feed_texts],
+            cache=cache,
+            instrument=item.symbol,
+            rules=parse_rules(rule_texts),
+            politeness=Politeness(
+                parallel=parallel, interval_s=interval, attempts=attempts, backoff_s=backoff
+            ),
+            stop=stop,
+            replace=replace,
+            progress=lambda done, total: show(FETCHING_PERCENT * done / total),
+            import_progress=lambda done, total: show(
+                FETCHING_PERCENT + (100.0 - FETCHING_PERCENT) * done / total
+            ),
+        )
+    emit(as_json, report_document(report), lambda console: _print_report(console, report))
+    return EXIT_OK if report.ok else EXIT_FAILED
+
+
+def report_document(report: DownloadReport) -> dict[str, Any]:
+    """Return what is printed as JSON."""
+    from aiopt.cli.ticks import summary
+
+    return {
+        "ok": report.ok,
+        "instrument": report.instrument,
+        "first_hour": report.first_hour,
+        "last_hour": report.last_hour,
+        "hours": report.counts(),
+        "failed": report.failed,
+        "fetched": report.fetched,
+        "reused": report.reused,
+        "requests": report.requests,
+        "cache": report.cache,
+        "store": None
+        if report.manifest is None or report.store is None
+        else summary(report.manifest, Path(report.store)),
+    }
+
+
+def _print_report(console: Console, report: DownloadReport) -> None:
+    from rich.markup import escape
+
+    counts = ", ".join(f"{count:,} {name}" for name, count in report.counts().items())
+    console.print(f"{report.instrument} {report.first_hour} to {report.last_hour} (UTC), hours: {counts}")
+    console.print(
+        f"{report.fetched:,} fetched with {report.requests:,} requests, {report.reused:,} kept before"
+    )
+    console.print(f"cache      {report.cache}", soft_wrap=True)
+    if report.manifest is not None:
+        console.print(f"store      {report.store} ({report.manifest.rows:,} ticks)", soft_wrap=True)
+        console.print(f"data hash  {report.manifest.data_hash}", soft_wrap=True)
+    for hour, problems in list(report.failed.items())[:SHOWN_FAILURES]:
+        reason = escape(problems[-1]) if problems else "no reason recorded"
+        console.print(f"[red]failed:[/red] {hour}  {reason}", soft_wrap=True)
+    if len(report.failed) > SHOWN_FAILURES:
+        console.print(f"and {len(report.failed) - SHOWN_FAILURES} more")
+    if report.failed:
+        what = "The store was not written" if report.manifest is None else "The store has these holes"
+        console.print(
+            f"{what}. The same command again asks only for the {len(report.failed)} failed hour(s)."
+        )
