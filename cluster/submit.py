@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aiopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, ClusterError
+from aiopt.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ClusterError
 
 PACKAGES = ("aiopt", "cluster", "jobs")
 """What of a checkout is uploaded: about a megabyte, whatever else lies there."""
 
 STOP_TIMEOUT_S = 25.0
 AGENT_TIMEOUT_S = 60.0
+EXIT_CODES = {EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED}
 _TERMINAL = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 
@@ -122,14 +123,20 @@ class Job:
     def exit_code(self) -> int:
         """Return the exit code of a job that has ended."""
         info = self._client.get_job_info(self.job_id)
-        if info.driver_exit_code is not None:
-            # A script that died of a signal has a negative code.
-            return info.driver_exit_code if info.driver_exit_code >= 0 else EXIT_FAILED
+        code = info.driver_exit_code
+        if code in EXIT_CODES:
+            return int(code)
         if info.status.value == "SUCCEEDED":
-            return 0
+            return EXIT_OK
         if info.status.value == "STOPPED":
             return EXIT_INTERRUPTED
-        raise ClusterError(f"The job must run to its end, but it {info.status.value.lower()}: {info.message}")
+        how = (
+            info.message if code is None else f"its process ended with code {code} (killed, or out of memory)"
+        )
+        msg = (
+            f"The job must run to its end, but: {how}. Finished trials are kept: run the same command again."
+        )
+        raise ClusterError(msg)
 
     def stop(self) -> None:
         """Ask the job to stop and wait until it has."""
