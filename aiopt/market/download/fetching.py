@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import Event, Lock
 
 import msgspec
@@ -177,13 +177,17 @@ class Fetcher:
         records: dict[int, HourRecord] = {}
         saved_at = time.monotonic()
         pool = ThreadPoolExecutor(self._politeness.parallel, thread_name_prefix="aiopt-download")
+        pending: dict[Future[HourRecord], int] = {}
         try:
-            pending = {pool.submit(self._settle, hour): hour for hour in hours}
+            for hour in hours:
+                pending[pool.submit(self._settle, hour)] = hour
             while pending:
-                ended, _ = wait(pending, return_when=FIRST_COMPLETED)
+                # With a time limit: a wait without one has been seen to sit out an interrupt.
+                ended, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in ended:
                     records[pending.pop(future)] = future.result()
-                done(len(records))
+                if ended:
+                    done(len(records))
                 if time.monotonic() - saved_at > SAVE_EVERY_S:
                     self._cache.save(records)
                     saved_at = time.monotonic()
@@ -193,6 +197,9 @@ class Fetcher:
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            for future, hour in pending.items():
+                if not future.cancelled() and future.exception() is None:
+                    records[hour] = future.result()
             self._cache.save(records)
         return dict(sorted(records.items()))
 
