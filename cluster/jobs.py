@@ -72,6 +72,7 @@ Log = Callable[[str], None]
 Progress = Callable[[float, float], None]
 
 PROGRESS_INTERVAL_S = 2.0
+STANDSTILL_INTERVAL_S = 10.0
 
 
 def optimize_job(
@@ -308,14 +309,15 @@ class _Run:
 
 
 def _paced(log: Log, what: str) -> Progress:
-    """Return a progress function that says how far `what` is, at most every two seconds."""
-    last = time.monotonic()
+    """Return a function that logs how far `what` is: an advance soon, standing still less often."""
+    last, shown = time.monotonic(), -1.0
 
     def show(done: float, total: float) -> None:
-        nonlocal last
+        nonlocal last, shown
         now = time.monotonic()
-        if total > 0 and now - last >= PROGRESS_INTERVAL_S:
-            last = now
+        pause = PROGRESS_INTERVAL_S if done != shown else STANDSTILL_INTERVAL_S
+        if total > 0 and now - last >= pause:
+            last, shown = now, done
             log(f"{what}: {done:,.0f}/{total:,.0f} ({100 * done / total:.0f}%)")
 
     return show
