@@ -38,8 +38,8 @@ MINIMUM_PYTHON = (3, 11)
 START_TIMEOUT_S = 90.0
 LOOPBACK = "127.0.0.1"
 
-_PORT_TAKEN = "address already in use"
-"""What `ray start` says last when its dashboard finds its port taken."""
+_PORT_TAKEN = ("address already in use", "already occupied")
+"""What `ray start` says last when its dashboard finds its port taken, on binding it or on checking before."""
 
 
 class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +189,8 @@ def up(
                 return _start_head(folder, resources, temp_dir, port, token, timeout_s), True
             except ClusterError as error:
                 # Another cluster that started at the same moment took the port first: try the next one.
-                if dashboard_port is not None or _PORT_TAKEN not in str(error):
+                taken = any(text in str(error) for text in _PORT_TAKEN)
+                if dashboard_port is not None or not taken:
                     raise
                 candidates = range(port + 1, DASHBOARD_PORTS.stop)
 

@@ -151,19 +151,25 @@ def sweep_workers() -> list[int]:
     ]
 
 
-def _wait_for_workers(count: int) -> Any:
-    """Hold back further batches until so many workers are up: the first one could finish the sweep alone."""
-    waited = False
+def meeting(bars: dict[str, BarSet], folder: Path, workers: int) -> dict[str, Any]:
+    """Return bars that reach a worker only when so many workers ask: else the first could finish alone."""
 
-    def report(progress: SweepProgress) -> None:
-        nonlocal waited
-        if progress.done and not waited:
-            waited = True
-            deadline = time.monotonic() + 120
-            while len(sweep_workers()) < count and time.monotonic() < deadline:
-                time.sleep(0.2)
+    def arrive(bar_set: BarSet) -> BarSet:
+        (folder / str(os.getpid())).touch()
+        deadline = time.monotonic() + 120
+        while len(list(folder.iterdir())) < workers and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return bar_set
 
-    return report
+    class Waiting:
+        def __init__(self, bar_set: BarSet) -> None:
+            self.bar_set = bar_set
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return arrive, (self.bar_set,)
+
+    folder.mkdir()
+    return {label: Waiting(bar_set) for label, bar_set in bars.items()}
 
 
 def test_two_nodes_give_the_same_bytes(
@@ -179,7 +185,7 @@ def test_two_nodes_give_the_same_bytes(
     folder = tmp_path / "node"
     lifecycle.join(folder, node, address=ray_driver.address, token_path=Path(ray_driver.token_path))
     try:
-        outcome = sweep(board, points, bars, context, _wait_for_workers(3))
+        outcome = sweep(board, points, meeting(bars, tmp_path / "arrived", 3), context)
     finally:
         lifecycle.down(folder)
     assert len(outcome.trials_by_node) == 2, "both nodes must have run trials"
