@@ -254,7 +254,7 @@ def _stress(entry: ranked.Entry, currency: str) -> list[Fact]:
         for one in entry.stress
     ]
     if entry.break_even_extra_spread_pips is not None:
-        value = f"+{entry.break_even_extra_spread_pips:.2f} pips"
+        value = f"{entry.break_even_extra_spread_pips:+.2f} pips".replace("-", "−")
         facts.append(Fact(name="Nothing left at", value=value))
     return facts
 

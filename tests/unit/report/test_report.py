@@ -207,6 +207,13 @@ def test_nothing_beats_chance_is_said_plainly(report):
     assert "None passes every check" in " ".join(report.summary)
 
 
+def test_no_figure_carries_two_signs(report, page, pristine_run):
+    ranking = load_run(pristine_run).ranking
+    room = [entry.break_even_extra_spread_pips for entry in ranking.entries]
+    assert any(pips is not None and pips < 0 for pips in room), "the case under test"
+    assert not re.search(r"[+−-][−-]\d", page)
+
+
 def test_real_skill_survives(tmp_path):
     model = RunModel(
         families=("rsi_reversion",), timeframes=("5m",), trials=10, days=28, skill=0.7, failures=0
