@@ -10,7 +10,8 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ PACKAGES = ("aiopt", "cluster", "jobs")
 STOP_TIMEOUT_S = 25.0
 AGENT_TIMEOUT_S = 60.0
 EXIT_CODES = {EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED}
+_ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 _TERMINAL = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 
@@ -50,6 +52,16 @@ def runtime_environment(root: Path, variables: dict[str, str]) -> dict[str, Any]
     }
 
 
+@contextmanager
+def _no_address_in_environment() -> Iterator[None]:
+    """Hide Ray's address variables: its client prefers them to the address it is given."""
+    hidden = {name: os.environ.pop(name) for name in _ADDRESS_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
 class Job:
     """One submitted job.
 
@@ -69,7 +81,8 @@ class Job:
         for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
-            self._client = JobSubmissionClient(address, headers=headers)
+            with _no_address_in_environment():
+                self._client = JobSubmissionClient(address, headers=headers)
         except (ConnectionError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             msg = f"The Jobs API must answer at {address}, but: {reason} Check --address and the token."

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -48,4 +51,29 @@ def test_address_that_does_not_answer(
     config = tmp_path / "c.yaml"
     config.write_text("")
     assert cli.run(["optimize", str(config), "--address", "http://127.0.0.1:1"]) == 1
+    assert "Jobs API must answer at http://127.0.0.1:1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"])
+def test_the_address_given_beats_the_environment(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(503)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+        monkeypatch.setenv(name, url)
+        config = tmp_path / "c.yaml"
+        config.write_text("")
+        assert cli.run(["optimize", str(config), "--address", "http://127.0.0.1:1"]) == 1
+        server.shutdown()
+    assert asked == []
+    assert os.environ[name] == url
     assert "Jobs API must answer at http://127.0.0.1:1" in capsys.readouterr().err
