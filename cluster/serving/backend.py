@@ -1,7 +1,7 @@
 """The seam between the HTTP gateway and the engines: what a gateway may ask for, and what can go wrong.
 
-Owns the vocabulary of serving (model card, lease, operation, status) and its errors.  Knows neither HTTP nor Ray
-nor vLLM, so the gateway is tested over a fake and the engines without a gateway.
+Owns the vocabulary of serving (model card, lease, operation, status) and its errors.  Knows neither HTTP nor
+Ray nor vLLM, so the gateway is tested over a fake and the engines without a gateway.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _rebuild_unavailable(message: str, retry_after_s: float) -> ModelUnavailable
 
 
 class SwapRefusedError(InputError):
-    """A model operation was refused or failed; the model that served before still serves.  HTTP 409 or 422."""
+    """A model operation was refused or failed; the model that served before still serves.  HTTP 409."""
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,8 +194,8 @@ class ServingStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Lease(Protocol):
     """One engine held for one request, so that a swap waits for it.
 
-    Use as ``async with``; leaving the block releases the engine.  Everything a request gets comes from the engine
-    it started on.
+    Use as ``async with``; leaving the block releases the engine.  Everything a request gets comes from the
+    engine it started on.
     """
 
     card: ModelCard
@@ -219,7 +219,7 @@ class Lease(Protocol):
         ...
 
     def stream(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
-        """Answer with server-sent events, ``data: {…}\\n\\n`` each, ``data: [DONE]\\n\\n`` last.
+        """Answer with server-sent events, one JSON chunk each, ``data: [DONE]`` last.
 
         Raises
         ------
