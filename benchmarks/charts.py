@@ -1,4 +1,7 @@
-"""Charts: 200 candles, three overlays, volume, RSI and MACD to a 1200 × 800 PNG, against matplotlib.
+"""Charts: 200 candles, three overlays, volume, RSI and MACD to a 1200 × 800 PNG, on Ray, against matplotlib.
+
+One hundred charts are drawn by one process and by a local Ray cluster on all cores, in turn, and their bytes
+are compared.  What starting the cluster and its workers costs is a figure of its own.
 
 matplotlib is no dependency of the project.  Where it is installed, or where MATPLOTLIB_PATH names a folder it
 is in, its default path (a new figure, one call per kind of artist, `savefig`) draws the same content side by
@@ -11,23 +14,28 @@ import importlib.util
 import io
 import os
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aiopt.charts import ChartSpec, PreparedChart, TradeMark, parse_plot
+from aiopt.charts import ChartSpec, PreparedChart, TradeMark, parse_plot, render_windows
 from aiopt.charts.png import encode_png
 from aiopt.charts.theme import theme
 from aiopt.market.bars import BarArrays
 from aiopt.testing.bars import random_walk_bars
-from benchmarks._harness import Figure, interleaved, median
+from benchmarks._harness import ROOT, Figure, interleaved, median
+from cluster import lifecycle
+from cluster.resources import detect_machine, plan_node
 
 N_CHARTS = 100
 WINDOW = 200
 STRIDE = 40
 ROUNDS = 3
 PER_ROUND = 5
+RAY_ROUNDS = 5
 DPI = 100
 
 SPEC = ChartSpec(
@@ -41,8 +49,9 @@ def run() -> list[Figure]:
     starts = [50 + STRIDE * number for number in range(N_CHARTS)]
     trades = [_trade(bars, start) for start in starts]
     chart = PreparedChart(bars, SPEC)
-    ours = _ours(chart, starts, trades)
-    figures = list(ours)
+    figures = _ours(chart, starts, trades)
+    ray_figures, ray_s = _ray(bars, chart, starts, trades)
+    figures += ray_figures
     if not _has_matplotlib():
         print(
             "matplotlib is not installed: comparison skipped. Install it anywhere "
@@ -71,7 +80,69 @@ def run() -> list[Figure]:
             unit="x",
             target=10.0,
         ),
+        Figure(
+            name="ray_speedup_over_matplotlib",
+            value=round(theirs * N_CHARTS / ray_s, 1),
+            unit="x",
+            target=10.0,
+        ),
     ]
+
+
+def _ray(
+    bars: BarArrays, chart: PreparedChart, starts: list[int], trades: list[TradeMark]
+) -> tuple[list[Figure], float]:
+    """Draw all charts on a cluster of its own and in this process, in turn."""
+    windows = [(start, start + WINDOW) for start in starts]
+    expected = list(render_windows(chart, windows, trades=trades))
+
+    def distributed() -> None:
+        from cluster.charts import render_charts_distributed
+
+        if list(render_charts_distributed(bars, SPEC, windows, trades=trades)) != expected:
+            raise AssertionError("the cluster's charts must equal those of one process")
+
+    def alone() -> None:
+        if list(render_windows(chart, windows, trades=trades)) != expected:
+            raise AssertionError("the same window must give the same bytes")
+
+    # Workers import the project from here; a raylet hands its environment down.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        state, _ = lifecycle.up(Path(folder), plan_node(detect_machine()))
+        before = dict(os.environ)
+        os.environ.update(lifecycle.client_environment(state))
+        # Ray reads the token from the environment when it is imported.
+        import ray
+
+        try:
+            ray.init(address="auto", namespace="benchmark", log_to_driver=False, logging_level="error")
+            started = time.perf_counter()
+            distributed()
+            first = time.perf_counter()
+            times = interleaved({"alone": alone, "ray": distributed}, RAY_ROUNDS)
+            resident = ray.get([ray.remote(_resident_bytes).remote() for _ in range(2)])
+        finally:
+            ray.shutdown()
+            lifecycle.down(Path(folder))
+            os.environ.clear()
+            os.environ.update(before)
+    seconds, alone_s = median(times["ray"]), median(times["alone"])
+    figures = [
+        Figure(name="one_process_charts_100", value=round(alone_s, 3), unit="s"),
+        Figure(name="ray_charts_100", value=round(seconds, 3), unit="s"),
+        Figure(name="ray_speedup_over_one_process", value=round(alone_s / seconds, 2), unit="x"),
+        Figure(name="ray_start", value=round(started - begun, 1), unit="s"),
+        Figure(name="ray_first_call", value=round(first - started, 1), unit="s"),
+        Figure(name="ray_worker_rss", value=round(max(resident) / 2**20), unit="MiB", target=512.0),
+    ]
+    return figures, seconds
+
+
+def _resident_bytes() -> int:
+    """Return the resident bytes of a worker that has drawn charts."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _ours(chart: PreparedChart, starts: list[int], trades: list[TradeMark]) -> list[Figure]:

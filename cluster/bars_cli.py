@@ -7,18 +7,14 @@ are built.
 from __future__ import annotations
 
 import datetime as dt
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiopt.cli.output import emit, json_option, progress
-from aiopt.errors import ClusterError
 from aiopt.timeframe import parse_timeframe
+from cluster.connection import cluster_connection, connected
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -135,48 +131,14 @@ def describe(path: Path, timeframe: str | None = None) -> dict[str, Any]:
 def _build(
     ticks_dir: Path, out_dir: Path, request: BarRequest, engine: str, total: int, report: Progress
 ) -> BarBuild:
-    if engine == "local" or (engine == "auto" and total < LOCAL_BELOW_TICKS and not _connected()):
+    if engine == "local" or (engine == "auto" and total < LOCAL_BELOW_TICKS and not connected()):
         from aiopt.market.bar_shards import build_bars_locally
 
         return build_bars_locally(ticks_dir, out_dir, request, progress=report)
-    with _cluster():
+    with cluster_connection():
         from cluster.data import build_bars_distributed
 
         return build_bars_distributed(ticks_dir, out_dir, request, progress=report)
-
-
-def _connected() -> bool:
-    """Tell whether this process is told to use, or already uses, a cluster."""
-    if os.environ.get("RAY_ADDRESS"):
-        return True
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
-
-
-@contextmanager
-def _cluster() -> Iterator[None]:
-    """Connect to the cluster named in the environment, else to the local one, started where none runs."""
-    if not _connected():
-        from cluster import lifecycle
-        from cluster.cluster_cli import node_resources
-
-        state, _ = lifecycle.up(lifecycle.state_dir(), node_resources())
-        os.environ.update(lifecycle.client_environment(state))
-    # Ray reads the token from the environment when it is imported.
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    try:
-        ray.init(address="auto", namespace="aiopt", log_to_driver=False, logging_level="error")
-    except ConnectionError as error:
-        msg = f"RAY_ADDRESS must name a running cluster, but none answers at {os.environ['RAY_ADDRESS']}."
-        raise ClusterError(msg + " Start one with `aiopt cluster up`, or use --engine local.") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _print_build(console: Console, result: BarBuild, out_dir: Path) -> None:

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ticks": ("aiopt.cli.ticks", "Import, generate and validate ticks."),
     "bars": ("cluster.bars_cli", "Build bars from ticks."),
     "indicators": ("aiopt.cli.indicators", "List indicators and compute them over bars."),
-    "charts": ("aiopt.cli.charts", "Draw bars, indicators and trades as PNG."),
+    "charts": ("cluster.charts_cli", "Draw bars, indicators and trades as PNG."),
     "specs": ("aiopt.cli.specs", "List, show and check strategy specs."),
     "backtest": ("aiopt.cli.backtest", "Backtest one strategy spec."),
     "optimize": ("cluster.optimize_cli", "Sweep, rank and emit Pine Script on a Ray cluster."),

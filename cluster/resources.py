@@ -66,6 +66,8 @@ class StageShare(msgspec.Struct, frozen=True, kw_only=True):
 STAGES: dict[str, StageShare] = {
     # Partial bars of one group of row groups: 131,072 ticks of 40 bytes and their sorted copies.
     "bars": StageShare(num_cpus=1, memory_bytes=512 * MIB),
+    # One PreparedChart: 200 MB resident, most of it the imports; a series of a million bars adds 100 MB.
+    "charts": StageShare(num_cpus=1, memory_bytes=512 * MIB),
     # One warm NautilusTrader engine: 340-360 MB resident, flat over 80 trials.
     "trial": StageShare(num_cpus=1, memory_bytes=768 * MIB),
     # The leaderboard appends to a journal and otherwise waits.

@@ -7,6 +7,7 @@ models.
 from aiopt.charts.layout import ChartLayout, Panes
 from aiopt.charts.render import PreparedChart, render_chart
 from aiopt.charts.spec import ChartSpec, IndicatorPlot, TradeMark, parse_plot
+from aiopt.charts.windows import plan_windows, render_windows, window_name
 
 __all__ = [
     "ChartSpec",
@@ -17,4 +18,7 @@ __all__ = [
     "ChartLayout",
     "Panes",
     "parse_plot",
+    "plan_windows",
+    "render_windows",
+    "window_name",
 ]

@@ -6,12 +6,16 @@ Owns a cheap random walk of bars for tests; for generated *ticks* see `aiopt.mar
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from aiopt.errors import ConfigError
-from aiopt.market.bars import BarArrays
+from aiopt.market.bars import BarArrays, BarMeta, BarSet, write_bars
+from aiopt.market.instrument import instrument
 from aiopt.timeframe import parse_timeframe
 
 MONDAY_NS = 1_514_764_800_000_000_000
@@ -81,6 +85,50 @@ def random_walk_bars(
         volume=rng.integers(1, 500, n_bars).astype(np.float64),
         data_hash=digest,
         synthetic=True,
+    )
+
+
+def write_bar_file(bars: BarArrays, path: Path) -> None:
+    """Write generated bars as a bar file, with one tick per bar.
+
+    Parameters
+    ----------
+    bars : BarArrays
+        What to write.
+    path : Path
+        Name of the Parquet file.
+    """
+    names = ("ts_open_ns", "open", "high", "low", "close", "volume")
+    frame = pl.DataFrame({name: getattr(bars, name) for name in names})
+    meta = BarMeta(
+        instrument=bars.instrument,
+        timeframe=bars.timeframe.label,
+        price=bars.price,
+        data_hash=bars.data_hash,
+        synthetic=bars.synthetic,
+    )
+    write_bars(path, frame.with_columns(ticks=pl.lit(1, pl.Int64)), meta)
+
+
+def random_walk_bar_set(n_bars: int, *, seed: int, timeframe: str = "5m") -> BarSet:
+    """Return bid bars of `random_walk_bars` with ask bars above them by a spread that varies from bar to bar.
+
+    Parameters
+    ----------
+    n_bars, seed, timeframe
+        As `random_walk_bars`.
+    """
+    bid = random_walk_bars(n_bars, seed=seed, timeframe=timeframe)
+    rng = np.random.default_rng(seed + 1)
+    spread = rng.integers(3, 20, n_bars) / _TICKS_PER_UNIT
+    sides = {name: np.round(getattr(bid, name) + spread, 5) for name in ("open", "high", "low", "close")}
+    return BarSet(
+        instrument=instrument(bid.instrument),
+        timeframe=bid.timeframe,
+        bid=bid,
+        ask=replace(bid, price="ask", **sides),
+        single_price=False,
+        data_hash=bid.data_hash,
     )
 
 

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from aiopt.charts import ChartSpec, PreparedChart, TradeMark, parse_plot
-from aiopt.cli.charts import command
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.bars import BarMeta, write_bars
 from aiopt.testing.bars import random_walk_bars
+from cluster.charts_cli import command
 
 BARS = random_walk_bars(300, seed=1, timeframe="5m")
 

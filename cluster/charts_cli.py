@@ -1,7 +1,12 @@
-"""``aiopt charts``: draw windows of bars as PNG."""
+"""The command `aiopt charts`: draw windows of bars as PNG.
+
+Owns flags, the choice between one process and the cluster, and what is printed.  Knows nothing of drawing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +14,22 @@ import click
 from rich.console import Console
 
 from aiopt.cli.output import emit, json_option, progress
-from aiopt.errors import ConfigError
+from cluster.connection import cluster_connection, connected
 
 if TYPE_CHECKING:
     from aiopt.charts import PreparedChart, TradeMark
+    from aiopt.charts.windows import Window
 
-_DEFAULT_WINDOW = 200
+RAY_FROM_CHARTS = 5_000
+"""`--engine auto` starts a cluster for so many charts: one process draws fewer while a cluster starts."""
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "ray", "local"]),
+    default="auto",
+    show_default=True,
+    help="auto: one process, or Ray when RAY_ADDRESS is set or there are 5,000 charts or more.",
+)
 
 
 @click.group(epilog="Example: aiopt charts render --bars bars/EURUSD/5m --out charts --indicator rsi")
@@ -51,6 +66,7 @@ def command() -> None:
 @click.option("--width", type=int, default=1200, show_default=True, help="Pixels.")
 @click.option("--height", type=int, default=800, show_default=True, help="Pixels.")
 @click.option("--volume/--no-volume", default=True, help="Volume pane, where there is volume.")
+@engine_option
 @json_option
 def render_command(
     bars_path: Path,
@@ -64,11 +80,16 @@ def render_command(
     width: int,
     height: int,
     volume: bool,
+    engine: str,
     as_json: bool,
 ) -> None:
-    """Draw the last window of bars, or one every STRIDE bars, to one PNG each."""
+    """Draw the last window of bars, or one every STRIDE bars, to one PNG each.
+
+    The files are the same, byte for byte, whichever engine draws them.
+    """
     from aiopt.charts import ChartSpec, PreparedChart, parse_plot
     from aiopt.charts.spec import PRICE_KINDS
+    from aiopt.charts.windows import plan_windows
     from aiopt.market.bars import load_bar_set
 
     plots = [parse_plot(text) for text in indicators]
@@ -82,8 +103,8 @@ def render_command(
     )
     trades = [] if trades_path is None else _read_trades(trades_path)
     chart = PreparedChart(getattr(load_bar_set(bars_path), price), spec)
-    windows = _windows(chart, window, stride)
-    charts = _write(chart, windows, trades, out_dir)
+    windows = plan_windows(chart, window, stride)
+    charts = _write(chart, windows, trades, out_dir, engine)
     document = {"out": str(out_dir), "spec_hash": spec.spec_hash, "theme": theme, "charts": charts}
 
     def human(console: Console) -> None:
@@ -94,42 +115,57 @@ def render_command(
     emit(as_json, document, human)
 
 
-def _windows(chart: PreparedChart, window: int | None, stride: int | None) -> list[tuple[int, int]]:
-    """Return first and last (excluded) bar of each chart."""
-    n_bars = len(chart.bars)
-    size = min(_DEFAULT_WINDOW, n_bars) if window is None else window
-    if not 1 <= size <= n_bars:
-        msg = f"`1 <= window <= {n_bars}` must hold for these bars, but got window={size}."
-        raise ConfigError(msg + " Choose a shorter one.")
-    if stride is None:
-        return [(n_bars - size, n_bars)]
-    if stride < 1:
-        raise ConfigError(
-            f"`stride >= 1` must hold, but got stride={stride}. Choose how many bars to move on."
-        )
-    first = chart.first_ready()
-    if first is None or first + size > n_bars:
-        known = "no bar" if first is None else f"bar {first}"
-        msg = (
-            f"A window must fit behind the warm-up, but {n_bars} bars with window={size} have all indicators "
-            f"from {known} on. Choose a shorter window or shorter indicators."
-        )
-        raise ConfigError(msg)
-    return [(start, start + size) for start in range(first, n_bars - size + 1, stride)]
+def _use_ray(engine: str, charts: int) -> bool:
+    return engine == "ray" or (engine == "auto" and (connected() or charts >= RAY_FROM_CHARTS))
+
+
+@contextmanager
+def drawn(
+    chart: PreparedChart, windows: Sequence[Window], trades: Sequence[TradeMark], engine: str
+) -> Iterator[Iterator[bytes]]:
+    """Yield the PNGs of windows, in their order, drawn by this process or on the cluster.
+
+    Parameters
+    ----------
+    chart : PreparedChart
+        Bars, indicators and how they look.
+    windows : sequence of (int, int)
+        First bar and the bar behind the last.
+    trades : sequence of TradeMark
+        Marked in every window they lie in.
+    engine : {"auto", "local", "ray"}
+        auto: Ray when a cluster is connected or there are at least `RAY_FROM_CHARTS` windows.
+    """
+    if not _use_ray(engine, len(windows)):
+        from aiopt.charts.windows import render_windows
+
+        yield render_windows(chart, windows, trades=trades)
+        return
+    with cluster_connection():
+        from cluster.charts import render_charts_distributed
+
+        pngs = render_charts_distributed(chart.bars, chart.spec, windows, trades=trades)
+        try:
+            yield pngs
+        finally:
+            pngs.close()  # type: ignore[attr-defined]  # cancels what nobody takes any more
 
 
 def _write(
-    chart: PreparedChart, windows: list[tuple[int, int]], trades: list[TradeMark], out_dir: Path
+    chart: PreparedChart, windows: list[Window], trades: list[TradeMark], out_dir: Path, engine: str
 ) -> list[dict[str, Any]]:
     import hashlib
 
+    from aiopt.charts.windows import window_name
     from aiopt.files import atomic_write_bytes
 
     charts: list[dict[str, Any]] = []
-    with progress("Drawing charts", len(windows)) as done:
-        for start, stop in windows:
-            png = chart.render(start, stop, trades=trades)
-            name = _file_name(chart, start, stop)
+    with (
+        progress("Drawing charts", len(windows)) as done,
+        drawn(chart, windows, trades, engine) as pngs,
+    ):
+        for (start, stop), png in zip(windows, pngs, strict=True):
+            name = f"{window_name(chart.bars, (start, stop))}.png"
             atomic_write_bytes(out_dir / name, png)
             charts.append(
                 {
@@ -143,17 +179,6 @@ def _write(
             )
             done(len(charts))
     return charts
-
-
-def _file_name(chart: PreparedChart, start: int, stop: int) -> str:
-    """Return e.g. ``"EURUSD-5m-bid-20180102T080000-200.png"``: first bar, number of bars."""
-    from aiopt.charts.axes import stamp
-
-    bars = chart.bars
-    seconds = int(bars.ts_open_ns[start]) // 1_000_000_000 * 1_000_000_000
-    digits = stamp(seconds).replace("-", "").replace(":", "").replace(" ", "T")
-    digits = digits if len(digits) == len("20180102T080000") else f"{digits}00"
-    return f"{bars.instrument}-{bars.timeframe.label}-{bars.price}-{digits}-{stop - start}.png"
 
 
 def _read_trades(path: Path) -> list[TradeMark]:

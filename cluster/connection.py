@@ -1,0 +1,56 @@
+"""How a command gets its cluster: the one it is told to use, else the local one, started where none runs.
+
+Owns the connection of a command line process.  Knows nothing of what runs on the cluster; Ray is imported
+when a connection is made, not before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiopt.errors import ClusterError
+
+
+def connected() -> bool:
+    """Tell whether this process is told to use, or already uses, a cluster."""
+    if os.environ.get("RAY_ADDRESS"):
+        return True
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+@contextmanager
+def cluster_connection() -> Iterator[None]:
+    """Connect to the cluster named in the environment, else to the local one, started where none runs.
+
+    A connection that exists is used and left open.
+
+    Raises
+    ------
+    ClusterError
+        If no cluster answers at ``RAY_ADDRESS``, or none can be started.
+    """
+    if not connected():
+        from cluster import lifecycle
+        from cluster.cluster_cli import node_resources
+
+        state, _ = lifecycle.up(lifecycle.state_dir(), node_resources())
+        os.environ.update(lifecycle.client_environment(state))
+    # Ray reads the token from the environment when it is imported.
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        ray.init(address="auto", namespace="aiopt", log_to_driver=False, logging_level="error")
+    except ConnectionError as error:
+        msg = f"RAY_ADDRESS must name a running cluster, but none answers at {os.environ['RAY_ADDRESS']}."
+        raise ClusterError(msg + " Start one with `aiopt cluster up`, or use --engine local.") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
