@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 lock="requirements/${1:?usage: install.sh base|dev|cpu|gpu}.lock"
 need_mb=3500
-case "$1" in cpu) need_mb=6000 ;; gpu) need_mb=16000 ;; esac
+case "$1" in cpu|dev) need_mb=6000 ;; gpu) need_mb=16000 ;; esac
 
 fail() { printf 'error: %s\n' "$*" >&2; exit 2; }
 
@@ -29,7 +29,7 @@ if [ ! -x .venv/bin/python ]; then
 fi
 echo "installing $(grep -cE '^[A-Za-z0-9_.-]+==' "$lock") packages from $lock (a few minutes on a slow line)"
 pip_install() { .venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --quiet "$@"; }
-if [ "$1" = cpu ]; then
+if [ "$1" = cpu ] || [ "$1" = dev ]; then
   # The CPU build of torch first, from wherever it is: with it in place the lock's torch==2.13.0 is satisfied, and
   # the CUDA build with its libraries never arrives.
   torch=$(grep -oE '^torch==[^ +]+' "$lock")+cpu

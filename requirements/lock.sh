@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Regenerate the exact locks: base (what `make optimize` installs), dev (base + tests), cpu and gpu (base + serving).
+# Regenerate the exact locks: base (what `make optimize` installs), cpu and gpu (base + serving), dev (cpu + tests).
 # Needs `uv` (pip install uv).  The locks are installed with `pip install --no-deps`, so nothing else ever arrives.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,9 +7,11 @@ compile() {
   uv pip compile pyproject.toml --extra build --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
     --no-annotate --custom-compile-command "make lock" --quiet "$@"
 }
+pins() { grep -oE '^[A-Za-z0-9_.-]+==[^ ]+' "$1"; }
 compile --generate-hashes --output-file requirements/base.lock
-compile --generate-hashes --extra dev --constraint <(grep -oE '^[A-Za-z0-9_.-]+==[^ ]+' requirements/base.lock) \
-  --output-file requirements/dev.lock
-# No hashes: the CPU build of torch differs from index to index.
-compile --extra cpu --override requirements/cpu.overrides --output-file requirements/cpu.lock
-compile --extra gpu --generate-hashes --output-file requirements/gpu.lock
+# The hash of torch is PyPI's; install.sh brings the CPU build first, so pip never compares it.
+compile --extra cpu --generate-hashes --override requirements/cpu.overrides \
+  --constraint <(pins requirements/base.lock) --output-file requirements/cpu.lock
+compile --extra cpu --extra dev --generate-hashes --override requirements/cpu.overrides \
+  --constraint <(pins requirements/cpu.lock) --output-file requirements/dev.lock
+compile --extra gpu --generate-hashes --constraint <(pins requirements/base.lock) --output-file requirements/gpu.lock
