@@ -1,9 +1,16 @@
-"""Atomic file writing.  Owns the rule "temporary name, then rename"; knows nothing of what is written."""
+"""Atomic file writing.  Owns the rule "temporary name, then rename"; knows nothing of what is written.
+
+A temporary file is locked while it is written.  The lock ends with the process, so what a killed one left is
+told from what another is writing at this moment.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +18,7 @@ from pathlib import Path
 
 from aiopt.errors import StorageError
 
+_TEMPORARY = ".*.tmp"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -30,8 +38,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    handle = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _create_locked(temporary)
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -41,6 +51,54 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise translated from error
     finally:
         temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def stale_files(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """Return the temporary files of `atomic_path` that nobody is writing: a killed process left them.
+
+    Parameters
+    ----------
+    folder : Path
+        Looked at without the folders in it.
+    recursive : bool
+        Look at those too.
+    """
+    found = Path(folder).rglob(_TEMPORARY) if recursive else Path(folder).glob(_TEMPORARY)
+    return sorted(path for path in found if path.is_file() and _is_stale(path))
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove the `stale_files` of a folder."""
+    for path in stale_files(folder):
+        path.unlink(missing_ok=True)
+
+
+def _create_locked(path: Path) -> int:
+    while True:
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(handle).st_ino:
+                return handle
+        # Somebody took it for stale between the two calls.
+        os.close(handle)
+
+
+def _is_stale(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(handle)
 
 
 def storage_error(path: Path, error: OSError) -> StorageError | None:

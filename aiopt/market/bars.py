@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError, DataError, did_you_mean
-from aiopt.files import atomic_path
+from aiopt.files import atomic_path, remove_stale
 from aiopt.market.instrument import Instrument, instrument
 from aiopt.market.ohlcv import read_ohlcv
 from aiopt.market.ticks import TICK_COLUMNS
@@ -359,6 +359,7 @@ def write_bars(path: Path, frame: pl.DataFrame, meta: BarMeta) -> None:
         raise DataError(msg, file=path)
     text = msgspec.json.encode(meta, order="sorted").decode()
     table = frame.rechunk().to_arrow().replace_schema_metadata({_METADATA_KEY: text})
+    remove_stale(Path(path).parent)
     with atomic_path(Path(path)) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 

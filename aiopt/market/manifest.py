@@ -14,6 +14,7 @@ import msgspec
 
 from aiopt.errors import ManifestError
 from aiopt.files import atomic_write_bytes, sha256_file
+from aiopt.market.commit import COMMIT, finish_pending
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -185,7 +186,8 @@ def hash_partitions(partitions: Sequence[Partition]) -> str:
 
 def is_tick_store(folder: Path) -> bool:
     """Return whether `folder` has a manifest."""
-    return (Path(folder) / MANIFEST_NAME).is_file()
+    # A store whose commit was decided and not finished has its manifest there; reading it finishes it.
+    return any((Path(folder) / name / MANIFEST_NAME).is_file() for name in ("", COMMIT))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -202,6 +204,7 @@ def read_manifest(folder: Path) -> Manifest:
         If the folder or the manifest is missing, or the manifest cannot be read or contradicts itself.
     """
     path = Path(folder) / MANIFEST_NAME
+    finish_pending(Path(folder))
     if not path.is_file():
         what = "has no manifest.json" if Path(folder).is_dir() else "does not exist"
         msg = f"A tick store must be a folder with a manifest.json, but this one {what}."
@@ -235,7 +238,9 @@ def differences(folder: Path, manifest: Manifest) -> list[str]:
             found.append(f"{part.path} is not the file that was imported (its SHA-256 differs)")
     known = {part.path for part in manifest.partitions}
     strangers = (path.relative_to(folder).as_posix() for path in Path(folder).rglob("*.parquet"))
-    found += [f"{name} is not in the manifest" for name in sorted(strangers) if name not in known]
+    # Hidden folders are of imports that run, or were killed: no part of the store.
+    visible = (name for name in strangers if not name.startswith("."))
+    found += [f"{name} is not in the manifest" for name in sorted(visible) if name not in known]
     return found
 
 

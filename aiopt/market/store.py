@@ -1,17 +1,15 @@
 """Writing a tick store: a folder appears complete or not at all.
 
-Owns the order of writing: days go to a staging folder inside the store, are renamed into place when all are
-there, and the manifest comes last.  Knows nothing of where ticks come from.
+Owns the order of writing: days and manifest go to a staging folder inside the store and are put into place
+together (`aiopt.market.commit`).  A store that is replaced stays whole until then.  Knows nothing of where
+ticks come from.
 
-A staging folder ``.import-*`` left by a crash marks everything beside it that no manifest names as
-unfinished; the next import removes it.
+A staging folder ``.import-*`` left by a crash is removed by the next import.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -23,8 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from aiopt.errors import AioptError, DataError
+from aiopt.errors import DataError
 from aiopt.files import atomic_path, sha256_file, storage_error
+from aiopt.market.commit import locked, publish
 from aiopt.market.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -96,19 +95,18 @@ class StoreBuild:
         return sorted(self._partitions, key=lambda part: part.date)
 
     def commit(self, manifest: Manifest) -> None:
-        """Put the partitions in place and write the manifest.
+        """Put the partitions and the manifest in place, all or nothing.
 
         Raises
         ------
         StorageError
-            If the disk is full or the folder is not writable; the folder is then no tick store.
+            If the disk is full or the folder is not writable.
         """
         try:
-            (self.out / MANIFEST_NAME).unlink(missing_ok=True)
-            _remove_partitions(self.out)
-            for folder in sorted(self.staging.glob("instrument=*")):
-                folder.rename(self.out / folder.name)
-            write_manifest(self.out, manifest)
+            write_manifest(self.staging, manifest)
+            old = [path for path in self.out.glob("instrument=*/**/*") if path.is_file()]
+            names = [path.relative_to(self.out).as_posix() for path in old]
+            publish(self.out, self.staging, remove=names, last=MANIFEST_NAME)
         except OSError as error:
             raise storage_error(self.out / MANIFEST_NAME, error) or error from error
 
@@ -147,27 +145,6 @@ def build_store(out: Path, symbol: str, *, replace: bool = False) -> Iterator[St
             shutil.rmtree(stale, ignore_errors=True)
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; a second process waits.  The lock ends with the process, also a killed one.
-
-    The folder is made if absent, and removed again if it was and nothing was put into it.
-    """
-    existed = folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise _not_a_folder(folder, error) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        if not existed and not any(folder.iterdir()):
-            folder.rmdir()
-        os.close(handle)
-
-
 def write_ticks(path: Path, table: pa.Table) -> None:
     """Write an Arrow table of `TICK_SCHEMA` as Parquet: zstd, row groups of at most 131,072 rows."""
     if not table.schema.equals(TICK_SCHEMA):
@@ -193,13 +170,6 @@ def content_sha256(ticks: TickArrays) -> str:
     return digest.hexdigest()
 
 
-def _not_a_folder(folder: Path, error: OSError) -> AioptError:
-    translated = storage_error(folder, error)
-    if translated is not None:
-        return translated
-    return DataError(f"The output must be a folder, but is not: {error.strerror}. Name another.", file=folder)
-
-
 def _check_folder(out: Path, *, replace: bool) -> None:
     unfinished = any(out.glob(f"{_STAGING}*"))
     complete = is_tick_store(out)
@@ -221,3 +191,13 @@ def _check_folder(out: Path, *, replace: bool) -> None:
 def _remove_partitions(out: Path) -> None:
     for folder in out.glob("instrument=*"):
         shutil.rmtree(folder)
+
+
+__all__ = [
+    "ROW_GROUP_ROWS",
+    "StoreBuild",
+    "build_store",
+    "content_sha256",
+    "locked",
+    "write_ticks",
+]
