@@ -26,7 +26,7 @@ WORST_HOURS = 5
 """Hours listed by `validate`: those with the most findings."""
 
 # Rules that count something else than ticks have no share of them.
-_NOT_TICKS = {"gap": "gaps", "missing_hour": "hours"}
+_NOT_TICKS = {"gap": "gaps", "missing_hour": "hours", "clock_shift": "weeks"}
 
 _instrument_option = click.option("--instrument", help="Symbol, e.g. EURUSD.")
 _format_option = click.option(
@@ -39,7 +39,8 @@ _rule_option = click.option(
     "rule_texts",
     multiple=True,
     metavar="NAME=TREATMENT",
-    help="keep, drop or fail for a rule (see `aiopt ticks rules`), or a threshold: spike_z=30, gap_s=300.",
+    help="keep, drop, fix or fail for a rule (see `aiopt ticks rules`), or a threshold: spike_z=30, "
+    "stale_s=300, gap_s=300.",
 )
 _offset_option = click.option(
     "--utc-offset", type=float, help="Hours the source's clock is ahead of UTC, if not the format's own."
@@ -189,16 +190,24 @@ def rules(as_json: bool) -> None:
     from aiopt.market.validation import RULES
 
     document = [
-        {"rule": rule.name, "default": rule.default, "allowed": list(rule.allowed), "text": rule.text}
+        {
+            "rule": rule.name,
+            "counts": rule.counts,
+            "default": rule.default,
+            "allowed": list(rule.allowed),
+            "text": rule.text,
+            "fix": rule.fix or None,
+        }
         for rule in RULES.values()
     ]
 
     def show(console: Console) -> None:
         from rich.table import Table
 
-        table = Table("rule", "default", "allowed", "a tick that breaks it is", box=None)
+        table = Table("rule", "default", "allowed", "what it finds", box=None)
         for row in RULES.values():
-            table.add_row(row.name, row.default, " ".join(row.allowed), row.text)
+            fix = f" (fix: {row.fix})" if row.fix else ""
+            table.add_row(row.name, row.default, " ".join(row.allowed), row.text + fix)
         console.print(table)
 
     emit(as_json, {"rules": document}, show)
@@ -265,6 +274,7 @@ def _rule_rows(counts: Sequence[RuleCount], rows_read: int) -> list[dict[str, An
             "found": count.found,
             "share": None if count.rule in _NOT_TICKS or not rows_read else count.found / rows_read,
             "dropped": count.dropped,
+            "fixed": count.fixed,
         }
         for count in counts
     ]
@@ -319,11 +329,13 @@ def _print_rules(console: Console, counts: Sequence[RuleCount], rows_read: int) 
         console.print(f"no rule found anything ({len(counts)} rules)")
         return
     table = Table("rule", "treatment", box=None)
-    for name in ("found", "share", "dropped"):
+    for name in ("found", "share", "dropped", "fixed"):
         table.add_column(name, justify="right")
     for count in rows:
         share = _NOT_TICKS.get(count.rule) or f"{count.found / max(rows_read, 1):.3%}"
-        table.add_row(count.rule, count.treatment, f"{count.found:,}", share, f"{count.dropped:,}")
+        table.add_row(
+            count.rule, count.treatment, f"{count.found:,}", share, f"{count.dropped:,}", f"{count.fixed:,}"
+        )
     console.print(table)
 
 

@@ -38,7 +38,7 @@ def is_open(ts_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
     stamps = np.asarray(ts_ns, dtype=np.int64)
     if stamps.size == 0:
         return np.zeros(0, dtype=bool)
-    opens, closes = _weeks(int(stamps.min()), int(stamps.max()))
+    opens, closes = fx_weeks(int(stamps.min()), int(stamps.max()))
     week = np.searchsorted(opens, stamps, side="right") - 1
     return np.asarray(stamps < closes[week])
 
@@ -60,7 +60,7 @@ def open_time_ns(start_ns: NDArray[np.int64], stop_ns: NDArray[np.int64]) -> NDA
     stop = np.asarray(stop_ns, dtype=np.int64)
     if start.size == 0:
         return np.zeros(0, dtype=np.int64)
-    opens, closes = _weeks(int(start.min()), int(stop.max()))
+    opens, closes = fx_weeks(int(start.min()), int(stop.max()))
     before = np.concatenate(([0], np.cumsum(closes - opens)[:-1]))
 
     def elapsed(ts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -79,8 +79,11 @@ def open_hours(first_hour: int, last_hour: int) -> NDArray[np.int64]:
     return hours[open_time_ns(hours * HOUR_NS, (hours + 1) * HOUR_NS) > 0]
 
 
-def _weeks(start_ns: int, stop_ns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return opening and closing times of the weeks around a span; the first opens before it."""
+def fx_weeks(start_ns: int, stop_ns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return opening and closing times of the FX weeks around a span, UTC nanoseconds.
+
+    The first opens before the span and the last after it.
+    """
     first = (start_ns - _FIRST_SUNDAY_NS) // _WEEK_NS - 1
     last = (stop_ns - _FIRST_SUNDAY_NS) // _WEEK_NS + 1
     edges = np.array([_week(number) for number in range(first, last + 1)], dtype=np.int64)

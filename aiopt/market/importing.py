@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import aiopt
 from aiopt.errors import DataError, ManifestError
 from aiopt.files import sha256_file, storage_error
 from aiopt.market.calendar import open_hours
+from aiopt.market.clock_shift import Shift
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
 from aiopt.market.manifest import (
@@ -38,7 +39,7 @@ from aiopt.market.manifest import (
 from aiopt.market.sources import ReaderOptions, TickSource, open_source
 from aiopt.market.store import StoreBuild, build_store, locked
 from aiopt.market.ticks import DAY_NS, HOUR_NS, TickArrays, hour_text
-from aiopt.market.validation import DEFAULT_RULES, SourcedTicks, ValidationRules, Validator
+from aiopt.market.validation import DEFAULT_RULES, SourcedTicks, ValidationRules, Validator, move
 
 Progress = Callable[[int, int], None]
 """Called with the work done and the whole work, in bytes of the source (reading counts half)."""
@@ -415,6 +416,9 @@ class _Job:
         try:
             spill.mkdir()
             self._scatter(spill)
+            shifts = self.validator.finish_rows()
+            if shifts:
+                spill = _moved_days(spill, folder / "moved", shifts)
         except OSError as error:
             raise storage_error(spill, error) or error from error
         files = sorted(spill.iterdir(), key=lambda path: int(path.stem))
@@ -481,6 +485,15 @@ def _append(spill: Path, batch: SourcedTicks) -> None:
     for day, part in zip(unique.tolist(), np.split(records[order], starts[1:]), strict=True):
         with (spill / f"{day}.bin").open("ab") as stream:
             stream.write(part.tobytes())
+
+
+def _moved_days(spill: Path, target: Path, shifts: Sequence[Shift]) -> Path:
+    """Move the ticks of shifted weeks and scatter everything to its days anew; return the new folder."""
+    target.mkdir()
+    for path in sorted(spill.iterdir(), key=lambda path: int(path.stem)):
+        _append(target, move(_load_day(path), shifts))
+        path.unlink()
+    return target
 
 
 def _load_day(path: Path) -> SourcedTicks:

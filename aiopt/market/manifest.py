@@ -63,13 +63,15 @@ class RuleCount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes
     ----------
     rule : str
-        Name, see `aiopt.market.validation.RULES`.
+        Name, see `aiopt.market.rules.RULES`.
     treatment : str
-        ``"keep"``, ``"drop"`` or ``"fail"``.
+        ``"keep"``, ``"drop"``, ``"fix"`` or ``"fail"``.
     found : int
-        Ticks (for ``gap``: gaps; for ``missing_hour``: hours) that break the rule.
+        Ticks that break the rule (``gap``: gaps, ``missing_hour``: hours, ``clock_shift``: weeks).
     dropped : int
         Ticks dropped for it.
+    fixed : int
+        Ticks (weeks) mended as the rule says.  0 in stores written before fixes existed.
     hours : dict of str to int
         `found` per hour, ``"2014-05-02T12"``: UTC hours with at least one.
     """
@@ -79,6 +81,7 @@ class RuleCount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     found: int
     dropped: int
     hours: dict[str, int]
+    fixed: int = 0
 
 
 class SilentHour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

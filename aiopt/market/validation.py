@@ -1,7 +1,7 @@
-"""What can be wrong with ticks, and what is done about it: named rules, counted per rule and per hour.
+"""Applying the rules to ticks: what each finds is counted per rule and per hour, and treated.
 
-Owns the rules, their defaults and the order they are applied in.  Knows nothing of files beyond the name and
-row it puts into a message.
+Owns the order in which rules are applied and what their fixes do.  The rules themselves are in `rules`.
+Knows nothing of files beyond the name and row it puts into a message.
 """
 
 from __future__ import annotations
@@ -10,199 +10,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
-from aiopt.errors import ConfigError, DataError, did_you_mean
-from aiopt.market.calendar import is_open, open_time_ns
+from aiopt.errors import DataError
+from aiopt.market.calendar import fx_weeks, is_open, open_time_ns
+from aiopt.market.clock_shift import Shift, WeekWatch
 from aiopt.market.instrument import Instrument
 from aiopt.market.manifest import RuleCount
+from aiopt.market.rules import DEFAULT_RULES, RULES, TREATMENTS, Rule, ValidationRules, parse_rules
+from aiopt.market.spikes import find_spikes
 from aiopt.market.ticks import DAY_NS, HOUR_NS, TickArrays, hour_text, round_price, stamp_text
-
-Treatment = Literal["keep", "drop", "fail"]
-
-SPIKE_WINDOW = 11
-"""Ticks of the running median a spike is measured against; a step of five or more ticks is no spike."""
-
-SPIKE_SCALE_WINDOW = 51
-"""Ticks whose median change is the local scale of a spike."""
 
 _EARLIEST_NS = 7305 * DAY_NS  # 1990-01-01
 _LATEST_NS = 47482 * DAY_NS  # 2100-01-01
-
-
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule of validation.
-
-    Attributes
-    ----------
-    name : str
-        As on the command line.
-    text : str
-        What a tick that breaks it is.
-    default : {"keep", "drop", "fail"}
-        Treatment when none is asked for.
-    allowed : tuple of str
-        Treatments that make sense.
-    remedy : str
-        For the message of `fail`.
-    """
-
-    name: str
-    text: str
-    default: Treatment
-    allowed: tuple[Treatment, ...] = ("keep", "drop", "fail")
-    remedy: str = "Mend the source, or drop such ticks with --rule {name}=drop."
-
-
-RULES: dict[str, Rule] = {
-    rule.name: rule
-    for rule in (
-        Rule(
-            name="missing_hour",
-            text="an hour of the open market for which a source of hour files has no file",
-            default="fail",
-            allowed=("keep", "fail"),
-            remedy="Download it again, or accept the hole with --rule missing_hour=keep.",
-        ),
-        Rule(
-            name="implausible_time",
-            text="a stamp before 1990 or after 2099",
-            default="fail",
-            allowed=("drop", "fail"),
-        ),
-        Rule(
-            name="non_finite",
-            text="a bid or ask that is missing, NaN or infinite",
-            default="fail",
-            allowed=("drop", "fail"),
-        ),
-        Rule(
-            name="non_positive", text="a bid or ask of zero or less", default="fail", allowed=("drop", "fail")
-        ),
-        Rule(
-            name="implausible_price",
-            text="a bid or ask outside the instrument's plausible range: another instrument or a wrong scale",
-            default="fail",
-            allowed=("drop", "fail"),
-            remedy="Name the right instrument with --instrument, or drop such ticks with --rule {name}=drop.",
-        ),
-        Rule(
-            name="bad_size",
-            text="a size that is negative or not finite (kept: set to 0)",
-            default="fail",
-            remedy="Mend the source, or set such sizes to 0 with --rule bad_size=keep.",
-        ),
-        Rule(
-            name="off_grid",
-            text="a price with more decimals than the instrument quotes (kept: rounded)",
-            default="keep",
-        ),
-        Rule(
-            name="backward",
-            text="a stamp before that of an earlier row of the source (kept: sorted into place)",
-            default="keep",
-        ),
-        Rule(name="crossed", text="ask below bid", default="drop"),
-        Rule(name="zero_spread", text="ask equal to bid", default="keep"),
-        Rule(name="out_of_session", text="a tick while the FX week is closed", default="keep"),
-        Rule(
-            name="duplicate",
-            text="stamp, bid and ask equal to those of the tick before",
-            default="drop",
-        ),
-        Rule(
-            name="same_stamp", text="stamp equal to that of the tick before, bid or ask not", default="keep"
-        ),
-        Rule(
-            name="spike",
-            text="a mid more than `spike_z` scales from the median of the eleven ticks around it",
-            default="drop",
-        ),
-        Rule(
-            name="gap",
-            text="more than `gap_s` seconds of open market between two ticks",
-            default="keep",
-            allowed=("keep", "fail"),
-            remedy="Complete the source, or accept the gap with --rule gap=keep.",
-        ),
-    )
-}
-"""All rules, in the order they are applied.  A tick that was dropped is not judged by later rules."""
-
-
-class ValidationRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How each rule treats the ticks that break it.
-
-    Attributes
-    ----------
-    treatments : dict of str to str
-        Rule to ``"keep"``, ``"drop"`` or ``"fail"``, where it differs from the rule's default.
-    spike_z : float
-        Threshold of `spike`, in scales.  The scale is 1.4826 times the median absolute change of the mid,
-        between the day's ticks that change it or between the 51 ticks around, whichever is more (so that
-        the seconds after a news release are measured by themselves), and at least one price step.
-    gap_s : float
-        Threshold of `gap`, in seconds of open market.
-    """
-
-    treatments: dict[str, str] = {}
-    spike_z: float = 30.0
-    gap_s: float = 300.0
-
-    def __post_init__(self) -> None:
-        for name, treatment in self.treatments.items():
-            if name not in RULES:
-                raise ConfigError(f"A rule must be known, but got {name!r}.{did_you_mean(name, RULES)}")
-            if treatment not in RULES[name].allowed:
-                allowed = ", ".join(RULES[name].allowed)
-                msg = f"The treatment of {name} must be one of {allowed}, but got {treatment!r}. Choose one."
-                raise ConfigError(msg)
-        for name in ("spike_z", "gap_s"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"`{name} > 0` must hold, but got {name}={getattr(self, name)}. Raise it.")
-
-    def treatment(self, name: str) -> str:
-        """Return the treatment of a rule."""
-        return self.treatments.get(name, RULES[name].default)
-
-    def settings(self) -> dict[str, str]:
-        """Return everything that decides what is kept, as text for the manifest."""
-        result = {f"rule.{name}": self.treatment(name) for name in RULES}
-        return result | {"spike_z": f"{self.spike_z:g}", "gap_s": f"{self.gap_s:g}"}
-
-
-DEFAULT_RULES = ValidationRules()
-
-
-def parse_rules(texts: Sequence[str]) -> ValidationRules:
-    """Parse ``NAME=TREATMENT`` and the thresholds ``spike_z=NUMBER``, ``gap_s=NUMBER``.
-
-    Raises
-    ------
-    ConfigError
-        If a text is neither.
-
-    Examples
-    --------
-    >>> parse_rules(["crossed=fail", "gap_s=600"]).treatment("crossed")
-    'fail'
-    """
-    treatments: dict[str, str] = {}
-    thresholds: dict[str, float] = {}
-    for text in texts:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals:
-            raise ConfigError(f"A rule must be given as NAME=TREATMENT, but got {text!r}. E.g. crossed=drop.")
-        if name in {"spike_z", "gap_s"}:
-            thresholds[name] = _number(name, value)
-        else:
-            treatments[name] = value
-    return ValidationRules(treatments=treatments, **thresholds)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -231,21 +54,56 @@ class SourcedTicks:
         return SourcedTicks(self.ticks.take(index), self.file[index], self.row[index])
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The first tick of an hour that a rule found: where it was read, and what it is."""
+
+    rule: str
+    hour: int
+    file: int
+    row: int
+    ts_ns: int
+    bid: float
+    ask: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Open market without a tick; the tick that ends it stands in `row` of `file`."""
+
+    start_ns: int
+    stop_ns: int
+    open_s: float
+    file: int
+    row: int
+
+
 @dataclass
 class _Tally:
     """Counts of one rule."""
 
     found: int = 0
     dropped: int = 0
+    fixed: int = 0
     hours: Counter[int] = field(default_factory=Counter)
     first: DataError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last tick kept, and since when its quote has stood."""
+
+    ts_ns: int
+    bid: float
+    ask: float
+    since_ns: int
 
 
 class Validator:
     """Apply the rules to ticks as they come, and count.
 
-    Rows of the source go through `check_rows` in the order of the source; the days made of what is left
-    go through `check_day` in order of time.
+    Rows of the source go through `check_rows` in the order of the source, then `finish_rows` judges its
+    clock; the days made of what is left go through `check_day` in order of time.
 
     Parameters
     ----------
@@ -257,7 +115,8 @@ class Validator:
         What `SourcedTicks.file` counts.
     strict : bool
         Raise at the first tick that breaks a rule of treatment ``fail``.  Otherwise such ticks are counted
-        and dropped, and `failures` has the first of each rule.
+        and dropped, `failures` has the first of each rule, `findings` the first of each rule and hour, and
+        `gaps` every gap.
     """
 
     def __init__(
@@ -270,29 +129,62 @@ class Validator:
     ) -> None:
         self.instrument = instrument
         self.rules = rules
+        self.findings: dict[tuple[str, int], Finding] = {}
+        self.gaps: list[Gap] = []
         self._files = files
         self._strict = strict
         self._tallies = {name: _Tally() for name in RULES}
         self._dropped_hours: Counter[int] = Counter()
         self._latest_ns = -(2**63)
-        self._last_kept: tuple[int, float, float] | None = None
+        self._last: _Last | None = None
+        self._weeks = WeekWatch()
 
     def check_rows(self, batch: SourcedTicks) -> SourcedTicks:
         """Apply the rules that look at one tick, and `backward`; return what is left, prices rounded."""
-        low, high = self.instrument.plausible_low, self.instrument.plausible_high
-        ts = batch.ticks.ts_event_ns
-        batch = self._apply("implausible_time", (ts < _EARLIEST_NS) | (ts >= _LATEST_NS), batch)
-        batch = self._apply("non_finite", _either(batch, lambda price: ~np.isfinite(price)), batch)
-        batch = self._apply("non_positive", _either(batch, lambda price: price <= 0), batch)
-        beyond = _either(batch, lambda price: (price < low) | (price > high))
-        batch = self._check_sizes(self._apply("implausible_price", beyond, batch))
-        batch = self._check_backward(self._round(batch))
-        bid, ask = batch.ticks.bid, batch.ticks.ask
-        batch = self._apply("crossed", ask < bid, batch)
-        batch = self._apply("zero_spread", batch.ticks.ask == batch.ticks.bid, batch)
-        if self.instrument.always_open:
+        if not len(batch):
             return batch
-        return self._apply("out_of_session", ~is_open(batch.ticks.ts_event_ns), batch)
+        batch = self._check_plausible(batch)
+        batch = self._check_sizes(batch)
+        batch = self._check_backward(self._round(batch))
+        batch = self._check_spread(batch)
+        if not self.instrument.always_open:
+            self._weeks.see(batch.ticks.ts_event_ns, batch.file, batch.row)
+        return batch
+
+    def finish_rows(self) -> list[Shift]:
+        """Judge the clock of the source, all of whose rows have been seen.
+
+        Returns
+        -------
+        list of Shift
+            The weeks whose ticks the caller moves with `move` before `check_day`: those found if the
+            treatment of `clock_shift` is ``fix``, none otherwise.
+
+        Raises
+        ------
+        DataError
+            If a week is off and the treatment is ``fail``; names the row of its first tick.
+        """
+        found = self._weeks.shifts()
+        if not found:
+            return []
+        tally = self._tallies["clock_shift"]
+        tally.found += len(found)
+        fix = self.rules.treatment("clock_shift") == "fix"
+        for shift in found:
+            hour = shift.edges.first_ns // HOUR_NS
+            tally.hours[hour - shift.hours if fix else hour] += 1
+        if self.rules.treatment("clock_shift") == "fail":
+            self._fail("clock_shift", self._shift_error(found))
+        if not fix:
+            return []
+        tally.fixed += len(found)
+        # Shifts are whole hours, so what was counted per hour moves with the ticks.
+        for name, other in self._tallies.items():
+            if name not in {"clock_shift", "missing_hour"}:
+                other.hours = _moved(other.hours, found)
+        self._dropped_hours = _moved(self._dropped_hours, found)
+        return found
 
     def check_day(self, batch: SourcedTicks) -> SourcedTicks:
         """Apply the rules that compare ticks with their neighbours; return what is left.
@@ -302,17 +194,23 @@ class Validator:
         batch : SourcedTicks
             All ticks of one day in order of time, ticks of equal stamp in the order of the source.
         """
-        if not len(batch):
-            return batch
-        same_stamp, same_quote = self._repeats(batch.ticks)
-        left = ~(same_stamp & same_quote) if self._drops("duplicate") else np.ones(len(batch), dtype=bool)
-        batch = self._apply("duplicate", same_stamp & same_quote, batch)
-        batch = self._apply("same_stamp", (same_stamp & ~same_quote)[left], batch)
-        batch = self._apply("spike", self._spikes(batch.ticks), batch)
+        if not self.instrument.always_open and len(batch):
+            outside = _outside_session(batch.ticks.ts_event_ns)
+            if outside is not None:
+                batch = self._apply("out_of_session", outside, batch)
+        fixed = np.zeros(len(batch), dtype=bool)
+        again = len(batch) > 0
+        while again:
+            # What a later rule drops or replaces can make neighbours of ticks an earlier rule would drop.
+            batch, fixed = self._drop_repeats(batch, fixed)
+            count = len(batch)
+            batch, fixed, replaced = self._treat_spikes(batch, fixed)
+            batch, fixed = self._drop_stale(batch, fixed)
+            again = len(batch) > 0 and (replaced or len(batch) < count)
         if len(batch):
+            self._count_kept(batch)
             self._check_gaps(batch)
-            ticks = batch.ticks
-            self._last_kept = (int(ticks.ts_event_ns[-1]), float(ticks.bid[-1]), float(ticks.ask[-1]))
+            self._remember(batch.ticks)
         return batch
 
     def check_missing_hours(self, hours: Sequence[int], source: Path) -> None:
@@ -334,6 +232,7 @@ class Validator:
                 treatment=self.rules.treatment(name),
                 found=tally.found,
                 dropped=tally.dropped,
+                fixed=tally.fixed,
                 hours={hour_text(hour): count for hour, count in sorted(tally.hours.items())},
             )
             for name, tally in self._tallies.items()
@@ -347,31 +246,257 @@ class Validator:
         """Return how many ticks of an hour (since the epoch) were dropped so far."""
         return self._dropped_hours[hour]
 
+    # --- rules that look at one tick ----------------------------------------------------------------------
+
+    def _check_plausible(self, batch: SourcedTicks) -> SourcedTicks:
+        item, ticks = self.instrument, batch.ticks
+        # Comparisons with NaN are false: what passes here breaks none of the rules below.
+        edges = [item.plausible_low <= price.min() for price in (ticks.bid, ticks.ask)]
+        edges += [price.max() <= item.plausible_high for price in (ticks.bid, ticks.ask)]
+        ts = ticks.ts_event_ns
+        if item.plausible_low > 0 and all(edges) and ts.min() >= _EARLIEST_NS and ts.max() < _LATEST_NS:
+            return batch
+        batch = self._apply("implausible_time", (ts < _EARLIEST_NS) | (ts >= _LATEST_NS), batch)
+        batch = self._apply("non_finite", _either(batch, lambda price: ~np.isfinite(price)), batch)
+        batch = self._apply("non_positive", _either(batch, lambda price: price <= 0), batch)
+        low, high = item.plausible_low, item.plausible_high
+        beyond = _either(batch, lambda price: (price < low) | (price > high))
+        return self._apply("implausible_price", beyond, batch)
+
+    def _check_sizes(self, batch: SourcedTicks) -> SourcedTicks:
+        if not len(batch):
+            return batch
+        ticks = batch.ticks
+        if not all(size.min() >= 0 and size.max() < np.inf for size in (ticks.bid_size, ticks.ask_size)):
+            bad = [~(np.isfinite(size) & (size >= 0)) for size in (ticks.bid_size, ticks.ask_size)]
+            batch = self._apply("bad_size", bad[0] | bad[1], batch)
+            ticks = batch.ticks
+        step = float(self.instrument.size_increment)
+        clean = [_clean_size(size, step) for size in (ticks.bid_size, ticks.ask_size)]
+        return _with(batch, bid_size=clean[0], ask_size=clean[1])
+
+    def _round(self, batch: SourcedTicks) -> SourcedTicks:
+        ticks = batch.ticks
+        bid, ask = round_price(ticks.bid, self.instrument), round_price(ticks.ask, self.instrument)
+        # Prices that only differ by float noise (a sum, a float32) are on the grid.
+        tolerance = 1e-3 * self.instrument.tick_size
+        off = (np.abs(bid - ticks.bid) > tolerance) | (np.abs(ask - ticks.ask) > tolerance)
+        return self._apply("off_grid", off, _with(batch, bid=bid, ask=ask))
+
+    def _check_backward(self, batch: SourcedTicks) -> SourcedTicks:
+        if not len(batch):
+            return batch
+        ts = batch.ticks.ts_event_ns
+        if ts[0] >= self._latest_ns and bool((ts[1:] >= ts[:-1]).all()):
+            self._latest_ns = int(ts[-1])
+            return batch
+        latest = np.maximum.accumulate(np.concatenate(([self._latest_ns], ts)))
+        self._latest_ns = int(latest[-1])
+        return self._apply("backward", ts < latest[:-1], batch)
+
+    def _check_spread(self, batch: SourcedTicks) -> SourcedTicks:
+        crossed = batch.ticks.ask < batch.ticks.bid
+        if crossed.any():
+            batch = self._apply("crossed", crossed, batch)
+            if self.rules.treatment("crossed") == "fix":
+                batch = _with(batch, **_swapped(batch.ticks, crossed))
+        zero = batch.ticks.ask == batch.ticks.bid
+        if zero.any():
+            batch = self._apply("zero_spread", zero, batch)
+            if self.rules.treatment("zero_spread") == "fix":
+                step = np.where(zero, self.instrument.tick_size, 0.0)
+                bid = round_price(batch.ticks.bid - step, self.instrument)
+                batch = _with(batch, bid=bid, ask=round_price(batch.ticks.ask + step, self.instrument))
+        return batch
+
+    # --- rules that compare neighbours --------------------------------------------------------------------
+
+    def _drop_repeats(
+        self, batch: SourcedTicks, fixed: NDArray[np.bool_]
+    ) -> tuple[SourcedTicks, NDArray[np.bool_]]:
+        same_stamp, same_quote = self._repeats(batch.ticks)
+        duplicate = same_stamp & same_quote
+        if self._drops("duplicate") and duplicate.any():
+            batch = self._apply("duplicate", duplicate, batch)
+            fixed, same_stamp, same_quote = (a[~duplicate] for a in (fixed, same_stamp, same_quote))
+        other = same_stamp & ~same_quote
+        if self._drops("same_stamp") and other.any():
+            batch, fixed = self._apply("same_stamp", other, batch), fixed[~other]
+        return batch, fixed
+
+    def _treat_spikes(
+        self, batch: SourcedTicks, fixed: NDArray[np.bool_]
+    ) -> tuple[SourcedTicks, NDArray[np.bool_], bool]:
+        """Return the ticks left, which of them were replaced so far, and whether any was now."""
+        treatment = self.rules.treatment("spike")
+        if treatment == "keep":
+            return batch, fixed, False
+        at = self._spikes(batch.ticks)
+        if not at.size:
+            return batch, fixed, False
+        broken = np.zeros(len(batch), dtype=bool)
+        broken[at] = True
+        if treatment != "fix":
+            return self._apply("spike", broken, batch), fixed[~broken], False
+        # A tick that is a spike with another's quote too is dropped: every tick is replaced at most once.
+        self._apply("spike", broken & ~fixed, batch)
+        hopeless = broken & fixed
+        tally = self._tallies["spike"]
+        tally.fixed -= int(np.count_nonzero(hopeless))
+        # The first tick of a day is no spike, see `find_spikes`: there is a quote before every one.
+        before = np.maximum.accumulate(np.where(broken, -1, np.arange(len(batch))))
+        ticks = batch.ticks
+        batch = _with(batch, bid=ticks.bid[before], ask=ticks.ask[before])
+        return self._remove("spike", hopeless, batch), (fixed | broken)[~hopeless], True
+
+    def _drop_stale(
+        self, batch: SourcedTicks, fixed: NDArray[np.bool_]
+    ) -> tuple[SourcedTicks, NDArray[np.bool_]]:
+        if self._drops("stale") and len(batch):
+            stale = self._stale(batch.ticks)
+            if stale.any():
+                return self._apply("stale", stale, batch), fixed[~stale]
+        return batch, fixed
+
+    def _count_kept(self, batch: SourcedTicks) -> None:
+        """Count what the rules of treatment ``keep`` find among the ticks that stay."""
+        same_stamp, same_quote = self._repeats(batch.ticks)
+        if not self._drops("duplicate"):
+            self._apply("duplicate", same_stamp & same_quote, batch)
+        if not self._drops("same_stamp"):
+            self._apply("same_stamp", same_stamp & ~same_quote, batch)
+        if self.rules.treatment("spike") == "keep":
+            broken = np.zeros(len(batch), dtype=bool)
+            broken[self._spikes(batch.ticks)] = True
+            self._apply("spike", broken, batch)
+        if not self._drops("stale"):
+            self._apply("stale", self._stale(batch.ticks), batch)
+
+    def _repeats(self, ticks: TickArrays) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which ticks have the stamp, and which the quote, of the tick before."""
+        stamp, quote = np.empty((2, len(ticks)), dtype=bool)
+        for result, columns in ((stamp, (ticks.ts_event_ns,)), (quote, (ticks.bid, ticks.ask))):
+            np.equal(columns[0][1:], columns[0][:-1], out=result[1:])
+            for column in columns[1:]:
+                result[1:] &= column[1:] == column[:-1]
+        last = self._last
+        stamp[:1] = last is not None and bool((ticks.ts_event_ns[:1] == last.ts_ns).all())
+        quote[:1] = last is not None and bool(
+            (ticks.bid[:1] == last.bid).all() and (ticks.ask[:1] == last.ask).all()
+        )
+        return stamp, quote
+
+    def _spikes(self, ticks: TickArrays) -> NDArray[np.int64]:
+        return find_spikes((ticks.bid + ticks.ask) / 2, self.instrument.tick_size, self.rules.spike_z)
+
+    def _stale(self, ticks: TickArrays) -> NDArray[np.bool_]:
+        """Return which ticks stand in a run of equal quotes that began more than `stale_s` ago."""
+        ts, limit_ns = ticks.ts_event_ns, self.rules.stale_s * 1e9
+        result = np.zeros(len(ticks), dtype=bool)
+        starts, since = self._runs(ticks)
+        ends = np.append(starts[1:], len(ticks)) - 1
+        # Only runs whose last tick is stale hold stale ticks; most days have none.
+        for run in np.flatnonzero(ts[ends] - since > limit_ns).tolist():
+            part = slice(int(starts[run]), int(ends[run]) + 1)
+            result[part] = ts[part] - since[run] > limit_ns
+        return result
+
+    def _runs(self, ticks: TickArrays) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the first tick of each run of equal quotes without a silence, and since when it stands."""
+        ts, limit_ns = ticks.ts_event_ns, self.rules.stale_s * 1e9
+        changed = ~self._repeats(ticks)[1]
+        changed[1:] |= ts[1:] - ts[:-1] > limit_ns
+        last = self._last
+        goes_on = last is not None and not changed[0] and ts[0] - last.ts_ns <= limit_ns
+        changed[0] = True
+        starts = np.flatnonzero(changed)
+        since = ts[starts]
+        if last is not None and goes_on:
+            since[0] = last.since_ns
+        return starts, since
+
+    def _remember(self, ticks: TickArrays) -> None:
+        since = int(self._runs(ticks)[1][-1])
+        self._last = _Last(int(ticks.ts_event_ns[-1]), float(ticks.bid[-1]), float(ticks.ask[-1]), since)
+
+    def _check_gaps(self, batch: SourcedTicks) -> None:
+        ts = batch.ticks.ts_event_ns
+        before = ts[0] if self._last is None else self._last.ts_ns
+        start = np.concatenate(([before], ts[:-1]))
+        long = np.flatnonzero(ts - start > self.rules.gap_s * 1e9)
+        if not long.size:
+            return
+        silent_ns = ts[long] - start[long]
+        if not self.instrument.always_open:
+            silent_ns = open_time_ns(start[long], ts[long])
+        chosen = silent_ns > self.rules.gap_s * 1e9
+        long, silent_ns = long[chosen], silent_ns[chosen]
+        tally = self._tallies["gap"]
+        tally.found += int(long.size)
+        tally.hours.update(_count_hours(start[long]))
+        if not self._strict:
+            rows = zip(long.tolist(), silent_ns.tolist(), strict=True)
+            self.gaps += [
+                Gap(int(start[at]), int(ts[at]), silent / 1e9, int(batch.file[at]), int(batch.row[at]))
+                for at, silent in rows
+            ]
+        if long.size and self.rules.treatment("gap") == "fail":
+            self._fail("gap", self._gap_error(batch, int(long[0]), int(start[long[0]])))
+
+    # --- counting and treating ----------------------------------------------------------------------------
+
     def _drops(self, name: str) -> bool:
-        return self.rules.treatment(name) != "keep"
+        return self.rules.treatment(name) in {"drop", "fail"}
 
     def _apply(self, name: str, broken: NDArray[np.bool_], batch: SourcedTicks) -> SourcedTicks:
-        """Count the ticks that break a rule and treat them."""
+        """Count the ticks that break a rule; drop them, note them as fixed by the caller, or keep them."""
         found = int(np.count_nonzero(broken))
         if not found:
             return batch
         tally = self._tallies[name]
         tally.found += found
-        hours = _count_hours(batch.ticks.ts_event_ns[broken])
-        tally.hours.update(hours)
-        if self.rules.treatment(name) == "fail":
+        ts = batch.ticks.ts_event_ns[broken]
+        tally.hours.update(_count_hours(ts))
+        if not self._strict:
+            self._note_findings(name, np.flatnonzero(broken), batch)
+        treatment = self.rules.treatment(name)
+        if treatment == "fail":
             self._fail(name, self._error(name, batch, int(np.argmax(broken))))
-        if not self._drops(name):
+        if treatment == "fix":
+            tally.fixed += found
+        return self._remove(name, broken, batch) if self._drops(name) else batch
+
+    def _remove(self, name: str, broken: NDArray[np.bool_], batch: SourcedTicks) -> SourcedTicks:
+        found = int(np.count_nonzero(broken))
+        if not found:
             return batch
-        tally.dropped += found
-        self._dropped_hours.update(hours)
+        self._tallies[name].dropped += found
+        self._dropped_hours.update(_count_hours(batch.ticks.ts_event_ns[broken]))
         return batch.take(~broken)
+
+    def _note_findings(self, name: str, at: NDArray[np.int64], batch: SourcedTicks) -> None:
+        ticks = batch.ticks
+        hours, firsts = np.unique(ticks.ts_event_ns[at] // HOUR_NS, return_index=True)
+        for hour, first in zip(hours.tolist(), at[firsts].tolist(), strict=True):
+            finding = Finding(
+                rule=name,
+                hour=hour,
+                file=int(batch.file[first]),
+                row=int(batch.row[first]),
+                ts_ns=int(ticks.ts_event_ns[first]),
+                bid=float(ticks.bid[first]),
+                ask=float(ticks.ask[first]),
+            )
+            self.findings.setdefault((name, hour), finding)
 
     def _fail(self, name: str, error: DataError) -> None:
         if self._strict:
             raise error
         if self._tallies[name].first is None:
             self._tallies[name].first = error
+
+    def _file(self, number: int) -> Path | None:
+        return self._files[number] if number < len(self._files) else None
 
     def _error(self, name: str, batch: SourcedTicks, at: int) -> DataError:
         ticks = batch.ticks
@@ -384,80 +509,61 @@ class Validator:
         else:
             text = f"Ticks must pass the rule {name} (none may be {RULES[name].text})"
         when = stamp_text(int(ticks.ts_event_ns[at]))
-        file = self._files[batch.file[at]] if batch.file[at] < len(self._files) else None
         msg = f"{text}, but got {values} at {when}. {RULES[name].remedy.format(name=name)}"
-        return DataError(msg, file=file, row=int(batch.row[at]))
+        return DataError(msg, file=self._file(int(batch.file[at])), row=int(batch.row[at]))
 
-    def _check_sizes(self, batch: SourcedTicks) -> SourcedTicks:
-        sizes = (batch.ticks.bid_size, batch.ticks.ask_size)
-        bad = [~(np.isfinite(size) & (size >= 0)) for size in sizes]
-        batch = self._apply("bad_size", bad[0] | bad[1], batch)
-        step = float(self.instrument.size_increment)
-        clean = [_clean_size(size, step) for size in (batch.ticks.bid_size, batch.ticks.ask_size)]
-        ticks = batch.ticks
-        return SourcedTicks(
-            TickArrays(ticks.ts_event_ns, ticks.bid, ticks.ask, clean[0], clean[1]), batch.file, batch.row
+    def _shift_error(self, found: Sequence[Shift]) -> DataError:
+        first = found[0]
+        hours = ", ".join(f"{hours:+d} h" for hours in sorted({shift.hours for shift in found}))
+        more = "" if len(found) == 1 else f", as do {len(found) - 1} more weeks ({hours})"
+        msg = (
+            "Weeks must open on Sunday and close on Friday at 17:00 New York, but one opens at "
+            f"{stamp_text(first.edges.first_ns)} and closes at {stamp_text(first.edges.last_ns)}, "
+            f"{first.hours:+d} h{more}: the source's clock is another. {RULES['clock_shift'].remedy}"
         )
-
-    def _round(self, batch: SourcedTicks) -> SourcedTicks:
-        ticks = batch.ticks
-        bid, ask = round_price(ticks.bid, self.instrument), round_price(ticks.ask, self.instrument)
-        # Prices that only differ by float noise (a sum, a float32) are on the grid.
-        tolerance = 1e-3 * self.instrument.tick_size
-        off = (np.abs(bid - ticks.bid) > tolerance) | (np.abs(ask - ticks.ask) > tolerance)
-        rounded = TickArrays(ticks.ts_event_ns, bid, ask, ticks.bid_size, ticks.ask_size)
-        return self._apply("off_grid", off, SourcedTicks(rounded, batch.file, batch.row))
-
-    def _check_backward(self, batch: SourcedTicks) -> SourcedTicks:
-        if not len(batch):
-            return batch
-        ts = batch.ticks.ts_event_ns
-        latest = np.maximum.accumulate(np.concatenate(([self._latest_ns], ts)))
-        self._latest_ns = int(latest[-1])
-        return self._apply("backward", ts < latest[:-1], batch)
-
-    def _repeats(self, ticks: TickArrays) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return which ticks have the stamp, and which the quote, of the tick before."""
-        before = self._last_kept or (-(2**63), np.nan, np.nan)
-        stamp = np.concatenate(([before[0]], ticks.ts_event_ns[:-1])) == ticks.ts_event_ns
-        bid = np.concatenate(([before[1]], ticks.bid[:-1])) == ticks.bid
-        ask = np.concatenate(([before[2]], ticks.ask[:-1])) == ticks.ask
-        return stamp, bid & ask
-
-    def _spikes(self, ticks: TickArrays) -> NDArray[np.bool_]:
-        mid = (ticks.bid + ticks.ask) / 2
-        if mid.size < SPIKE_WINDOW:
-            return np.zeros(mid.size, dtype=bool)
-        change = np.abs(np.diff(mid, prepend=mid[0]))
-        moved = change[change > self.instrument.tick_size / 4]
-        typical = float(np.median(moved)) if moved.size else 0.0
-        nearby = median_filter(change, size=SPIKE_SCALE_WINDOW, mode="nearest")
-        scale = np.maximum(1.4826 * np.maximum(nearby, typical), self.instrument.tick_size)
-        around = median_filter(mid, size=SPIKE_WINDOW, mode="nearest")
-        return np.asarray(np.abs(mid - around) > self.rules.spike_z * scale)
-
-    def _check_gaps(self, batch: SourcedTicks) -> None:
-        ts = batch.ticks.ts_event_ns
-        before = ts[0] if self._last_kept is None else self._last_kept[0]
-        start = np.concatenate(([before], ts[:-1]))
-        long = np.flatnonzero(ts - start > self.rules.gap_s * 1e9)
-        if not self.instrument.always_open:
-            silent_ns = open_time_ns(start[long], ts[long])
-            long = long[silent_ns > self.rules.gap_s * 1e9]
-        tally = self._tallies["gap"]
-        tally.found += int(long.size)
-        tally.hours.update(_count_hours(start[long]))
-        if long.size and self.rules.treatment("gap") == "fail":
-            self._fail("gap", self._gap_error(batch, int(long[0]), int(start[long[0]])))
+        return DataError(msg, file=self._file(first.edges.file), row=first.edges.row)
 
     def _gap_error(self, batch: SourcedTicks, at: int, start_ns: int) -> DataError:
         stop_ns = int(batch.ticks.ts_event_ns[at])
-        file = self._files[batch.file[at]] if batch.file[at] < len(self._files) else None
         msg = (
             f"Ticks of the open market must be at most gap_s={self.rules.gap_s:g} s apart, but none came "
             f"from {stamp_text(start_ns)} to {stamp_text(stop_ns)}. {RULES['gap'].remedy}"
         )
-        return DataError(msg, file=file, row=int(batch.row[at]))
+        return DataError(msg, file=self._file(int(batch.file[at])), row=int(batch.row[at]))
+
+
+def move(batch: SourcedTicks, shifts: Sequence[Shift]) -> SourcedTicks:
+    """Return ticks with the stamps of shifted weeks set right: ``stamp - shift``."""
+    ts = batch.ticks.ts_event_ns.copy()
+    for shift in shifts:
+        inside = (batch.ticks.ts_event_ns >= shift.start_ns) & (batch.ticks.ts_event_ns < shift.stop_ns)
+        ts[inside] -= shift.hours * HOUR_NS
+    return _with(batch, ts_event_ns=ts)
+
+
+def _with(batch: SourcedTicks, **columns: NDArray[Any]) -> SourcedTicks:
+    names = {name: columns.get(name, column) for name, column in batch.ticks.columns()}
+    return SourcedTicks(TickArrays(**names), batch.file, batch.row)
+
+
+def _swapped(ticks: TickArrays, crossed: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    pairs = (("bid", "ask"), ("ask", "bid"), ("bid_size", "ask_size"), ("ask_size", "bid_size"))
+    return {name: np.where(crossed, getattr(ticks, other), getattr(ticks, name)) for name, other in pairs}
+
+
+def _moved(hours: Counter[int], shifts: Sequence[Shift]) -> Counter[int]:
+    result: Counter[int] = Counter()
+    for hour, count in hours.items():
+        by = next((s.hours for s in shifts if s.start_ns <= hour * HOUR_NS < s.stop_ns), 0)
+        result[hour - by] += count
+    return result
+
+
+def _outside_session(ts: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Return which of a day's ticks, in order of time, lie outside the FX week; None if none does."""
+    opens, closes = fx_weeks(int(ts[0]), int(ts[-1]))
+    week = int(np.searchsorted(opens, ts[0], side="right")) - 1
+    return None if ts[-1] < closes[week] else ~is_open(ts)
 
 
 def _either(batch: SourcedTicks, test: Any) -> NDArray[np.bool_]:
@@ -465,6 +571,8 @@ def _either(batch: SourcedTicks, test: Any) -> NDArray[np.bool_]:
 
 
 def _clean_size(size: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    if not size.any():
+        return size
     return np.asarray(np.rint(np.where(np.isfinite(size) & (size > 0), size, 0.0) / step) * step)
 
 
@@ -473,11 +581,16 @@ def _count_hours(ts_ns: NDArray[np.int64]) -> Mapping[int, int]:
     return dict(zip(hours.tolist(), counts.tolist(), strict=True))
 
 
-def _number(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as failure:
-        raise ConfigError(f"`{name}` must be a number, but got {text!r}. E.g. {name}=30.") from failure
-
-
-TREATMENTS: tuple[str, ...] = get_args(Treatment)
+__all__ = [
+    "DEFAULT_RULES",
+    "RULES",
+    "TREATMENTS",
+    "Finding",
+    "Gap",
+    "Rule",
+    "SourcedTicks",
+    "ValidationRules",
+    "Validator",
+    "move",
+    "parse_rules",
+]

@@ -169,7 +169,7 @@ def test_prices_are_rounded_and_only_real_extra_decimals_count() -> None:
 def test_a_negative_size_fails_or_becomes_zero() -> None:
     with pytest.raises(DataError, match="pass the rule bad_size"):
         judge([GOOD], size=-5.0)
-    _, kept = judge([GOOD], "bad_size=keep", size=-5.0)
+    _, kept = judge([GOOD], "bad_size=fix", size=-5.0)
     assert kept.ticks.bid_size.tolist() == [0.0]
 
 
@@ -194,7 +194,7 @@ def test_counts_are_kept_per_hour() -> None:
     ("text", "message"),
     [
         ("crosed=drop", "A rule must be known, but got 'crosed'. Did you mean 'crossed'?"),
-        ("crossed=ignore", "must be one of keep, drop, fail, but got 'ignore'"),
+        ("crossed=ignore", "must be one of keep, drop, fix, fail, but got 'ignore'"),
         ("gap=drop", "must be one of keep, fail, but got 'drop'"),
         ("non_finite=keep", "must be one of drop, fail"),
         ("crossed", "given as NAME=TREATMENT, but got 'crossed'"),
