@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bars": ("cluster.bars_cli", "Build bars from ticks."),
     "indicators": ("aiopt.cli.indicators", "List indicators and compute them over bars."),
     "charts": ("cluster.charts_cli", "Draw bars, indicators and trades as PNG."),
+    "dataset": ("cluster.dataset_cli", "Build training sets of features, labels and charts."),
     "specs": ("aiopt.cli.specs", "List, show and check strategy specs."),
     "backtest": ("aiopt.cli.backtest", "Backtest one strategy spec."),
     "optimize": ("cluster.optimize_cli", "Sweep, rank and emit Pine Script on a Ray cluster."),

@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.indicators": set(),
     "aiopt.evaluation": set(),
     "aiopt.charts": {"aiopt.indicators", "aiopt.market"},
+    "aiopt.dataset": {"aiopt.charts", "aiopt.indicators", "aiopt.market"},
     "aiopt.strategy": {"aiopt.indicators", "aiopt.market"},
     "aiopt.backtest": {"aiopt.strategy", "aiopt.indicators", "aiopt.market", "aiopt.evaluation"},
     "aiopt.pine": {"aiopt.strategy", "aiopt.indicators", "aiopt.market"},

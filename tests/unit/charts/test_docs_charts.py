@@ -8,8 +8,11 @@ PAGE = (Path(__file__).resolve().parents[3] / "docs" / "charts.md").read_text(en
 
 
 def test_the_example_runs_and_the_layout_is_the_documented_one() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    example, parallel = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     names: dict = {}
+    exec(parallel, names)
+    assert len(set(names["pngs"])) == len(names["windows"]) == 9
+    names = {}
     exec(example, names)
     assert len(set(names["pngs"])) == 7
     assert all(png.startswith(b"\x89PNG") for png in names["pngs"])

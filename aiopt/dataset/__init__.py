@@ -1,0 +1,34 @@
+"""Training sets from bars: features without look-ahead, forward labels, purged splits, charts, conversations.
+
+Owns the columns and the files of a dataset.  Knows bars, indicators and charts; knows nothing of strategies,
+backtests, models or Ray.
+"""
+
+from aiopt.dataset.build import ChartRenderer, build_dataset, plan_rows
+from aiopt.dataset.config import (
+    BarrierConfig,
+    CostConfig,
+    DatasetConfig,
+    FeatureConfig,
+    ImageConfig,
+    LabelConfig,
+    SplitConfig,
+)
+from aiopt.dataset.model import DatasetInfo, read_info, split_files, verify_files
+
+__all__ = [
+    "DatasetConfig",
+    "FeatureConfig",
+    "LabelConfig",
+    "CostConfig",
+    "BarrierConfig",
+    "SplitConfig",
+    "ImageConfig",
+    "build_dataset",
+    "plan_rows",
+    "ChartRenderer",
+    "DatasetInfo",
+    "read_info",
+    "split_files",
+    "verify_files",
+]
