@@ -10,9 +10,13 @@
     │   ├── SpecError                        a StrategySpec or condition
     │   ├── SearchSpaceError                 a SearchSpace without a valid point, zero trials, …
     │   ├── MetricInputError                 arrays a statistic is not defined on
+    │   ├── AnalysisRequestError             what an analyst was asked to read cannot be read
     │   └── RunExistsError                   a run folder is in the way
     ├── BacktestError                        the engine refused or failed a trial
     ├── PineError                            a script could not be emitted, parsed or checked
+    ├── AnalystError                         no analysis could be made
+    │   ├── ReplyError                       a model's reply breaks its schema or the facts of the request
+    │   └── EndpointError                    a model endpoint cannot be reached, refused or was too slow
     ├── ClusterError                         Ray: no port, no token, job failed, node lost
     └── StorageError                         disk full, folder not writable
 """
@@ -90,6 +94,10 @@ class MetricInputError(InputError):
     """Arrays on which a statistic is not defined."""
 
 
+class AnalysisRequestError(InputError):
+    """What an analyst was asked to read cannot be read: no content, NaN, not a PNG, too large."""
+
+
 class RunExistsError(InputError):
     """The run folder exists and belongs to another configuration."""
 
@@ -100,6 +108,18 @@ class BacktestError(AioptError):
 
 class PineError(AioptError):
     """A script could not be emitted, parsed or checked."""
+
+
+class AnalystError(AioptError):
+    """No analysis could be made."""
+
+
+class ReplyError(AnalystError):
+    """A model's reply breaks its schema or contradicts the bars it was shown."""
+
+
+class EndpointError(AnalystError):
+    """A model endpoint cannot be reached, refused the request or was too slow."""
 
 
 class ClusterError(AioptError):

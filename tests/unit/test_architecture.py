@@ -22,6 +22,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.charts": {"aiopt.indicators", "aiopt.market"},
     "aiopt.dataset": {"aiopt.charts", "aiopt.indicators", "aiopt.market"},
     "aiopt.strategy": {"aiopt.indicators", "aiopt.market"},
+    "aiopt.patterns": set(),
+    "aiopt.analyst": {
+        "aiopt.charts",
+        "aiopt.patterns",
+        "aiopt.strategy",
+        "aiopt.indicators",
+        "aiopt.market",
+    },
     "aiopt.backtest": {"aiopt.strategy", "aiopt.indicators", "aiopt.market", "aiopt.evaluation"},
     "aiopt.pine": {"aiopt.strategy", "aiopt.indicators", "aiopt.market"},
     "aiopt.ranking": {"aiopt.evaluation"},
@@ -29,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.report": {"aiopt.ranking", "aiopt.runs", "aiopt.evaluation", "aiopt.strategy", "aiopt.market"},
     "aiopt.testing": {
         "aiopt.market",
+        "aiopt.patterns",
         "aiopt.strategy",
         "aiopt.indicators",
         "aiopt.evaluation",
@@ -39,6 +48,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.cli": {
         "aiopt.market",
         "aiopt.charts",
+        "aiopt.patterns",
+        "aiopt.analyst",
+        "aiopt.testing",
         "aiopt.indicators",
         "aiopt.strategy",
         "aiopt.backtest",

@@ -1,0 +1,173 @@
+"""Asking: model, validation, one retry, then the rules.  Owns the order of these; does no IO itself.
+
+The only way out is the `Complete` function given, so the same code reads through HTTP, through an engine in
+the same process and in tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from aiopt.analyst.chat import ChatReply, ChatRequest, Complete
+from aiopt.analyst.confidence import vote
+from aiopt.analyst.model import Analysis, AnalysisRequest, AnalysisResult, Attempt, Vote
+from aiopt.analyst.prompts import analysis_messages, retry_messages
+from aiopt.analyst.replies import parse_analysis
+from aiopt.analyst.rules import read_by_rules
+from aiopt.analyst.schema import ANALYSIS_SCHEMA
+from aiopt.analyst.settings import AnalystSettings
+from aiopt.errors import AioptError, ReplyError
+
+T = TypeVar("T")
+
+NO_ANSWER = (AioptError, TimeoutError, OSError)
+"""What counts as "no reply"; anything else is a defect and is passed on."""
+
+MAX_ERROR = 400
+
+
+async def analyse(
+    request: AnalysisRequest, complete: Complete | None, settings: AnalystSettings | None = None
+) -> AnalysisResult:
+    """Read a market.
+
+    Every member of the ensemble (each model with each prompt) is asked; an invalid reply is asked for once
+    more, the model being told what was wrong.  Valid replies vote (`aiopt.analyst.confidence.vote`).  If
+    there is none, or no model, the rules answer and say why in ``fallback_reason``.
+
+    Parameters
+    ----------
+    request : AnalysisRequest
+        What to read.
+    complete : callable or None
+        Asks a model; None for the rules alone.
+    settings : AnalystSettings, optional
+        Models, prompts, length of replies, requests in flight.
+
+    Returns
+    -------
+    AnalysisResult
+        Analysis, every attempt, every vote.
+
+    Raises
+    ------
+    AnalystError
+        If no model answered and the request has no bars for the rules.
+    """
+    settings = settings or AnalystSettings()
+    if complete is None:
+        return AnalysisResult(analysis=read_by_rules(request))
+    gate = asyncio.Semaphore(settings.concurrency)
+
+    async def ask(model: str, prompt: str) -> tuple[Analysis | None, list[Attempt]]:
+        async with gate:
+            return await _ask_member(request, complete, settings, model, prompt)
+
+    answers = await asyncio.gather(*(ask(model, prompt) for model, prompt in settings.members))
+    attempts = tuple(attempt for _, tried in answers for attempt in tried)
+    readings: list[Analysis] = []
+    votes: list[Vote] = []
+    for (model, prompt), (reading, _) in zip(settings.members, answers, strict=True):
+        if reading is not None:
+            readings.append(reading)
+            votes.append(
+                Vote(
+                    model=model,
+                    prompt_version=prompt,
+                    bias=reading.bias,
+                    trend=reading.regime.trend,
+                    confidence=reading.confidence,
+                )
+            )
+    if not readings:
+        reason = f"{attempts[-1].model}: {attempts[-1].error}"[:MAX_ERROR]
+        return AnalysisResult(analysis=read_by_rules(request, fallback_reason=reason), attempts=attempts)
+    return AnalysisResult(analysis=vote(readings, request), attempts=attempts, votes=tuple(votes))
+
+
+async def _ask_member(
+    request: AnalysisRequest, complete: Complete, settings: AnalystSettings, model: str, prompt: str
+) -> tuple[Analysis | None, list[Attempt]]:
+    question = ChatRequest(
+        model=model,
+        messages=analysis_messages(request, prompt, picture=settings.picture),
+        schema=ANALYSIS_SCHEMA,
+        schema_name="analysis",
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        seed=settings.seed,
+    )
+
+    def parse(reply: ChatReply) -> Analysis:
+        return parse_analysis(reply.text, request, reply=reply, model=model, prompt_version=prompt)
+
+    return await ask_twice(question, complete, parse, prompt)
+
+
+async def ask_twice(
+    question: ChatRequest, complete: Complete, parse: Callable[[ChatReply], T], prompt_version: str
+) -> tuple[T | None, list[Attempt]]:
+    """Ask; if the reply is invalid, ask once more with the error.
+
+    Parameters
+    ----------
+    question : ChatRequest
+        First question.
+    complete : callable
+        Asks the model.
+    parse : callable
+        Returns the valid answer or raises `ReplyError`.
+    prompt_version : str
+        For the record.
+
+    Returns
+    -------
+    tuple
+        The answer, None if there is none, and the attempts.
+    """
+    attempts: list[Attempt] = []
+    asked = question
+    for _ in range(2):
+        reply: ChatReply | None = None
+        answer: T | None = None
+        error = ""
+        try:
+            reply = await complete(asked)
+            answer = parse(reply)
+        except ReplyError as failure:
+            cut = reply is not None and reply.finish_reason == "length"
+            error = f"{failure} The reply was cut off: be shorter." if cut else str(failure)
+        except NO_ANSWER as failure:
+            error = str(failure) or type(failure).__name__
+        known: dict[str, Any] = {}
+        if reply is not None:
+            known = {
+                "model_id": reply.model_id,
+                "model_revision": reply.model_revision,
+                "prompt_tokens": reply.prompt_tokens,
+                "completion_tokens": reply.completion_tokens,
+            }
+        attempts.append(
+            Attempt(
+                model=question.model,
+                prompt_version=prompt_version,
+                ok=answer is not None,
+                error=error[:MAX_ERROR],
+                **known,
+            )
+        )
+        # A model that gave no reply is not asked again: the client has tried as often as it may.
+        if answer is not None or reply is None:
+            return answer, attempts
+        asked = ChatRequest(
+            model=question.model,
+            messages=retry_messages(question.messages, reply.text, error),
+            schema=question.schema,
+            schema_name=question.schema_name,
+            max_tokens=question.max_tokens,
+            temperature=question.temperature,
+            seed=question.seed,
+        )
+    return None, attempts

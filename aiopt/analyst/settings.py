@@ -1,0 +1,126 @@
+"""Settings of the analyst.  Owns their fields, defaults and rules; opens no connection."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from aiopt.analyst.prompts import DEFAULT_PROMPT, prompt_of
+from aiopt.charts import ChartSpec, IndicatorPlot
+from aiopt.errors import ConfigError
+
+ResponseFormat = Literal["auto", "json_schema", "json_object", "none"]
+
+TOKEN_VARIABLE = "AIOPT_ANALYST_TOKEN"
+MAX_MEMBERS = 16
+
+DEFAULT_CHART = ChartSpec(
+    overlays=(IndicatorPlot(kind="ema", args={"length": 20}), IndicatorPlot(kind="ema", args={"length": 50})),
+    panes=(IndicatorPlot(kind="rsi"),),
+    volume=False,
+)
+
+
+class AnalystSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who reads charts, and how they are asked.
+
+    Attributes
+    ----------
+    endpoint : str or None
+        Base URL of an OpenAI-compatible API, e.g. ``http://127.0.0.1:8000/v1``.  None: the rules read.
+    models : tuple of str
+        Served names.  Every model is asked with every prompt; several make an ensemble.
+    prompts : tuple of str
+        Versions of `aiopt.analyst.prompts.PROMPTS`.
+    token_variable : str
+        Environment variable that holds the bearer token; none is sent where it is unset.
+    timeout_s : float
+        Per HTTP request and attempt.
+    retries : int
+        Further attempts after a refused connection, 429, 502, 503 or 504.
+    max_tokens : int
+        Of a reply.
+    temperature : float
+        0 for the most likely reply.
+    seed : int
+        Sent with each request.
+    concurrency : int
+        Requests in flight at once.
+    picture : bool
+        Send the chart; False for text-only models.
+    response_format : {"auto", "json_schema", "json_object", "none"}
+        How the schema is enforced.  ``"auto"`` begins with ``json_schema`` and steps down when the
+        endpoint refuses it.
+    bars : int
+        Bars of a chart.
+    chart : ChartSpec
+        How charts are drawn.
+
+    Raises
+    ------
+    ConfigError
+        If a value breaks a rule.
+    """
+
+    endpoint: str | None = None
+    models: tuple[str, ...] = ("minicpm",)
+    prompts: tuple[str, ...] = (DEFAULT_PROMPT,)
+    token_variable: str = TOKEN_VARIABLE
+    timeout_s: float = 60.0
+    retries: int = 3
+    max_tokens: int = 1024
+    temperature: float = 0.0
+    seed: int = 0
+    concurrency: int = 4
+    picture: bool = True
+    response_format: ResponseFormat = "auto"
+    bars: int = 120
+    chart: ChartSpec = DEFAULT_CHART
+
+    def __post_init__(self) -> None:
+        if self.endpoint is not None:
+            parts = urlsplit(self.endpoint)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                msg = f"`endpoint` must be a URL http://HOST:PORT/v1, but got {self.endpoint!r}. Correct it."
+                raise ConfigError(msg)
+            if parts.username is not None or parts.query:
+                msg = "`endpoint` must hold no password and no query. Put the token into the environment."
+                raise ConfigError(msg)
+        for name in ("models", "prompts"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise ConfigError(f"`{name}` must be different names, at least one, but got {list(values)}.")
+        for version in self.prompts:
+            prompt_of(version)
+        if len(self.models) * len(self.prompts) > MAX_MEMBERS:
+            msg = (
+                f"An ensemble may have {MAX_MEMBERS} members, but {len(self.models)} models with "
+                f"{len(self.prompts)} prompts are more. Remove some."
+            )
+            raise ConfigError(msg)
+        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.token_variable) is None:
+            msg = (
+                "`token_variable` must be the name of an environment variable, not the token, but got "
+                f"{len(self.token_variable)} characters that are none. Use e.g. {TOKEN_VARIABLE}."
+            )
+            raise ConfigError(msg)
+        for name, low, high in (
+            ("timeout_s", 0.05, 3600),
+            ("retries", 0, 10),
+            ("max_tokens", 64, 32_768),
+            ("temperature", 0, 2),
+            ("seed", 0, 2**31 - 1),
+            ("concurrency", 1, 256),
+            ("bars", 20, 1000),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"`{low} <= {name} <= {high}` must hold, but got {name}={value}.")
+
+    @property
+    def members(self) -> tuple[tuple[str, str], ...]:
+        """Every model with every prompt version."""
+        return tuple((model, prompt) for model in self.models for prompt in self.prompts)
