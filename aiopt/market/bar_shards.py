@@ -1,28 +1,23 @@
-"""From a tick store to bar files: cutting the store into shards, reducing one shard, writing the bars.
+"""From a tick store to files of time bars: reducing one shard, merging shards in order, writing the bars.
 
-A shard is a run of consecutive Parquet row groups of one instrument.  Shards are planned from the manifest,
-reduced anywhere in any order, and merged in their order.  Owns the agreement between manifest and files;
-knows nothing of Ray, which may run `reduce_shard` elsewhere.
+Shards (`aiopt.market.tick_shards`) are reduced anywhere in any order.  Owns what is asked for and what was
+done; knows nothing of Ray, which may run `reduce_shard` elsewhere.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from aiopt.errors import ConfigError, DataError, ManifestError
-from aiopt.files import sha256_file
+from aiopt.errors import ConfigError, ManifestError
 from aiopt.market.bars import BarMeta, Empty, bar_path, check_empty, check_price, write_bars
-from aiopt.market.manifest import Manifest, Partition, read_manifest
+from aiopt.market.manifest import Manifest, read_manifest
 from aiopt.market.partial_bars import (
     Columns,
     TickReducer,
@@ -32,63 +27,11 @@ from aiopt.market.partial_bars import (
     merge_partials,
     tick_columns,
 )
+from aiopt.market.tick_shards import ROWS_PER_SHARD, Shard, map_ticks, plan_shards
 from aiopt.timeframe import Timeframe
 
 Progress = Callable[[int, int], None]
 """Called with the number of ticks done and the number of all ticks."""
-
-ROWS_PER_SHARD = 1_048_576
-"""Ticks of a shard when nothing else is asked for: about 0.05 s of work."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Row groups of one partition.
-
-    Attributes
-    ----------
-    path : str
-        Absolute path of the Parquet file.
-    rows : int
-        Ticks in these row groups.
-    row_groups : tuple of int or None
-        None for the whole file.
-    first_ts_ns, last_ts_ns : int or None
-        What the manifest says of the first and last tick, where they belong to this piece.
-    sha256 : str or None
-        What the manifest says of the file's bytes, if this piece is the one to check them.
-    """
-
-    path: str
-    rows: int
-    row_groups: tuple[int, ...] | None
-    first_ts_ns: int | None
-    last_ts_ns: int | None
-    sha256: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Consecutive ticks of one instrument: the unit of work.
-
-    Attributes
-    ----------
-    index : int
-        Place in the order of merging, from 0.
-    instrument : str
-        Symbol.
-    pieces : tuple of Piece
-        In time order.
-    """
-
-    index: int
-    instrument: str
-    pieces: tuple[Piece, ...]
-
-    @property
-    def rows(self) -> int:
-        """Ticks in the shard."""
-        return sum(piece.rows for piece in self.pieces)
 
 
 class BarFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -167,61 +110,6 @@ class BarRequest:
         return base_timeframe(self.timeframes)
 
 
-def plan_shards(
-    ticks_dir: Path, manifest: Manifest, rows_per_shard: int = ROWS_PER_SHARD, *, verify: bool = True
-) -> list[Shard]:
-    """Cut a tick store into shards of about `rows_per_shard` ticks, each whole row groups of one instrument.
-
-    Only partitions larger than a shard are opened here, to learn their row groups.
-
-    Parameters
-    ----------
-    ticks_dir : Path
-        Folder of the manifest.
-    manifest : Manifest
-        Its partitions are taken in the order of instrument and time.
-    rows_per_shard : int
-        A shard is closed once it holds this many ticks.
-    verify : bool
-        Let whoever reads a file compare its SHA-256 with the manifest: about 5 ns a tick.  Rows and the first
-        and last stamp of each partition are compared in any case.
-
-    Raises
-    ------
-    ManifestError
-        If the manifest lists no ticks, or a partition is missing, unreadable or of another length than the
-        manifest says.
-    ConfigError
-        If `rows_per_shard` is not positive.
-    """
-    if rows_per_shard < 1:
-        raise ConfigError(f"`rows_per_shard >= 1` must hold, but got {rows_per_shard}. Leave it out.")
-    shards: list[Shard] = []
-    pending: list[Piece] = []
-    instrument = ""
-
-    def close() -> None:
-        if pending:
-            shards.append(Shard(index=len(shards), instrument=instrument, pieces=tuple(pending)))
-            pending.clear()
-
-    for partition in sorted(
-        manifest.partitions, key=lambda part: (part.instrument, part.first_ts_ns, part.path)
-    ):
-        if partition.instrument != instrument:
-            close()
-            instrument = partition.instrument
-        for piece in _pieces(Path(ticks_dir), partition, rows_per_shard):
-            pending.append(piece if verify else replace(piece, sha256=None))
-            if sum(part.rows for part in pending) >= rows_per_shard:
-                close()
-    close()
-    if not shards:
-        msg = "Bars need at least one tick, but the manifest lists none. Import ticks of an open market."
-        raise ManifestError(msg, file=ticks_dir)
-    return shards
-
-
 def reduce_shard(shard: Shard, base: Timeframe, prices: Sequence[str]) -> Columns:
     """Read the ticks of a shard, one row group at a time, and return their partial bars.
 
@@ -246,24 +134,8 @@ def reduce_shard(shard: Shard, base: Timeframe, prices: Sequence[str]) -> Column
     DataError
         If ticks are out of order or not finite; names the file and row.
     """
-    parts: list[Columns] = []
     reducer = TickReducer(base, prices)
-    for piece in shard.pieces:
-        offset = 0
-        last_ts_ns = None
-        for ticks in _read_row_groups(piece, tick_columns(prices)):
-            ts = ticks["ts_event_ns"]
-            if last_ts_ns is None:
-                _check_stamp(piece, "first", piece.first_ts_ns, int(ts[0]))
-            try:
-                parts.append(reducer.reduce(ticks))
-            except DataError as failure:
-                row = None if failure.row is None else failure.row + offset
-                raise DataError(failure.reason, file=piece.path, row=row) from failure
-            offset += ts.size
-            last_ts_ns = int(ts[-1])
-        if last_ts_ns is not None:
-            _check_stamp(piece, "last", piece.last_ts_ns, last_ts_ns)
+    parts = list(map_ticks(shard, tick_columns(prices), reducer.reduce))
     return merge_partials(parts, base) if parts else empty_partial(prices)
 
 
@@ -391,98 +263,3 @@ def summarise(
         data_hash=manifest.data_hash,
         synthetic=manifest.synthetic,
     )
-
-
-def _pieces(ticks_dir: Path, partition: Partition, rows_per_shard: int) -> Iterator[Piece]:
-    """Yield a small partition whole and a large one as row groups."""
-    path = str((ticks_dir / partition.path).absolute())
-    if partition.rows <= rows_per_shard:
-        if partition.rows:
-            yield Piece(
-                path, partition.rows, None, partition.first_ts_ns, partition.last_ts_ns, partition.sha256
-            )
-        return
-    with _open(path) as file:
-        footer = file.metadata
-        _check_rows(path, partition.rows, footer.num_rows)
-        last = footer.num_row_groups - 1
-        for group in range(footer.num_row_groups):
-            rows = footer.row_group(group).num_rows
-            yield Piece(
-                path,
-                rows,
-                (group,),
-                partition.first_ts_ns if group == 0 else None,
-                partition.last_ts_ns if group == last else None,
-                partition.sha256 if group == 0 else None,
-            )
-
-
-def _read_row_groups(piece: Piece, columns: list[str]) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield the ticks of a piece, one row group in memory at a time."""
-    with _open(piece.path) as file:
-        _check_bytes(piece)
-        groups = range(file.metadata.num_row_groups) if piece.row_groups is None else piece.row_groups
-        if max(groups, default=-1) >= file.metadata.num_row_groups:
-            msg = f"The partition must have row group {max(groups)}, but has {file.metadata.num_row_groups}."
-            raise ManifestError(msg + " Import the ticks again.", file=piece.path)
-        _check_rows(piece.path, piece.rows, sum(file.metadata.row_group(group).num_rows for group in groups))
-        for group in groups:
-            try:
-                table = file.read_row_group(group, columns=columns, use_threads=False)
-            except (pa.ArrowException, OSError) as failure:
-                raise _unreadable(piece.path, failure) from failure
-            if table.num_rows:
-                yield {name: _array(table, name, piece.path) for name in columns}
-
-
-def _open(path: str) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path, memory_map=True)
-    except FileNotFoundError as failure:
-        msg = "Every partition of the manifest must exist, but this file does not. Import the ticks again."
-        raise ManifestError(msg, file=path) from failure
-    except (pa.ArrowException, OSError) as failure:
-        raise _unreadable(path, failure) from failure
-
-
-def _unreadable(path: str, failure: Exception) -> ManifestError:
-    msg = f"A partition must be readable Parquet, but: {failure}. Import the ticks again."
-    return ManifestError(msg, file=path)
-
-
-def _array(table: pa.Table, name: str, path: str) -> NDArray[Any]:
-    if name not in table.column_names:
-        raise ManifestError(f"A partition must have the column {name}. Import the ticks again.", file=path)
-    column = table.column(name)
-    wanted = pa.int64() if name == "ts_event_ns" else pa.float64()
-    if column.type != wanted or column.null_count:
-        found = f"{column.type} with {column.null_count} nulls"
-        msg = f"The column {name} must be {wanted} without nulls, but is {found}. Import the ticks again."
-        raise ManifestError(msg, file=path)
-    return (
-        np.asarray(column.combine_chunks().to_numpy(zero_copy_only=False))
-        if column.num_chunks != 1
-        else (column.chunk(0).to_numpy())
-    )
-
-
-def _check_rows(path: str, expected: int, found: int) -> None:
-    if found != expected:
-        msg = f"A partition must hold the {expected} ticks its manifest names, but holds {found}."
-        raise ManifestError(msg + " Import the ticks again.", file=path)
-
-
-def _check_bytes(piece: Piece) -> None:
-    """Compare a file with its manifest."""
-    if piece.sha256 is not None and sha256_file(Path(piece.path)) != piece.sha256:
-        msg = "A partition must be the file that was imported, but its SHA-256 is not that of the manifest."
-        raise ManifestError(msg + " Import the ticks again.", file=piece.path)
-
-
-def _check_stamp(piece: Piece, which: str, expected: int | None, found: int) -> None:
-    if expected is not None and found != expected:
-        msg = (
-            f"The {which} tick of a partition must be of {expected} ns as in its manifest, but is of {found}."
-        )
-        raise ManifestError(msg + " Import the ticks again.", file=piece.path)

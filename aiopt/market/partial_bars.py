@@ -3,7 +3,8 @@
 A batch of ticks reduces to one row per smallest bar it touches: number of ticks and, per price side, first,
 largest, smallest and last price and the sum of sizes.  Rows of the same bar merge exactly if the shards keep
 their order, because first, max, min, last and a sum of whole numbers are associative.  Longer bars are
-merged from the shortest.  Owns that algebra; knows nothing of files or Ray.
+merged from the shortest.  Spread statistics are kept in whole price steps and microseconds until the bars are
+finished, so that they merge exactly too.  Owns that algebra; knows nothing of files or Ray.
 """
 
 from __future__ import annotations
@@ -17,13 +18,23 @@ import polars as pl
 from numpy.typing import NDArray
 
 from aiopt.errors import DataError
+from aiopt.market.bar_kernels import cut_by_time, reduce_mid, reduce_side, reduce_spread
 from aiopt.market.bars import BAR_SCHEMA, Empty, check_empty, fill_flat
+from aiopt.market.sessions import Session
+from aiopt.market.ticks import DAY_NS
 from aiopt.timeframe import Timeframe, timeframe_of_ns
 
 Columns = dict[str, NDArray[Any]]
 """Partial bars as columns: ``ts_open_ns``, ``ticks`` and for each side ``bid_open bid_high …``."""
 
 _FIELDS = ("open", "high", "low", "close", "volume")
+
+SPREAD_FIELDS = ("total", "largest", "last", "weighted", "from_us", "until_us")
+"""What a partial bar knows of the spread, see `aiopt.market.bar_kernels.reduce_spread`."""
+
+_ALWAYS_BEGIN = np.array([-(2**63)], dtype=np.int64)
+_ALWAYS_END = np.array([2**63 - 1], dtype=np.int64)
+_EPOCH = np.array([0], dtype=np.int64)
 
 
 def base_timeframe(timeframes: Iterable[Timeframe]) -> Timeframe:
@@ -41,31 +52,33 @@ def base_timeframe(timeframes: Iterable[Timeframe]) -> Timeframe:
     return timeframe_of_ns(math.gcd(*(timeframe.ns for timeframe in timeframes)))
 
 
-def tick_columns(prices: Iterable[str]) -> list[str]:
+def tick_columns(prices: Iterable[str], *, spread: bool = False) -> list[str]:
     """Return the tick columns needed for these price sides, the time first."""
     sides = {side for price in prices for side in (("bid", "ask") if price == "mid" else (price,))}
-    ordered = [side for side in ("bid", "ask") if side in sides]
-    return ["ts_event_ns", *ordered, *(f"{side}_size" for side in ordered)]
+    sized = [side for side in ("bid", "ask") if side in sides]
+    priced = ["bid", "ask"] if spread else sized
+    return ["ts_event_ns", *priced, *(f"{side}_size" for side in sized)]
 
 
-def partial_columns(prices: Iterable[str]) -> list[str]:
+def partial_columns(prices: Iterable[str], *, spread: bool = False) -> list[str]:
     """Return the column names of partial bars of these price sides."""
-    return ["ts_open_ns", "ticks", *(f"{price}_{field}" for price in prices for field in _FIELDS)]
+    names = ["ts_open_ns", "ticks", *(f"{price}_{field}" for price in prices for field in _FIELDS)]
+    return names + [f"spread_{field}" for field in SPREAD_FIELDS] if spread else names
 
 
-def empty_partial(prices: Iterable[str]) -> Columns:
+def empty_partial(prices: Iterable[str], *, spread: bool = False) -> Columns:
     """Return partial bars of no ticks."""
+    whole = ("ts_open_ns", "ticks", "spread_")
     return {
-        name: np.empty(0, dtype=np.int64 if name in ("ts_open_ns", "ticks") else np.float64)
-        for name in partial_columns(prices)
+        name: np.empty(0, dtype=np.int64 if name.startswith(whole) else np.float64)
+        for name in partial_columns(prices, spread=spread)
     }
 
 
 class TickReducer:
     """Reduces ticks in time order to partial bars, one batch after the other.
 
-    Temporaries are kept between batches: fresh ones of a megabyte cost more in page faults than the
-    arithmetic done in them.  Not for use by several threads.
+    Room for the edges of bars is kept between batches.  Not for use by several threads.
 
     Parameters
     ----------
@@ -73,15 +86,26 @@ class TickReducer:
         Length of the smallest bars.
     prices : sequence of str
         ``"bid"``, ``"ask"``, ``"mid"``.
+    session : Session, optional
+        Bars begin with its days and ticks outside it are left out; otherwise bars begin at whole multiples of
+        their length since the epoch.
+    spread_scale : int
+        Price steps per unit of price, to add what `spread_columns` names; 0 for no spread statistics.
     """
 
-    def __init__(self, base: Timeframe, prices: Sequence[str]) -> None:
+    def __init__(
+        self,
+        base: Timeframe,
+        prices: Sequence[str],
+        *,
+        session: Session | None = None,
+        spread_scale: int = 0,
+    ) -> None:
         self._base = base
         self._prices = tuple(prices)
-        self._bucket = np.empty(0, dtype=np.int64)
-        self._flag = np.empty(0, dtype=np.bool_)
-        self._mid = np.empty(0)
-        self._mid_size = np.empty(0)
+        self._session = session
+        self._spread_scale = spread_scale
+        self._edges = np.empty((3, 0), dtype=np.int64)
 
     def reduce(self, ticks: Mapping[str, NDArray[Any]]) -> Columns:
         """Return the partial bars of a batch of ticks.
@@ -103,53 +127,84 @@ class TickReducer:
         """
         ts = ticks["ts_event_ns"]
         if ts.size == 0:
-            return empty_partial(self._prices)
-        self._reserve(ts.size)
-        self._check_order(ts)
-        bucket = np.floor_divide(ts, self._base.ns, out=self._bucket[: ts.size])
-        changes = np.not_equal(bucket[1:], bucket[:-1], out=self._flag[: ts.size - 1])
-        starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
-        ends = np.append(starts[1:], ts.size)
-        result: Columns = {"ts_open_ns": bucket[starts] * self._base.ns, "ticks": ends - starts}
-        for price in self._prices:
-            value, size = self._side(ticks, price)
-            result[f"{price}_open"] = value[starts]
-            result[f"{price}_high"] = np.maximum.reduceat(value, starts)
-            result[f"{price}_low"] = np.minimum.reduceat(value, starts)
-            result[f"{price}_close"] = value[ends - 1]
-            result[f"{price}_volume"] = np.add.reduceat(size, starts)
-        _check_finite(result, ticks)
-        return result
+            return empty_partial(self._prices, spread=self._spread_scale > 0)
+        if self._edges.shape[1] < ts.size:
+            self._edges = np.empty((3, ts.size), dtype=np.int64)
+        opens, starts, stops = self._edges
+        found = cut_by_time(ts, *self._bounds(int(ts[0]), int(ts[-1])), opens, starts, stops)
+        if found < 0:
+            msg = f"Ticks must be in time order, but {ts[-found]} ns follows {ts[-found - 1]} ns."
+            raise DataError(msg + " Import them again.", row=-found)
+        return reduce_runs(
+            ticks, opens[:found].copy(), starts[:found], stops[:found], self._prices, self._spread_scale
+        )
 
-    def _reserve(self, rows: int) -> None:
-        if self._bucket.size < rows:
-            self._bucket = np.empty(rows, dtype=np.int64)
-            self._flag = np.empty(rows, dtype=np.bool_)
-            if "mid" in self._prices:
-                self._mid = np.empty(rows)
-                self._mid_size = np.empty(rows)
-
-    def _check_order(self, ts: NDArray[np.int64]) -> None:
-        backward = np.less(ts[1:], ts[:-1], out=self._flag[: ts.size - 1])
-        if backward.any():
-            row = int(np.argmax(backward)) + 1
-            msg = (
-                f"Ticks must be in time order, but {ts[row]} ns follows {ts[row - 1]} ns. Import them again."
-            )
-            raise DataError(msg, row=row)
-
-    def _side(self, ticks: Mapping[str, NDArray[Any]], price: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return price and size of each tick; those of mid live until the next batch."""
-        if price != "mid":
-            return ticks[price], ticks[f"{price}_size"]
-        rows = ticks["ts_event_ns"].size
-        mid = np.add(ticks["bid"], ticks["ask"], out=self._mid[:rows])
-        # Halving is exact, so this equals the reference's division by 2 to the last bit, and is faster.
-        np.multiply(mid, 0.5, out=mid)
-        return mid, np.add(ticks["bid_size"], ticks["ask_size"], out=self._mid_size[:rows])
+    def _bounds(
+        self, first_ns: int, last_ns: int
+    ) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return what `cut_by_time` needs to know of bar length and sessions."""
+        if self._session is None:
+            return self._base.ns, _ALWAYS_BEGIN, _ALWAYS_END, _EPOCH
+        # Stamps out of order are found by the kernel; the span only has to hold those in order.
+        spans = self._session.spans(min(first_ns, last_ns), max(first_ns, last_ns))
+        # A session of a clock change is longer than a day: bars of a day and more take it whole.
+        length_ns = self._base.ns if self._base.ns < DAY_NS else 2 * DAY_NS
+        return length_ns, spans.begins, spans.ends, spans.begins
 
 
-def merge_partials(parts: Sequence[Mapping[str, NDArray[Any]]], base: Timeframe) -> Columns:
+def reduce_runs(
+    ticks: Mapping[str, NDArray[Any]],
+    ts_open_ns: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    prices: Sequence[str],
+    spread_scale: int = 0,
+) -> Columns:
+    """Return what runs of consecutive ticks contribute to their bars.
+
+    Parameters
+    ----------
+    ticks : mapping of str to ndarray of shape (n_ticks,)
+        The columns of `tick_columns(prices)`; with spread statistics ``bid`` and ``ask`` too.
+    ts_open_ns : ndarray of int64, shape (n_runs,)
+        Opening time of the bar of each run.
+    starts, stops : ndarray of int64, shape (n_runs,)
+        First tick and the one after the last.
+    prices : sequence of str
+        Sides.
+    spread_scale : int
+        See `TickReducer`.
+
+    Raises
+    ------
+    DataError
+        If a price or size is not finite.
+    """
+    starts, stops = np.ascontiguousarray(starts), np.ascontiguousarray(stops)
+    result: Columns = {"ts_open_ns": ts_open_ns, "ticks": stops - starts}
+    check = 0.0
+    for price in prices:
+        rows = np.empty((len(_FIELDS), starts.size))
+        if price == "mid":
+            sides = (ticks["bid"], ticks["ask"], ticks["bid_size"], ticks["ask_size"])
+            check += reduce_mid(*sides, starts, stops, rows)
+        else:
+            check += reduce_side(ticks[price], ticks[f"{price}_size"], starts, stops, rows)
+        for field, values in zip(_FIELDS, rows, strict=True):
+            result[f"{price}_{field}"] = values
+        if not (check == 0.0 and np.isfinite(rows).all()):
+            raise _not_finite(ticks)
+    if spread_scale:
+        spreads = np.empty((len(SPREAD_FIELDS), starts.size), dtype=np.int64)
+        quotes = (ticks["ts_event_ns"], ticks["bid"], ticks["ask"])
+        reduce_spread(*quotes, float(spread_scale), starts, stops, spreads)
+        result |= {f"spread_{field}": values for field, values in zip(SPREAD_FIELDS, spreads, strict=True)}
+    return result
+
+
+def merge_partials(
+    parts: Sequence[Mapping[str, NDArray[Any]]], base: Timeframe, session: Session | None = None
+) -> Columns:
     """Put the partial bars of consecutive parts of the ticks together, in the order given.
 
     Parameters
@@ -158,6 +213,8 @@ def merge_partials(parts: Sequence[Mapping[str, NDArray[Any]]], base: Timeframe)
         Each in time order; a part may start in the bar in which the one before it ends.
     base : Timeframe
         Bar length of the result; the same as that of `parts`, or a multiple.
+    session : Session, optional
+        That of `parts`.
 
     Returns
     -------
@@ -169,11 +226,7 @@ def merge_partials(parts: Sequence[Mapping[str, NDArray[Any]]], base: Timeframe)
     DataError
         If a part starts before the part in front of it ends.
     """
-    names = list(parts[0])
-    if len(parts) == 1:
-        joined: Columns = dict(parts[0])
-    else:
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    joined = join_parts(parts)
     ts = joined["ts_open_ns"]
     if ts.size == 0:
         return joined
@@ -182,22 +235,54 @@ def merge_partials(parts: Sequence[Mapping[str, NDArray[Any]]], base: Timeframe)
         at = int(np.argmax(backward))
         msg = f"Parts of the ticks must be in time order, but {ts[at + 1]} ns follows {ts[at]} ns."
         raise DataError(msg + " Import the ticks again.")
-    bucket = ts // base.ns
-    starts = np.concatenate(([0], np.flatnonzero(bucket[1:] != bucket[:-1]) + 1))
-    if starts.size == ts.size and np.array_equal(bucket * base.ns, ts):
+    if session is None:
+        opens = ts // base.ns * base.ns
+    else:
+        opens = session.spans(int(ts[0]), int(ts[-1]), base).opening(ts, base)
+    starts = np.concatenate(([0], np.flatnonzero(opens[1:] != opens[:-1]) + 1))
+    if starts.size == ts.size and np.array_equal(opens, ts):
         return joined
-    ends = np.append(starts[1:], ts.size)
+    return merge_runs(joined | {"ts_open_ns": opens}, starts)
+
+
+def join_parts(parts: Sequence[Mapping[str, NDArray[Any]]]) -> Columns:
+    """Return the rows of all parts below each other."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def merge_runs(rows: Columns, starts: NDArray[np.intp]) -> Columns:
+    """Merge consecutive rows of partial bars.
+
+    Parameters
+    ----------
+    rows : partial bars
+        In order; ``ts_open_ns`` and ``ts_close_ns`` may be among the columns.
+    starts : ndarray of int, shape (n_bars,)
+        First row of each bar, from 0 on, increasing.
+    """
+    ends = np.append(starts[1:], rows["ticks"].size)
     merged: Columns = {}
-    for name in names:
-        if name == "ts_open_ns":
-            merged[name] = bucket[starts] * base.ns
-        else:
-            merged[name] = _merge_column(joined[name], name.rpartition("_")[2], starts, ends)
+    for name, column in rows.items():
+        field = name.rpartition("_")[2] if name not in _WHOLE_NAMES else name
+        merged[name] = _merge_column(column, field, starts, ends)
+    if "spread_weighted" in rows:
+        # Between two parts of a bar the spread is that of the last tick before.
+        between = rows["spread_last"][:-1] * (rows["spread_from_us"][1:] - rows["spread_until_us"][:-1])
+        weighted = rows["spread_weighted"].copy()
+        weighted[1:] += between
+        weighted[starts] = rows["spread_weighted"][starts]
+        merged["spread_weighted"] = np.add.reduceat(weighted, starts)
     return merged
 
 
 def finish_bars(
-    partial: Mapping[str, NDArray[Any]], price: str, timeframe: Timeframe, empty: Empty
+    partial: Mapping[str, NDArray[Any]],
+    price: str,
+    timeframe: Timeframe,
+    empty: Empty,
+    session: Session | None = None,
 ) -> pl.DataFrame:
     """Return the finished bars of one price side from fully merged partial bars.
 
@@ -211,6 +296,8 @@ def finish_bars(
         Bar length wanted.
     empty : {"omit", "flat"}
         What happens to bars without ticks.
+    session : Session, optional
+        That of `partial`.
 
     Returns
     -------
@@ -219,35 +306,36 @@ def finish_bars(
     """
     check_empty(empty)
     names = {"ts_open_ns": "ts_open_ns", "ticks": "ticks"} | {f"{price}_{field}": field for field in _FIELDS}
-    merged = merge_partials([{name: partial[name] for name in names}], timeframe)
+    merged = merge_partials([{name: partial[name] for name in names}], timeframe, session)
     columns = {names[name]: values for name, values in merged.items()}
     bars = pl.DataFrame({name: columns[name] for name in BAR_SCHEMA.names()}, schema=BAR_SCHEMA)
     return fill_flat(bars, timeframe) if empty == "flat" else bars
 
 
+_WHOLE_NAMES = ("ts_open_ns", "ts_close_ns", "spread_from_us", "spread_until_us")
+
+
 def _merge_column(
     column: NDArray[Any], field: str, starts: NDArray[np.intp], ends: NDArray[np.intp]
 ) -> NDArray[Any]:
-    """Merge runs of one column by the rule of its field; ticks and volume are sums."""
-    if field == "open":
+    """Merge runs of one column by the rule of its field; what has no rule of its own is a sum."""
+    if field in ("open", "ts_open_ns", "spread_from_us"):
         return column[starts]
-    if field == "close":
+    if field in ("close", "last", "ts_close_ns", "spread_until_us"):
         return column[ends - 1]
-    if field == "high":
+    if field in ("high", "largest"):
         return np.maximum.reduceat(column, starts)
     if field == "low":
         return np.minimum.reduceat(column, starts)
     return np.add.reduceat(column, starts)
 
 
-def _check_finite(partial: Columns, ticks: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse NaN and infinity: either shows in the extremes and sums, far fewer than the ticks."""
-    if all(np.isfinite(partial[name]).all() for name in partial if name not in ("ts_open_ns", "ticks")):
-        return
+def _not_finite(ticks: Mapping[str, NDArray[Any]]) -> DataError:
+    """Return the error of ticks whose extremes or sums are NaN or infinite."""
     for name, values in ticks.items():
         broken = ~np.isfinite(values)
         if broken.any():
             row = int(np.argmax(broken))
             msg = f"Ticks must be finite, but {name} is {values[row]}. Validate and import them again."
-            raise DataError(msg, row=row)
-    raise DataError("The sum of tick sizes must be finite, but overflowed. Validate the ticks.")
+            return DataError(msg, row=row)
+    return DataError("The sum of tick sizes must be finite, but overflowed. Validate the ticks.")

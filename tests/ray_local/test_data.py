@@ -12,9 +12,10 @@ import pytest
 import ray
 
 from aiopt.errors import ClusterError, DataError, ManifestError
-from aiopt.market.bar_shards import BarRequest, build_bars_locally, plan_shards
+from aiopt.market.bar_shards import BarRequest, build_bars_locally
 from aiopt.market.bars import PRICES, build_bars, read_bars
 from aiopt.market.manifest import read_manifest
+from aiopt.market.tick_shards import plan_shards
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.timeframe import parse_timeframe
 from cluster.data import TickShardsDatasource, build_bars_distributed
@@ -118,7 +119,7 @@ def test_a_bug_in_a_task_fails_the_build(
 
         return read_tick_shard
 
-    monkeypatch.setattr("cluster.data._reader", reader)
+    monkeypatch.setattr("cluster.data._Reader", reader)
     with pytest.raises(ClusterError, match="a bug"):
         build_bars_distributed(store, tmp_path, REQUEST)
     assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -14,14 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopt.errors import ConfigError, DataError, ManifestError
-from aiopt.market.bar_shards import (
-    BarRequest,
-    build_bars_locally,
-    plan_shards,
-    reduce_shard,
-)
+from aiopt.market.bar_shards import BarRequest, build_bars_locally, reduce_shard
 from aiopt.market.bars import PRICES, bar_path, build_bars, read_bars
-from aiopt.market.manifest import Manifest, read_manifest, write_manifest
+from aiopt.market.manifest import Manifest, RuleCount, read_manifest, write_manifest
 from aiopt.market.partial_bars import (
     TickReducer,
     base_timeframe,
@@ -30,6 +26,7 @@ from aiopt.market.partial_bars import (
     merge_partials,
     tick_columns,
 )
+from aiopt.market.tick_shards import plan_shards
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.timeframe import Timeframe, parse_timeframe
 
@@ -362,3 +359,33 @@ def test_an_unknown_row_group_is_refused(small_store: Path) -> None:
     pq.write_table(table.slice(0, 0), first_file(small_store))
     with pytest.raises(ManifestError, match=r"SHA-256|row group"):
         reduce_shard(shard, parse_timeframe("1m"), ["bid"])
+
+
+# --- ticks the import is said to have dropped -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rule", "row"), [("crossed", 7), ("duplicate", 4)])
+@pytest.mark.parametrize("treatment", ["drop", "keep"])
+def test_crossed_and_duplicate_ticks_are_refused_where_the_import_dropped_them(
+    tmp_path: Path, rule: str, row: int, treatment: str
+) -> None:
+    ticks = ticks_around_midnights(20, 3).with_columns(
+        ts_event_ns=pl.int_range(20, dtype=pl.Int64) * 1_000_000_000 + T0
+    )
+    columns = {name: ticks[name].to_numpy().copy() for name in ticks.columns}
+    if rule == "crossed":
+        columns["ask"][row] = columns["bid"][row] - 0.001
+    else:
+        for name in ("ts_event_ns", "bid", "ask"):
+            columns[name][row] = columns[name][row - 1]
+    manifest = write_tick_store(tmp_path, pl.DataFrame(columns), row_group_rows=6)
+    count = RuleCount(rule=rule, treatment=treatment, found=0, dropped=0, hours={})
+    write_manifest(tmp_path, msgspec.structs.replace(manifest, rules=[count]))
+    request = BarRequest(timeframes("1m"), ("bid",))
+    if treatment == "keep":
+        assert build_bars_locally(tmp_path, tmp_path / "bars", request).ticks == 20
+        return
+    with pytest.raises(DataError, match=f"dropped {rule} ticks, but one is here") as caught:
+        build_bars_locally(tmp_path, tmp_path / "bars", request)
+    assert caught.value.row == row
+    assert build_bars_locally(tmp_path, tmp_path / "bars", request, verify=False).ticks == 20
