@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     # name: (module that has `command`, one line for the overview)
     "ticks": ("aiopt.cli.ticks", "Import, generate and validate ticks."),
     "bars": ("cluster.bars_cli", "Build bars from ticks."),
+    "data": ("aiopt.cli.data", "List, verify, pack, prune and export what lies in the data folders."),
     "indicators": ("aiopt.cli.indicators", "List indicators and compute them over bars."),
     "charts": ("cluster.charts_cli", "Draw bars, indicators and trades as PNG."),
     "dataset": ("cluster.dataset_cli", "Build training sets of features, labels and charts."),

@@ -361,7 +361,7 @@ def write_bars(path: Path, frame: pl.DataFrame, meta: BarMeta) -> None:
     table = frame.rechunk().to_arrow().replace_schema_metadata({_METADATA_KEY: text})
     remove_stale(Path(path).parent)
     with atomic_path(Path(path)) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_bars(path: Path) -> BarTable:

@@ -158,6 +158,8 @@ def write_ticks(path: Path, table: pa.Table) -> None:
         row_group_size=ROW_GROUP_ROWS,
         use_dictionary=list(TICK_COLUMNS[1:]),
         column_encoding={"ts_event_ns": "DELTA_BINARY_PACKED"},
+        # So that `aiopt data verify` can name the row group at fault.
+        write_page_checksum=True,
     )
 
 

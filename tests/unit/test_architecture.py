@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.config": set(),
     "aiopt.timeframe": set(),
     "aiopt.market": set(),
+    "aiopt.catalog": {"aiopt.market"},
     "aiopt.indicators": set(),
     "aiopt.evaluation": set(),
     "aiopt.charts": {"aiopt.indicators", "aiopt.market"},
@@ -47,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "aiopt.cli": {
         "aiopt.market",
+        "aiopt.catalog",
         "aiopt.charts",
         "aiopt.patterns",
         "aiopt.analyst",

@@ -19,9 +19,9 @@ from pathlib import Path
 
 _LAUNCHER = """
 import json, os, signal, sys
-import aiopt.cli.ticks, aiopt.market.bar_shards
+import aiopt.cli.data, aiopt.cli.ticks, aiopt.catalog, aiopt.market.bar_shards
 import aiopt.market.download, aiopt.market.importing, cluster.bars_cli
-COMMANDS = {"ticks": aiopt.cli.ticks.command, "bars": cluster.bars_cli.command}
+MODULES = {"ticks": aiopt.cli.ticks, "bars": cluster.bars_cli, "data": aiopt.cli.data}
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 
 def count(below, die_at, seen):
@@ -47,7 +47,7 @@ for line in sys.stdin:
             os.dup2(os.open(job["output"] + ".err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
             count(job["below"], job["die_at"], seen)
             group, *arguments = job["arguments"]
-            code = COMMANDS[group](arguments, standalone_mode=False) or 0
+            code = MODULES[group].command(arguments, standalone_mode=False) or 0
             sys.stdout.flush()
             print(seen[0], file=sys.stderr, flush=True)
         except BaseException as error:

@@ -1,0 +1,100 @@
+"""`aiopt data`: what is printed, for people and as JSON, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from aiopt.cli.data import command
+from aiopt.errors import DataError
+from tests.unit.market.killing import contents
+
+
+def invoke(*arguments: object) -> Any:
+    result = CliRunner().invoke(command, [str(part) for part in arguments], standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result
+
+
+def document(*arguments: object) -> Any:
+    return json.loads(invoke(*arguments, "--json").stdout)
+
+
+def test_list_shows_every_entry_and_filters(root: Path) -> None:
+    assert [entry["kind"] for entry in document("list", root)["entries"]] == [
+        "bars",
+        "downloads",
+        "parquet",
+        "run",
+        "ticks",
+    ]
+    (entry,) = document("list", root, "--kind", "ticks", "--instrument", "eur/usd")["entries"]
+    assert (entry["rows"], entry["provenance"], entry["open_hours_behind"] > 0) == (4_000, "synthetic", True)
+    text = invoke("list", root).stdout
+    assert "entries: 5" in text
+    assert "synthetic" in text
+    assert document("list", root, "--instrument", "GBPUSD") == {"entries": []}
+
+
+def test_without_folders_the_usual_ones_are_looked_through(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"none of data, \.cache, runs is here"):
+        invoke("list")
+    root.rename(tmp_path / "data")
+    assert len(document("list")["entries"]) == 5
+
+
+def test_show_gives_the_days_of_a_store(root: Path) -> None:
+    shown = document("show", root / "ticks" / "EURUSD")
+    assert [day["date"] for day in shown["days"]] == ["2024-05-06", "2024-05-07"]
+    assert sum(day["rows"] for day in shown["days"]) == shown["rows"] == 4_000
+    assert "2024-05-06 (2,880)" in invoke("show", root / "ticks" / "EURUSD").stdout
+    assert document("show", root / "bars" / "EURUSD" / "5m")["kind"] == "bars"
+    with pytest.raises(DataError, match="must be an entry of the catalogue, but is none"):
+        invoke("show", root)
+
+
+def test_verify_exits_with_1_on_damage_and_names_the_file(root: Path) -> None:
+    (root / "downloads" / "EURUSD" / ".hours.json").unlink()
+    assert invoke("verify", root).return_value == 0
+    path = next((root / "ticks").rglob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-1])
+    result = invoke("verify", root, "--json")
+    assert result.return_value == 1
+    (fault,) = json.loads(result.stdout)["faults"]
+    assert str(root / "ticks" / "EURUSD" / fault["file"]) == str(path)
+    assert "damaged:" in invoke("verify", root).stdout
+
+
+def test_compact_says_what_it_did(root: Path) -> None:
+    before = contents(root)
+    assert "would become" in invoke("compact", root, "--dry-run").stdout
+    assert contents(root) == before
+    done = {Path(entry["path"]).name: entry for entry in document("compact", root)["entries"]}
+    assert (done["log"]["files_before"], done["log"]["files_after"]) == (6, 1)
+    assert (done["EURUSD"]["row_groups_before"], done["EURUSD"]["row_groups_after"]) == (9, 2)
+    assert "packed already" in invoke("compact", root).stdout
+
+
+def test_prune_removes_only_when_told(root: Path) -> None:
+    left = root / "log" / ".part.parquet.0123abcd.tmp"
+    left.write_bytes(b"half")
+    shown = document("prune", root)
+    assert (shown["dry_run"], shown["removed"], len(shown["items"])) == (True, [], 1)
+    assert "Nothing was removed: add --delete" in invoke("prune", root).stdout
+    assert left.exists()
+    assert document("prune", root, "--delete")["removed"] == [str(left)]
+    assert not left.exists()
+    assert "Nothing to prune" in invoke("prune", root, "--delete").stdout
+
+
+def test_an_unknown_kind_gets_a_hint(root: Path) -> None:
+    with pytest.raises(DataError, match="Did you mean 'ticks'"):
+        invoke("list", root, "--kind", "tick")

@@ -1,0 +1,76 @@
+"""What lies in a root is found, by its manifests, with what can be said of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aiopt.catalog import Entry, find_entries
+from aiopt.errors import DataError
+from aiopt.market.manifest import Manifest
+from tests.unit.catalog.conftest import NOW, make_ticks, write_run
+
+
+def by_kind(root: Path) -> dict[str, Entry]:
+    return {entry.kind: entry for entry in find_entries([root])}
+
+
+def test_every_kind_is_found_once(root: Path, manifest: Manifest) -> None:
+    found = by_kind(root)
+    assert len(find_entries([root, root / "ticks"])) == len(found) == 5
+    ticks = found["ticks"]
+    assert (ticks.instrument, ticks.rows, ticks.hash) == ("EURUSD", 4_000, manifest.data_hash)
+    assert (ticks.first_ts_ns, ticks.last_ts_ns) == (manifest.first_ts_ns, manifest.last_ts_ns)
+    assert (ticks.provenance, ticks.used_by) == ("synthetic", [str(root / "runs" / "first")])
+    assert ticks.bytes == sum(path.stat().st_size for path in (root / "ticks").rglob("*") if path.is_file())
+    bars = found["bars"]
+    assert (bars.instrument, bars.detail, bars.hash) == ("EURUSD", "5m ask/bid", manifest.data_hash)
+    assert bars.current is True
+    assert bars.first_ts_ns == manifest.first_ts_ns
+    assert (found["run"].detail, found["run"].hash) == ("done report", manifest.data_hash)
+    assert (found["downloads"].detail, found["downloads"].rows) == ("hours: 1 ticks", 1)
+    plain = found["parquet"]
+    assert (plain.rows, plain.detail, plain.provenance) == (300, "6 Parquet files", "unknown")
+    stamps = make_ticks(300)["ts_event_ns"]
+    assert (plain.first_ts_ns, plain.last_ts_ns) == (stamps.min(), stamps.max())
+
+
+def test_bars_whose_ticks_are_gone_say_so(root: Path) -> None:
+    shutil.rmtree(root / "ticks")
+    assert by_kind(root)["bars"].current is False
+
+
+def test_freshness_counts_hours_of_open_market(root: Path) -> None:
+    # The last tick is of Tuesday 09 h; until Monday 00 h UTC there are 48 hours of closed market less.
+    entry = by_kind(root)["ticks"]
+    last = (entry.last_ts_ns or 0) // 3_600_000_000_000
+    this = int(NOW.timestamp()) // 3600
+    assert entry.open_hours_behind(NOW) == this - last - 1 - 48
+    assert by_kind(root)["run"].open_hours_behind(NOW) is None
+
+
+def test_damage_that_shows_from_outside_is_a_problem_of_the_entry(root: Path) -> None:
+    (root / "ticks" / "EURUSD" / "manifest.json").write_text("{")
+    (root / "log" / "part-3.parquet").write_bytes(b"PAR1")
+    (root / "runs" / "first" / "state.json").write_text("[")
+    found = by_kind(root)
+    assert "must be one that `aiopt ticks import` wrote" in found["ticks"].problem
+    assert "part-3.parquet is not readable Parquet" in found["parquet"].problem
+    assert "state.json cannot be read" in found["run"].problem
+
+
+def test_work_in_progress_is_no_entry(root: Path) -> None:
+    shutil.copytree(root / "ticks" / "EURUSD", root / "ticks" / ".import-0123456789ab")
+    assert len(find_entries([root])) == 5
+
+
+def test_a_manifest_copied_into_a_run_is_no_tick_store(root: Path, manifest: Manifest) -> None:
+    write_run(root / "runs" / "second", manifest)
+    assert sum(entry.kind == "ticks" for entry in find_entries([root])) == 1
+
+
+def test_a_root_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="must be a folder that exists"):
+        find_entries([tmp_path / "none"])

@@ -1,0 +1,127 @@
+"""Damage is found, and named as closely as it can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from aiopt.catalog import Verification, compact, find_entries, verify
+from aiopt.market.manifest import Manifest, hash_partitions, read_manifest, write_manifest
+from aiopt.market.store import write_ticks
+
+
+def check(root: Path, *, values: bool = False) -> Verification:
+    return verify(find_entries([root]), values=values)
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+
+
+def day(root: Path, manifest: Manifest, number: int = 0) -> Path:
+    return root / "ticks" / "EURUSD" / manifest.partitions[number].path
+
+
+@pytest.fixture
+def checked(root: Path) -> Path:
+    """Return the root without its download, whose answer is made up, and with page checksums in the ticks."""
+    (root / "downloads" / "EURUSD" / ".hours.json").unlink()
+    for entry in find_entries([root / "ticks"]):
+        compact(entry)
+    return root
+
+
+def test_what_is_whole_is_ok(checked: Path) -> None:
+    done: list[tuple[int, int]] = []
+    result = verify(find_entries([checked]), values=True, progress=lambda *at: done.append(at))
+    assert result.ok
+    assert (result.entries, result.faults) == (4, [])
+    assert done[-1][0] == done[-1][1] == result.bytes
+    assert result.unproven == [str(checked / name) for name in ("bars/EURUSD/5m", "log", "runs/first")]
+
+
+def test_a_flipped_bit_is_traced_to_its_row_group(checked: Path, manifest: Manifest) -> None:
+    path = day(checked, manifest)
+    table = pq.read_table(path, partitioning=None)
+    rows = table.num_rows
+    with pq.ParquetWriter(path, table.schema, compression="zstd", write_page_checksum=True) as writer:
+        for start in range(0, rows, 1_000):
+            writer.write_table(table.slice(start, 1_000))
+    column = pq.read_metadata(path).row_group(1).column(2)
+    end = column.dictionary_page_offset + column.total_compressed_size
+    flip(path, end - 10)
+    faults = check(checked / "ticks").faults
+    assert [(fault.file, fault.row_group) for fault in faults] == [(manifest.partitions[0].path, 1)]
+    assert "CRC checksum verification failed" in faults[0].problem
+
+
+def test_a_day_with_fewer_ticks_is_traced_to_the_hour(checked: Path, manifest: Manifest) -> None:
+    path = day(checked, manifest)
+    table = pq.read_table(path, partitioning=None)
+    hour = manifest.partitions[0].first_ts_ns + 5 * 3_600_000_000_000
+    row = int((table.column("ts_event_ns").to_numpy() >= hour).argmax())
+    short = pl.concat([pl.from_arrow(table.slice(0, row)), pl.from_arrow(table.slice(row + 1))])  # type: ignore[arg-type]
+    write_ticks(path, short.to_arrow().cast(table.schema))  # type: ignore[union-attr]
+    (fault,) = check(checked / "ticks").faults
+    assert (fault.file, fault.row_group) == (manifest.partitions[0].path, None)
+    assert f"{table.num_rows - 1} ticks instead of {table.num_rows} (hours 05h)" in fault.problem
+
+
+def test_other_values_other_bytes_missing_and_foreign_files_are_told_apart(
+    checked: Path, manifest: Manifest
+) -> None:
+    path = day(checked, manifest)
+    table = pq.read_table(path, partitioning=None)
+    pq.write_table(table, path, compression="snappy")
+    assert "its values are the same (rewritten?)" in check(checked / "ticks").faults[0].problem
+    frame = pl.from_arrow(table).with_columns(bid=pl.col("bid") + 1e-5)  # type: ignore[union-attr]
+    write_ticks(path, frame.to_arrow().cast(table.schema))
+    assert check(checked / "ticks").faults[0].problem.endswith("values differ")
+    path.unlink()
+    day(checked, manifest, 1).with_name("stray.parquet").write_bytes(day(checked, manifest, 1).read_bytes())
+    problems = {fault.problem for fault in check(checked / "ticks").faults}
+    assert problems == {"missing", "not in the manifest"}
+
+
+def test_values_are_compared_on_demand(checked: Path) -> None:
+    (entry,) = find_entries([checked / "ticks"])
+    folder = Path(entry.path)
+    manifest = read_manifest(folder)
+    parts = [msgspec.structs.replace(part, content_sha256="0" * 64) for part in manifest.partitions]
+    changed = msgspec.structs.replace(manifest, partitions=parts, data_hash=hash_partitions(parts))
+    write_manifest(folder, changed)
+    assert check(checked / "ticks").ok
+    problems = [fault.problem for fault in check(checked / "ticks", values=True).faults]
+    assert problems == ["the file is the one imported, but the manifest names other values"] * 2
+
+
+def test_bars_and_runs_are_read_through(checked: Path) -> None:
+    path = checked / "bars" / "EURUSD" / "5m" / "bid.parquet"
+    column = pq.read_metadata(path).row_group(0).column(1)
+    flip(path, column.data_page_offset + column.total_compressed_size // 2)
+    (checked / "runs" / "first" / "ranking.json").write_text("{")
+    faults = {(fault.file, fault.row_group) for fault in check(checked).faults}
+    assert faults == {("bid.parquet", 0), ("ranking.json", None)}
+
+
+def test_bars_that_break_a_rule_of_bars_are_at_fault(checked: Path) -> None:
+    path = checked / "bars" / "EURUSD" / "5m" / "bid.parquet"
+    table = pq.read_table(path, partitioning=None)
+    high = table.schema.get_field_index("high")
+    pq.write_table(table.set_column(high, "high", table.column("low")), path)
+    (fault,) = check(checked).faults
+    assert "high must be at least open, low and close" in fault.problem
+
+
+def test_a_kept_answer_that_changed_or_is_gone_is_at_fault(root: Path) -> None:
+    folder = root / "downloads" / "EURUSD"
+    (fault,) = check(folder).faults
+    assert (fault.file, fault.problem[:38]) == ("a.bi5", "the answer of 2024-05-06T10 is missing")
+    (folder / "a.bi5").write_bytes(b"other")
+    assert "is not the one kept" in check(folder).faults[0].problem
