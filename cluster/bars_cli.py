@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aiopt.cli.bars_import import command as import_bars
 from aiopt.cli.output import emit, json_option, progress
 from aiopt.timeframe import parse_timeframe
 from cluster.connection import cluster_connection, connected
@@ -27,7 +28,10 @@ LOCAL_BELOW_TICKS = 100_000_000
 
 @click.group(epilog="Example: aiopt bars build --ticks data/ticks --out data/bars --timeframes 1m,5m")
 def command() -> None:
-    """Build bars from ticks."""
+    """Build bars from ticks, or import a provider's own."""
+
+
+command.add_command(import_bars)
 
 
 @command.command(

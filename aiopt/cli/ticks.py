@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from aiopt.market.importing import TickCheck
     from aiopt.market.manifest import Manifest, RuleCount
+    from aiopt.market.sources import ReaderOptions
 
 WORST_HOURS = 5
 """Hours listed by `validate`: those with the most findings."""
@@ -32,7 +34,8 @@ _instrument_option = click.option("--instrument", help="Symbol, e.g. EURUSD.")
 _format_option = click.option(
     "--format",
     "format_",
-    help="dukascopy, dukascopy_json, oanda, fxcm, histdata, csv or parquet; recognised if left out.",
+    help="dukascopy, dukascopy_json, oanda, fxcm, histdata, truefx, metatrader, csv or parquet; recognised "
+    "if left out.",
 )
 _rule_option = click.option(
     "--rule",
@@ -42,16 +45,81 @@ _rule_option = click.option(
     help="keep, drop, fix or fail for a rule (see `aiopt ticks rules`), or a threshold: spike_z=30, "
     "stale_s=300, gap_s=300.",
 )
-_offset_option = click.option(
-    "--utc-offset", type=float, help="Hours the source's clock is ahead of UTC, if not the format's own."
+_READER_OPTIONS = (
+    click.option(
+        "--timezone",
+        help="Clock of the source, if not the format's own: UTC, +02:00, Europe/Athens, NY, NY+7 (the server "
+        "of most FX brokers).",
+    ),
+    click.option("--utc-offset", type=float, help="The same as hours ahead of UTC."),
+    click.option(
+        "--size-unit",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="Units of the base currency a size of 1 stands for in CSV and Parquet; 1e6 for millions.",
+    ),
+    click.option(
+        "--map",
+        "column_map",
+        metavar="ts=NAME,bid=NAME,ask=NAME",
+        help="Columns of a CSV or Parquet whose names are not recognised; also bid_size, ask_size, symbol.",
+    ),
+    click.option("--time-unit", help="s, ms, us or ns of a numeric time; by its size if left out."),
+    click.option("--no-header", is_flag=True, help="The CSV has no header: --map counts columns from 0."),
 )
-_size_option = click.option(
-    "--size-unit",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="Units of the base currency a size of 1 stands for in CSV and Parquet; 1e6 for millions.",
-)
+
+
+def _reader_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options about what a source does not say itself; the command gets them as `reader`."""
+
+    @wraps(function)
+    def with_reader(
+        *,
+        timezone: str | None,
+        utc_offset: float | None,
+        size_unit: float,
+        column_map: str | None,
+        time_unit: str | None,
+        no_header: bool,
+        **others: Any,
+    ) -> Any:
+        from aiopt.market.sources import ReaderOptions
+
+        reader = ReaderOptions(
+            utc_offset_h=utc_offset,
+            timezone=timezone,
+            size_unit=size_unit,
+            columns=parse_columns(column_map or ""),
+            time_unit=time_unit,
+            header=not no_header,
+        )
+        return function(reader=reader, **others)
+
+    command: Callable[..., Any] = with_reader
+    for option in reversed(_READER_OPTIONS):
+        command = option(command)
+    return command
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Parse ``ts=NAME,bid=NAME,ask=NAME``.
+
+    Raises
+    ------
+    ConfigError
+        If a part has no ``=`` or a meaning is given twice.
+    """
+    from aiopt.errors import ConfigError
+
+    result: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        meaning, equals, name = (piece.strip() for piece in part.partition("="))
+        if not equals or not name or meaning in result:
+            msg = f"--map must be MEANING=COLUMN, each meaning once, but got {part!r}. "
+            raise ConfigError(msg + "E.g. --map ts=time,bid=b,ask=a.")
+        result[meaning] = name
+    return result
 
 
 @click.group(epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks")
@@ -68,8 +136,7 @@ command.add_command(download)
 @_instrument_option
 @_format_option
 @_rule_option
-@_offset_option
-@_size_option
+@_reader_options
 @click.option("--replace", is_flag=True, help="Replace another tick store in --out.")
 @json_option
 def import_(
@@ -78,8 +145,7 @@ def import_(
     instrument: str | None,
     format_: str | None,
     rule_texts: tuple[str, ...],
-    utc_offset: float | None,
-    size_unit: float,
+    reader: ReaderOptions,
     replace: bool,
     as_json: bool,
 ) -> None:
@@ -88,7 +154,6 @@ def import_(
     The same import twice changes nothing.
     """
     from aiopt.market.importing import import_ticks
-    from aiopt.market.sources import ReaderOptions
     from aiopt.market.validation import parse_rules
 
     with _percent("importing ticks") as report:
@@ -98,7 +163,7 @@ def import_(
             instrument=instrument or "EURUSD",
             format=format_,
             rules=parse_rules(rule_texts),
-            options=ReaderOptions(utc_offset_h=utc_offset, size_unit=size_unit),
+            options=reader,
             replace=replace,
             progress=report,
         )
@@ -111,16 +176,14 @@ def import_(
 @_instrument_option
 @_format_option
 @_rule_option
-@_offset_option
-@_size_option
+@_reader_options
 @json_option
 def validate(
     source: Path,
     instrument: str | None,
     format_: str | None,
     rule_texts: tuple[str, ...],
-    utc_offset: float | None,
-    size_unit: float,
+    reader: ReaderOptions,
     as_json: bool,
 ) -> int:
     """Judge the ticks of SOURCE, a tick store or anything `import` reads, and store nothing.
@@ -129,7 +192,6 @@ def validate(
     found something or a file does not agree with the manifest.
     """
     from aiopt.market.importing import validate_ticks
-    from aiopt.market.sources import ReaderOptions
     from aiopt.market.validation import parse_rules
 
     with _percent("judging ticks") as report:
@@ -138,7 +200,7 @@ def validate(
             instrument=instrument,
             format=format_,
             rules=parse_rules(rule_texts),
-            options=ReaderOptions(utc_offset_h=utc_offset, size_unit=size_unit),
+            options=reader,
             progress=report,
         )
     document = check_document(check)

@@ -17,6 +17,7 @@ from aiopt.market.instrument import instrument
 from aiopt.market.manifest import Manifest, verify_store
 from aiopt.market.sources import ReaderOptions, histdata, quote_zip
 from aiopt.market.sources.dukascopy import read_candles
+from aiopt.market.sources.local_time import parse_clock
 from aiopt.market.ticks import DAY_NS
 from aiopt.market.validation import parse_rules
 
@@ -87,7 +88,7 @@ def test_oanda_ticks_make_the_providers_minute_bars(shared_data: Path, tmp_path:
     manifest = import_ticks(shared_data / "oanda/tick/eurusd", tmp_path / "store")
     ticks = ticks_of(tmp_path / "store", manifest)
     for path in sorted((shared_data / "oanda/minute/eurusd").iterdir()):
-        oracle = quote_zip.read_minute_bars(path)
+        oracle = quote_zip.read_bars(path)
         day = oracle["ts_open_ns"][0] // DAY_NS
         today = ticks.filter(pl.col("ts_event_ns") // DAY_NS == day)
         for side in ("bid", "ask"):
@@ -197,5 +198,5 @@ def test_histdata_year_is_new_york_wall_clock(shared_data: Path) -> None:
     assert (np.diff(ts) > 0).all()
     # On New York's clock the bars lie in the FX week; five hours fixed would move the summer out of it.
     assert is_open(ts).mean() > 0.9999
-    fixed = histdata.read_minute_bars(path, -5.0)["ts_open_ns"].to_numpy()
+    fixed = histdata.read_minute_bars(path, parse_clock("-5"))["ts_open_ns"].to_numpy()
     assert is_open(fixed).mean() < is_open(ts).mean()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiopt.errors import DataError, did_you_mean
 from aiopt.market.instrument import Instrument
-from aiopt.market.sources import dukascopy, dukascopy_json, histdata, quote_zip, tables
+from aiopt.market.sources import dukascopy, dukascopy_json, histdata, metatrader, quote_zip, tables, truefx
 from aiopt.market.sources.delimited import first_line
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource
 from aiopt.market.sources.zipped import open_member
@@ -24,8 +24,10 @@ FORMATS: dict[str, str] = {
     "oanda": "daily zips YYYYMMDD_quote.zip of 'milliseconds,bid,ask', UTC",
     "fxcm": "the same zips stamped UTC-5",
     "histdata": "HistData ASCII ticks (zip or CSV), New York wall clock",
-    "csv": "CSV with a header naming time, bid, ask and optionally sizes and symbol",
-    "parquet": "Parquet in the tick schema or with such column names",
+    "truefx": "TrueFX's months (zip or CSV), GMT",
+    "metatrader": "tick exports of MetaTrader 5 (CSV or zip), on the broker's clock, New York + 7 h",
+    "csv": "CSV with a header naming time, bid, ask and optionally sizes and symbol, or with --map",
+    "parquet": "Parquet in the tick schema or with such column names, or with --map",
 }
 """Names of the formats and what they are."""
 
@@ -35,6 +37,8 @@ _OPENERS: dict[str, Opener] = {
     "oanda": partial(quote_zip.open_source, format=quote_zip.OANDA),
     "fxcm": partial(quote_zip.open_source, format=quote_zip.FXCM),
     "histdata": histdata.open_source,
+    "truefx": truefx.open_source,
+    "metatrader": metatrader.open_source,
     "csv": tables.open_csv,
     "parquet": tables.open_parquet,
 }
@@ -44,6 +48,8 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
     "oanda": (".zip",),
     "fxcm": (".zip",),
     "histdata": (".zip", ".csv", ".txt"),
+    "truefx": (".zip", ".csv", ".txt"),
+    "metatrader": (".zip", ".csv", ".txt", ".tsv"),
     "csv": (".csv", ".txt", ".tsv"),
     "parquet": (".parquet", ".pq"),
 }
@@ -75,21 +81,23 @@ def open_source(
     if format is not None and format not in FORMATS:
         raise DataError(f"The format must be known, but got {format!r}.{did_you_mean(format, FORMATS)}")
     files = _list_files(root)
-    name = recognise(root, files) if format is None else format
+    options = options or ReaderOptions()
+    name = recognise(root, files, mapped=bool(options.columns)) if format is None else format
+    _check_options(root, name, options)
     chosen = [file for file in files if file.suffix.lower() in _SUFFIXES[name]]
     if not chosen:
         wanted = " or ".join(_SUFFIXES[name])
         msg = f"A source of format {name} must hold {wanted} files, but this one holds {_kinds(files)}. "
         raise DataError(f"{msg}Name another --format.{_listing()}", file=root)
-    source = _OPENERS[name](root, chosen, instrument, options or ReaderOptions())
+    source = _OPENERS[name](root, chosen, instrument, options)
     others = [file for file in files if file.suffix.lower() not in _SUFFIXES[name]]
     if others:
         source.notes.append(f"{len(others)} file(s) of other kinds left aside ({_kinds(others)}).")
     return source
 
 
-def recognise(root: Path, files: Sequence[Path]) -> str:
-    """Return the format of the files of a source.
+def recognise(root: Path, files: Sequence[Path], *, mapped: bool = False) -> str:
+    """Return the format of the files of a source; of text, `mapped` says that its columns are named.
 
     Raises
     ------
@@ -119,21 +127,42 @@ def recognise(root: Path, files: Sequence[Path]) -> str:
     if suffix == ".csv":
         with first.open("rb") as stream:
             line = first_line(stream)
-        return "histdata" if histdata.is_histdata(first, line) else "csv"
+        return "csv" if mapped else _recognise_text(first, line) or "csv"
     return _recognise_zip(root, first)
+
+
+def _recognise_text(path: Path, line: str) -> str | None:
+    if metatrader.is_metatrader(line):
+        return "metatrader"
+    if truefx.is_truefx(line):
+        return "truefx"
+    return "histdata" if histdata.is_histdata(path, line) else None
+
+
+def _check_options(root: Path, name: str, options: ReaderOptions) -> None:
+    """Refuse options a format has no use for: they would silently do nothing."""
+    clock = options.timezone is not None or options.utc_offset_h is not None
+    if name.startswith("dukascopy") and clock:
+        msg = f"A clock may only be given to files that do not say theirs, but {name} is UTC. Leave it out."
+        raise DataError(msg, file=root)
+    if name not in {"csv", "parquet"} and (options.columns or options.time_unit):
+        msg = f"Columns and time units may only be given for csv and parquet, but the format is {name}. "
+        raise DataError(msg + "Leave them out, or name another --format.", file=root)
 
 
 def _recognise_zip(root: Path, path: Path) -> str:
     with open_member(path) as (_, stream):
         line = first_line(stream)
-    if histdata.is_histdata(path, line):
-        return "histdata"
+    known = _recognise_text(path, line)
+    if known is not None:
+        return known
     if quote_zip.is_quote_zip(path):
         parts = {part.lower() for part in path.absolute().parts}
         return "fxcm" if "fxcm" in parts else "oanda"
     msg = f"The format of a zip must be recognisable, but {path.name} begins with {line[:60]!r}."
     if line.count(",") == 10:
-        msg = "A source of ticks must hold ticks, but this archive holds bars (11 columns)."
+        msg = "A source of ticks must hold ticks, but this archive holds bars (11 columns). "
+        msg += "Import them as bars: `aiopt bars import SRC --out DIR`."
     raise DataError(msg + _listing(), file=root)
 
 

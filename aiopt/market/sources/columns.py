@@ -5,8 +5,9 @@ Owns the common names of time, bid, ask, size and symbol columns.  Knows nothing
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from aiopt.errors import DataError
+from aiopt.errors import DataError, did_you_mean
 from aiopt.market.instrument import Instrument, find_instrument
 from aiopt.market.sources.delimited import numbers
-from aiopt.market.sources.source import ReaderOptions, wrong_instrument
+from aiopt.market.sources.local_time import WallClock
+from aiopt.market.sources.source import TIME_UNITS_NS, ReaderOptions, wrong_instrument
 from aiopt.market.ticks import TickArrays
 
 # Best first; compared without case, spaces and punctuation.
@@ -67,14 +69,37 @@ class ColumnMap:
         return [name for name in fields if name is not None]
 
 
-def map_columns(names: Sequence[str], file: Path) -> ColumnMap:
+def map_columns(names: Sequence[str], file: Path, given: Mapping[str, str] | None = None) -> ColumnMap:
     """Find the columns of ticks among the names of a table.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the table's columns.
+    file : Path
+        For messages.
+    given : mapping of str to str, optional
+        Meaning to name, `ReaderOptions.columns`; where given, nothing is guessed.
 
     Raises
     ------
     DataError
         If time, bid or ask is missing; says whether the columns look like bars.
     """
+    if given:
+        absent = next((name for name in given.values() if name not in names), None)
+        if absent is not None:
+            msg = f"A mapped column must be in the table, but {absent!r} is not.{did_you_mean(absent, names)}"
+            raise DataError(msg, file=file)
+        return ColumnMap(
+            given["ts"],
+            given["bid"],
+            given["ask"],
+            given.get("bid_size"),
+            given.get("ask_size"),
+            given.get("symbol"),
+            time_of_day=None,
+        )
     plain: dict[str, str] = {}
     for name in names:
         plain.setdefault(_plain(name), name)
@@ -98,6 +123,7 @@ def ticks_of(
     instrument: Instrument,
     options: ReaderOptions,
     place: tuple[Path, int],
+    wall: WallClock,
 ) -> TickArrays:
     """Turn a table into ticks.
 
@@ -110,9 +136,11 @@ def ticks_of(
     instrument : Instrument
         What the symbol column, if any, must say.
     options : ReaderOptions
-        Clock of times without zone, unit of sizes.
+        Units of times and sizes.
     place : tuple of Path and int
         File, and row of the first tick.
+    wall : WallClock
+        Of times without a zone.
 
     Raises
     ------
@@ -121,13 +149,12 @@ def ticks_of(
     """
     file, first_row = place
     if columns.symbol is not None:
-        _check_symbol(frame[columns.symbol], instrument, file, first_row)
+        check_symbol_column(frame[columns.symbol], instrument, file, first_row)
     times = frame[columns.time]
     if columns.time_of_day is not None:
         times = times.cast(pl.String) + pl.Series([" "]) + frame[columns.time_of_day].cast(pl.String)
-    offset_ns = round((options.utc_offset_h or 0.0) * 3_600_000_000_000)
     return TickArrays(
-        stamps_of(times, file, first_row, offset_ns),
+        stamps_of(times, file, first_row, wall, options.time_unit),
         _values(frame[columns.bid], file, first_row),
         _values(frame[columns.ask], file, first_row),
         _sizes(frame, columns.bid_size, options, place),
@@ -135,11 +162,13 @@ def ticks_of(
     )
 
 
-def stamps_of(times: pl.Series, file: Path, first_row: int, offset_ns: int = 0) -> NDArray[np.int64]:
+def stamps_of(
+    times: pl.Series, file: Path, first_row: int, wall: WallClock, unit: str | None = None
+) -> NDArray[np.int64]:
     """Return times as UTC nanoseconds.
 
-    Integers are Unix times in s, ms, us or ns, by their size.  Date-times and text without a zone are on a
-    clock `offset_ns` ahead of UTC.
+    Numbers are Unix times in `unit`, or in s, ms, us or ns by their size.  Date-times and text without a zone
+    are on the clock `wall`.
 
     Raises
     ------
@@ -147,12 +176,11 @@ def stamps_of(times: pl.Series, file: Path, first_row: int, offset_ns: int = 0) 
         If a value is missing or is no time; names the row.
     """
     if times.dtype == pl.String:
-        whole = times.str.strip_chars().cast(pl.Int64, strict=False)
-        # Eight digits are a day (20180101), not a second of 1970.
-        if times.len() and whole.null_count() == 0 and bool((whole.abs() > 10**8).all()):
-            times = whole
-        else:
-            return _parse_text(times.str.strip_chars(), file, first_row, offset_ns)
+        times = times.str.strip_chars()
+        number = _unix_text(times, unit)
+        if number is None:
+            return _parse_text(times, file, first_row, wall)
+        times = number
     if times.null_count():
         raise _no_time(times, int(times.is_null().arg_true()[0]), file, first_row)
     if times.dtype == pl.Date:
@@ -162,34 +190,66 @@ def stamps_of(times: pl.Series, file: Path, first_row: int, offset_ns: int = 0) 
     if isinstance(times.dtype, pl.Datetime):
         zoned = times.dtype.time_zone is not None
         utc_ns = times.dt.cast_time_unit("ns").to_physical().to_numpy()
-        return np.asarray(utc_ns - (0 if zoned else offset_ns), dtype=np.int64)
+        stamps = np.asarray(utc_ns, dtype=np.int64)
+        return stamps if zoned else wall.to_utc(stamps)
     if times.dtype.is_integer() or times.dtype.is_decimal():
-        return _unix(times.cast(pl.Int64).to_numpy(), times.name)
+        return _unix(times.cast(pl.Int64).to_numpy(), times.name, unit)
     if times.dtype.is_float():
-        return _unix_float(times, file, first_row)
+        return _unix_float(times, file, first_row, unit)
     msg = f"The column {times.name!r} must hold times, but holds {times.dtype}. Use integers or date-times."
     raise DataError(msg, file=file)
 
 
-def _parse_text(text: pl.Series, file: Path, first_row: int, offset_ns: int) -> NDArray[np.int64]:
+def local_stamps(column: pl.Series, pattern: str, file: Path, first_row: int) -> NDArray[np.int64]:
+    """Return text of one pattern as nanoseconds of the clock it was written on.
+
+    Raises
+    ------
+    DataError
+        If a text is no such time; names the row and shows one that is.
+    """
+    stamps = column.str.strip_chars().str.to_datetime(pattern, time_unit="ns", strict=False)
+    if stamps.null_count():
+        row = int(stamps.is_null().arg_true()[0])
+        example = dt.datetime(2018, 1, 2, 17, 0, 0, 123_000).strftime(pattern.replace("%3f", "123"))
+        msg = f"A stamp must be a time like {example.replace('%.f', '.123')}, but got {column[row]!r}. "
+        raise DataError(f"{msg}Mend or remove the row.", file=file, row=first_row + row)
+    return np.asarray(stamps.cast(pl.Int64).to_numpy(), dtype=np.int64)
+
+
+def _parse_text(text: pl.Series, file: Path, first_row: int, wall: WallClock) -> NDArray[np.int64]:
     if text.len() == 0:
         return np.zeros(0, dtype=np.int64)
     sample = text.drop_nulls()
     if sample.len() and _ZONE.search(str(sample[0])) is not None:
         zoned = text.str.replace(r"Z$", "+00:00").str.replace(" ", "T", literal=True)
         stamps = zoned.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="ns", strict=False)
-        offset_ns = 0
+        zoned_text = True
     else:
+        zoned_text = False
         attempts = (text.str.to_datetime(pattern, time_unit="ns", strict=False) for pattern in _PATTERNS)
         stamps = min(attempts, key=lambda attempt: attempt.null_count())
     if stamps.null_count():
         raise _no_time(text, int(stamps.is_null().arg_true()[0]), file, first_row)
-    return np.asarray(stamps.to_physical().to_numpy(), dtype=np.int64) - offset_ns
+    parsed = np.asarray(stamps.to_physical().to_numpy(), dtype=np.int64)
+    return parsed if zoned_text else wall.to_utc(parsed)
 
 
-def _unix(values: NDArray[np.int64], name: str) -> NDArray[np.int64]:
+def _unix_text(text: pl.Series, unit: str | None) -> pl.Series | None:
+    """Return text that is Unix times as numbers, integers where all are; None for other text."""
+    for kind in (pl.Int64, pl.Float64):
+        values = text.cast(kind, strict=False)
+        # Eight digits are a day (20180101), not a second of 1970.
+        if values.len() and not values.null_count() and (unit or bool((values.abs() > 10**8).all())):
+            return values
+    return None
+
+
+def _unix(values: NDArray[np.int64], name: str, unit: str | None) -> NDArray[np.int64]:
     if values.size == 0:
         return np.asarray(values, dtype=np.int64)
+    if unit is not None:
+        return np.asarray(values, dtype=np.int64) * TIME_UNITS_NS[unit]
     if _plain(name).endswith("ns"):
         return np.asarray(values, dtype=np.int64)
     largest = int(np.abs(values).max())
@@ -197,11 +257,12 @@ def _unix(values: NDArray[np.int64], name: str) -> NDArray[np.int64]:
     return np.asarray(values, dtype=np.int64) * factor
 
 
-def _unix_float(times: pl.Series, file: Path, first_row: int) -> NDArray[np.int64]:
+def _unix_float(times: pl.Series, file: Path, first_row: int, unit: str | None) -> NDArray[np.int64]:
     values = times.to_numpy().astype(np.float64)
     if not np.isfinite(values).all():
         raise _no_time(times, int(np.argmax(~np.isfinite(values))), file, first_row)
-    factor = next(factor for limit, factor in _UNITS if np.abs(values).max(initial=0.0) < limit)
+    largest = np.abs(values).max(initial=0.0)
+    factor = TIME_UNITS_NS[unit] if unit else next(factor for limit, factor in _UNITS if largest < limit)
     # Whole microseconds: a float64 of seconds since 1970 has no more.
     return np.asarray(np.rint(values * (factor / 1_000.0)), dtype=np.int64) * 1_000
 
@@ -239,7 +300,14 @@ def _sizes(
     return sizes
 
 
-def _check_symbol(column: pl.Series, instrument: Instrument, file: Path, first_row: int) -> None:
+def check_symbol_column(column: pl.Series, instrument: Instrument, file: Path, first_row: int) -> None:
+    """Refuse rows that say they are of another instrument, or of several.
+
+    Raises
+    ------
+    DataError
+        Names the row and the instruments.
+    """
     texts = column.cast(pl.String)
     wanted = instrument.symbol
     for value in texts.unique(maintain_order=True).to_list():
@@ -258,12 +326,12 @@ def _missing_text(missing: Sequence[str], names: Sequence[str], plain: dict[str,
     if {"open", "high", "low", "close"} <= set(plain):
         return (
             f"A source of ticks must have columns for time, bid and ask, but this one holds bars ({listed}). "
-            "Backtest it directly with `aiopt backtest SPEC --bars FILE`."
+            "Backtest Parquet bars directly with `aiopt backtest SPEC --bars FILE`."
         )
     accepted = "; ".join(f"{meaning}: {', '.join(NAMES[meaning][:4])}, …" for meaning in missing)
     return (
         f"A source of ticks must have columns for time, bid and ask, but {' and '.join(missing)} missing "
-        f"among {listed}. Rename the columns ({accepted})."
+        f"among {listed}. Rename the columns ({accepted}) or name them: --map ts=…,bid=…,ask=…."
     )
 
 

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from aiopt.errors import DataError
 from aiopt.market.instrument import Instrument
+from aiopt.market.sources.columns import local_stamps
 from aiopt.market.sources.delimited import first_line, numbers, read_blocks
-from aiopt.market.sources.local_time import new_york_to_utc
+from aiopt.market.sources.local_time import NEW_YORK, Clock, WallClock, parse_clock
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource, check_symbols, no_sizes
-from aiopt.market.sources.zipped import open_member
+from aiopt.market.sources.zipped import open_text
 from aiopt.market.ticks import TickArrays
 
 FORMAT = "histdata"
@@ -51,50 +49,52 @@ def open_source(
     """
     check_symbols(files, root, instrument)
     paths = tuple(sorted(files, key=_first_stamp))
-    offset_h = options.utc_offset_h
+    clock = options.clock(NEW_YORK)
+    notes = [f"Stamps were read as the clock {clock.name} and turned into UTC."]
 
     def read(number: int) -> Iterator[Batch]:
-        path = paths[number]
-        with _open(path) as stream:
+        path, wall = paths[number], WallClock(clock)
+        with open_text(path) as stream:
             for first_row, block in read_blocks(stream, path, columns=_TICK_COLUMNS):
-                local_ns = _wall_clock_ns(block["time"], "%Y%m%d %H%M%S%3f", path, first_row)
+                local_ns = local_stamps(block["time"], "%Y%m%d %H%M%S%3f", path, first_row)
                 ticks = TickArrays(
-                    _to_utc(local_ns, offset_h),
+                    wall.to_utc(local_ns),
                     numbers(block["bid"], path, first_row),
                     numbers(block["ask"], path, first_row),
                     no_sizes(block.height),
                     no_sizes(block.height),
                 )
                 yield Batch(ticks, number, first_row, path.stat().st_size)
+        notes.extend(wall.notes())
 
-    clock = "New York's wall clock" if offset_h is None else f"UTC{offset_h:+g} h"
-    notes = [f"Stamps were read as {clock} and turned into UTC."]
     return TickSource(format=FORMAT, root=root, files=paths, read=read, notes=notes)
 
 
-def read_minute_bars(path: Path, offset_h: float | None = None) -> pl.DataFrame:
+def read_minute_bars(path: Path, clock: Clock | None = None) -> pl.DataFrame:
     """Read a file of minute bars (bid prices; HistData gives no volume).
 
     Parameters
     ----------
     path : Path
         Zip or CSV, lines ``YYYYMMDD HHMMSS;open;high;low;close;0``.
-    offset_h : float, optional
-        Hours the stamps are ahead of UTC; New York's wall clock if absent.
+    clock : Clock, optional
+        Of the stamps; New York's if absent.
 
     Returns
     -------
     polars.DataFrame
-        ``ts_open_ns`` int64 UTC, ``open high low close volume`` float64.
+        ``ts_open_ns`` int64 UTC, ``open high low close`` float64, ``ticks`` int64 (0: not known), ``row``
+        int64.
     """
-    with _open(path) as stream:
+    wall = WallClock(clock or parse_clock(NEW_YORK))
+    with open_text(path) as stream:
         blocks = [
             pl.DataFrame(
                 {
-                    "ts_open_ns": _to_utc(
-                        _wall_clock_ns(block["time"], "%Y%m%d %H%M%S", path, row), offset_h
-                    ),
-                    **{name: numbers(block[name], path, row) for name in _BAR_COLUMNS[1:]},
+                    "ts_open_ns": wall.to_utc(local_stamps(block["time"], "%Y%m%d %H%M%S", path, row)),
+                    **{name: numbers(block[name], path, row) for name in _BAR_COLUMNS[1:-1]},
+                    "ticks": np.zeros(block.height, dtype=np.int64),
+                    "row": np.arange(row, row + block.height),
                 }
             )
             for row, block in read_blocks(stream, path, columns=_BAR_COLUMNS, delimiter=";")
@@ -102,43 +102,20 @@ def read_minute_bars(path: Path, offset_h: float | None = None) -> pl.DataFrame:
     return pl.concat(blocks)
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
-    if path.suffix.lower() == ".zip":
-        with open_member(path) as (_, stream):
-            yield stream
-    else:
-        with path.open("rb") as stream:
-            yield stream
+def is_bars(line: str) -> bool:
+    """Return whether a first line is that of a file of minute bars."""
+    return _BAR_LINE.match(line) is not None
 
 
 def _first_stamp(path: Path) -> str:
     """Return the first stamp; refuse files that do not hold ticks."""
-    with _open(path) as stream:
+    with open_text(path) as stream:
         line = first_line(stream)
     if _BAR_LINE.match(line):
         msg = "A source of ticks must hold ticks, but this file holds minute bars (HistData M1: bid only). "
-        raise DataError(msg + "Give HistData's tick files (HISTDATA_COM_ASCII_…_T….zip).", file=path)
+        msg += "Import them with `aiopt bars import SRC --out DIR`, or give HistData's tick files (…_T….zip)."
+        raise DataError(msg, file=path)
     if not _TICK_LINE.match(line):
         msg = f"A line must be 'YYYYMMDD HHMMSSmmm,bid,ask,volume', but the first is {line[:60]!r}. "
         raise DataError(msg + "Name another --format.", file=path, row=0)
     return line.split(",")[0]
-
-
-def _wall_clock_ns(column: pl.Series, pattern: str, path: Path, first_row: int) -> NDArray[np.int64]:
-    stamps = column.str.to_datetime(pattern, time_unit="ns", strict=False)
-    if stamps.null_count():
-        row = int(stamps.is_null().arg_true()[0])
-        msg = (
-            f"A stamp must be a time like {'20180101 170000123' if '%3f' in pattern else '20180101 170000'}, "
-        )
-        raise DataError(
-            f"{msg}but got {column[row]!r}. Mend or remove the row.", file=path, row=first_row + row
-        )
-    return np.asarray(stamps.cast(pl.Int64).to_numpy(), dtype=np.int64)
-
-
-def _to_utc(local_ns: NDArray[np.int64], offset_h: float | None) -> NDArray[np.int64]:
-    if offset_h is None:
-        return new_york_to_utc(local_ns)
-    return local_ns - round(offset_h * 3_600_000_000_000)

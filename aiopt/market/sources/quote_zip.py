@@ -18,7 +18,9 @@ import polars as pl
 
 from aiopt.errors import DataError
 from aiopt.market.instrument import Instrument, find_instrument
+from aiopt.market.sources.columns import local_stamps
 from aiopt.market.sources.delimited import first_line, integers, numbers, read_blocks
+from aiopt.market.sources.local_time import UTC, Clock, WallClock
 from aiopt.market.sources.source import (
     Batch,
     ReaderOptions,
@@ -32,8 +34,8 @@ from aiopt.market.ticks import DAY_NS, TickArrays
 
 OANDA = "oanda"
 FXCM = "fxcm"
-OFFSET_H = {OANDA: 0.0, FXCM: -5.0}
-"""Hours the stamps are ahead of UTC: FXCM's are UTC-5 all year."""
+CLOCKS = {OANDA: "UTC", FXCM: "-05:00"}
+"""Clock of the stamps: FXCM's are UTC-5 all year."""
 
 _NAME = re.compile(r"^(\d{4})(\d{2})(\d{2})_quote\.zip$", re.IGNORECASE)
 _MEMBER = re.compile(r"^\d{8}_([a-z]{6})_", re.IGNORECASE)
@@ -66,44 +68,53 @@ def open_source(
             msg = f"A day must have one file, but {earlier} is of the same day. Import each on its own."
             raise DataError(msg, file=later)
     check_symbols(paths, root, instrument)
-    offset_h = OFFSET_H[format] if options.utc_offset_h is None else options.utc_offset_h
-    notes = [] if offset_h == 0 else [f"Stamps were read as UTC{offset_h:+g} h and turned into UTC."]
-    read = partial(_read, paths, instrument, round(offset_h * 3_600_000_000_000))
+    clock = options.clock(CLOCKS[format])
+    notes = [] if clock.is_utc else [f"Stamps were read as the clock {clock.name} and turned into UTC."]
+    read = partial(_read, paths, instrument, clock, notes)
     return TickSource(format=format, root=root, files=paths, read=read, notes=notes)
 
 
-def read_minute_bars(path: Path, offset_h: float = 0.0) -> pl.DataFrame:
-    """Read a zip of minute bars of the same layout: the provider's own bars.
+def is_bars(line: str) -> bool:
+    """Return whether a first line is that of bars."""
+    return line.count(",") + 1 == len(_BAR_COLUMNS)
+
+
+def read_bars(path: Path, clock: Clock = UTC) -> pl.DataFrame:
+    """Read a zip of bars of the same layout: the provider's own bars.
 
     Parameters
     ----------
     path : Path
-        ``YYYYMMDD_quote.zip`` whose CSV has eleven columns.
-    offset_h : float
-        Hours the stamps are ahead of UTC.
+        Zip whose CSV has eleven columns, the first of them milliseconds of the day in the name
+        ``YYYYMMDD_quote.zip``, or a time ``YYYYMMDD HH:MM`` in a zip of another name.
+    clock : Clock
+        Of the stamps.
 
     Returns
     -------
     polars.DataFrame
-        ``ts_open_ns`` int64 UTC and ``bid_open … bid_volume``, ``ask_open … ask_volume`` float64.
+        ``ts_open_ns`` int64 UTC, ``bid_open … bid_volume``, ``ask_open … ask_volume`` float64, ``row`` int64.
     """
-    midnight_ns = _day(path) * DAY_NS - round(offset_h * 3_600_000_000_000)
+    wall = WallClock(clock)
+    midnight_ns = _day(path) * DAY_NS if is_quote_zip(path) else None
     with open_member(path) as (_, stream):
-        blocks = [
-            pl.DataFrame(
-                {
-                    "ts_open_ns": midnight_ns + integers(block["ms"], path, row) * 1_000_000,
-                    **{name: numbers(block[name], path, row) for name in _BAR_COLUMNS[1:]},
-                }
-            )
-            for row, block in read_blocks(stream, path, columns=_BAR_COLUMNS)
-        ]
+        blocks = []
+        for row, block in read_blocks(stream, path, columns=_BAR_COLUMNS):
+            if midnight_ns is None:
+                local_ns = local_stamps(block["ms"], "%Y%m%d %H:%M", path, row)
+            else:
+                local_ns = midnight_ns + integers(block["ms"], path, row) * 1_000_000
+            columns = {name: numbers(block[name], path, row) for name in _BAR_COLUMNS[1:]}
+            rows = np.arange(row, row + block.height)
+            blocks.append(pl.DataFrame({"ts_open_ns": wall.to_utc(local_ns), **columns, "row": rows}))
     return pl.concat(blocks)
 
 
-def _read(paths: Sequence[Path], instrument: Instrument, offset_ns: int, number: int) -> Iterator[Batch]:
-    path = paths[number]
-    midnight_ns = _day(path) * DAY_NS - offset_ns
+def _read(
+    paths: Sequence[Path], instrument: Instrument, clock: Clock, notes: list[str], number: int
+) -> Iterator[Batch]:
+    path, wall = paths[number], WallClock(clock)
+    midnight_ns = _day(path) * DAY_NS
     _check_content(path, instrument)
     with open_member(path) as (_, stream):
         for first_row, block in read_blocks(stream, path, columns=_COLUMNS):
@@ -114,13 +125,14 @@ def _read(paths: Sequence[Path], instrument: Instrument, offset_ns: int, number:
                 msg = f"A stamp must be in the file's day (0 … {_DAY_MS - 1} ms), but got {ms[row]}. Mend it."
                 raise DataError(msg, file=path, row=first_row + row)
             ticks = TickArrays(
-                midnight_ns + ms * 1_000_000,
+                wall.to_utc(midnight_ns + ms * 1_000_000),
                 numbers(block["bid"], path, first_row),
                 numbers(block["ask"], path, first_row),
                 no_sizes(ms.size),
                 no_sizes(ms.size),
             )
             yield Batch(ticks, number, first_row, path.stat().st_size)
+    notes.extend(wall.notes())
 
 
 def _check_content(path: Path, instrument: Instrument) -> None:
@@ -134,7 +146,8 @@ def _check_content(path: Path, instrument: Instrument) -> None:
     fields = line.count(",") + 1
     if fields == len(_BAR_COLUMNS):
         msg = "A source of ticks must hold ticks, but this archive holds bars (11 columns). "
-        raise DataError(msg + "Give the folder of ticks, e.g. …/tick/eurusd.", file=path)
+        msg += "Import them with `aiopt bars import SRC --out DIR`, or give the ticks, e.g. …/tick/eurusd."
+        raise DataError(msg, file=path)
     if fields != len(_COLUMNS):
         msg = f"A line must be 'milliseconds,bid,ask', but the first is {line[:60]!r}. Name another --format."
         raise DataError(msg, file=path, row=0)

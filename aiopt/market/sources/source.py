@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 
 from aiopt.errors import DataError
 from aiopt.market.instrument import INSTRUMENTS, Instrument
+from aiopt.market.sources.local_time import Clock, parse_clock
 from aiopt.market.ticks import TickArrays
+
+MEANINGS = ("ts", "bid", "ask", "bid_size", "ask_size", "symbol")
+TIME_UNITS_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,13 +30,27 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ----------
     utc_offset_h : float or None
         Hours the source's clock is ahead of UTC (New York in winter: -5); None for the format's own rule.
+    timezone : str or None
+        The source's clock by name, see `aiopt.market.sources.local_time.parse_clock`; None for the format's
+        own rule.
+    columns : dict of str to str
+        For CSV and Parquet: ``"ts"``, ``"bid"``, ``"ask"``, ``"bid_size"``, ``"ask_size"`` or ``"symbol"`` to
+        the name of a column, or to its 0-based position if `header` is false.
+    time_unit : str or None
+        ``"s"``, ``"ms"``, ``"us"`` or ``"ns"`` of a numeric time; by its size if None.
+    header : bool
+        False if the first line of a CSV holds data.
     size_unit : float
         Units of the base currency that a size of 1 in a CSV or Parquet source stands for, e.g. 1e6 if sizes
         are in millions.
     """
 
     utc_offset_h: float | None = None
+    timezone: str | None = None
     size_unit: float = 1.0
+    columns: dict[str, str] = {}
+    time_unit: str | None = None
+    header: bool = True
 
     def __post_init__(self) -> None:
         if self.utc_offset_h is not None and not -24 <= self.utc_offset_h <= 24:
@@ -42,10 +60,44 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             msg = f"`0 < size_unit <= 1e12` must hold, but got {self.size_unit}. Use 1 or 1e6."
             raise DataError(msg)
 
+        if self.timezone is not None:
+            parse_clock(self.timezone)
+            if self.utc_offset_h is not None:
+                msg = f"A clock must be given once, but got {self.timezone!r} and {self.utc_offset_h:+g} h. "
+                raise DataError(msg + "Leave one out.")
+        unknown = next((name for name in self.columns if name not in MEANINGS), None)
+        if unknown is not None:
+            raise DataError(f"A column must mean one of {', '.join(MEANINGS)}, but got {unknown!r}.")
+        if self.columns and not {"ts", "bid", "ask"} <= set(self.columns):
+            msg = f"Mapped columns must include ts, bid and ask, but got {', '.join(self.columns)}. Add them."
+            raise DataError(msg)
+        if self.time_unit is not None and self.time_unit not in TIME_UNITS_NS:
+            units = ", ".join(TIME_UNITS_NS)
+            raise DataError(f"The time unit must be one of {units}, but got {self.time_unit!r}. Choose one.")
+        if not self.header and not self.columns:
+            raise DataError(
+                "Columns without names must be mapped by position. Add e.g. --map ts=0,bid=1,ask=2."
+            )
+
+    def clock(self, default: str) -> Clock:
+        """Return the clock given, or that of a format."""
+        if self.utc_offset_h is not None:
+            ahead_ns = round(self.utc_offset_h * 3_600_000_000_000)
+            return Clock(f"UTC{self.utc_offset_h:+g} h", None, ahead_ns)
+        return parse_clock(self.timezone or default)
+
     def settings(self) -> dict[str, str]:
         """Return the options as text for the manifest."""
         offset = "format" if self.utc_offset_h is None else f"{self.utc_offset_h:g}"
-        return {"utc_offset_h": offset, "size_unit": f"{self.size_unit:g}"}
+        return {
+            "utc_offset_h": offset,
+            "timezone": self.timezone or "format",
+            "size_unit": f"{self.size_unit:g}",
+            "columns": ",".join(f"{name}={column}" for name, column in sorted(self.columns.items()))
+            or "names",
+            "time_unit": self.time_unit or "size",
+            "header": "yes" if self.header else "no",
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,23 @@ def open_member(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
         raise DataError(msg, file=path) from failure
 
 
+@contextmanager
+def open_text(path: Path) -> Iterator[IO[bytes]]:
+    """Yield the stream of a text file, or of the one CSV in a zip archive.
+
+    Raises
+    ------
+    DataError
+        As `open_member`.
+    """
+    if path.suffix.lower() == ".zip":
+        with open_member(path) as (_, stream):
+            yield stream
+    else:
+        with path.open("rb") as stream:
+            yield stream
+
+
 def _only_csv(archive: zipfile.ZipFile, path: Path) -> str:
     names = [name for name in archive.namelist() if name.lower().endswith(".csv")]
     if len(names) != 1:

@@ -203,7 +203,10 @@ def test_quote_zips_are_utc_and_fxcm_five_hours_behind(tmp_path: Path) -> None:
     assert (oanda.format, oanda.notes) == ("oanda", [])
     assert read_all(oanda).ts_event_ns.tolist() == [midnight, midnight + 86_399_999_000_000]
     fxcm = open_source(tmp_path / "fxcm/eurusd", EURUSD)
-    assert (fxcm.format, fxcm.notes) == ("fxcm", ["Stamps were read as UTC-5 h and turned into UTC."])
+    assert (fxcm.format, fxcm.notes) == (
+        "fxcm",
+        ["Stamps were read as the clock -05:00 and turned into UTC."],
+    )
     assert read_all(fxcm).ts_event_ns[0] == midnight + 5 * HOUR_NS
     given = read(tmp_path / "oanda/eurusd", format="fxcm", options=ReaderOptions(utc_offset_h=2.0))
     assert given.ts_event_ns[0] == midnight - 2 * HOUR_NS
@@ -263,13 +266,13 @@ def test_histdata_minute_bars_are_refused_as_ticks_and_read_as_bars(tmp_path: Pa
         open_source(path, EURUSD)
     bars = histdata.read_minute_bars(path)
     opening = int(np.datetime64("2018-01-01T22:00", "ns").astype(np.int64))
-    assert bars.row(0) == (opening, 1.20037, 1.201, 1.20037, 1.201, 0.0)
+    assert bars.row(0) == (opening, 1.20037, 1.201, 1.20037, 1.201, 0, 0)
 
 
 def test_minute_bars_of_quote_zips_are_read(tmp_path: Path) -> None:
     path = zipped(tmp_path / "20140501_quote.zip", "x.csv", "60000,1,2,3,4,5,6,7,8,9,10\n")
     opening = int(np.datetime64("2014-05-01T00:01", "ns").astype(np.int64))
-    assert quote_zip.read_minute_bars(path).row(0) == (opening, *map(float, range(1, 11)))
+    assert quote_zip.read_bars(path).row(0) == (opening, *map(float, range(1, 11)), 0)
 
 
 # --- CSV and Parquet --------------------------------------------------------------------------------------

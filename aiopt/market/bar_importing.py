@@ -1,0 +1,280 @@
+"""Bars that a provider made: from its files to bar files, as bars.
+
+Owns the policy for sources of bars: they become bar files and nothing else.  Four prices of a minute do not
+say in which order they were quoted, nor how wide the spread was, so no ticks are made of them.  Knows nothing
+of ticks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from aiopt.errors import DataError, did_you_mean
+from aiopt.market.bars import BAR_SCHEMA, BarMeta, bar_path, write_bars
+from aiopt.market.instrument import Instrument
+from aiopt.market.instrument import instrument as find_instrument
+from aiopt.market.ohlcv import modal_timeframe
+from aiopt.market.sources import histdata, metatrader, quote_zip
+from aiopt.market.sources.delimited import first_line
+from aiopt.market.sources.local_time import NEW_YORK, Clock, parse_clock
+from aiopt.market.sources.source import check_symbols
+from aiopt.market.sources.zipped import open_text
+from aiopt.market.ticks import round_price, stamp_text
+
+_PRICES = ("open", "high", "low", "close")
+
+
+@dataclass(frozen=True)
+class _Format:
+    """A layout of bars: its own clock, and a reader that gives a frame per price side."""
+
+    clock: Callable[[Path], str]
+    read: Callable[[Path, Clock], dict[str, pl.DataFrame]]
+
+
+def _bid_only(
+    read: Callable[[Path, Clock], pl.DataFrame],
+) -> Callable[[Path, Clock], dict[str, pl.DataFrame]]:
+    return lambda path, clock: {"bid": read(path, clock)}
+
+
+def _both_sides(path: Path, clock: Clock) -> dict[str, pl.DataFrame]:
+    frame = quote_zip.read_bars(path, clock)
+    # The fifth column of a side is a size; these providers leave it 0 in bars of quotes.
+    return {
+        side: frame.select(
+            "ts_open_ns",
+            *(pl.col(f"{side}_{name}").alias(name) for name in (*_PRICES, "volume")),
+            pl.lit(0, dtype=pl.Int64).alias("ticks"),
+            "row",
+        )
+        for side in ("bid", "ask")
+    }
+
+
+_FORMATS: dict[str, _Format] = {
+    "histdata": _Format(lambda _: NEW_YORK, _bid_only(histdata.read_minute_bars)),
+    "metatrader": _Format(metatrader.default_clock, _bid_only(metatrader.read_bars)),
+    "oanda": _Format(lambda _: quote_zip.CLOCKS[quote_zip.OANDA], _both_sides),
+    "fxcm": _Format(lambda _: quote_zip.CLOCKS[quote_zip.FXCM], _both_sides),
+}
+BAR_FORMATS = tuple(_FORMATS)
+"""Names of the layouts of bars that are read."""
+
+
+class BarImport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `import_bars` wrote.
+
+    Attributes
+    ----------
+    instrument, timeframe, format, clock : str
+        Of the bars; `clock` is the one the stamps were read as.
+    data_hash : str
+        SHA-256 over the bars of all sides.
+    first_ts_ns, last_ts_ns : int
+        Opening times of the first and last bar.
+    bars : dict of str to int
+        Bars per price side.
+    repeated : int
+        Bars left out because an equal one was read before.
+    dropped : int
+        Impossible bars left out on request.
+    files : list of str
+        Bar files written.
+    """
+
+    instrument: str
+    timeframe: str
+    format: str
+    clock: str
+    data_hash: str
+    first_ts_ns: int
+    last_ts_ns: int
+    bars: dict[str, int]
+    repeated: int
+    dropped: int
+    files: list[str]
+
+
+def import_bars(
+    source: Path,
+    out: Path,
+    *,
+    instrument: str = "EURUSD",
+    format: str | None = None,
+    timezone: str | None = None,
+    drop_bad: bool = False,
+) -> BarImport:
+    """Import a provider's bars as bar files ``OUT/INSTRUMENT/TIMEFRAME/PRICE.parquet``.
+
+    Bars are checked: times ascend once files are in order of time, prices are finite, plausible for the
+    instrument, and high and low hold open and close.  The same source twice gives the same bytes.
+
+    Parameters
+    ----------
+    source : Path
+        File or folder of one of `BAR_FORMATS`.
+    out : Path
+        Folder of bars.
+    instrument : str
+        Symbol.
+    format : str, optional
+        Layout; recognised if absent.
+    timezone : str, optional
+        Clock of the stamps, if not the layout's own.
+    drop_bad : bool
+        Leave impossible bars out and count them instead of refusing the source.
+
+    Raises
+    ------
+    DataError
+        If the source holds no bars of a known layout, or a bar is impossible or contradicts another; names
+        file and row.
+    StorageError
+        If the disk is full or `out` is not writable.
+    """
+    source, item = Path(source), find_instrument(instrument)
+    if format is not None and format not in _FORMATS:
+        raise DataError(
+            f"The format must be one of bars, but got {format!r}.{did_you_mean(format, _FORMATS)}"
+        )
+    files = _list(source)
+    check_symbols(files, source, item)
+    name = format or _recognise(files[0])
+    layout = _FORMATS[name]
+    clock = parse_clock(timezone or layout.clock(files[0]))
+    parts = [(file, layout.read(file, clock)) for file in files]
+    sides: dict[str, pl.DataFrame] = {}
+    repeated = dropped = 0
+    for side in parts[0][1]:
+        frames = [_checked(frames[side], file, item, drop_bad) for file, frames in parts]
+        dropped += sum(
+            before[1][side].height - after.height for before, after in zip(parts, frames, strict=True)
+        )
+        sides[side], twice = _joined(frames, files)
+        repeated += twice
+    timeframe = modal_timeframe(next(iter(sides.values()))["ts_open_ns"].to_numpy(), source)
+    data_hash = _hash(item, timeframe.label, sides)
+    written = []
+    for side, frame in sides.items():
+        meta = BarMeta(
+            instrument=item.symbol,
+            timeframe=timeframe.label,
+            price=side,
+            data_hash=data_hash,
+            source=f"{'/'.join(source.absolute().parts[-3:])} ({name} bars, clock {clock.name})",
+        )
+        path = bar_path(Path(out), item.symbol, timeframe, side)
+        write_bars(path, frame, meta)
+        written.append(str(path))
+    stamps = [frame["ts_open_ns"] for frame in sides.values()]
+    return BarImport(
+        instrument=item.symbol,
+        timeframe=timeframe.label,
+        format=name,
+        clock=clock.name,
+        data_hash=data_hash,
+        first_ts_ns=min(int(stamp[0]) for stamp in stamps),
+        last_ts_ns=max(int(stamp[-1]) for stamp in stamps),
+        bars={side: frame.height for side, frame in sides.items()},
+        repeated=repeated,
+        dropped=dropped,
+        files=written,
+    )
+
+
+def _list(source: Path) -> list[Path]:
+    if source.is_file():
+        return [source]
+    suffixes = {".zip", ".csv", ".txt"}
+    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes)
+    if not files:
+        what = "holds none" if source.is_dir() else "does not exist"
+        msg = f"A source of bars must be a zip, CSV or folder of them, but this path {what}. Check the path."
+        raise DataError(msg, file=source)
+    return files
+
+
+def _recognise(path: Path) -> str:
+    with open_text(path) as stream:
+        line = first_line(stream)
+    if histdata.is_bars(line):
+        return "histdata"
+    if metatrader.is_metatrader(line) and metatrader.is_bars(line):
+        return "metatrader"
+    if quote_zip.is_bars(line):
+        return "fxcm" if "fxcm" in {part.lower() for part in path.absolute().parts} else "oanda"
+    known = ", ".join(_FORMATS)
+    msg = f"A source of bars must be of a known layout ({known}), but it begins with {line[:60]!r}. "
+    raise DataError(msg + "Ticks are imported with `aiopt ticks import`.", file=path, row=0)
+
+
+def _checked(frame: pl.DataFrame, file: Path, item: Instrument, drop_bad: bool) -> pl.DataFrame:
+    """Return the bars with prices on the grid; refuse or leave out impossible ones."""
+    raw = {name: frame[name].to_numpy() for name in _PRICES}
+    price = {name: round_price(values, item) for name, values in raw.items()}
+    low, high = item.plausible_low, item.plausible_high
+    plausible = np.logical_and.reduce([(values >= low) & (values <= high) for values in price.values()])
+    inside = (price["low"] <= np.minimum(price["open"], price["close"])) & (
+        price["high"] >= np.maximum(price["open"], price["close"])
+    )
+    good = plausible & inside
+    if not good.all() and not drop_bad:
+        at = int(np.argmin(good))
+        values = ", ".join(f"{name}={float(raw[name][at])!r}" for name in _PRICES)
+        rule = (
+            f"Prices of {item.symbol} must lie in {low:g} … {high:g}"
+            if not plausible[at]
+            else "High and low of a bar must hold its open and close"
+        )
+        when = stamp_text(int(frame["ts_open_ns"][at]))
+        msg = f"{rule}, but got {values} at {when}. Mend the file, or leave such bars out with --drop-bad."
+        raise DataError(msg, file=file, row=int(frame["row"][at]))
+    volume = (
+        frame["volume"] if "volume" in frame.columns else pl.Series([0.0]).new_from_index(0, frame.height)
+    )
+    columns: dict[str, Any] = {"ts_open_ns": frame["ts_open_ns"], **price, "volume": volume.fill_nan(0.0)}
+    return pl.DataFrame({**columns, "ticks": frame["ticks"], "row": frame["row"]}).filter(pl.Series(good))
+
+
+def _joined(frames: Sequence[pl.DataFrame], files: Sequence[Path]) -> tuple[pl.DataFrame, int]:
+    """Return the bars of all files in order of time, and how many were there twice."""
+    numbered = [frame.with_columns(pl.lit(number).alias("file")) for number, frame in enumerate(frames)]
+    joined = pl.concat(numbered).sort("ts_open_ns", maintain_order=True)
+    if not joined.height:
+        raise DataError("A source must leave at least one bar, but none is left. Check it.", file=files[0])
+    same_time = joined["ts_open_ns"].to_numpy()[1:] == joined["ts_open_ns"].to_numpy()[:-1]
+    same = np.logical_and.reduce(
+        [joined[name].to_numpy()[1:] == joined[name].to_numpy()[:-1] for name in _PRICES]
+    )
+    other = np.flatnonzero(same_time & ~same) + 1
+    if other.size:
+        at = int(other[0])
+        values = ", ".join(f"{name}={joined[name][at]!r}" for name in _PRICES)
+        msg = (
+            f"A time must have one bar, but {stamp_text(int(joined['ts_open_ns'][at]))} has a second one "
+            f"({values}). Give the right clock with --timezone, or remove one of the two."
+        )
+        raise DataError(msg, file=files[int(joined["file"][at])], row=int(joined["row"][at]))
+    kept = joined.filter(pl.Series(np.concatenate(([True], ~same_time))))
+    return kept.select(list(BAR_SCHEMA.names())).cast(BAR_SCHEMA), int(np.count_nonzero(same_time))
+
+
+def _hash(item: Instrument, timeframe: str, sides: dict[str, pl.DataFrame]) -> str:
+    digest = hashlib.sha256(f"{item.symbol} {timeframe}".encode())
+    for side, frame in sides.items():
+        digest.update(side.encode())
+        for name in ("ts_open_ns", *_PRICES, "volume"):
+            digest.update(np.ascontiguousarray(frame[name].to_numpy()).data)
+    return digest.hexdigest()
+
+
+__all__ = ["BAR_FORMATS", "BarImport", "import_bars"]
