@@ -77,9 +77,7 @@ def parse_clock(text: str) -> Clock:
         zone = NEW_YORK if match["zone"].upper() == "NY" else match["zone"]
         if _exists(zone):
             return Clock(plain, zone, int(match["hours"] or 0) * HOUR_NS)
-    msg = (
-        "A timezone must be UTC, an offset (+02:00), an IANA name (Europe/Athens) or one plus hours, but got "
-    )
+    msg = "A timezone must be UTC, an offset (+02:00), an IANA name (Europe/Athens) or one plus hours, "
     raise DataError(f"{msg}but got {text!r}. For the server of most FX brokers use {BROKER}.")
 
 

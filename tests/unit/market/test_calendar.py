@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopt.market.calendar import is_open, open_hours, open_time_ns
-from aiopt.market.sources.local_time import new_york_to_utc
+from aiopt.market.sources.local_time import WallClock, parse_clock
 from aiopt.market.ticks import HOUR_NS
 
 
@@ -83,6 +83,6 @@ def test_new_york_times_come_back_from_utc(moment: dt.datetime) -> None:
     wall = aware.astimezone(ZoneInfo("America/New_York"))
     local_ns = int(wall.replace(tzinfo=dt.UTC).timestamp()) * 10**9
     expected = int(aware.timestamp()) * 10**9
-    found = int(new_york_to_utc(np.array([local_ns]))[0])
+    found = int(WallClock(parse_clock("NY")).to_utc(np.array([local_ns]))[0])
     # The hour that occurs twice is read as its first occurrence.
     assert found == (expected - HOUR_NS if wall.fold else expected)
