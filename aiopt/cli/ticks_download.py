@@ -27,7 +27,12 @@ SHOWN_FAILURES = 20
 
 @click.command(epilog="Example: aiopt ticks download EURUSD --from 2026-11-02 --to 2026-11-06T20")
 @click.argument("symbol", default="EURUSD")
-@click.option("--from", "first", help="First day or hour (YYYY-MM-DD[THH], UTC); 14 days back if left out.")
+@click.option(
+    "--from",
+    "first",
+    help="First day or hour (YYYY-MM-DD[THH], UTC); 14 days back if left out, or where the store in --out "
+    "ends if that is longer ago.",
+)
 @click.option("--to", "last", help="Last day or hour, included; yesterday if left out.")
 @click.option("--out", type=click.Path(path_type=Path), help="Tick store.  [default: data/ticks/SYMBOL]")
 @click.option(
@@ -47,8 +52,9 @@ SHOWN_FAILURES = 20
     show_default=True,
     envvar="AIOPT_TICK_FEEDS",
     show_envvar=True,
-    metavar="KIND[=URL]",
-    help="Where to ask, in order: bi5, json, or either with a base address. Repeat for failover.",
+    metavar="KIND[=WHERE]",
+    help="Where to ask, in order: bi5, json, or either with a base address; dir=FOLDER of hour files; "
+    "python=MODULE:FUNCTION that makes a feed. Repeat for failover.",
 )
 @click.option(
     "--proxy",
@@ -71,7 +77,7 @@ SHOWN_FAILURES = 20
     metavar="NAME=TREATMENT",
     help="See `aiopt ticks rules`; missing_hour=keep writes a store with failed hours as holes.",
 )
-@click.option("--replace", is_flag=True, help="Replace a tick store of another kind in --out.")
+@click.option("--replace", is_flag=True, help="Replace the tick store in --out instead of extending it.")
 @json_option
 def download(
     symbol: str,
@@ -91,26 +97,36 @@ def download(
     replace: bool,
     as_json: bool,
 ) -> int:
-    """Download the ticks of SYMBOL into a tick store.
+    """Download the ticks of SYMBOL into a tick store, or extend one that was downloaded before.
 
     Every hour ends as ticks, empty, closed or failed.  Exit code 1 while an hour is failed: the same command
     again asks only for those.
     """
     from threading import Event
 
-    from aiopt.market.download import HttpClient, Politeness, download_ticks, make_feed, parse_span
+    from aiopt.market.download import (
+        HttpClient,
+        Politeness,
+        download_ticks,
+        downloaded_until,
+        make_feed,
+        parse_span,
+    )
     from aiopt.market.instrument import instrument
     from aiopt.market.validation import parse_rules
 
     item = instrument(symbol)
+    out = out or Path("data/ticks") / item.symbol
+    since = None if replace else downloaded_until(out, item.symbol)
+    span = parse_span(first, last, since=since)
     stop = Event()
     http = HttpClient(
         timeout_s=timeout, deadline_s=deadline, proxy="" if proxy == "none" else proxy, stop=stop
     )
     with progress("downloading ticks", 100) as show:
         report = download_ticks(
-            parse_span(first, last),
-            out or Path("data/ticks") / item.symbol,
+            span,
+            out,
             feeds=[make_feed(text, http) for text in feed_texts],
             cache=cache,
             instrument=item.symbol,
@@ -139,6 +155,8 @@ def report_document(report: DownloadReport) -> dict[str, Any]:
         "first_hour": report.first_hour,
         "last_hour": report.last_hour,
         "hours": report.counts(),
+        "hours_before": report.hours_before,
+        "not_asked": report.not_asked,
         "failed": report.failed,
         "fetched": report.fetched,
         "reused": report.reused,
@@ -158,6 +176,13 @@ def _print_report(console: Console, report: DownloadReport) -> None:
     console.print(
         f"{report.fetched:,} fetched with {report.requests:,} requests, {report.reused:,} kept before"
     )
+    if report.hours_before:
+        console.print(f"{report.hours_before:,} other hours of the store stay")
+    if report.not_asked:
+        console.print(
+            f"[yellow]hole:[/yellow] {report.not_asked:,} hour(s) of open market inside the store were never "
+            "asked for"
+        )
     console.print(f"cache      {report.cache}", soft_wrap=True)
     if report.manifest is not None:
         console.print(f"store      {report.store} ({report.manifest.rows:,} ticks)", soft_wrap=True)

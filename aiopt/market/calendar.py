@@ -1,6 +1,7 @@
 """The FX week: Sunday 17:00 to Friday 17:00 New York, in UTC nanoseconds, right through clock changes.
 
-Owns when the market is open.  Knows no public holidays: a quiet Christmas counts as open and silent.
+Owns when the market is open.  Knows no public holidays: a quiet Christmas counts as open and silent.  A
+download asks for those hours too (`aiopt.market.holidays`).
 """
 
 from __future__ import annotations

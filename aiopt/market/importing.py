@@ -464,6 +464,8 @@ class _Job:
                 reason = "empty_file"
             elif hour in missing:
                 reason = "missing_file"
+            elif self.source.hours and hour not in self.source.hours:
+                reason = "not_asked"
             elif self.validator.dropped_in_hour(hour):
                 reason = "all_dropped"
             result.append(SilentHour(hour=text, reason=reason))

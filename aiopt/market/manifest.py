@@ -93,7 +93,7 @@ class SilentHour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         ``"2014-05-02T12"``, UTC.
     reason : str
         ``"empty_file"`` (the source says so), ``"missing_file"`` (the source has no file for it),
-        ``"all_dropped"`` or ``"no_ticks"``.
+        ``"not_asked"`` (between two downloads), ``"all_dropped"`` or ``"no_ticks"``.
     """
 
     hour: str

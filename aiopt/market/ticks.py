@@ -88,6 +88,11 @@ def hour_text(hour: int) -> str:
     return str(np.datetime64(hour, "h"))
 
 
+def hour_number(text: str) -> int:
+    """Return the hours since the epoch of a text `hour_text` made."""
+    return int(np.datetime64(text, "h").astype(np.int64))
+
+
 def stamp_text(ts_ns: int) -> str:
     """Return an ISO 8601 time in UTC with nanoseconds."""
     return f"{np.datetime64(ts_ns, 'ns')}Z"

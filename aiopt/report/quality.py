@@ -16,6 +16,7 @@ MOST_DAYS = 100
 _REASONS = {
     "empty_file": "the source says: no ticks",
     "missing_file": "the source has no file for it",
+    "not_asked": "between two downloads, never asked for",
     "all_dropped": "all its ticks were dropped",
     "no_ticks": "no ticks in the source",
 }

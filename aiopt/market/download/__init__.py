@@ -26,7 +26,7 @@ from aiopt.market.instrument import instrument as find_instrument
 from aiopt.market.manifest import Manifest, is_tick_store, read_manifest
 from aiopt.market.sources import Batch, TickSource
 from aiopt.market.store import locked
-from aiopt.market.ticks import hour_text
+from aiopt.market.ticks import hour_number, hour_text
 from aiopt.market.validation import DEFAULT_RULES, ValidationRules
 
 FORMAT = "dukascopy_hours"
@@ -51,8 +51,12 @@ class DownloadReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Span, both included, ``"2026-11-02T00"`` UTC.
     hours : dict of str to str
         Every hour of the span to ``"ticks"``, ``"empty"``, ``"closed"`` or ``"failed"``.
+    hours_before : int
+        Hours outside of the span that the store had before and keeps.
+    not_asked : int
+        Hours of open market between the first and the last hour of the store that were never asked for.
     failed : dict of str to list of str
-        Failed hours and what went wrong with each, in order.
+        Failed hours of the store and what went wrong with each, in order.
     fetched : int
         Hours fetched by this run.
     reused : int
@@ -71,6 +75,8 @@ class DownloadReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     first_hour: str
     last_hour: str
     hours: dict[str, str]
+    hours_before: int
+    not_asked: int
     failed: dict[str, list[str]]
     fetched: int
     reused: int
@@ -90,7 +96,9 @@ class DownloadReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return {name: states.count(name) for name in ("ticks", "empty", "closed", "failed")}
 
 
-def parse_span(first: str | None, last: str | None, *, now: dt.datetime | None = None) -> tuple[int, int]:
+def parse_span(
+    first: str | None, last: str | None, *, now: dt.datetime | None = None, since: int | None = None
+) -> tuple[int, int]:
     """Return the first and the last hour of a span, both included, in hours since the epoch.
 
     Parameters
@@ -100,6 +108,9 @@ def parse_span(first: str | None, last: str | None, *, now: dt.datetime | None =
         yesterday, without `first` it is 14 days long.
     now : datetime, optional
         The present, with its time zone.
+    since : int, optional
+        Last hour of the store that is extended: without `first` the span starts after it, if that is more
+        than 14 days back, so that no hole arises.
 
     Raises
     ------
@@ -114,7 +125,11 @@ def parse_span(first: str | None, last: str | None, *, now: dt.datetime | None =
     """
     this_hour = int((now or dt.datetime.now(dt.UTC)).timestamp()) // 3600
     end = this_hour // 24 * 24 - 1 if last is None else _hour(last, "--to", last_of_day=True)
-    start = (end // 24 - DEFAULT_DAYS + 1) * 24 if first is None else _hour(first, "--from")
+    if first is None:
+        start = (end // 24 - DEFAULT_DAYS + 1) * 24
+        start = start if since is None else min(start, since + 1)
+    else:
+        start = _hour(first, "--from")
     if start > end:
         msg = f"`--from <= --to` must hold, but the span is {hour_text(start)} to {hour_text(end)}. "
         raise ConfigError(msg + "Swap or mend them; both are included.")
@@ -141,6 +156,9 @@ def download_ticks(
 ) -> DownloadReport:
     """Download a span of hours into a tick store; hours already in the cache are not asked for again.
 
+    A store in `out` that was downloaded before is extended: it then holds its hours and those of the span, as
+    if all had been downloaded at once, and stays as it was until that is done.
+
     The store is written when no hour failed, or when the rule ``missing_hour`` is ``keep``: then failed hours
     are holes, named as such in the manifest.
 
@@ -149,7 +167,7 @@ def download_ticks(
     span : tuple of int
         First and last hour since the epoch, both included, see `parse_span`.
     out : Path
-        Folder of the tick store.  A store downloaded before from the same cache is replaced.
+        Folder of the tick store: absent, empty, or a downloaded store of the same instrument.
     feeds : sequence of HourFeed
         In order of preference, see `aiopt.market.download.feed.make_feed`.
     cache : Path
@@ -157,13 +175,13 @@ def download_ticks(
     instrument : str
         Symbol.
     rules : ValidationRules
-        Treatment of each rule at the import.
+        Treatment of each rule at the import, of the whole store.
     politeness : Politeness, optional
         How hard the servers are asked.
     stop : threading.Event, optional
         The one the feeds' `HttpClient` watches.
     replace : bool
-        Replace any other tick store in `out`.
+        Replace whatever tick store is in `out` instead of extending it.
     now : datetime, optional
         The present, with its time zone.
     progress, import_progress : callable, optional
@@ -185,7 +203,8 @@ def download_ticks(
     this_hour = int((now or dt.datetime.now(dt.UTC)).timestamp()) // 3600
     with locked(root):
         store = HourCache(root, item)
-        records, wanted = _plan(span, item, store)
+        before = {} if replace else _hours_of(Path(out), item)
+        records, wanted = _plan(span, before, item, store)
         reused = sum(record.file is not None for record in records.values())
         fetcher = Fetcher(
             feeds,
@@ -205,7 +224,13 @@ def download_ticks(
             instrument=item.symbol,
             first_hour=hour_text(span[0]),
             last_hour=hour_text(span[1]),
-            hours={hour_text(hour): record.status for hour, record in records.items()},
+            hours={
+                hour_text(hour): record.status
+                for hour, record in records.items()
+                if span[0] <= hour <= span[1]
+            },
+            hours_before=sum(not span[0] <= hour <= span[1] for hour in records),
+            not_asked=_not_asked(records, item),
             failed=failed,
             fetched=sum(records[hour].status != "failed" for hour in wanted),
             reused=reused,
@@ -223,18 +248,25 @@ def download_ticks(
             out,
             instrument=item,
             rules=rules,
-            replace=replace or _is_download(Path(out), item),
+            replace=replace or bool(before),
             progress=import_progress,
         )
         return msgspec.structs.replace(result, store=str(out), manifest=manifest)
 
 
+def downloaded_until(out: Path, instrument: str) -> int | None:
+    """Return the last hour of a downloaded store of an instrument; None if `out` is none."""
+    return max(_hours_of(Path(out), find_instrument(instrument)), default=None)
+
+
 def _plan(
-    span: tuple[int, int], instrument: Instrument, store: HourCache
+    span: tuple[int, int], before: Mapping[int, str], instrument: Instrument, store: HourCache
 ) -> tuple[dict[int, HourRecord], list[int]]:
-    """Return what is known already, and the hours to fetch."""
-    everything = range(span[0], span[1] + 1)
-    is_open = set(everything) if instrument.always_open else set(open_hours(*span).tolist())
+    """Return what is known already, and the hours to fetch, of a span and of the store that is extended."""
+    everything = sorted({*range(span[0], span[1] + 1), *before})
+    is_open = set(everything)
+    if not instrument.always_open:
+        is_open &= set(open_hours(everything[0], everything[-1]).tolist())
     known: dict[int, HourRecord] = {}
     wanted: list[int] = []
     for hour in everything:
@@ -263,23 +295,35 @@ def _source(root: Path, records: Mapping[int, HourRecord], instrument: Instrumen
     def of(status: str) -> tuple[int, ...]:
         return tuple(hour for hour, record in records.items() if record.status == status)
 
+    hole = _not_asked(records, instrument)
+    note = f"{hole} hour(s) of open market inside the span were never asked for: download them as well."
     return TickSource(
         format=FORMAT,
         root=root,
         files=files,
         read=read,
+        notes=[note] if hole else [],
         empty_hours=of("empty"),
         missing_hours=of("failed"),
         hours={hour: record.status for hour, record in records.items()},
     )
 
 
-def _is_download(out: Path, instrument: Instrument) -> bool:
-    """Return whether `out` is a downloaded store of the instrument: its answers are in the cache."""
+def _not_asked(hours: Mapping[int, HourRecord], instrument: Instrument) -> int:
+    """Return the hours of open market between the first and the last that are not among `hours`."""
+    first, last = min(hours), max(hours)
+    wanted = range(first, last + 1) if instrument.always_open else open_hours(first, last).tolist()
+    return sum(hour not in hours for hour in wanted)
+
+
+def _hours_of(out: Path, instrument: Instrument) -> dict[int, str]:
+    """Return the hours of a downloaded store of the instrument and their outcomes; none of another folder."""
     if not is_tick_store(out):
-        return False
+        return {}
     manifest = read_manifest(out)
-    return (manifest.source_format, manifest.instrument) == (FORMAT, instrument.symbol)
+    if (manifest.source_format, manifest.instrument) != (FORMAT, instrument.symbol):
+        return {}
+    return {hour_number(hour): outcome for hour, outcome in manifest.hours.items()}
 
 
 def _hour(text: str, option: str, *, last_of_day: bool = False) -> int:
@@ -307,6 +351,7 @@ __all__ = [
     "HttpClient",
     "Politeness",
     "download_ticks",
+    "downloaded_until",
     "make_feed",
     "parse_span",
 ]

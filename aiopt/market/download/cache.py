@@ -19,7 +19,7 @@ from aiopt.errors import DataError
 from aiopt.files import atomic_path, atomic_write_bytes
 from aiopt.market.download.feed import HourResult, bi5_path, check_plausible, decode
 from aiopt.market.instrument import Instrument
-from aiopt.market.ticks import hour_text
+from aiopt.market.ticks import hour_number, hour_text
 
 RECORD_NAME = ".hours.json"
 SUFFIXES = (".bi5", ".json")
@@ -33,7 +33,8 @@ class HourRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     status : str
         ``"ticks"``, ``"empty"``, ``"closed"`` or ``"failed"``.
     source : str
-        Name of the feed, ``"calendar"`` for a closed market, ``"cache"`` if adopted after a kill.
+        Name of the feed, ``"calendar"`` for a closed market, a holiday's name if no feed has a file of it,
+        ``"cache"`` if adopted after a kill.
     ticks : int
         Ticks in the answer.
     file : str or None
@@ -135,6 +136,20 @@ class HourCache:
             sha256=hashlib.sha256(result.raw).hexdigest(),
             problems=problems,
         )
+
+    def digests(self) -> dict[str, int]:
+        """Return the SHA-256 of every recorded answer with ticks, and its hour."""
+        return {
+            record.sha256: hour_number(hour)
+            for hour, record in self._known.items()
+            if record.status == "ticks" and record.sha256 is not None
+        }
+
+    def forget(self, hour: int) -> None:
+        """Remove the answers kept for an hour: it is to be asked for again."""
+        self._known.pop(hour_text(hour), None)
+        for suffix in SUFFIXES:
+            (self.root / self._name(hour, suffix)).unlink(missing_ok=True)
 
     def save(self, records: Mapping[int, HourRecord]) -> None:
         """Write the records, atomically, beside those of other hours."""

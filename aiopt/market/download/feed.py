@@ -9,6 +9,7 @@ An hour is empty only if the server said so in a whole answer.  Everything else 
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -111,6 +112,29 @@ class JsonFeed:
         return _judged(self.http.get(url).data, ".json", instrument, hour, url)
 
 
+@dataclass(frozen=True, slots=True)
+class FolderFeed:
+    """Hour files on a disk, laid out as at the provider: ``{root}/{INSTR}/{YYYY}/{MM}/{DD}/{HH}h_ticks.bi5``.
+
+    Months from **00**; also ``.json``, an answer of the JSON API.  A download's cache is such a folder.
+    """
+
+    name: str
+    root: Path
+
+    def fetch(self, instrument: Instrument, hour: int) -> HourResult:
+        """See `HourFeed`."""
+        for suffix in (".bi5", ".json"):
+            path = self.root / instrument.symbol / (bi5_path(hour) + suffix)
+            try:
+                return _judged(path.read_bytes(), suffix, instrument, hour, str(path))
+            except FileNotFoundError:
+                continue
+            except OSError as failure:
+                raise FeedError(f"{path}: {failure.strerror}", retry=True) from failure
+        raise FeedError(f"{path.with_suffix('')}: no such file", retry=False, absent=True)
+
+
 def bi5_path(hour: int) -> str:
     """Return ``2019/01/04/07h_ticks`` for 4 **February** 2019, 07 h."""
     moment = _moment(hour)
@@ -149,21 +173,29 @@ def check_plausible(ticks: TickArrays, instrument: Instrument, file: Path | str)
         raise DataError(msg + "This is another instrument or another scale.", file=file)
 
 
-FEED_KINDS: dict[str, str] = {"bi5": BI5_URL, "json": JSON_URL}
-"""Kinds of feeds and their default base addresses."""
+FEED_KINDS: dict[str, str] = {"bi5": BI5_URL, "json": JSON_URL, "dir": "", "python": ""}
+"""Kinds of feeds and their default base addresses; ``dir`` and ``python`` have none."""
 
 
 def make_feed(text: str, http: HttpClient) -> HourFeed:
-    """Make a feed of ``KIND`` or ``KIND=URL``: ``bi5``, ``json=https://mirror.example``.
+    """Make a feed of ``KIND`` or ``KIND=WHERE``.
+
+    ``bi5``, ``json=https://mirror.example``; ``dir=/mnt/archive``, see `FolderFeed`;
+    ``python=package.module:name``, a function that is called with the `HttpClient` and returns a `HourFeed`.
 
     Raises
     ------
     ConfigError
-        If the kind is unknown or the address is not one of http or https.
+        If the kind is unknown, the address is not one of http or https, the folder does not exist, or the
+        function cannot be imported or returns no feed.
     """
     kind, _, url = (part.strip() for part in text.partition("="))
     if kind not in FEED_KINDS:
         raise ConfigError(f"A feed must be known, but got {kind!r}.{did_you_mean(kind, FEED_KINDS)}")
+    if kind == "dir":
+        return _folder_feed(url)
+    if kind == "python":
+        return _python_feed(url, http)
     base = (url or FEED_KINDS[kind]).rstrip("/")
     parts = urlsplit(base)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
@@ -173,6 +205,31 @@ def make_feed(text: str, http: HttpClient) -> HourFeed:
     if kind == "json":
         return JsonFeed(name, base, http)
     return Bi5Feed(name, base, http)
+
+
+def _folder_feed(where: str) -> HourFeed:
+    root = Path(where)
+    if not where or not root.is_dir():
+        msg = f"A feed of kind dir must name a folder that exists, as in dir=/mnt/archive, but got {where!r}."
+        raise ConfigError(f"{msg} It holds SYMBOL/YYYY/MM/DD/HHh_ticks.bi5, months from 00.")
+    return FolderFeed(f"dir={where}", root)
+
+
+def _python_feed(where: str, http: HttpClient) -> HourFeed:
+    module, _, name = where.partition(":")
+    if not module or not name:
+        msg = f"A feed of kind python must name a function, as in python=module:name, but got {where!r}. "
+        raise ConfigError(f"{msg}It is called with the HTTP client and returns a feed.")
+    try:
+        found = getattr(importlib.import_module(module), name)(http)
+    except (ImportError, AttributeError, TypeError) as failure:
+        msg = f"The function of a feed must be importable and take the HTTP client, but {where}: {failure}."
+        raise ConfigError(f"{msg} Mend it, or put its folder on PYTHONPATH.") from failure
+    if not callable(getattr(found, "fetch", None)) or not isinstance(getattr(found, "name", None), str):
+        msg = f"The function of a feed must return an object with name and fetch, but {where} returned a "
+        raise ConfigError(f"{msg}{type(found).__name__}. See aiopt.market.download.HourFeed.")
+    feed: HourFeed = found
+    return feed
 
 
 def _judged(raw: bytes, suffix: str, instrument: Instrument, hour: int, url: str) -> HourResult:

@@ -5,13 +5,19 @@ of addresses and formats.
 
 An hour of the open market is empty only when two answers say so: two feeds', or, if the others fail, the same
 feed's twice.  Overloaded servers have been seen to answer an empty 200.
+
+A raw hour file does not say which hour it is of.  Two hours with the same bytes cannot both be right, so both
+are asked for again.
+
+An hour of a holiday is closed when every feed says that it has no file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import Event, Lock
 
@@ -21,7 +27,9 @@ from aiopt.errors import ConfigError
 from aiopt.market.download.cache import HourCache, HourRecord
 from aiopt.market.download.feed import HourFeed, HourResult
 from aiopt.market.download.http import FeedError
+from aiopt.market.holidays import holiday_of
 from aiopt.market.instrument import Instrument
+from aiopt.market.ticks import hour_text
 
 SAVE_EVERY_S = 15.0
 """The record of the hours is written this often on the way; a kill costs a decoding, never a fetch."""
@@ -151,6 +159,8 @@ class Fetcher:
         self._stop = stop
         self._settled_before = settled_before
         self._lost_in_row = 0
+        self._digests = cache.digests()
+        self._doubted: dict[int, int] = {}
         self._lock = Lock()
         self._random = random.Random()
 
@@ -191,6 +201,7 @@ class Fetcher:
                 if time.monotonic() - saved_at > SAVE_EVERY_S:
                     self._cache.save(records)
                     saved_at = time.monotonic()
+            records |= self._ask_again(records)
         except BaseException:
             # An interrupt or a full disk: nobody waits for a server any longer.
             self._stop.set()
@@ -203,6 +214,28 @@ class Fetcher:
             self._cache.save(records)
         return dict(sorted(records.items()))
 
+    def _ask_again(self, records: Mapping[int, HourRecord]) -> dict[int, HourRecord]:
+        """Fetch anew the hours whose bytes came again as another's, and the others that failed for it."""
+        hours = set(self._doubted.values())
+        hours |= {hour for hour in self._doubted if records[hour].status == "failed"}
+        self._digests = {key: hour for key, hour in self._digests.items() if hour not in hours}
+        for hour in hours:
+            self._cache.forget(hour)
+        return {hour: self._settle(hour) for hour in sorted(hours)}
+
+    def _check_unique(self, hour: int, result: HourResult) -> None:
+        """Refuse an answer that is byte for byte that of another hour."""
+        if result.status != "ticks":
+            return
+        digest = hashlib.sha256(result.raw).hexdigest()
+        with self._lock:
+            other = self._digests.setdefault(digest, hour)
+            if other != hour:
+                self._doubted[hour] = other
+        if other != hour:
+            text = f"the same bytes as the answer for {hour_text(other)}: one of the two is of another hour"
+            raise FeedError(text, retry=True)
+
     def _settle(self, hour: int) -> HourRecord:
         """Return the outcome of one hour."""
         problems: list[str] = []
@@ -211,8 +244,9 @@ class Fetcher:
             problems.append(f"not tried: {feeds} failed on {self._lost_in_row} hours in a row")
             return HourRecord(status="failed", source="none", problems=problems)
         quiet: tuple[_Turn, HourResult] | None = None
+        absent: list[str] = []
         for turn in self._order():
-            result = self._ask(turn, hour, problems)
+            result = self._ask(turn, hour, problems, absent)
             if result is None:
                 continue
             if result.status == "ticks" or quiet is not None:
@@ -221,9 +255,14 @@ class Fetcher:
         if quiet is not None:
             if self._stop.wait(self._backoff_s(1)):
                 raise _StoppedError
-            again = self._ask(quiet[0], hour, problems)
+            again = self._ask(quiet[0], hour, problems, absent)
             if again is not None:
                 return self._keep(hour, again, quiet[0], problems)
+        holiday = None if self._instrument.always_open else holiday_of(hour)
+        if holiday is not None and len(absent) == len(self._turns):
+            with self._lock:
+                self._lost_in_row = 0
+            return HourRecord(status="closed", source=holiday, problems=problems)
         with self._lock:
             self._lost_in_row += 1
         return HourRecord(status="failed", source="none", problems=problems)
@@ -236,14 +275,18 @@ class Fetcher:
             return HourRecord(status="failed", source=turn.feed.name, problems=problems)
         return self._cache.keep(hour, result, turn.feed.name, problems)
 
-    def _ask(self, turn: _Turn, hour: int, problems: list[str]) -> HourResult | None:
-        """Ask one feed until it answers or its attempts are used up; None then."""
+    def _ask(self, turn: _Turn, hour: int, problems: list[str], absent: list[str]) -> HourResult | None:
+        """Ask one feed until it answers or its attempts are used up; None then.
+
+        A feed that says it has no file is added to `absent`.
+        """
         polite = self._politeness
         attempts = 1 if turn.failed_in_row >= polite.down_after else polite.attempts
         for attempt in range(1, attempts + 1):
             turn.take()
             try:
                 result = turn.feed.fetch(self._instrument, hour)
+                self._check_unique(hour, result)
             except FeedError as failure:
                 if self._stop.is_set():
                     raise _StoppedError from failure
@@ -251,6 +294,8 @@ class Fetcher:
                 wait_s = failure.retry_after_s
                 if not failure.retry:
                     # The server is there and says no: that speaks about the hour, not about the feed.
+                    if failure.absent:
+                        absent.append(turn.feed.name)
                     return None
                 if wait_s > polite.retry_after_max_s:
                     problems.append(f"{turn.feed.name}: {wait_s:g} s is too long to wait")

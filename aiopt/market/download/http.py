@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
-import gzip
 import http.client
 import time
 import urllib.error
@@ -16,6 +15,7 @@ import urllib.request
 import zlib
 from dataclasses import dataclass
 from threading import Event
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiopt
@@ -27,6 +27,7 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 _CHUNK = 64 * 1024
 # Besides 5xx: time-out, too early, too many requests.
 _RETRY_CODES = {408, 425, 429}
+_ABSENT_CODES = {404, 410}
 
 
 class FeedError(AioptError):
@@ -40,12 +41,17 @@ class FeedError(AioptError):
         True if the same request may succeed later.
     retry_after_s : float
         What the server asked to wait, 0 if nothing.
+    absent : bool
+        True if the server is there and says that it has no such file.
     """
 
-    def __init__(self, message: str, *, retry: bool, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self, message: str, *, retry: bool, retry_after_s: float = 0.0, absent: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry = retry
         self.retry_after_s = retry_after_s
+        self.absent = absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ class HttpClient:
         self._timeout_s = timeout_s
         self._deadline_s = deadline_s
         self._stop = stop or Event()
-        self._opener = urllib.request.build_opener(_proxies(proxy))
+        self._opener = urllib.request.build_opener(_proxies(proxy), _Redirects())
         self._opener.addheaders = [("User-Agent", f"aiopt/{aiopt.__version__}"), ("Accept", "*/*")]
 
     def get(self, url: str) -> Body:
@@ -170,13 +176,39 @@ def _decoded(data: bytes, response: http.client.HTTPResponse, url: str) -> Body:
     known = response.headers.get("Content-Length", "").isdigit() or bool(getattr(response, "chunked", False))
     coding = response.headers.get("Content-Encoding", "identity").lower()
     if coding == "gzip":
-        try:
-            return Body(gzip.decompress(data), known)
-        except (OSError, EOFError, zlib.error) as failure:
-            raise FeedError(f"{url}: broken gzip ({failure})", retry=True) from failure
+        return Body(_gunzip(data, url), known)
     if coding not in {"identity", ""}:
         raise FeedError(f"{url}: content encoding {coding!r} was not asked for", retry=False)
     return Body(data, known)
+
+
+def _gunzip(data: bytes, url: str) -> bytes:
+    """Return a gzip body, whole, and never more than `MAX_BODY_BYTES` of it."""
+    # 16: expect a gzip header and check its CRC and length at the end.
+    decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        found = decoder.decompress(data, MAX_BODY_BYTES)
+    except zlib.error as failure:
+        raise FeedError(f"{url}: broken gzip ({failure})", retry=True) from failure
+    if decoder.unconsumed_tail:
+        text = f"{url}: gzip of more than {MAX_BODY_BYTES} bytes is no hour of ticks"
+        raise FeedError(text, retry=False)
+    if not decoder.eof or decoder.unused_data:
+        raise FeedError(f"{url}: broken gzip (truncated, or followed by something else)", retry=True)
+    return found
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects from http to http or https and from https to https alone."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Refuse a redirect that leaves HTTP, or the encryption."""
+        if urlsplit(newurl).scheme not in ({"https"} if req.type == "https" else {"http", "https"}):
+            text = f"{req.full_url}: a redirect to {newurl} is not followed"
+            raise FeedError(text, retry=False)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _refused(failure: urllib.error.HTTPError, url: str) -> FeedError:
@@ -184,7 +216,10 @@ def _refused(failure: urllib.error.HTTPError, url: str) -> FeedError:
     retry = failure.code >= 500 or failure.code in _RETRY_CODES
     asked = f", asks to wait {wait_s:g} s" if wait_s else ""
     return FeedError(
-        f"{url}: status {failure.code} {failure.reason}{asked}", retry=retry, retry_after_s=wait_s
+        f"{url}: status {failure.code} {failure.reason}{asked}",
+        retry=retry,
+        retry_after_s=wait_s,
+        absent=failure.code in _ABSENT_CODES,
     )
 
 

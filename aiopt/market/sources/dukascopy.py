@@ -41,6 +41,8 @@ _FLAT_NAME = re.compile(r"(\d{4})-(\d{2})-(\d{2})_(\d{2})h_ticks\.bi5$")
 _ASIDE = re.compile(r"(_candles_|^HistoryStart)", re.IGNORECASE)
 _MILLION = 1e6
 _HOUR_MS = 3_600_000
+# 6.7 million ticks; the busiest hours have some 50,000.  A few kilobytes can unpack to gigabytes.
+_MAX_BYTES = 128 * 1024 * 1024
 
 
 def open_source(
@@ -245,10 +247,13 @@ def _decompress(raw: bytes, path: Path | str) -> bytes:
         return b""
     decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE)
     try:
-        data = decoder.decompress(raw)
+        data = decoder.decompress(raw, _MAX_BYTES)
     except lzma.LZMAError as failure:
         msg = "A bi5 file must be LZMA-compressed, but this one is not (or is damaged): "
         raise DataError(f"{msg}{failure}. Download it again.", file=path) from failure
+    if len(data) == _MAX_BYTES:
+        msg = f"A bi5 file must hold less than {_MAX_BYTES} bytes, but this one of {len(raw)} holds more. "
+        raise DataError(msg + "No market makes that many ticks: download it again.", file=path)
     if not decoder.eof:
         msg = f"A bi5 file must be complete, but this one ends after {len(raw)} bytes in mid-stream. "
         raise DataError(msg + "Download it again: it is truncated, not a quiet hour.", file=path)

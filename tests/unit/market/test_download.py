@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import gzip
 import json
 import lzma
 import os
@@ -31,14 +32,17 @@ from aiopt.cli.ticks import command
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.download import (
     DownloadReport,
+    HourFeed,
     HttpClient,
     Politeness,
     download_ticks,
+    downloaded_until,
     make_feed,
     parse_span,
 )
 from aiopt.market.download.feed import bi5_path
 from aiopt.market.download.http import parse_retry_after
+from aiopt.market.holidays import holiday_of
 from aiopt.market.importing import import_ticks
 from aiopt.market.instrument import instrument
 from aiopt.market.manifest import read_manifest, verify_store
@@ -240,6 +244,40 @@ def other_hour(handler: Handler, body: bytes) -> None:
     handler.give(json_body(MONDAY + 3))
 
 
+def wrong_hour(hour: int) -> Behaviour:
+    return lambda handler, body: handler.give(bi5_body(hour))
+
+
+def promise_less(handler: Handler, body: bytes) -> None:
+    handler.give(body, length=len(body) // 2)
+
+
+def promise_more(handler: Handler, body: bytes) -> None:
+    handler.give(body, length=len(body) + 7)
+
+
+def redirect(target: str) -> Behaviour:
+    return lambda handler, body: handler.give(
+        b"moved", status=302, Location=target.format(base=handler.server.base, path=handler.path)
+    )
+
+
+def zipped(handler: Handler, body: bytes) -> None:
+    handler.give(gzip.compress(body), Content_Encoding="gzip")
+
+
+def zipped_and_cut(handler: Handler, body: bytes) -> None:
+    handler.give(gzip.compress(body)[:-9], Content_Encoding="gzip")
+
+
+def zipped_differently(handler: Handler, body: bytes) -> None:
+    handler.give(body, Content_Encoding="br")
+
+
+def bomb(handler: Handler, body: bytes) -> None:
+    handler.give(gzip.compress(bytes(200_000)), Content_Encoding="gzip")
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as found:
@@ -270,15 +308,19 @@ class Client:
         now: dt.datetime = NOW,
         rules: tuple[str, ...] = (),
         out: Path | None = None,
+        replace: bool = False,
+        feeds: list[HourFeed] | None = None,
     ) -> DownloadReport:
         http = HttpClient(timeout_s=timeout_s, deadline_s=deadline_s, proxy="")
         return download_ticks(
             span,
             out or self.out,
-            feeds=[make_feed(f"{kind}={self.server.base}", http) for kind in kinds or ("bi5", "json")],
+            feeds=feeds
+            or [make_feed(f"{kind}={self.server.base}", http) for kind in kinds or ("bi5", "json")],
             cache=self.cache,
             politeness=politeness,
             rules=parse_rules(rules),
+            replace=replace,
             now=now,
         )
 
@@ -326,15 +368,87 @@ def test_the_same_command_again_asks_for_nothing(download: Client, server: Serve
     assert second.manifest == first.manifest
 
 
-def test_a_longer_span_asks_only_for_the_new_hours_and_replaces_the_store(
-    download: Client, server: Server
-) -> None:
+def test_a_longer_span_asks_only_for_the_new_hours(download: Client, server: Server) -> None:
     download()
     server.asked.clear()
     report = download(span=(SPAN[0], SPAN[1] + 2))
     assert server.asked == Counter(keys("bi5", (SPAN[1] + 1, SPAN[1] + 2)))
     assert report.manifest is not None
     assert report.manifest.rows == 6 * TICKS
+
+
+@pytest.mark.parametrize("step", [4, -4])
+def test_a_store_is_extended_by_another_span_as_if_both_had_been_one(
+    download: Client, server: Server, tmp_path: Path, step: int
+) -> None:
+    download()
+    other = (SPAN[0] + step, SPAN[1] + step)
+    report = download(span=other)
+    assert (report.hours_before, report.not_asked, len(report.hours)) == (4, 0, 4)
+    whole = download(span=(min(SPAN[0], other[0]), max(SPAN[1], other[1])), out=tmp_path / "whole")
+    assert report.manifest == whole.manifest
+    assert verify_store(download.out) == whole.manifest
+    assert {path.name for path in download.out.iterdir()} == {"instrument=EURUSD", "manifest.json"}
+    assert max(server.asked.values()) == 1
+    server.asked.clear()
+    assert download(span=other).manifest == report.manifest
+    assert download().manifest == report.manifest
+    assert not server.asked
+
+
+def test_hours_between_two_downloads_are_named_not_taken_for_quiet(download: Client) -> None:
+    download()
+    report = download(span=(SPAN[1] + 3, SPAN[1] + 4))
+    assert (report.ok, report.not_asked) == (True, 2)
+    manifest = report.manifest
+    assert manifest is not None
+    assert [(hour.hour, hour.reason) for hour in manifest.silent_hours] == [
+        (hour_text(SPAN[1] + 1), "not_asked"),
+        (hour_text(SPAN[1] + 2), "not_asked"),
+    ]
+    assert manifest.notes == [
+        "2 hour(s) of open market inside the span were never asked for: download them as well."
+    ]
+    filled = download(span=(SPAN[1] + 1, SPAN[1] + 2))
+    assert filled.not_asked == 0
+    assert filled.manifest is not None
+    assert (filled.manifest.rows, filled.manifest.notes) == (8 * TICKS, [])
+
+
+def test_a_failed_extension_leaves_the_store(download: Client, server: Server) -> None:
+    before = download("bi5").manifest
+    server.script[keys("bi5", (SPAN[1] + 1, SPAN[1] + 1))[0]] = [refuse(503)]
+    report = download("bi5", span=(SPAN[1] + 1, SPAN[1] + 2))
+    assert (report.ok, report.store) == (False, None)
+    assert verify_store(download.out) == before
+
+
+def test_without_its_cache_a_store_is_asked_for_again(download: Client, server: Server) -> None:
+    before = download()
+    shutil.rmtree(download.cache)
+    server.asked.clear()
+    report = download(span=(SPAN[1] + 1, SPAN[1] + 1))
+    assert sum(server.asked.values()) == 5
+    assert report.manifest is not None
+    assert before.manifest is not None
+    assert report.manifest.files[:4] == before.manifest.files
+
+
+def test_replace_holds_the_new_span_alone(download: Client) -> None:
+    download()
+    report = download(span=(SPAN[1] + 1, SPAN[1] + 2), replace=True)
+    assert (report.hours_before, report.manifest is not None and report.manifest.rows) == (0, 2 * TICKS)
+
+
+def test_without_a_start_the_span_goes_on_where_the_store_ends(download: Client) -> None:
+    assert downloaded_until(download.out, "EURUSD") is None
+    download()
+    assert downloaded_until(download.out, "EURUSD") == SPAN[1]
+    assert downloaded_until(download.out, "GBPUSD") is None
+    assert parse_span(None, None, now=NOW, since=SPAN[1])[0] == SPAN[1] + 1
+    recent = hour_number("2024-05-30T23")
+    assert hour_text(parse_span(None, None, now=NOW, since=recent)[0]) == "2024-05-18T00"
+    assert parse_span("2024-05-20", None, now=NOW, since=SPAN[1])[0] == hour_number("2024-05-20T00")
 
 
 def test_a_store_of_another_source_is_not_replaced(download: Client, tmp_path: Path) -> None:
@@ -372,10 +486,13 @@ def test_a_span_of_closed_hours_only_is_refused(download: Client) -> None:
         refuse(429),
         truncate,
         cut_unannounced,
+        promise_less,
+        promise_more,
         garbage,
         nothing_unannounced,
         reset,
         reset_in_body,
+        zipped_and_cut,
     ],
 )
 def test_a_fault_is_retried(download: Client, server: Server, fault: Behaviour) -> None:
@@ -423,6 +540,99 @@ def test_an_answer_of_another_hour_is_a_failure(download: Client, server: Server
     assert (
         "must be of the hour 2024-05-06T10, but is of 2024-05-06T03" in report.failed[hour_text(SPAN[0])][0]
     )
+
+
+def test_the_bytes_of_another_hour_are_found_out_and_both_are_asked_for_again(
+    download: Client, server: Server
+) -> None:
+    # A raw file does not say which hour it is of: the first hour gets the third one's, once.
+    server.script[keys("bi5")[0]] = [wrong_hour(SPAN[0] + 2), answer]
+    one = msgspec.structs.replace(FAST, parallel=1)
+    report = download("bi5", politeness=one)
+    assert report.ok
+    assert report.manifest is not None
+    assert verify_store(download.out).rows == 4 * TICKS
+    for hour in range(SPAN[0], SPAN[1] + 1):
+        path = download.cache / "EURUSD" / f"{bi5_path(hour)}.bi5"
+        assert path.read_bytes() == bi5_body(hour)
+
+
+def test_an_hour_that_keeps_coming_as_another_is_never_stored(download: Client, server: Server) -> None:
+    download("bi5", span=(SPAN[0], SPAN[0] + 1))
+    server.script[keys("bi5")[3]] = [wrong_hour(SPAN[0])]
+    report = download("bi5")
+    assert list(report.failed) == [hour_text(SPAN[1])]
+    assert f"the same bytes as the answer for {hour_text(SPAN[0])}" in report.failed[hour_text(SPAN[1])][0]
+    assert report.manifest is None
+    report = download("bi5", "json")
+    assert report.ok
+    assert report.manifest is not None
+    assert report.manifest.rows == 4 * TICKS
+
+
+def test_an_answer_in_gzip_is_unpacked(download: Client, server: Server) -> None:
+    server.script |= {key: [zipped] for key in keys("bi5") + keys("json")}
+    report = download("bi5")
+    assert (report.ok, report.requests) == (True, 4)
+    assert download.cache.joinpath("EURUSD/2024/04/06/10h_ticks.bi5").read_bytes() == bi5_body(SPAN[0])
+
+
+def test_a_small_answer_that_unpacks_to_a_large_one_is_cut_off(
+    download: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiopt.market.download.http.MAX_BODY_BYTES", 100_000)
+    monkeypatch.setattr("aiopt.market.sources.dukascopy._MAX_BYTES", 100_000)
+    server.script[keys("bi5")[0]] = [bomb]
+    server.bodies[keys("bi5")[1]] = lzma.compress(bytes(200_000), format=lzma.FORMAT_ALONE)
+    server.script[keys("bi5")[2]] = [zipped_differently]
+    report = download("bi5")
+    assert "gzip of more than 100000 bytes is no hour" in report.failed[hour_text(SPAN[0])][0]
+    assert "must hold less than 100000 bytes" in report.failed[hour_text(SPAN[0] + 1)][0]
+    assert "content encoding 'br' was not asked for" in report.failed[hour_text(SPAN[0] + 2)][0]
+    assert len(report.failed) == 3
+
+
+def test_a_redirect_is_followed_and_a_loop_or_another_protocol_is_not(
+    download: Client, server: Server
+) -> None:
+    server.script[keys("bi5")[0]] = [redirect("{base}{path}?again"), answer]
+    server.script[keys("bi5")[1]] = [redirect("{base}{path}")]
+    server.script[keys("bi5")[2]] = [redirect("ftp://127.0.0.1{path}")]
+    server.script[keys("bi5")[3]] = [redirect("{base}/EURUSD/2000/00/03/00h_ticks.bi5")]
+    server.bodies["bi5:2000-01-03T00"] = b"<html>sign in to the hotel's network</html>"
+    report = download("bi5")
+    assert report.counts() == {"ticks": 1, "empty": 0, "closed": 0, "failed": 3}
+    assert "must be LZMA-compressed" in report.failed[hour_text(SPAN[0] + 3)][0]
+    assert "status 302" in report.failed[hour_text(SPAN[0] + 1)][0]
+    assert "a redirect to ftp://127.0.0.1" in report.failed[hour_text(SPAN[0] + 2)][0]
+    assert "is not followed" in report.failed[hour_text(SPAN[0] + 2)][0]
+
+
+def test_no_more_requests_are_in_flight_than_allowed_and_they_keep_their_distance(
+    download: Client, server: Server
+) -> None:
+    flying = threading.Lock()
+    now, most = 0, 0
+
+    def slowly(handler: Handler, body: bytes) -> None:
+        nonlocal now, most
+        with flying:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.05)
+        with flying:
+            now -= 1
+        answer(handler, body)
+
+    span = (MONDAY, MONDAY + 23)
+    server.script |= {key: [slowly] for key in keys("bi5", span)}
+    assert download("bi5", span=span, politeness=msgspec.structs.replace(FAST, parallel=3)).ok
+    assert most == 3
+    server.asked_at.clear()
+    spaced = msgspec.structs.replace(FAST, interval_s=0.05)
+    assert download("bi5", span=(MONDAY + 24, MONDAY + 35), politeness=spaced).ok
+    # One request may be late on the way; the twelve together cannot have been faster.
+    assert server.asked_at[-1] - server.asked_at[0] >= 10 * 0.05
 
 
 def test_an_answer_of_another_instrument_is_a_failure(download: Client, server: Server) -> None:
@@ -520,6 +730,40 @@ def test_an_empty_answer_of_one_feed_must_be_repeated(download: Client, server: 
 def test_empty_and_then_failing_is_failed(download: Client, server: Server) -> None:
     server.script[keys("bi5")[1]] = [nothing, refuse(503)]
     assert list(download("bi5").failed) == [hour_text(SPAN[0] + 1)]
+
+
+CHRISTMAS = (hour_number("2023-12-24T22"), hour_number("2023-12-25T03"))
+
+
+def test_a_holiday_without_a_file_is_closed_when_every_feed_says_so(download: Client, server: Server) -> None:
+    both = keys("bi5", CHRISTMAS), keys("json", CHRISTMAS)
+    server.script |= {key: [refuse(404)] for key in both[0] + both[1]}
+    server.script[both[0][1]] = [answer]  # a provider that has ticks is believed
+    server.script[both[1][2]] = [refuse(503)]  # one that is away has said nothing
+    report = download(span=CHRISTMAS)
+    assert [report.hours[hour_text(hour)] for hour in range(CHRISTMAS[0], CHRISTMAS[0] + 4)] == [
+        "closed",
+        "ticks",
+        "failed",
+        "closed",
+    ]
+    records = json.loads((download.cache / "EURUSD" / ".hours.json").read_bytes())["hours"]
+    assert records[hour_text(CHRISTMAS[0])]["source"] == "Christmas Day"
+    assert "status 404" in records[hour_text(CHRISTMAS[0])]["problems"][0]
+    server.asked.clear()
+    download(span=CHRISTMAS)
+    assert set(server.asked) == {both[0][2], both[1][2]}
+
+
+def test_only_the_two_holidays_are_holidays() -> None:
+    year = range(hour_number("2024-01-01T00"), hour_number("2025-01-01T00"))
+    found = Counter(holiday_of(hour) for hour in year)
+    # 1 January from 17:00 New York on belongs to the 2nd; 31 December from then on to the next year.
+    assert found["Christmas Day"] == 24
+    assert found["New Year's Day"] == 22 + 2
+    assert set(found) == {None, "Christmas Day", "New Year's Day"}
+    assert holiday_of(hour_number("2024-12-25T21")) == "Christmas Day"
+    assert holiday_of(hour_number("2024-12-25T22")) is None
 
 
 def test_an_empty_hour_that_just_ended_is_not_published_yet(download: Client, server: Server) -> None:
@@ -733,6 +977,41 @@ def test_twenty_kills_at_random_moments_change_nothing(
     assert 48 <= sum(server.answered.values()) <= 48 + 3 * killed
 
 
+def test_twenty_kills_of_an_extension_leave_the_old_store_or_the_new(
+    server: Server, spawn: Callable[..., Run], tmp_path: Path, download: Client
+) -> None:
+    first, second = (MONDAY, MONDAY + 23), (MONDAY + 24, MONDAY + 47)
+    old = download("bi5", span=first)
+    assert old.manifest is not None
+    shutil.copytree(download.out, tmp_path / "old")
+    run = spawn("2024-05-07", "2024-05-07")
+    started = time.perf_counter()
+    assert run.end()[0] == 0, run.stderr
+    whole_s = time.perf_counter() - started
+    new = verify_store(download.out)
+    assert new.rows == 48 * TICKS
+    moments = random.Random(8)
+    killed = 0
+    for _ in range(60):
+        # The answers are there by now: the moments fall into the judging, writing and committing.
+        shutil.rmtree(download.out)
+        shutil.copytree(tmp_path / "old", download.out)
+        run = spawn("2024-05-07", "2024-05-07")
+        time.sleep(moments.random() * whole_s)
+        killed += run.signal(signal.SIGKILL)[0] == -signal.SIGKILL
+        found = verify_store(download.out)
+        assert found in (old.manifest, new)
+        if killed == 20:
+            break
+        whole_s *= 0.97
+    assert killed == 20
+    run = spawn("2024-05-07", "2024-05-07")
+    assert run.end()[0] == 0, run.stderr
+    assert verify_store(download.out) == new
+    assert {path.name for path in download.out.iterdir()} == {"instrument=EURUSD", "manifest.json"}
+    assert server.answered == Counter(keys("bi5", (first[0], second[1])))
+
+
 def test_an_interrupt_keeps_what_was_fetched(
     server: Server, spawn: Callable[..., Run], tmp_path: Path
 ) -> None:
@@ -812,10 +1091,63 @@ def test_the_default_span_is_the_last_14_whole_days() -> None:
     assert (hour_text(first), hour_text(last)) == ("2024-05-18T00", "2024-05-31T23")
 
 
-@pytest.mark.parametrize("text", ["ftp", "bi5=ftp://host", "json=host/path", "bi5=http://me:secret@host"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ftp",
+        "bi5=ftp://host",
+        "json=host/path",
+        "bi5=http://me:secret@host",
+        "dir",
+        "dir=/no/such/folder",
+        "python",
+        "python=json",
+        "python=no.such.module:feed",
+        "python=json:nothing",
+        "python=os.path:basename",
+        "python=builtins:repr",
+    ],
+)
 def test_a_bad_feed_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="feed"):
         make_feed(text, HttpClient(proxy=""))
+
+
+def test_hour_files_on_a_disk_are_a_feed_to_fall_back_on(
+    download: Client, server: Server, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    for hour, suffix, body in ((SPAN[0], "bi5", bi5_body), (SPAN[1], "json", json_body)):
+        path = archive / "EURUSD" / f"{bi5_path(hour)}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body(hour))
+    server.script |= {key: [refuse(503)] for key in (keys("bi5")[0], keys("bi5")[2], keys("bi5")[3])}
+    http = HttpClient(proxy="")
+    feeds = [make_feed(f"bi5={server.base}", http), make_feed(f"dir={archive}", http)]
+    report = download(feeds=feeds)
+    assert list(report.failed) == [hour_text(SPAN[0] + 2)]
+    assert report.failed[hour_text(SPAN[0] + 2)][-1].endswith("2024/04/06/12h_ticks: no such file")
+    assert report.counts()["ticks"] == 3
+
+
+def test_a_feed_of_ones_own_is_named_by_its_function(
+    download: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_feed.py").write_text(
+        "from aiopt.market.download import HourResult\n"
+        "from tests.unit.market.test_download import bi5_body\n"
+        "class Mine:\n"
+        "    name = 'mine'\n"
+        "    def fetch(self, instrument, hour):\n"
+        "        return HourResult('ticks', bi5_body(hour), '.bi5', 40)\n"
+        "def make(http):\n"
+        "    return Mine()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    report = download(feeds=[make_feed("python=my_feed:make", HttpClient(proxy=""))])
+    assert report.ok
+    assert report.manifest is not None
+    assert report.manifest.rows == 4 * TICKS
 
 
 # --- JSON answers as a format of import -------------------------------------------------------------------
