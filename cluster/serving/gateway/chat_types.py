@@ -1,0 +1,144 @@
+"""The chat request as JSON: OpenAI's fields that are supported here, closed to everything else.
+
+Owns names, types and fixed ranges; limits that can be configured are `chat.py`'s.  The published schema is
+made from these types, so what it says is what is accepted.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+Name = Annotated[str, Meta(max_length=256)]
+Penalty = Annotated[float, Meta(ge=-2.0, le=2.0)]
+INT64_MAX = 2**63 - 1
+
+
+class ImageUrl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An image as a data URL."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | UnsetType = UNSET
+
+
+class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
+    """Text of a message."""
+
+    text: str
+
+
+class ImagePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="image_url"):
+    """Image of a message."""
+
+    image_url: ImageUrl
+
+
+Parts = Annotated[list[TextPart | ImagePart], Meta(min_length=1)]
+TextParts = Annotated[list[TextPart], Meta(min_length=1)]
+
+
+class SystemMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="role", tag="system"):
+    """Instructions."""
+
+    content: str | TextParts
+    name: Name | UnsetType = UNSET
+
+
+class DeveloperMessage(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="role", tag="developer"
+):
+    """Instructions, by their newer name."""
+
+    content: str | TextParts
+    name: Name | UnsetType = UNSET
+
+
+class UserMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="role", tag="user"):
+    """What the user says and shows."""
+
+    content: str | Parts
+    name: Name | UnsetType = UNSET
+
+
+class AssistantMessage(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="role", tag="assistant"
+):
+    """An earlier answer."""
+
+    content: str | TextParts
+    name: Name | UnsetType = UNSET
+    refusal: str | UnsetType | None = UNSET
+
+
+Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage
+
+
+class JsonSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The JSON schema an answer must follow."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    schema: dict[str, Any]
+    description: str | UnsetType = UNSET
+    strict: bool | UnsetType | None = UNSET
+
+
+class TextFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
+    """Any text."""
+
+
+class JsonObjectFormat(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="json_object"
+):
+    """Any JSON object."""
+
+
+class JsonSchemaFormat(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="json_schema"
+):
+    """JSON of a schema."""
+
+    json_schema: JsonSchema
+
+
+class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of a stream."""
+
+    include_usage: bool | UnsetType = UNSET
+
+
+class TemplateOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Switches of the chat template that a client may set."""
+
+    enable_thinking: bool | UnsetType = UNSET
+
+
+Stop = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/chat/completions``."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    max_tokens: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
+    temperature: Annotated[float, Meta(ge=0.0, le=2.0)] | UnsetType | None = UNSET
+    top_p: Annotated[float, Meta(gt=0.0, le=1.0)] | UnsetType | None = UNSET
+    top_k: Annotated[int, Meta(ge=-1, le=1000000)] | UnsetType | None = UNSET
+    min_p: Annotated[float, Meta(ge=0.0, le=1.0)] | UnsetType | None = UNSET
+    n: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
+    stream: bool | UnsetType | None = UNSET
+    stream_options: StreamOptions | UnsetType | None = UNSET
+    stop: Stop | Annotated[list[Stop], Meta(max_length=16)] | UnsetType | None = UNSET
+    presence_penalty: Penalty | UnsetType | None = UNSET
+    frequency_penalty: Penalty | UnsetType | None = UNSET
+    repetition_penalty: Annotated[float, Meta(gt=0.0, le=10.0)] | UnsetType | None = UNSET
+    seed: Annotated[int, Meta(ge=-INT64_MAX, le=INT64_MAX)] | UnsetType | None = UNSET
+    logprobs: bool | UnsetType | None = UNSET
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | UnsetType | None = UNSET
+    response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | UnsetType | None = UNSET
+    ignore_eos: bool | UnsetType = UNSET
+    chat_template_kwargs: TemplateOptions | UnsetType | None = UNSET
+    user: Name | UnsetType | None = UNSET
