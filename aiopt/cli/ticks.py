@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from aiopt.market.importing import TickCheck
     from aiopt.market.manifest import Manifest, RuleCount
+    from aiopt.market.quality import GapSpan
     from aiopt.market.sources import ReaderOptions
 
 WORST_HOURS = 5
-"""Hours listed by `validate`: those with the most findings."""
+"""Hours and gaps listed by `validate`: those with the most findings, and the longest."""
 
 # Rules that count something else than ticks have no share of them.
 _NOT_TICKS = {"gap": "gaps", "missing_hour": "hours", "clock_shift": "weeks"}
@@ -171,8 +172,13 @@ def import_(
     emit(as_json, document, lambda console: _print_store(console, manifest, out))
 
 
-@command.command(epilog="Example: aiopt ticks validate data/ticks --json")
+@command.command(epilog="Example: aiopt ticks validate data/ticks --html quality.html")
 @click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a data-quality page with pictures: one file, no network.",
+)
 @_instrument_option
 @_format_option
 @_rule_option
@@ -180,6 +186,7 @@ def import_(
 @json_option
 def validate(
     source: Path,
+    html: Path | None,
     instrument: str | None,
     format_: str | None,
     rule_texts: tuple[str, ...],
@@ -203,8 +210,13 @@ def validate(
             options=reader,
             progress=report,
         )
-    document = check_document(check)
-    emit(as_json, document, lambda console: _print_check(console, check, document["worst_hours"]))
+    if html is not None:
+        from aiopt.files import atomic_write_text
+        from aiopt.report.tick_page import render_tick_page
+
+        atomic_write_text(html, render_tick_page(check, html.parent))
+    document = check_document(check, html)
+    emit(as_json, document, lambda console: _print_check(console, check, document))
     return EXIT_OK if check.ok else EXIT_BAD_INPUT
 
 
@@ -295,8 +307,9 @@ def summary(manifest: Manifest, out: Path) -> dict[str, Any]:
     }
 
 
-def check_document(check: TickCheck) -> dict[str, Any]:
+def check_document(check: TickCheck, html: Path | None = None) -> dict[str, Any]:
     """Return what `validate` prints as JSON."""
+    quality = check.quality
     return {
         "ok": check.ok,
         "source": check.source,
@@ -309,23 +322,22 @@ def check_document(check: TickCheck) -> dict[str, Any]:
         "first_ts_ns": check.first_ts_ns,
         "last_ts_ns": check.last_ts_ns,
         "rules": _rule_rows(check.rules, check.rows_read),
-        "worst_hours": worst_hours(check.rules),
+        "imported": _rule_rows(
+            check.imported, check.rows_read + sum(rule.dropped for rule in check.imported)
+        ),
+        "worst_hours": [] if quality is None else quality.worst[:WORST_HOURS],
+        "spread_pips": [] if quality is None else quality.spreads,
+        "gaps": 0 if quality is None else quality.gap_count,
+        "longest_gaps": [] if quality is None else _longest(quality.gaps),
+        "ticks_per_hour": {} if quality is None else quality.hours,
         "failures": check.failures,
         "notes": check.notes,
+        "html": None if html is None else str(html),
     }
 
 
-def worst_hours(counts: Sequence[RuleCount]) -> list[dict[str, Any]]:
-    """Return the hours with the most findings, most first, with the findings of each rule."""
-    hours: dict[str, dict[str, int]] = {}
-    for count in counts:
-        for hour, found in count.hours.items():
-            hours.setdefault(hour, {})[count.rule] = found
-    ranked = sorted(hours.items(), key=lambda item: (-sum(item[1].values()), item[0]))
-    return [
-        {"hour": hour, "found": sum(by_rule.values()), "rules": by_rule}
-        for hour, by_rule in ranked[:WORST_HOURS]
-    ]
+def _longest(gaps: Sequence[GapSpan]) -> list[GapSpan]:
+    return sorted(gaps, key=lambda gap: (-gap.open_s, gap.start_ns))[:WORST_HOURS]
 
 
 def _rule_rows(counts: Sequence[RuleCount], rows_read: int) -> list[dict[str, Any]]:
@@ -367,14 +379,22 @@ def _print_store(console: Console, manifest: Manifest, out: Path) -> None:
         console.print(f"note: {note}", soft_wrap=True)
 
 
-def _print_check(console: Console, check: TickCheck, worst: list[dict[str, Any]]) -> None:
+def _print_check(console: Console, check: TickCheck, document: dict[str, Any]) -> None:
     console.print(f"{check.rows_read:,} ticks of {check.instrument} read, {check.rows_kept:,} kept")
     _print_rules(console, check.rules, check.rows_read)
-    if worst:
-        console.print("hours with most findings (UTC):")
-        for row in worst:
-            by_rule = ", ".join(f"{rule} {found:,}" for rule, found in row["rules"].items())
-            console.print(f"  {row['hour']}  {row['found']:>8,}  {by_rule}")
+    if check.imported:
+        dropped = sum(rule.dropped for rule in check.imported)
+        fixed = sum(rule.fixed for rule in check.imported)
+        console.print(f"at the import {dropped:,} were dropped and {fixed:,} fixed, see manifest.json")
+    if document["worst_hours"]:
+        console.print("hours with most findings (UTC), and the first place of each rule:")
+    for hour in document["worst_hours"]:
+        by_rule = ", ".join(f"{rule} {found:,}" for rule, found in hour.rules.items())
+        console.print(f"  {hour.hour}  {hour.found:>8,}  {by_rule}")
+        for place in hour.places:
+            console.print(f"      {place.rule}: {_escaped(place.file)}, row {place.row}", soft_wrap=True)
+    if document["html"]:
+        console.print(f"page: {_escaped(document['html'])}", soft_wrap=True)
     for note in check.notes:
         console.print(f"note: {note}", soft_wrap=True)
     for failure in check.failures:

@@ -36,6 +36,7 @@ from aiopt.market.manifest import (
     read_manifest,
     verify_store,
 )
+from aiopt.market.quality import QualityWatch, TickQuality
 from aiopt.market.sources import ReaderOptions, TickSource, open_source
 from aiopt.market.store import StoreBuild, build_store, locked
 from aiopt.market.ticks import DAY_NS, HOUR_NS, TickArrays, hour_text
@@ -210,6 +211,10 @@ class TickCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Of a tick store.
     synthetic : bool
         True if the ticks were generated.
+    imported : list of RuleCount
+        Of a tick store: what its import found and did.
+    quality : TickQuality or None
+        Figures per hour; None if the ticks could not be judged.
     """
 
     source: str
@@ -224,6 +229,8 @@ class TickCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     notes: list[str]
     data_hash: str | None = None
     synthetic: bool = False
+    imported: list[RuleCount] = []
+    quality: TickQuality | None = None
 
     @property
     def ok(self) -> bool:
@@ -270,12 +277,13 @@ def validate_ticks(
             wrong.append(f"the store is of {stored.instrument}, not of {item.symbol}")
         format = "parquet"
     options = options or ReaderOptions()
-    notes: list[str] = [] if stored is None else list(stored.notes)
     if stored is not None and any("missing" in text or "not the file" in text for text in wrong):
         return _broken_store(source, stored, wrong)
     opened = open_source(source, item, format=format, options=options)
     job = _Job(opened, item, rules, options, progress or _silent, strict=False)
-    kept, span = job.judge()
+    watch = QualityWatch(item)
+    kept, span = job.judge(watch)
+    counts = job.validator.counts()
     return TickCheck(
         source=str(source),
         format="store" if stored is not None else opened.format,
@@ -284,11 +292,13 @@ def validate_ticks(
         rows_kept=kept,
         first_ts_ns=span[0],
         last_ts_ns=span[1],
-        rules=job.validator.counts(),
+        rules=counts,
         failures=wrong + [str(error) for error in job.validator.failures().values()],
-        notes=notes or opened.notes,
+        notes=opened.notes if stored is None else list(stored.notes),
         data_hash=None if stored is None else stored.data_hash,
         synthetic=stored is not None and stored.synthetic,
+        imported=[] if stored is None else stored.rules,
+        quality=watch.result(counts, job.validator.findings.values(), job.validator.gaps, job.source.files),
     )
 
 
@@ -397,13 +407,14 @@ class _Job:
             hours=self._hours(),
         )
 
-    def judge(self) -> tuple[int, tuple[int | None, int | None]]:
-        """Judge all ticks; return how many are kept, and their span."""
+    def judge(self, watch: QualityWatch) -> tuple[int, tuple[int | None, int | None]]:
+        """Judge all ticks, `watch` seeing those kept; return how many they are, and their span."""
         kept = 0
         first: int | None = None
         last: int | None = None
         with _scratch() as folder:
             for day in self._days(folder):
+                watch.see(day.ticks)
                 kept += len(day.ticks)
                 first = int(day.ticks.ts_event_ns[0]) if first is None else first
                 last = int(day.ticks.ts_event_ns[-1])

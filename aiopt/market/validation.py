@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,8 @@ class Validator:
             if name not in {"clock_shift", "missing_hour"}:
                 other.hours = _moved(other.hours, found)
         self._dropped_hours = _moved(self._dropped_hours, found)
+        moved = (replace(one, hour=one.hour - _shift_of(one.hour, found)) for one in self.findings.values())
+        self.findings = {(one.rule, one.hour): one for one in moved}
         return found
 
     def check_day(self, batch: SourcedTicks) -> SourcedTicks:
@@ -554,9 +556,12 @@ def _swapped(ticks: TickArrays, crossed: NDArray[np.bool_]) -> dict[str, NDArray
 def _moved(hours: Counter[int], shifts: Sequence[Shift]) -> Counter[int]:
     result: Counter[int] = Counter()
     for hour, count in hours.items():
-        by = next((s.hours for s in shifts if s.start_ns <= hour * HOUR_NS < s.stop_ns), 0)
-        result[hour - by] += count
+        result[hour - _shift_of(hour, shifts)] += count
     return result
+
+
+def _shift_of(hour: int, shifts: Sequence[Shift]) -> int:
+    return next((one.hours for one in shifts if one.start_ns <= hour * HOUR_NS < one.stop_ns), 0)
 
 
 def _outside_session(ts: NDArray[np.int64]) -> NDArray[np.bool_] | None:

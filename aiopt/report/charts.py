@@ -303,8 +303,10 @@ def histogram(values: Sequence[float], marks: Sequence[Mark], *, x_title: str, b
     return canvas.render()
 
 
-def hour_map(days: Sequence[str], counts: Sequence[Sequence[int | None]]) -> str:
-    """Draw ticks per day and hour (UTC) as a calendar; None marks an hour that was not delivered.
+def hour_map(
+    days: Sequence[str], counts: Sequence[Sequence[int | None]], *, absent: str = "not delivered"
+) -> str:
+    """Draw ticks per day and hour (UTC) as a calendar; None marks an `absent` hour, -1 draws nothing.
 
     Parameters
     ----------
@@ -325,10 +327,10 @@ def hour_map(days: Sequence[str], counts: Sequence[Sequence[int | None]]) -> str
             canvas.text(88, y + cell_h / 2 + 4, day, "tick", anchor="end")
         for hour, count in enumerate(counts[index]):
             x = 96 + step * hour
+            if count == -1:
+                continue
             if count is None:
-                canvas.rect(
-                    x, y, step - 1.5, cell_h - 1.5, "cell absent", tip=f"{day} {hour:02d}h: not delivered"
-                )
+                canvas.rect(x, y, step - 1.5, cell_h - 1.5, "cell absent", tip=f"{day} {hour:02d}h: {absent}")
                 continue
             level = 0 if not count else 1 + min(6, int(7 * math.sqrt(count / most)))
             tip = f"{day} {hour:02d}h UTC: {count:,} ticks"

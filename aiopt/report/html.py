@@ -36,8 +36,29 @@ def render_html(report: Report) -> str:
 
     The same report gives the same text: nothing is read from the clock, the host or the environment.
     """
+    return (
+        page_environment()
+        .get_template("report.html.j2")
+        .render(
+            r=report,
+            pictures={entry.rank: _entry_pictures(entry, report) for entry in report.entries},
+            sweep_pictures=_sweep_pictures(report.sweep) if report.sweep else {},
+            data_picture=_data_picture(report.data) if report.data else "",
+            run_facts=_run_facts(report),
+            settings=_columns(flatten(report.config)),
+            methods=methods(report),
+            most_trades=MOST_TRADES,
+            version=report.versions.get("aiopt", __version__),
+            style=Markup(asset("style.css")),
+            script=Markup(asset("script.js")),
+        )
+    )
+
+
+def page_environment() -> jinja2.Environment:
+    """Return what renders the templates beside the reports: their filters, and values always escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
+        loader=jinja2.FunctionLoader(asset),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -61,19 +82,7 @@ def render_html(report: Report) -> str:
             "part": part_of,
         }
     )
-    return environment.get_template("report.html.j2").render(
-        r=report,
-        pictures={entry.rank: _entry_pictures(entry, report) for entry in report.entries},
-        sweep_pictures=_sweep_pictures(report.sweep) if report.sweep else {},
-        data_picture=_data_picture(report.data) if report.data else "",
-        run_facts=_run_facts(report),
-        settings=_columns(flatten(report.config)),
-        methods=methods(report),
-        most_trades=MOST_TRADES,
-        version=report.versions.get("aiopt", __version__),
-        style=Markup(_asset("style.css")),
-        script=Markup(_asset("script.js")),
-    )
+    return environment
 
 
 def count(value: float | None) -> str:
@@ -183,7 +192,8 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> list[Fact]:
     return facts
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return the text of a file in the ``assets`` folder."""
     return files("aiopt.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from aiopt.cli.ticks import command, worst_hours
+from aiopt.cli.ticks import command
 from aiopt.errors import ConfigError, DataError
-from aiopt.market.manifest import RuleCount, read_manifest
+from aiopt.market.manifest import read_manifest
 
 
 def run(*arguments: object) -> Result:
@@ -60,9 +60,11 @@ def test_validate_fails_with_2_when_a_fail_rule_fires(csv: Path) -> None:
     assert result.return_value == 2
     assert found["ok"] is False
     assert "row 7: Ticks must pass the rule crossed" in found["failures"][0]
-    assert found["worst_hours"] == [
-        {"hour": "2024-05-06T10", "found": 1, "rules": {"crossed": 1}},
-    ]
+    (worst,) = found["worst_hours"]
+    assert (worst["hour"], worst["found"], worst["rules"]) == ("2024-05-06T10", 1, {"crossed": 1})
+    place = worst["places"][0]
+    assert (place["rule"], place["file"], place["row"]) == ("crossed", str(csv), 7)
+    assert (place["bid"], place["ask"]) == (1.1001, 1.1)
 
 
 def test_validate_compares_a_store_with_its_manifest(tmp_path: Path, csv: Path) -> None:
@@ -95,15 +97,6 @@ def test_bad_input_is_raised_for_the_root_to_map(tmp_path: Path, csv: Path) -> N
     assert result.exception.exit_code == 2
     assert isinstance(run("import", csv, "--out", tmp_path, "--rule", "x=y").exception, ConfigError)
     assert not (tmp_path / "store").exists()
-
-
-def test_worst_hours_are_those_with_most_findings() -> None:
-    def count(rule: str, hours: dict[str, int]) -> RuleCount:
-        return RuleCount(rule=rule, treatment="keep", found=sum(hours.values()), dropped=0, hours=hours)
-
-    found = worst_hours([count("a", {"h1": 5, "h2": 1}), count("b", {"h2": 9, "h3": 5})])
-    assert [(row["hour"], row["found"]) for row in found] == [("h2", 10), ("h1", 5), ("h3", 5)]
-    assert found[0]["rules"] == {"a": 1, "b": 9}
 
 
 @pytest.mark.parametrize("name", ["import", "validate", "sample", "rules"])
