@@ -35,8 +35,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.backtest": {"aiopt.strategy", "aiopt.indicators", "aiopt.market", "aiopt.evaluation"},
     "aiopt.pine": {"aiopt.strategy", "aiopt.indicators", "aiopt.market"},
     "aiopt.ranking": {"aiopt.evaluation"},
-    "aiopt.runs": {"aiopt.ranking"},
-    "aiopt.report": {"aiopt.ranking", "aiopt.runs", "aiopt.evaluation", "aiopt.strategy", "aiopt.market"},
+    "aiopt.runs": {"aiopt.ranking", "aiopt.analyst"},
+    "aiopt.report": {
+        "aiopt.analyst",
+        "aiopt.ranking",
+        "aiopt.runs",
+        "aiopt.evaluation",
+        "aiopt.strategy",
+        "aiopt.market",
+    },
     "aiopt.testing": {
         "aiopt.market",
         "aiopt.patterns",

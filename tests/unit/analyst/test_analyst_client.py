@@ -92,9 +92,10 @@ def test_a_busy_endpoint_is_asked_again(status: int) -> None:
 
 
 def test_an_endpoint_that_stays_busy_is_given_up_with_its_words() -> None:
-    with serving(lambda n, p: Answer(503, b"model is loading", {"Retry-After": "0"})) as endpoint:
-        with pytest.raises(EndpointError, match=r"chat/completions answered 503: model is loading"):
-            ask_one(endpoint.url, retries=2)
+    busy = Answer(503, b"model is loading", {"Retry-After": "0"})
+    said = r"chat/completions answered 503: model is loading"
+    with serving(lambda n, p: busy) as endpoint, pytest.raises(EndpointError, match=said):
+        ask_one(endpoint.url, retries=2)
     assert len(endpoint.asked) == 3
 
 
@@ -133,9 +134,8 @@ def test_nobody_listening() -> None:
     ],
 )
 def test_what_is_no_reply_is_an_error_that_says_so(answer: Answer, message: str) -> None:
-    with serving(lambda n, p: answer) as endpoint:
-        with pytest.raises(EndpointError, match=message):
-            ask_one(endpoint.url, retries=0, timeout_s=0.3 if answer.delay_s else 20)
+    with serving(lambda n, p: answer) as endpoint, pytest.raises(EndpointError, match=message):
+        ask_one(endpoint.url, retries=0, timeout_s=0.3 if answer.delay_s else 20)
 
 
 def test_an_endpoint_without_json_schema_is_asked_in_a_weaker_form_and_told_the_schema() -> None:
@@ -158,9 +158,9 @@ def test_an_endpoint_without_json_schema_is_asked_in_a_weaker_form_and_told_the_
 
 
 def test_a_400_for_another_reason_is_not_taken_for_a_missing_schema() -> None:
-    with serving(lambda n, p: Answer(400, b"context length exceeded")) as endpoint:
-        with pytest.raises(EndpointError, match="context length exceeded"):
-            ask_one(endpoint.url)
+    refusal = Answer(400, b"context length exceeded")
+    with serving(lambda n, p: refusal) as endpoint, pytest.raises(EndpointError, match="context length"):
+        ask_one(endpoint.url)
     assert len(endpoint.asked) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,7 +50,7 @@ def walk(seed: int, n_bars: int) -> Prices:
 def path(*turns: float, step: float = 2.0, wick: float = 0.5) -> Prices:
     """Bars that go straight from turn to turn, `step` per bar."""
     rows = []
-    for start, end in zip(turns, turns[1:], strict=False):
+    for start, end in itertools.pairwise(turns):
         n_steps = max(1, round(abs(end - start) / step))
         for i in range(n_steps):
             opened = start + (end - start) * i / n_steps
@@ -202,7 +203,7 @@ def test_random_walks_hold_patterns_of_every_kind_so_the_properties_are_not_empt
 def test_pivots_alternate_and_are_confirmed_after_they_happened(seed: int) -> None:
     prices = walk(seed, 400)
     pivots = zigzag(prices)
-    for before, after in zip(pivots, pivots[1:], strict=False):
+    for before, after in itertools.pairwise(pivots):
         assert before.kind != after.kind
         assert before.bar < after.bar
         assert before.confirmed_bar < after.confirmed_bar
