@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.evaluation": set(),
     "aiopt.featurelog": set(),
     "aiopt.charts": {"aiopt.indicators", "aiopt.market"},
-    "aiopt.dataset": {"aiopt.charts", "aiopt.indicators", "aiopt.market"},
+    "aiopt.dataset": {"aiopt.analyst", "aiopt.charts", "aiopt.indicators", "aiopt.market"},
     "aiopt.strategy": {"aiopt.indicators", "aiopt.market"},
     "aiopt.patterns": set(),
     "aiopt.analyst": {
