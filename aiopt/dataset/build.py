@@ -40,7 +40,7 @@ from aiopt.dataset.model import (
 )
 from aiopt.dataset.rows import METADATA_KEY, RowSource, table_of
 from aiopt.dataset.splits import fit_scale, split_rows
-from aiopt.errors import ConfigError, DataError, RunExistsError
+from aiopt.errors import ConfigError, DataError, RunExistsError, StorageError
 from aiopt.files import atomic_path, atomic_write_bytes, sha256_file, storage_error
 from aiopt.market.bars import BarArrays, BarSet
 
@@ -233,7 +233,8 @@ def _claimed(out_dir: Path, key: str, config: DatasetConfig, bars_hash: str) -> 
         out_dir.mkdir(parents=True, exist_ok=True)
         lock = (out_dir / _LOCK_FILE).open("ab")
     except OSError as failure:
-        raise storage_error(out_dir / _LOCK_FILE, failure) or failure from failure
+        msg = f"The folder of a dataset must be writable, but {out_dir} is not: {failure}. Name another."
+        raise storage_error(out_dir / _LOCK_FILE, failure) or StorageError(msg) from failure
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

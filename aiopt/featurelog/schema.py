@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aiopt.config import canonical_json
-from aiopt.errors import ConfigError, DataError, did_you_mean
+from aiopt.errors import ConfigError, DataError, StorageError, did_you_mean
 from aiopt.files import storage_error
 
 ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
@@ -166,9 +166,16 @@ def claim_version(folder: Path, schema: RowSchema) -> int:
     StorageError
         If the folder cannot be written.
     """
-    draft = folder / f".schema.{uuid.uuid4().hex[:8]}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        return _claim(folder, schema, folder / f".schema.{uuid.uuid4().hex[:8]}.tmp")
+    except OSError as error:
+        msg = f"The folder of a log must be writable, but {folder} is not: {error}. Choose another folder."
+        raise storage_error(folder / "schema.json", error) or StorageError(msg) from error
+
+
+def _claim(folder: Path, schema: RowSchema, draft: Path) -> int:
+    try:
         while True:
             known = read_schemas(folder)
             for version, other in known.items():
@@ -182,8 +189,6 @@ def claim_version(folder: Path, schema: RowSchema) -> int:
             except FileExistsError:
                 continue
             return number
-    except OSError as error:
-        raise storage_error(draft, error) or error from error
     finally:
         draft.unlink(missing_ok=True)
 

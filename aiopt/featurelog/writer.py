@@ -347,7 +347,14 @@ class FeatureLog:
         if os.getpid() != self._pid:
             raise ConfigError("A log belongs to the process that opened it. Open one in each process.")
         # Rows that wait for a slow disk are bounded: the caller waits instead.
-        self._changed.wait_for(lambda: self._failure is not None or len(self._pending) < MAX_PENDING)
+        self._wait_until(lambda: len(self._pending) < MAX_PENDING)
+
+    def _wait_until(self, reached: Callable[[], bool]) -> None:
+        """Wait for the writer thread; raise what keeps it from getting there."""
+        while self._failure is None and not reached():
+            if not self._thread.is_alive():
+                raise StorageError("The log's writer must be alive, but it has ended. Open a new log.")
+            self._changed.wait(timeout=1.0)
         if self._failure is not None:
             raise self._failure
 

@@ -28,7 +28,7 @@ from aiopt.dataset import (
     split_files,
     verify_files,
 )
-from aiopt.errors import ConfigError, DataError, RunExistsError
+from aiopt.errors import ConfigError, DataError, RunExistsError, StorageError
 from aiopt.testing.bars import random_walk_bar_set
 from tests.unit.dataset.futures import shaken
 
@@ -270,6 +270,8 @@ def test_another_dataset_is_not_overwritten(pictured: Path, tmp_path: Path) -> N
         build_dataset(BARS, tmp_path, DatasetConfig(features=FEATURES))
     with pytest.raises(ConfigError, match="must be a folder"):
         build_dataset(BARS, tmp_path / "notes.txt", DatasetConfig(features=FEATURES))
+    with pytest.raises(StorageError, match=r"folder of a dataset must be writable.*Name another"):
+        build_dataset(BARS, tmp_path / "notes.txt" / "set", DatasetConfig(features=FEATURES))
 
 
 def test_two_builds_in_one_folder_do_not_mix(tmp_path: Path) -> None:

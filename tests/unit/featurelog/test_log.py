@@ -250,6 +250,26 @@ def test_a_write_that_fails_is_raised_and_tried_again(tmp_path: Path) -> None:
     assert read_stream(tmp_path, "s")["n"].to_list() == [1, 3]
 
 
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with FeatureLog(tmp_path / "file") as log, pytest.raises(StorageError, match="folder of a log must be"):
+        log.append("s", {"n": 1})
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_ended_is_an_error_and_no_endless_wait(tmp_path: Path) -> None:
+    def broken() -> int:
+        raise RuntimeError("no such figure")
+
+    log = FeatureLog(tmp_path, LogConfig(max_age_s=0.05), available_memory=broken)
+    log._thread.join(20)
+    log.append("s", {"n": 1})
+    with pytest.raises(StorageError, match="writer must be alive"):
+        log.flush()
+    with pytest.raises(StorageError, match="writer must be alive"):
+        log.close()
+
+
 def test_a_closed_log_takes_no_rows(tmp_path: Path) -> None:
     log = FeatureLog(tmp_path)
     log.append("s", {"n": 1})
