@@ -107,7 +107,7 @@ async def _ask_member(
 ) -> tuple[Analysis | None, list[Attempt]]:
     question = ChatRequest(
         model=model,
-        messages=analysis_messages(request, prompt, picture=settings.picture),
+        messages=analysis_messages(request, prompt, picture=settings.picture, numbers=settings.numbers),
         schema=ANALYSIS_SCHEMA,
         schema_name="analysis",
         max_tokens=settings.max_tokens,
