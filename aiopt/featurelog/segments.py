@@ -81,7 +81,9 @@ def write_segment(path: Path, tables: list[pa.Table], meta: SegmentMeta) -> None
     """
     table = pa.concat_tables(tables).replace_schema_metadata({_KEY: canonical_json(meta)})
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=_ROW_GROUP)
+        pq.write_table(
+            table, temporary, compression="zstd", row_group_size=_ROW_GROUP, write_page_checksum=True
+        )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.config": set(),
     "aiopt.timeframe": set(),
     "aiopt.market": set(),
-    "aiopt.catalog": {"aiopt.market"},
+    "aiopt.catalog": {"aiopt.featurelog", "aiopt.market"},
     "aiopt.indicators": set(),
     "aiopt.evaluation": set(),
     "aiopt.featurelog": set(),
