@@ -47,7 +47,7 @@ from aiopt.backtest.results import OpenTrade, Side, Trade, TrialResult, compute_
 from aiopt.backtest.signals import ArraySignals, SignalSource, StreamedSignals
 from aiopt.backtest.sink import BacktestRecorder, RowSink
 from aiopt.backtest.strategy import LONG, ClosedPosition, SpecStrategy, TradingRules
-from aiopt.errors import AioptError, BacktestError, ConfigError
+from aiopt.errors import AioptError, BacktestError, ConfigError, DataError
 from aiopt.market.bars import BarSet
 from aiopt.market.instrument import Instrument
 from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals, compute_signals
@@ -76,7 +76,8 @@ class BacktestSession:
     ConfigError
         If research mode is given bars of one price, or there are fewer than two bars.
     DataError
-        If a price has more decimals than the instrument's plus one (a mid price is half a tick).
+        If gaps of the bars were filled with prices to come, or a price has more decimals
+        than the instrument's plus one (a mid price is half a tick).
 
     Examples
     --------
@@ -296,6 +297,9 @@ def _check(bars: BarSet, config: BacktestConfig) -> None:
     if len(bars) < 2:
         msg = f"A backtest needs at least two bars, but got {len(bars)}. Give a longer span."
         raise ConfigError(msg)
+    if bars.interpolated:
+        msg = "A backtest needs bars of the past alone, but gaps of these were filled with prices to come."
+        raise DataError(msg + " Build them with --fill flat, or without --fill.")
     if bars.single_price and not config.is_parity:
         msg = (
             "Research mode needs bid and ask bars, but there is one price. Give a folder with bid.parquet "
