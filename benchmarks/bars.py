@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from aiopt.market.bar_shards import BarRequest, build_bars_locally, reduce_shard, write_bar_files
@@ -161,27 +162,29 @@ def _scaling(store: Path, manifest: Manifest, out: Path) -> list[Figure]:
     ]
 
 
-class _IdleTask:
+class _IdleReader:
     """A read task that reads nothing: what is left is Ray Data's own cost."""
 
-    def __init__(self, shard: Any, request: BarRequest) -> None:
-        self.shard = shard
-        self._prices = request.prices
+    def __init__(self, shard: Any, base: Any, prices: tuple[str, ...]) -> None:
+        self._index = shard.index
+        self._rows = shard.rows
+        self._prices = prices
 
     def __call__(self) -> Iterable[Any]:
         from cluster.data import _block
 
-        yield _block(self.shard.index, empty_partial(self._prices), self.shard.rows, None)
+        columns = {name: np.ones(1, values.dtype) for name, values in empty_partial(self._prices).items()}
+        yield _block(self._index, columns | {"ticks": np.array([self._rows])}, None)
 
 
 def _idle_tasks(shards: list[Any], request: BarRequest) -> None:
     from cluster import data
 
-    task, data._TimeTask = data._TimeTask, _IdleTask  # type: ignore[misc,assignment]
+    reader, data._Reader = data._Reader, _IdleReader  # type: ignore[misc,assignment]
     try:
         data._collect(shards, request, lambda ticks: None)
     finally:
-        data._TimeTask = task  # type: ignore[misc]
+        data._Reader = reader  # type: ignore[misc]
 
 
 def _workers(cluster_id: str) -> list[int]:
@@ -301,7 +304,7 @@ def _ray_tasks(store: Path, manifest: Manifest, out: Path, request: BarRequest) 
 
     reduce = ray.remote(num_cpus=1)(reduce_shard)
     shards = plan_shards(store, read_manifest(store), default_rows_per_shard(manifest.rows), verify=False)
-    parts = [columns for columns, _ in ray.get([reduce.remote(shard, request) for shard in shards])]
+    parts = ray.get([reduce.remote(shard, request.base, request.prices) for shard in shards])
     write_bar_files({manifest.instrument: parts}, request, out, manifest)
 
 

@@ -72,6 +72,14 @@ STAGES: dict[str, StageShare] = {
     "trial": StageShare(num_cpus=1, memory_bytes=768 * MIB),
     # The leaderboard appends to a journal and otherwise waits.
     "ranking": StageShare(num_cpus=0),
+    # Serving.  An engine on the CPU computes in bursts: a small share, so that it does not keep a sweep from
+    # starting on a laptop.  What memory an engine needs depends on its checkpoint: `cluster.serving.memory`.
+    # On a GPU its share of the card is `gpu_memory_share` of the profile.
+    "engine-cpu": StageShare(num_cpus=0.25),
+    "engine-gpu": StageShare(num_cpus=1),
+    # Both wait for others.
+    "gateway": StageShare(num_cpus=0),
+    "coordinator": StageShare(num_cpus=0),
     # The job driver (entry point of `ray job submit`) schedules and waits.
     "driver": StageShare(num_cpus=0),
 }

@@ -1,0 +1,111 @@
+"""The Serve application of the endpoint: gateways in front, one coordinator behind.
+
+`build_app` is the import path of `serve_configs/*.yaml`, for `aiopt serve up` and for plain `serve deploy`.
+The
+two deployments are thin shells: the gateway round `build_gateway` and `RayBackend`, the coordinator round
+`SwapCoordinator` and `RayHost`.  Engines are applications of their own, started by the coordinator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from ray import serve
+
+from cluster.resources import stage_options
+from cluster.serving.backend import Operation, OperationKind, ServingStatus
+from cluster.serving.config import ServingConfig, load_args
+from cluster.serving.endpoint import create_token
+from cluster.serving.gateway import Tokens, build_gateway
+from cluster.serving.ray_backend import RayBackend
+from cluster.serving.ray_host import RayHost
+from cluster.serving.records import RoutingTable
+from cluster.serving.sources import validator
+from cluster.serving.swap import SwapCoordinator
+from cluster.serving.torchvision_ops import sitecustomize
+
+OBSERVE_S = 5.0
+UNBOUNDED = 100_000
+"""Requests per replica: the gateway's own admission answers 429, and long polls must not queue."""
+
+
+class Coordinator:
+    """One replica round `SwapCoordinator`; restarted by Serve, it reads its state file."""
+
+    # Serve awaits an asynchronous constructor.
+    async def __init__(self, config: bytes) -> None:  # type: ignore[misc]
+        settings = msgspec.json.decode(config, type=ServingConfig)
+        host = RayHost(settings.folder / "serving")
+        self._coordinator = SwapCoordinator(settings, host, validator(settings.folder))
+        await self._coordinator.start()
+        self._observer = asyncio.create_task(self._observe())
+
+    async def _observe(self) -> None:
+        while True:
+            await asyncio.sleep(OBSERVE_S)
+            await self._coordinator.observe()
+
+    async def sync(
+        self, gateway: str, version: str, in_flight: Mapping[str, int], wait_s: float
+    ) -> RoutingTable:
+        """As `SwapCoordinator.sync`."""
+        return await self._coordinator.sync(gateway, version, in_flight, wait_s)
+
+    async def begin(self, kind: OperationKind, slot: str, checkpoint: str, wait: bool) -> Operation:
+        """As `SwapCoordinator.begin`."""
+        return await self._coordinator.begin(kind, slot, checkpoint, wait)
+
+    async def operation(self, operation_id: str) -> Operation:
+        """As `SwapCoordinator.operation`."""
+        return self._coordinator.operation(operation_id)
+
+    async def status(self) -> ServingStatus:
+        """As `SwapCoordinator.status`."""
+        return self._coordinator.status()
+
+
+@serve.ingress()
+class Gateway:
+    """One HTTP replica."""
+
+    def __init__(self, config: bytes, coordinator: Any) -> None:
+        self._config = msgspec.json.decode(config, type=ServingConfig)
+        self._backend = RayBackend(self._config, coordinator)
+
+    async def __serve_build_asgi_app__(self) -> Any:
+        """Build the HTTP application in the event loop that serves it."""
+        self._backend.start()
+        folder = self._config.folder
+        tokens = Tokens(api=(create_token(folder, "api"),), admin=(create_token(folder, "admin"),))
+        return build_gateway(self._backend, self._config.gateway, tokens)
+
+
+def build_app(args: dict[str, Any]) -> serve.Application:
+    """Build the endpoint from the ``args`` of a profile.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or a value out of range.
+    """
+    config = load_args(args, where="args of the serving profile")
+    encoded = msgspec.json.encode(config)
+    environment = {"env_vars": {"PYTHONPATH": sitecustomize.python_path()}}
+    coordinator = serve.deployment(
+        Coordinator,
+        num_replicas=1,
+        max_ongoing_requests=UNBOUNDED,
+        health_check_period_s=2,
+        ray_actor_options={**stage_options("coordinator"), "runtime_env": environment},
+    ).bind(encoded)
+    return serve.deployment(
+        Gateway,
+        num_replicas=config.gateways,
+        max_ongoing_requests=UNBOUNDED,
+        health_check_period_s=2,
+        graceful_shutdown_wait_loop_s=0.2,
+        ray_actor_options={**stage_options("gateway"), "runtime_env": environment},
+    ).bind(encoded, coordinator)

