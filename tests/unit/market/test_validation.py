@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.instrument import instrument
+from aiopt.market.rules import THRESHOLDS
 from aiopt.market.ticks import TickArrays
 from aiopt.market.validation import RULES, SourcedTicks, ValidationRules, Validator, parse_rules
 
@@ -229,3 +230,12 @@ def test_no_tick_is_lost_or_counted_twice(rows: list[tuple[int, int, int]]) -> N
     # What is left breaks no dropping rule any more.
     again = Validator(EURUSD)
     assert len(again.check_day(again.check_rows(kept))) == len(kept)
+
+
+def test_the_documentation_has_every_rule_with_its_treatments_and_fix() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    for rule in RULES.values():
+        row = f"| `{rule.name}` | {rule.text} | {rule.default} | {' '.join(rule.allowed)} | {rule.fix} |"
+        assert row in page
+    for name in THRESHOLDS:
+        assert f"| `{name}` | {getattr(ValidationRules(), name):g} |" in page
