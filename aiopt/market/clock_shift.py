@@ -103,12 +103,14 @@ class WeekWatch:
     def _note(
         self, week: int, stamps: NDArray[np.int64], file: NDArray[np.int32], row: NDArray[np.int64]
     ) -> None:
-        at = int(np.argmin(stamps))
-        first, last = int(stamps[at]), int(stamps.max())
+        first, last = int(stamps.min()), int(stamps.max())
         known = self._weeks.get(week)
+        if known is not None and known.first_ns <= first:
+            known.last_ns = max(known.last_ns, last)
+            return
+        at = int(np.argmin(stamps))
         if known is None:
             self._weeks[week] = WeekEdges(first, last, int(file[at]), int(row[at]))
             return
-        if first < known.first_ns:
-            known.first_ns, known.file, known.row = first, int(file[at]), int(row[at])
+        known.first_ns, known.file, known.row = first, int(file[at]), int(row[at])
         known.last_ns = max(known.last_ns, last)

@@ -51,6 +51,9 @@ class SourcedTicks:
 
     def take(self, index: NDArray[Any]) -> SourcedTicks:
         """Return the ticks of an index array or a mask."""
+        if index.dtype == np.bool_:
+            # Seven columns: the mask is searched once.
+            index = np.flatnonzero(index)
         return SourcedTicks(self.ticks.take(index), self.file[index], self.row[index])
 
 
@@ -201,18 +204,25 @@ class Validator:
             if outside is not None:
                 batch = self._apply("out_of_session", outside, batch)
         fixed = np.zeros(len(batch), dtype=bool)
+        repeats = (fixed, fixed)
         again = len(batch) > 0
         while again:
             # What a later rule drops or replaces can make neighbours of ticks an earlier rule would drop.
-            batch, fixed = self._drop_repeats(batch, fixed)
+            batch, fixed, repeats = self._drop_repeats(batch, fixed)
             count = len(batch)
             batch, fixed, replaced = self._treat_spikes(batch, fixed)
             batch, fixed = self._drop_stale(batch, fixed)
             again = len(batch) > 0 and (replaced or len(batch) < count)
         if len(batch):
-            self._count_kept(batch)
-            self._check_gaps(batch)
-            self._remember(batch.ticks)
+            same_stamp, same_quote = repeats
+            ts = batch.ticks.ts_event_ns
+            step_ns = ts[1:] - ts[:-1]
+            runs = self._runs(batch.ticks, same_quote, step_ns)
+            self._count_kept(batch, same_stamp, same_quote, runs)
+            self._check_gaps(batch, step_ns)
+            self._last = _Last(
+                int(ts[-1]), float(batch.ticks.bid[-1]), float(batch.ticks.ask[-1]), int(runs[1][-1])
+            )
         return batch
 
     def check_missing_hours(self, hours: Sequence[int], source: Path) -> None:
@@ -273,13 +283,19 @@ class Validator:
             bad = [~(np.isfinite(size) & (size >= 0)) for size in (ticks.bid_size, ticks.ask_size)]
             batch = self._apply("bad_size", bad[0] | bad[1], batch)
             ticks = batch.ticks
+            sizes = (ticks.bid_size, ticks.ask_size)
+            cleaned = [np.where(np.isfinite(size) & (size > 0), size, 0.0) for size in sizes]
+            batch = _with(batch, bid_size=cleaned[0], ask_size=cleaned[1])
+            ticks = batch.ticks
         step = float(self.instrument.size_increment)
-        clean = [_clean_size(size, step) for size in (ticks.bid_size, ticks.ask_size)]
-        return _with(batch, bid_size=clean[0], ask_size=clean[1])
+        whole = [_whole(size, step) for size in (ticks.bid_size, ticks.ask_size)]
+        return _with(batch, bid_size=whole[0], ask_size=whole[1])
 
     def _round(self, batch: SourcedTicks) -> SourcedTicks:
         ticks = batch.ticks
         bid, ask = round_price(ticks.bid, self.instrument), round_price(ticks.ask, self.instrument)
+        if np.array_equal(bid, ticks.bid) and np.array_equal(ask, ticks.ask):
+            return batch
         # Prices that only differ by float noise (a sum, a float32) are on the grid.
         tolerance = 1e-3 * self.instrument.tick_size
         off = (np.abs(bid - ticks.bid) > tolerance) | (np.abs(ask - ticks.ask) > tolerance)
@@ -315,7 +331,8 @@ class Validator:
 
     def _drop_repeats(
         self, batch: SourcedTicks, fixed: NDArray[np.bool_]
-    ) -> tuple[SourcedTicks, NDArray[np.bool_]]:
+    ) -> tuple[SourcedTicks, NDArray[np.bool_], tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """Return the ticks left, which of them were replaced, and what `_repeats` says of them."""
         same_stamp, same_quote = self._repeats(batch.ticks)
         duplicate = same_stamp & same_quote
         if self._drops("duplicate") and duplicate.any():
@@ -324,7 +341,8 @@ class Validator:
         other = same_stamp & ~same_quote
         if self._drops("same_stamp") and other.any():
             batch, fixed = self._apply("same_stamp", other, batch), fixed[~other]
-        return batch, fixed
+            same_stamp, same_quote = self._repeats(batch.ticks)
+        return batch, fixed, (same_stamp, same_quote)
 
     def _treat_spikes(
         self, batch: SourcedTicks, fixed: NDArray[np.bool_]
@@ -355,14 +373,21 @@ class Validator:
         self, batch: SourcedTicks, fixed: NDArray[np.bool_]
     ) -> tuple[SourcedTicks, NDArray[np.bool_]]:
         if self._drops("stale") and len(batch):
-            stale = self._stale(batch.ticks)
+            ts = batch.ticks.ts_event_ns
+            runs = self._runs(batch.ticks, self._repeats(batch.ticks)[1], ts[1:] - ts[:-1])
+            stale = self._stale(batch.ticks, runs)
             if stale.any():
                 return self._apply("stale", stale, batch), fixed[~stale]
         return batch, fixed
 
-    def _count_kept(self, batch: SourcedTicks) -> None:
+    def _count_kept(
+        self,
+        batch: SourcedTicks,
+        same_stamp: NDArray[np.bool_],
+        same_quote: NDArray[np.bool_],
+        runs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    ) -> None:
         """Count what the rules of treatment ``keep`` find among the ticks that stay."""
-        same_stamp, same_quote = self._repeats(batch.ticks)
         if not self._drops("duplicate"):
             self._apply("duplicate", same_stamp & same_quote, batch)
         if not self._drops("same_stamp"):
@@ -372,7 +397,7 @@ class Validator:
             broken[self._spikes(batch.ticks)] = True
             self._apply("spike", broken, batch)
         if not self._drops("stale"):
-            self._apply("stale", self._stale(batch.ticks), batch)
+            self._apply("stale", self._stale(batch.ticks, runs), batch)
 
     def _repeats(self, ticks: TickArrays) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return which ticks have the stamp, and which the quote, of the tick before."""
@@ -391,11 +416,13 @@ class Validator:
     def _spikes(self, ticks: TickArrays) -> NDArray[np.int64]:
         return find_spikes((ticks.bid + ticks.ask) / 2, self.instrument.tick_size, self.rules.spike_z)
 
-    def _stale(self, ticks: TickArrays) -> NDArray[np.bool_]:
+    def _stale(
+        self, ticks: TickArrays, runs: tuple[NDArray[np.int64], NDArray[np.int64]]
+    ) -> NDArray[np.bool_]:
         """Return which ticks stand in a run of equal quotes that began more than `stale_s` ago."""
         ts, limit_ns = ticks.ts_event_ns, self.rules.stale_s * 1e9
         result = np.zeros(len(ticks), dtype=bool)
-        starts, since = self._runs(ticks)
+        starts, since = runs
         ends = np.append(starts[1:], len(ticks)) - 1
         # Only runs whose last tick is stale hold stale ticks; most days have none.
         for run in np.flatnonzero(ts[ends] - since > limit_ns).tolist():
@@ -403,11 +430,13 @@ class Validator:
             result[part] = ts[part] - since[run] > limit_ns
         return result
 
-    def _runs(self, ticks: TickArrays) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _runs(
+        self, ticks: TickArrays, same_quote: NDArray[np.bool_], step_ns: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the first tick of each run of equal quotes without a silence, and since when it stands."""
         ts, limit_ns = ticks.ts_event_ns, self.rules.stale_s * 1e9
-        changed = ~self._repeats(ticks)[1]
-        changed[1:] |= ts[1:] - ts[:-1] > limit_ns
+        changed = ~same_quote
+        changed[1:] |= step_ns > limit_ns
         last = self._last
         goes_on = last is not None and not changed[0] and ts[0] - last.ts_ns <= limit_ns
         changed[0] = True
@@ -417,33 +446,31 @@ class Validator:
             since[0] = last.since_ns
         return starts, since
 
-    def _remember(self, ticks: TickArrays) -> None:
-        since = int(self._runs(ticks)[1][-1])
-        self._last = _Last(int(ticks.ts_event_ns[-1]), float(ticks.bid[-1]), float(ticks.ask[-1]), since)
-
-    def _check_gaps(self, batch: SourcedTicks) -> None:
-        ts = batch.ticks.ts_event_ns
-        before = ts[0] if self._last is None else self._last.ts_ns
-        start = np.concatenate(([before], ts[:-1]))
-        long = np.flatnonzero(ts - start > self.rules.gap_s * 1e9)
+    def _check_gaps(self, batch: SourcedTicks, step_ns: NDArray[np.int64]) -> None:
+        ts, limit_ns = batch.ticks.ts_event_ns, self.rules.gap_s * 1e9
+        long = np.flatnonzero(step_ns > limit_ns) + 1
+        start = ts[long - 1]
+        if self._last is not None and ts[0] - self._last.ts_ns > limit_ns:
+            long = np.concatenate(([0], long))
+            start = np.concatenate(([self._last.ts_ns], start))
         if not long.size:
             return
-        silent_ns = ts[long] - start[long]
+        silent_ns = ts[long] - start
         if not self.instrument.always_open:
-            silent_ns = open_time_ns(start[long], ts[long])
-        chosen = silent_ns > self.rules.gap_s * 1e9
-        long, silent_ns = long[chosen], silent_ns[chosen]
+            silent_ns = open_time_ns(start, ts[long])
+        chosen = silent_ns > limit_ns
+        long, start, silent_ns = long[chosen], start[chosen], silent_ns[chosen]
         tally = self._tallies["gap"]
         tally.found += int(long.size)
-        tally.hours.update(_count_hours(start[long]))
+        tally.hours.update(_count_hours(start))
         if not self._strict:
-            rows = zip(long.tolist(), silent_ns.tolist(), strict=True)
+            rows = zip(long.tolist(), start.tolist(), silent_ns.tolist(), strict=True)
             self.gaps += [
-                Gap(int(start[at]), int(ts[at]), silent / 1e9, int(batch.file[at]), int(batch.row[at]))
-                for at, silent in rows
+                Gap(since, int(ts[at]), silent / 1e9, int(batch.file[at]), int(batch.row[at]))
+                for at, since, silent in rows
             ]
         if long.size and self.rules.treatment("gap") == "fail":
-            self._fail("gap", self._gap_error(batch, int(long[0]), int(start[long[0]])))
+            self._fail("gap", self._gap_error(batch, int(long[0]), int(start[0])))
 
     # --- counting and treating ----------------------------------------------------------------------------
 
@@ -575,10 +602,8 @@ def _either(batch: SourcedTicks, test: Any) -> NDArray[np.bool_]:
     return np.asarray(test(batch.ticks.bid) | test(batch.ticks.ask))
 
 
-def _clean_size(size: NDArray[np.float64], step: float) -> NDArray[np.float64]:
-    if not size.any():
-        return size
-    return np.asarray(np.rint(np.where(np.isfinite(size) & (size > 0), size, 0.0) / step) * step)
+def _whole(size: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    return np.asarray(np.rint(size) if step == 1.0 else np.rint(size / step) * step)
 
 
 def _count_hours(ts_ns: NDArray[np.int64]) -> Mapping[int, int]:
