@@ -172,13 +172,16 @@ def import_(
     emit(as_json, document, lambda console: _print_store(console, manifest, out))
 
 
-@command.command(epilog="Example: aiopt ticks validate data/ticks --html quality.html")
+@command.command(epilog="Example: aiopt ticks validate data/ticks --html data/ticks-quality.html")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a data-quality page with pictures: one file, no network.",
+    default=Path("tick-quality.html"),
+    show_default=True,
+    help="Where the data-quality page goes: pictures and lists in one file, no network.",
 )
+@click.option("--no-html", is_flag=True, help="Write no page.")
 @_instrument_option
 @_format_option
 @_rule_option
@@ -186,14 +189,15 @@ def import_(
 @json_option
 def validate(
     source: Path,
-    html: Path | None,
+    html: Path,
+    no_html: bool,
     instrument: str | None,
     format_: str | None,
     rule_texts: tuple[str, ...],
     reader: ReaderOptions,
     as_json: bool,
 ) -> int:
-    """Judge the ticks of SOURCE, a tick store or anything `import` reads, and store nothing.
+    """Judge the ticks of SOURCE, a tick store or anything `import` reads; print a table and write a page.
 
     Of a store, the files are compared with the manifest as well.  Exit code 2 if a rule of treatment `fail`
     found something or a file does not agree with the manifest.
@@ -210,12 +214,12 @@ def validate(
             options=reader,
             progress=report,
         )
-    if html is not None:
+    if not no_html:
         from aiopt.files import atomic_write_text
         from aiopt.report.tick_page import render_tick_page
 
         atomic_write_text(html, render_tick_page(check, html.parent))
-    document = check_document(check, html)
+    document = check_document(check, None if no_html else html)
     emit(as_json, document, lambda console: _print_check(console, check, document))
     return EXIT_OK if check.ok else EXIT_BAD_INPUT
 

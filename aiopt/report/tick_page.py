@@ -250,7 +250,7 @@ def _gaps(quality: TickQuality, folder: Path) -> list[dict[str, object]]:
             "start": tick_charts.minute(gap.start_ns),
             "stop": tick_charts.minute(gap.stop_ns),
             "length": _lasting(gap),
-            "file": Path(gap.file).name,
+            "file": _label(gap.file),
             "link": _link(gap.file, folder),
             "row": gap.row,
         }
@@ -267,7 +267,7 @@ def _worst(quality: TickQuality, folder: Path) -> list[dict[str, object]]:
             "places": [
                 {
                     "rule": place.rule,
-                    "file": Path(place.file).name,
+                    "file": _label(place.file),
                     "link": _link(place.file, folder),
                     "row": place.row,
                     "quote": f"{place.bid!r} / {place.ask!r}",
@@ -283,6 +283,12 @@ def _lasting(gap: GapSpan) -> str:
     minutes, seconds = divmod(round(gap.open_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+def _label(file: str) -> str:
+    """Return a file's name, with its folder where the name is that of every partition."""
+    path = Path(file)
+    return f"{path.parent.name}/{path.name}" if path.parent.name.startswith("date=") else path.name
 
 
 def _link(file: str, folder: Path) -> str:

@@ -26,7 +26,8 @@ def document(*arguments: object) -> dict[str, Any]:
 
 
 @pytest.fixture
-def csv(tmp_path: Path) -> Path:
+def csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "in" / "ticks.csv"
     path.parent.mkdir()
     lines = [f"2024-05-06T10:00:{second:02d},1.1,1.1001" for second in range(60)]
@@ -55,7 +56,10 @@ def test_import_for_people_names_store_and_counts(tmp_path: Path, csv: Path) -> 
 
 def test_validate_fails_with_2_when_a_fail_rule_fires(csv: Path) -> None:
     assert run("validate", csv).return_value == 0
-    result = run("validate", csv, "--rule", "crossed=fail", "--json")
+    assert Path("tick-quality.html").read_text().startswith("<!DOCTYPE html>")
+    Path("tick-quality.html").unlink()
+    result = run("validate", csv, "--rule", "crossed=fail", "--json", "--no-html")
+    assert not Path("tick-quality.html").exists()
     found = json.loads(result.stdout)
     assert result.return_value == 2
     assert found["ok"] is False
