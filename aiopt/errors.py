@@ -6,7 +6,8 @@
     ├── InputError                  exit 2   the caller can mend it: bad file, value or usage
     │   ├── ConfigError                      a configuration key or value
     │   ├── DataError                        market data: names the file and, where known, the row
-    │   │   └── ManifestError                a tick store's manifest is missing or disagrees with its files
+    │   │   ├── ManifestError                a tick store's manifest is missing or disagrees with its files
+    │   │   └── UnevenBarsError              bars without a common length where one is needed
     │   ├── SpecError                        a StrategySpec or condition
     │   ├── SearchSpaceError                 a SearchSpace without a valid point, zero trials, …
     │   ├── MetricInputError                 arrays a statistic is not defined on
@@ -80,6 +81,10 @@ def _rebuild_data_error(cls: type[DataError], reason: str, file: Path | None, ro
 
 class ManifestError(DataError):
     """A manifest is missing, unreadable or disagrees with the files it describes."""
+
+
+class UnevenBarsError(DataError):
+    """Bars that do not all last equally long were given where a timeframe is needed."""
 
 
 class SpecError(InputError):

@@ -14,6 +14,8 @@ of Ray, of engines or of how a report looks; it turns files into records and say
     ├── leaderboard.jsonl  the leaderboard's journal
     ├── ranking.json       the ranking: entries, rejected candidates, statistics
     ├── entries/           one EntryRecord per ranked entry: trades and equity of its emitted parameters
+    ├── charts/, analyses.json   what the analyst was shown and read, where the stage is on
+    ├── proposals.json     strategies the analyst proposed before the sweep, where it was asked to
     ├── pine/              NAME.pine and NAME.json (the spec) per ranked entry
     └── report.html, report.json, trades.csv, entries.csv
 """
@@ -32,6 +34,7 @@ from aiopt.errors import InputError, did_you_mean
 from aiopt.files import atomic_write_bytes
 
 if TYPE_CHECKING:
+    from aiopt.analyst.record import RunAnalyses
     from aiopt.ranking.model import Ranking
 
 T = TypeVar("T")
@@ -45,6 +48,9 @@ LEADERBOARD = "leaderboard.jsonl"
 RANKING = "ranking.json"
 ENTRIES = "entries"
 PINE = "pine"
+CHARTS = "charts"
+ANALYSES = "analyses.json"
+PROPOSALS = "proposals.json"
 REPORT_HTML = "report.html"
 REPORT_JSON = "report.json"
 TRADES_CSV = "trades.csv"
@@ -219,6 +225,14 @@ class RunFolder:
             if not path.name.startswith(".")
         ]
         return tuple(sorted(found, key=lambda entry: entry.rank))
+
+    @cached_property
+    def analyses(self) -> RunAnalyses | None:
+        """What the analyst read, or None where it was not asked."""
+        from aiopt.analyst.record import RunAnalyses
+
+        path = self.path / ANALYSES
+        return read_json(path, RunAnalyses) if path.is_file() else None
 
     @property
     def trials_path(self) -> Path | None:

@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from aiopt.market.bar_shards import BarRequest, build_bars_locally, reduce_shard, write_bar_files
@@ -162,29 +161,27 @@ def _scaling(store: Path, manifest: Manifest, out: Path) -> list[Figure]:
     ]
 
 
-class _IdleReader:
+class _IdleTask:
     """A read task that reads nothing: what is left is Ray Data's own cost."""
 
-    def __init__(self, shard: Any, base: Any, prices: tuple[str, ...]) -> None:
-        self._index = shard.index
-        self._rows = shard.rows
-        self._prices = prices
+    def __init__(self, shard: Any, request: BarRequest) -> None:
+        self.shard = shard
+        self._prices = request.prices
 
     def __call__(self) -> Iterable[Any]:
         from cluster.data import _block
 
-        columns = {name: np.ones(1, values.dtype) for name, values in empty_partial(self._prices).items()}
-        yield _block(self._index, columns | {"ticks": np.array([self._rows])}, None)
+        yield _block(self.shard.index, empty_partial(self._prices), self.shard.rows, None)
 
 
 def _idle_tasks(shards: list[Any], request: BarRequest) -> None:
     from cluster import data
 
-    reader, data._Reader = data._Reader, _IdleReader  # type: ignore[misc,assignment]
+    task, data._TimeTask = data._TimeTask, _IdleTask  # type: ignore[misc,assignment]
     try:
         data._collect(shards, request, lambda ticks: None)
     finally:
-        data._Reader = reader  # type: ignore[misc]
+        data._TimeTask = task  # type: ignore[misc]
 
 
 def _workers(cluster_id: str) -> list[int]:
@@ -304,7 +301,7 @@ def _ray_tasks(store: Path, manifest: Manifest, out: Path, request: BarRequest) 
 
     reduce = ray.remote(num_cpus=1)(reduce_shard)
     shards = plan_shards(store, read_manifest(store), default_rows_per_shard(manifest.rows), verify=False)
-    parts = ray.get([reduce.remote(shard, request.base, request.prices) for shard in shards])
+    parts = [columns for columns, _ in ray.get([reduce.remote(shard, request) for shard in shards])]
     write_bar_files({manifest.instrument: parts}, request, out, manifest)
 
 

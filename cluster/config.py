@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from aiopt.analyst.settings import AnalystSettings
 from aiopt.backtest.config import BacktestConfig
 from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
 from aiopt.errors import ConfigError, InputError, SearchSpaceError
@@ -23,6 +24,9 @@ from aiopt.strategy.spec import StrategySpec, read_spec_file
 from aiopt.timeframe import parse_timeframe
 
 ENVIRONMENT_PREFIX = "AIOPT_OPTIMIZE"
+TRANSPORT = ("token_variable", "timeout_s", "retries", "concurrency")
+"""Settings of the analyst that decide how it is reached, not what it says."""
+
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,47}$")
 
 
@@ -42,6 +46,37 @@ class SampleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     start: str = "2024-03-01"
     days: int = 31
     seed: int = 7
+
+
+class AnalysisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The analyst's part in a run.  It never touches a score.
+
+    Attributes
+    ----------
+    enabled : bool
+        Read the market and trades of the ranked entries after the ranking, for the report.
+    trades : int
+        Trades read per entry, evenly spaced over its trades.
+    proposals : bool
+        Before the sweep, read the bars of the first train window and sweep what the analyst proposes beside
+        the strategies named.  Proposed points are trials like any other.
+    proposal_trials : int
+        Points per proposal and timeframe.
+    reader : AnalystSettings
+        Who reads; the rules where no endpoint is given.
+    """
+
+    enabled: bool = True
+    trades: int = 4
+    proposals: bool = False
+    proposal_trials: int = 20
+    reader: AnalystSettings = AnalystSettings()
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("trades", 0, 100), ("proposal_trials", 1, 1_000_000)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"`{low} <= analysis.{name} <= {high}` must hold, but got {value}.")
 
 
 class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +109,8 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         How the span is cut.
     ranking : RankingConfig
         Score, minimum number of trades, duplicates, number of entries to emit.
+    analysis : AnalysisConfig
+        What the analyst reads and whether it proposes.
     """
 
     name: str = "optimize"
@@ -88,6 +125,7 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     backtest: BacktestConfig = BacktestConfig(mode="research")
     walk_forward: WalkForwardConfig = WalkForwardConfig()
     ranking: RankingConfig = RankingConfig()
+    analysis: AnalysisConfig = AnalysisConfig()
 
     def __post_init__(self) -> None:
         if _NAME.match(self.name) is None:
@@ -117,10 +155,24 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Strategy(msgspec.Struct, frozen=True):
-    """One strategy to optimise: a search space, or a single point where `dimensions` is empty."""
+    """One strategy to optimise: a search space, or a single point where there is none.
+
+    Attributes
+    ----------
+    spec : StrategySpec
+        The strategy.
+    space : SearchSpace or None
+        What to try.
+    timeframes : tuple of str
+        Bar lengths it is tried on; empty for all of the run.
+    trials : int or None
+        Points per timeframe; None for `OptimizeConfig.trials`.
+    """
 
     spec: StrategySpec
     space: SearchSpace | None = None
+    timeframes: tuple[str, ...] = ()
+    trials: int | None = None
 
     @property
     def family(self) -> str:
@@ -131,7 +183,7 @@ class Strategy(msgspec.Struct, frozen=True):
         """Return the parameter sets to try, the same on every machine."""
         if self.space is None:
             return [{}]
-        return self.space.sample(config.trials, config.seed, config.sampler)  # type: ignore[arg-type]
+        return self.space.sample(self.trials or config.trials, config.seed, config.sampler)  # type: ignore[arg-type]
 
 
 def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> OptimizeConfig:
@@ -185,10 +237,14 @@ def run_identity(config: OptimizeConfig, strategies: list[Strategy], data_hash: 
     """Return what decides a run's result: the content of ``config.json``.
 
     Equal identities give equal rankings.  The paths of ticks and strategy files are not part of it, their
-    content is.
+    content is.  Of the analyst, what it is asked is part, the address it is asked at is not.
     """
     settings = msgspec.to_builtins(config)
     del settings["ticks"], settings["sample"]
+    reader = settings["analysis"]["reader"]
+    reader["endpoint"] = None if reader["endpoint"] is None else "a model"
+    for name in TRANSPORT:
+        del reader[name]
     settings["strategies"] = [
         {
             "spec": msgspec.to_builtins(strategy.spec),

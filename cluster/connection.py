@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 from aiopt.errors import ClusterError
 
@@ -26,7 +26,8 @@ def connected() -> bool:
 def cluster_connection() -> Iterator[None]:
     """Connect to the cluster named in the environment, else to the local one, started where none runs.
 
-    A connection that exists is used and left open.
+    A connection that exists is used and left open.  Inside the block stdout is stderr: Ray prints messages of
+    its daemons ("a worker died …") on stdout at any time, where ``--json`` promises one document.
 
     Raises
     ------
@@ -42,9 +43,18 @@ def cluster_connection() -> Iterator[None]:
     # Ray reads the token from the environment when it is imported.
     import ray
 
-    if ray.is_initialized():
-        yield
-        return
+    with redirect_stdout(sys.stderr):
+        if ray.is_initialized():
+            yield
+        else:
+            with _session():
+                yield
+
+
+@contextmanager
+def _session() -> Iterator[None]:
+    import ray
+
     try:
         ray.init(address="auto", namespace="aiopt", log_to_driver=False, logging_level="error")
     except ConnectionError as error:

@@ -1,9 +1,9 @@
 """Ticks to bars through Ray Data: a datasource whose read tasks are the tick shards.
 
-Each read task reads its row groups of the tick store itself and returns partial bars, far smaller than the
-ticks, so no tick ever passes through the object store.  The driver merges them in the order of the shards and
-writes the bar files.  Owns the Ray side only: what a shard is and how bars merge is in `aiopt.market`, which
-runs without Ray and gives the same bars, bit for bit.
+Each read task reads its row groups of the tick store itself and returns partial bars, or rows of event bars,
+far smaller than the ticks, so no tick ever passes through the object store.  The driver puts them together in
+the order of the shards and writes the bar files.  Owns the Ray side only: what a shard is and how bars merge
+is in `aiopt.market`, which runs without Ray and gives the same bars, bit for bit.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -26,10 +27,19 @@ from ray.exceptions import RayError
 
 from aiopt.errors import AioptError, ClusterError
 from aiopt.market.bar_shards import BarBuild, BarRequest, Progress, reduce_shard, summarise, write_bar_files
-from aiopt.market.manifest import read_manifest
+from aiopt.market.event_shards import (
+    EventRequest,
+    ShardRows,
+    States,
+    cut_shard,
+    measure_shard,
+    states_before,
+    take_over,
+    write_event_files,
+)
+from aiopt.market.manifest import Manifest, read_manifest
 from aiopt.market.partial_bars import Columns, empty_partial
-from aiopt.market.tick_shards import Shard, plan_shards
-from aiopt.timeframe import Timeframe
+from aiopt.market.tick_shards import Shard, plan_shards, without_verification
 from cluster.metrics import RunMetrics
 from cluster.resources import stage_options
 
@@ -50,35 +60,43 @@ _QUIET = {
 _AUTOSCALER_VARIABLE = "RAY_DATA_CLUSTER_AUTOSCALER"
 
 _SHARD_COLUMN = "shard"
+_OUTSIDE_COLUMN = "outside"
+_RESULT_COLUMN = "result"
 _FAILURE_COLUMN = "failure"
 
 
+class ShardTask(Protocol):
+    """What a read task runs: a named class, pickled by name, and its shard."""
+
+    shard: Shard
+
+    def __call__(self) -> Iterable[pa.Table]:
+        """Yield what the shard gives as blocks."""
+
+
 class TickShardsDatasource(Datasource):
-    """Partial bars of tick shards; one read task and one block per shard.
+    """What tick shards give; one read task per shard.
 
     Parameters
     ----------
-    shards : list of Shard
-        From `aiopt.market.bar_shards.plan_shards`.
-    base : Timeframe
-        Length of the partial bars.
-    prices : tuple of str
-        Sides.
+    tasks : sequence of ShardTask
+        One per shard.
+    label : str
+        What they make, for the dashboard.
     """
 
-    def __init__(self, shards: list[Shard], base: Timeframe, prices: tuple[str, ...]) -> None:
+    def __init__(self, tasks: Sequence[ShardTask], label: str) -> None:
         super().__init__()
-        self._shards = shards
-        self._base = base
-        self._prices = prices
+        self._tasks = tasks
+        self._label = label
 
     def get_name(self) -> str:
         """Return what the dashboard shows behind the word Read."""
-        return f"TickShardsTo{self._base.label}PartialBars"
+        return f"TickShardsTo{self._label}"
 
     def estimate_inmemory_data_size(self) -> int:
-        """Return a generous size of all partial bars in bytes."""
-        return sum(shard.rows for shard in self._shards)
+        """Return a generous size of all results in bytes."""
+        return sum(task.shard.rows for task in self._tasks)
 
     def get_read_tasks(
         self,
@@ -89,11 +107,11 @@ class TickShardsDatasource(Datasource):
         """Return one task per shard, whatever parallelism is asked for: the cut was made for the cluster."""
         return [
             ReadTask(
-                _Reader(shard, self._base, self._prices),
-                BlockMetadata(num_rows=None, size_bytes=shard.rows, input_files=None, exec_stats=None),
+                task,
+                BlockMetadata(num_rows=None, size_bytes=task.shard.rows, input_files=None, exec_stats=None),
                 per_task_row_limit=per_task_row_limit,
             )
-            for shard in self._shards
+            for task in self._tasks
         ]
 
 
@@ -107,7 +125,7 @@ def build_bars_distributed(
     rows_per_shard: int | None = None,
     verify: bool = True,
 ) -> BarBuild:
-    """Build bar files from a tick store on the Ray cluster this process is connected to.
+    """Build files of time bars from a tick store on the Ray cluster this process is connected to.
 
     Parameters
     ----------
@@ -116,7 +134,7 @@ def build_bars_distributed(
     out_dir : Path
         Folder of the bar files; written by this process.
     request : BarRequest
-        Timeframes, prices and what happens to empty bars.
+        Which bars.
     progress : callable, optional
         Called with ticks done and all ticks as shards finish.
     metrics : RunMetrics, optional
@@ -125,7 +143,7 @@ def build_bars_distributed(
         Ticks of a read task; by default `SHARDS_PER_CPU` tasks per core within bounds.  The bars do not
         depend on it.
     verify : bool
-        See `aiopt.market.bar_shards.plan_shards`.
+        See `aiopt.market.tick_shards.plan_shards`.
 
     Returns
     -------
@@ -139,16 +157,80 @@ def build_bars_distributed(
     ClusterError
         If Ray is not connected or the cluster fails.
     """
+    started = time.perf_counter()
+    manifest, shards = _plan(ticks_dir, rows_per_shard, verify=verify)
+    report = _report(manifest.rows, started, progress, metrics)
+    partials, outside = _collect(shards, request, report)
+    files = write_bar_files(partials, request, out_dir, manifest, outside)
+    return summarise(files, manifest, len(shards), "ray", time.perf_counter() - started, outside)
+
+
+def build_event_bars_distributed(
+    ticks_dir: Path,
+    out_dir: Path,
+    request: EventRequest,
+    *,
+    progress: Progress | None = None,
+    metrics: RunMetrics | None = None,
+    rows_per_shard: int | None = None,
+    verify: bool = True,
+) -> BarBuild:
+    """Build files of tick, volume, range or Renko bars on the Ray cluster this process is connected to.
+
+    Tick and volume bars take a first pass that adds up what lies before each shard.  Of range and Renko bars
+    this process reads the first ticks of each shard again.
+
+    Parameters
+    ----------
+    ticks_dir, out_dir, progress, metrics, rows_per_shard, verify
+        As in `build_bars_distributed`.
+    request : EventRequest
+        Which bars.
+
+    Returns
+    -------
+    BarBuild
+        Equal files to `aiopt.market.event_shards.build_event_bars_locally`.
+
+    Raises
+    ------
+    DataError
+        If the store is not what its manifest says, or has no bar of a series.
+    ClusterError
+        If Ray is not connected or the cluster fails.
+    """
+    started = time.perf_counter()
+    manifest, shards = _plan(ticks_dir, rows_per_shard, verify=verify)
+    unverified = [without_verification(shard) for shard in shards]
+    states: Sequence[States | None] = [None] * len(shards)
+    if not request.sequential and len(shards) > 1:
+        measured = _run([_EventTask(shard, request, measure=True) for shard in unverified], "Amounts")
+        states = states_before(shards, measured, request)
+    report = _report(manifest.rows, started, progress, metrics)
+    tasks = [_EventTask(shard, request, states=state) for shard, state in zip(shards, states, strict=True)]
+    cut = _run(tasks, "EventBars", report)
+    rows: dict[str, list[list[Columns]]] = {}
+    if request.sequential:
+        # What a read task verified is not verified again where its first ticks are cut again.
+        rows = take_over(unverified, cut, request)
+    else:
+        for shard, part in zip(shards, cut, strict=True):
+            series = rows.setdefault(shard.instrument, [[] for _ in request.series])
+            for mine, batches in zip(series, part.rows, strict=True):
+                mine += batches
+    outside = sum(part.outside for part in cut)
+    files, left_over = write_event_files(rows, request, out_dir, manifest, outside)
+    elapsed_s = time.perf_counter() - started
+    return summarise(files, manifest, len(shards), "ray", elapsed_s, outside, left_over)
+
+
+def _plan(ticks_dir: Path, rows_per_shard: int | None, *, verify: bool) -> tuple[Manifest, list[Shard]]:
     if not ray.is_initialized():
         msg = "Building bars on a cluster needs a connection to Ray, but there is none. Call ray.init first"
         raise ClusterError(msg + " or use the local engine.")
-    started = time.perf_counter()
     manifest = read_manifest(Path(ticks_dir))
-    total = sum(partition.rows for partition in manifest.partitions)
-    shards = plan_shards(ticks_dir, manifest, rows_per_shard or default_rows_per_shard(total), verify=verify)
-    partials = _collect(shards, request, _report(total, started, progress, metrics))
-    files = write_bar_files(partials, request, out_dir, manifest)
-    return summarise(files, manifest, total, len(shards), "ray", time.perf_counter() - started)
+    rows = rows_per_shard or default_rows_per_shard(manifest.rows)
+    return manifest, plan_shards(ticks_dir, manifest, rows, verify=verify)
 
 
 def default_rows_per_shard(total: int) -> int:
@@ -157,16 +239,11 @@ def default_rows_per_shard(total: int) -> int:
     return int(min(MAX_ROWS_PER_SHARD, max(MIN_ROWS_PER_SHARD, total / (cores * SHARDS_PER_CPU))))
 
 
-def _collect(
-    shards: list[Shard], request: BarRequest, report: Callable[[int], None]
-) -> dict[str, list[Columns]]:
-    """Run the read tasks and return the partial bars of each instrument in the order of the shards."""
-    found: dict[int, list[Columns]] = {shard.index: [] for shard in shards}
+def _blocks(tasks: Sequence[ShardTask], label: str) -> Iterator[pa.Table]:
+    """Run the read tasks and yield their blocks as they come; raise the failure a block carries."""
     with _data_context():
         dataset = ray.data.read_datasource(
-            TickShardsDatasource(shards, request.base, request.prices),
-            override_num_blocks=len(shards),
-            **stage_options("bars"),
+            TickShardsDatasource(tasks, label), override_num_blocks=len(tasks), **stage_options("bars")
         )
         dataset.set_name("aiopt_bars")
         try:
@@ -174,58 +251,127 @@ def _collect(
             # round trip for each execution, a fifth of what Ray Data costs here.
             for bundle in dataset.iter_internal_ref_bundles():
                 for block in ray.get([entry.ref for entry in bundle.blocks]):
-                    for index, columns in _shards_of(block):
-                        found[index].append(columns)
-                        report(int(columns["ticks"].sum()))
+                    failures = block.column(_FAILURE_COLUMN)
+                    if failures.null_count < len(failures):
+                        raise pickle.loads(failures.drop_null()[0].as_py())
+                    yield block
         except RayError as failure:
             msg = f"Building bars on the cluster failed: {failure}. See the Ray dashboard, then run it again."
             raise ClusterError(msg) from failure
+
+
+def _collect(
+    shards: list[Shard], request: BarRequest, report: Callable[[int], None]
+) -> tuple[dict[str, list[Columns]], int]:
+    """Return the partial bars of each instrument in the order of the shards, and the ticks outside."""
+    found: dict[int, list[Columns]] = {shard.index: [] for shard in shards}
+    tasks = [_TimeTask(shard, request) for shard in shards]
+    for block in _blocks(tasks, f"{request.base.label}PartialBars"):
+        for index, columns in _shards_of(block):
+            found[index].append(columns)
+            report(int(columns["ticks"].sum() + columns[_OUTSIDE_COLUMN].sum()))
     partials: dict[str, list[Columns]] = {}
+    beyond = 0
     for shard in shards:
         # Ray Data cuts a large result into several blocks; a shard's bars are distinct, so time orders them.
         blocks = sorted(found[shard.index], key=lambda columns: int(columns["ts_open_ns"][0]))
-        delivered = sum(int(columns["ticks"].sum()) for columns in blocks)
+        outside = sum(int(columns.pop(_OUTSIDE_COLUMN).sum()) for columns in blocks)
+        delivered = sum(int(columns["ticks"].sum()) for columns in blocks) + outside
         if delivered != shard.rows:
             msg = f"Shard {shard.index} must hold {shard.rows} ticks, but Ray Data delivered {delivered}."
             raise ClusterError(msg + " Run the build again.")
-        partials.setdefault(shard.instrument, []).extend(blocks)
-    return partials
+        # A shard without bars sends one row without ticks.
+        bars = [columns for columns in blocks if columns["ticks"].any()]
+        partials.setdefault(shard.instrument, []).extend(bars)
+        beyond += outside
+    return {symbol: parts or [_no_bars(request)] for symbol, parts in partials.items()}, beyond
 
 
-class _Reader:
-    """The function a read task runs: a named class, pickled by name, and the shard alone."""
+def _run(
+    tasks: Sequence[_EventTask], label: str, report: Callable[[int], None] | None = None
+) -> list[ShardRows]:
+    """Return what each shard gives, in their order."""
+    found: dict[int, ShardRows] = {}
+    rows = {task.shard.index: task.shard.rows for task in tasks}
+    for block in _blocks(tasks, label):
+        for index, result in zip(
+            block.column(_SHARD_COLUMN).to_pylist(), block.column(_RESULT_COLUMN), strict=True
+        ):
+            found[index] = pickle.loads(result.as_py())
+            if report is not None:
+                report(rows[index])
+    return [found[task.shard.index] for task in tasks]
 
-    def __init__(self, shard: Shard, base: Timeframe, prices: tuple[str, ...]) -> None:
-        self._shard = shard
-        self._base = base
-        self._prices = prices
+
+class _TimeTask:
+    """Reduces a shard to partial bars: a row per bar."""
+
+    def __init__(self, shard: Shard, request: BarRequest) -> None:
+        self.shard = shard
+        self._request = request
 
     def __call__(self) -> Iterable[pa.Table]:
         """Yield the partial bars of the shard as one block."""
         try:
-            columns, failure = reduce_shard(self._shard, self._base, self._prices), None
+            columns, outside = reduce_shard(self.shard, self._request)
         except AioptError as error:
             # An error of the data is a result: raised here, Ray Data would log it as a bug of its own.
-            columns, failure = empty_partial(self._prices), pickle.dumps(error)
-        yield _block(self._shard.index, columns, failure)
+            yield _block(self.shard.index, _no_bars(self._request), 0, pickle.dumps(error))
+        else:
+            yield _block(self.shard.index, columns, outside, None)
 
 
-def _block(index: int, columns: Columns, failure: bytes | None) -> pa.Table:
-    """Return partial bars as one block: a row per bar, or one row carrying the failure."""
-    rows = 1 if failure is not None else columns["ts_open_ns"].size
-    if failure is not None:
+class _EventTask:
+    """Cuts a shard into rows of event bars, or measures it: one row with the pickled result."""
+
+    def __init__(
+        self, shard: Shard, request: EventRequest, *, states: States | None = None, measure: bool = False
+    ) -> None:
+        self.shard = shard
+        self._request = request
+        self._states = states
+        self._measure = measure
+
+    def __call__(self) -> Iterable[pa.Table]:
+        """Yield one block of one row."""
+        result = failure = None
+        try:
+            if self._measure:
+                result = pickle.dumps(measure_shard(self.shard, self._request))
+            else:
+                result = pickle.dumps(cut_shard(self.shard, self._request, self._states))
+        except AioptError as error:
+            failure = pickle.dumps(error)
+        yield pa.table(
+            {
+                _SHARD_COLUMN: pa.array([self.shard.index], type=pa.int64()),
+                _RESULT_COLUMN: pa.array([result], type=pa.large_binary()),
+                _FAILURE_COLUMN: pa.array([failure], type=pa.binary()),
+            }
+        )
+
+
+def _no_bars(request: BarRequest) -> Columns:
+    return empty_partial(request.prices, spread=request.spread_stats)
+
+
+def _block(index: int, columns: Columns, outside: int, failure: bytes | None) -> pa.Table:
+    """Return partial bars as one block: a row per bar, or one row without ticks where there are none."""
+    rows = columns["ts_open_ns"].size
+    if rows == 0:
+        rows = 1
         columns = {name: np.zeros(1, dtype=values.dtype) for name, values in columns.items()}
     arrays = {name: pa.array(values) for name, values in columns.items()}
+    beyond = np.zeros(rows, dtype=np.int64)
+    beyond[0] = outside
+    arrays[_OUTSIDE_COLUMN] = pa.array(beyond)
     arrays[_SHARD_COLUMN] = pa.array(np.full(rows, index, dtype=np.int64))
     arrays[_FAILURE_COLUMN] = pa.array([failure] * rows, type=pa.binary())
     return pa.table(arrays)
 
 
 def _shards_of(block: pa.Table) -> Iterator[tuple[int, Columns]]:
-    """Yield the shards whose partial bars a block holds, or raise the failure it carries."""
-    failures = block.column(_FAILURE_COLUMN)
-    if failures.null_count < len(failures):
-        raise pickle.loads(failures.drop_null()[0].as_py())
+    """Yield the shards whose partial bars a block holds."""
     index = block.column(_SHARD_COLUMN).to_numpy()
     columns = {
         name: block.column(name).to_numpy()

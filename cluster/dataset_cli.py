@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aiopt.cli.feature_logs import command as logs
 from aiopt.cli.output import emit, json_option, progress
 from aiopt.errors import DataError
 from cluster.charts_cli import RAY_FROM_CHARTS, engine_option
@@ -32,6 +33,9 @@ ENV_PREFIX = "AIOPT_DATASET"
 @click.group(epilog="Example: aiopt dataset build --bars bars/EURUSD/5m --out datasets/eurusd-5m")
 def command() -> None:
     """Build training sets of features, labels and charts."""
+
+
+command.add_command(logs, "logs")
 
 
 @command.command(

@@ -1,4 +1,4 @@
-"""The optimisation job: ticks → bars → sweep → rank → entries and Pine → report, in one run folder.
+"""The optimisation job: ticks → bars → sweep → rank → Pine → analysis → report, in one run folder.
 
 Owns the order of the stages and what makes a call resume.  Each stage is one call of another module; nothing
 is computed here.
@@ -45,6 +45,7 @@ from aiopt.ranking.trials import TrialRow, write_trials
 from aiopt.report import write_report
 from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
 from aiopt.timeframe import Timeframe, parse_timeframe
+from cluster.analysis import analyse_run, proposed_strategies
 from cluster.config import (
     OptimizeConfig,
     Strategy,
@@ -193,6 +194,7 @@ def run_optimize(
         bars = run.build_bars(ticks_dir)
         run.sweep_and_rank(bars)
         run.emit(bars)
+        run.analyse(bars)
         state.finish()
         run.report()
         say("finished")
@@ -263,7 +265,12 @@ class _Run:
         context = TrialContext(
             backtest=config.backtest, plan=plan, seed=config.seed, data_hash=self._manifest.data_hash
         )
-        points = plan_points(self._strategies, config)
+        strategies = list(self._strategies)
+        if config.analysis.proposals:
+            proposed = proposed_strategies(self._dir, config.analysis, strategies, bars, plan)
+            self._log(f"analysis: {len(proposed)} proposals are swept too")
+            strategies += proposed
+        points = plan_points(strategies, config)
         ranking = start_ranking(self._dir.name, self._dir / LEADERBOARD, config.ranking, plan)
         outcome = run_sweep(
             points, bars, context, ranking, scratch_dir=self._dir / SCRATCH, report=self._show_progress
@@ -302,6 +309,18 @@ class _Run:
             self._dir, self._config, self._manifest, bars, progress=_paced(self._log, "pine: scripts checked")
         )
         self._log(f"pine: {len(scripts)} scripts in {self._dir / PINE}")
+
+    def analyse(self, bars: dict[str, BarSet]) -> None:
+        """Let the analyst read the ranked entries' markets and trades."""
+        if not self._config.analysis.enabled:
+            return
+        self._state.enter("analysis")
+        found = analyse_run(
+            self._dir, self._config.analysis, bars, progress=_paced(self._log, "analysis: charts read")
+        )
+        fallbacks = sum(bool(chart.result.analysis.fallback_reason) for chart in found.charts)
+        fell_back = f", {fallbacks} by the rules instead" if fallbacks else ""
+        self._log(f"analysis: {len(found.charts)} charts read by {found.reader}{fell_back}")
 
     def report(self) -> None:
         """Write the report."""

@@ -96,7 +96,7 @@ def plan_points(strategies: Sequence[Strategy], config: OptimizeConfig) -> list[
         for timeframe in config.timeframes
         for number in range(max(len(points) for _, points in sampled))
         for strategy, points in sampled
-        if number < len(points)
+        if number < len(points) and timeframe in (strategy.timeframes or config.timeframes)
     ]
 
 

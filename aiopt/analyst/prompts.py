@@ -96,7 +96,11 @@ def prompt_of(version: str) -> Prompt:
 
 
 def analysis_messages(
-    request: AnalysisRequest, prompt_version: str = DEFAULT_PROMPT, *, picture: bool = True
+    request: AnalysisRequest,
+    prompt_version: str = DEFAULT_PROMPT,
+    *,
+    picture: bool = True,
+    numbers: bool = True,
 ) -> list[dict[str, Any]]:
     """Return the chat messages that ask for an analysis.
 
@@ -108,6 +112,8 @@ def analysis_messages(
         Key of `PROMPTS`.
     picture : bool
         Send the chart, if there is one; False for text-only models.
+    numbers : bool
+        Write the last bars and the indicators out as numbers.
 
     Returns
     -------
@@ -119,7 +125,7 @@ def analysis_messages(
     if picture and request.chart_png is not None:
         url = f"data:image/png;base64,{base64.b64encode(request.chart_png).decode()}"
         parts.append({"type": "image_url", "image_url": {"url": url}})
-    parts.append({"type": "text", "text": f"{describe(request)}\n{prompt.question}"})
+    parts.append({"type": "text", "text": f"{describe(request, numbers=numbers)}\n{prompt.question}"})
     # Many text-only servers take nothing but a string as content.
     content: Any = parts if len(parts) > 1 else parts[0]["text"]
     return [{"role": "system", "content": prompt.system}, {"role": "user", "content": content}]
@@ -137,8 +143,8 @@ def retry_messages(messages: list[dict[str, Any]], reply: str, error: str) -> li
     ]
 
 
-def describe(request: AnalysisRequest) -> str:
-    """Return the request in words and numbers."""
+def describe(request: AnalysisRequest, *, numbers: bool = True) -> str:
+    """Return the request in words and, unless `numbers` is False, the last bars and indicators."""
     lines = ["<data>", f"instrument: {request.instrument or 'unknown'}"]
     lines.append(f"timeframe: {request.timeframe or 'unknown'}")
     bars = request.bars
@@ -146,13 +152,14 @@ def describe(request: AnalysisRequest) -> str:
         n_bars = len(bars)
         lines.append(f"bars: {n_bars}, numbered 0 to {n_bars - 1}")
         lines.append(f"range of all bars: {bars.low.min():.6g} to {bars.high.max():.6g}")
+    if bars is not None and numbers:
         lines.append("last bars (number, opening time UTC, open, high, low, close):")
         for i in range(max(0, n_bars - PROMPT_BARS), n_bars):
             opened = dt.datetime.fromtimestamp(int(bars.ts_open_ns[i]) // 10**9, tz=dt.UTC)
             values = (bars.open[i], bars.high[i], bars.low[i], bars.close[i])
-            numbers = " ".join(f"{value:.6g}" for value in values)
-            lines.append(f"{i} {opened:%Y-%m-%d %H:%M} {numbers}")
-    if request.indicators:
+            texts = " ".join(f"{value:.6g}" for value in values)
+            lines.append(f"{i} {opened:%Y-%m-%d %H:%M} {texts}")
+    if request.indicators and numbers:
         lines.append("indicators at the last bar:")
         lines += [f"{inert(name)}: {value:.6g}" for name, value in request.indicators.items()]
     if request.spread is not None:

@@ -18,6 +18,7 @@ from aiopt.analyst.replies import parse_analysis
 from aiopt.analyst.rules import read_by_rules
 from aiopt.analyst.schema import ANALYSIS_SCHEMA
 from aiopt.analyst.settings import AnalystSettings
+from aiopt.analyst.sink import RowSink, log_analysis
 from aiopt.errors import AioptError, ReplyError
 
 T = TypeVar("T")
@@ -29,7 +30,11 @@ MAX_ERROR = 400
 
 
 async def analyse(
-    request: AnalysisRequest, complete: Complete | None, settings: AnalystSettings | None = None
+    request: AnalysisRequest,
+    complete: Complete | None,
+    settings: AnalystSettings | None = None,
+    *,
+    sink: RowSink | None = None,
 ) -> AnalysisResult:
     """Read a market.
 
@@ -45,6 +50,8 @@ async def analyse(
         Asks a model; None for the rules alone.
     settings : AnalystSettings, optional
         Models, prompts, length of replies, requests in flight.
+    sink : RowSink, optional
+        Log that is told of the reading, see `aiopt.analyst.sink`.
 
     Returns
     -------
@@ -58,7 +65,15 @@ async def analyse(
     """
     settings = settings or AnalystSettings()
     if complete is None:
-        return AnalysisResult(analysis=read_by_rules(request))
+        result = AnalysisResult(analysis=read_by_rules(request))
+    else:
+        result = await _ask_all(request, complete, settings)
+    if sink is not None:
+        log_analysis(sink, request, result)
+    return result
+
+
+async def _ask_all(request: AnalysisRequest, complete: Complete, settings: AnalystSettings) -> AnalysisResult:
     gate = asyncio.Semaphore(settings.concurrency)
 
     async def ask(model: str, prompt: str) -> tuple[Analysis | None, list[Attempt]]:
@@ -92,7 +107,7 @@ async def _ask_member(
 ) -> tuple[Analysis | None, list[Attempt]]:
     question = ChatRequest(
         model=model,
-        messages=analysis_messages(request, prompt, picture=settings.picture),
+        messages=analysis_messages(request, prompt, picture=settings.picture, numbers=settings.numbers),
         schema=ANALYSIS_SCHEMA,
         schema_name="analysis",
         max_tokens=settings.max_tokens,

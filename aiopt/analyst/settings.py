@@ -51,6 +51,8 @@ class AnalystSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Requests in flight at once.
     picture : bool
         Send the chart; False for text-only models.
+    numbers : bool
+        Write the last bars out as numbers beside the chart; False to ask what the picture alone tells.
     response_format : {"auto", "json_schema", "json_object", "none"}
         How the schema is enforced.  ``"auto"`` begins with ``json_schema`` and steps down when the
         endpoint refuses it.
@@ -76,6 +78,7 @@ class AnalystSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     seed: int = 0
     concurrency: int = 4
     picture: bool = True
+    numbers: bool = True
     response_format: ResponseFormat = "auto"
     bars: int = 120
     chart: ChartSpec = DEFAULT_CHART

@@ -45,8 +45,9 @@ from aiopt.backtest.replay import (
 )
 from aiopt.backtest.results import OpenTrade, Side, Trade, TrialResult, compute_metrics, equity_curve, money
 from aiopt.backtest.signals import ArraySignals, SignalSource, StreamedSignals
+from aiopt.backtest.sink import BacktestRecorder, RowSink
 from aiopt.backtest.strategy import LONG, ClosedPosition, SpecStrategy, TradingRules
-from aiopt.errors import AioptError, BacktestError, ConfigError
+from aiopt.errors import AioptError, BacktestError, ConfigError, DataError
 from aiopt.market.bars import BarSet
 from aiopt.market.instrument import Instrument
 from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals, compute_signals
@@ -67,13 +68,16 @@ class BacktestSession:
         Signals are computed on its bid side; parity mode trades the bid side alone.
     config : BacktestConfig
         Assumptions, the same for all runs.
+    sink : RowSink, optional
+        Log that is told of every bar and trade of every run; with ``signals="streaming"`` while it runs.
 
     Raises
     ------
     ConfigError
         If research mode is given bars of one price, or there are fewer than two bars.
     DataError
-        If a price has more decimals than the instrument's plus one (a mid price is half a tick).
+        If gaps of the bars were filled with prices to come, or a price has more decimals
+        than the instrument's plus one (a mid price is half a tick).
 
     Examples
     --------
@@ -81,11 +85,12 @@ class BacktestSession:
     ...     results = [session.run(spec) for spec in specs]
     """
 
-    def __init__(self, bars: BarSet, config: BacktestConfig) -> None:
+    def __init__(self, bars: BarSet, config: BacktestConfig, *, sink: RowSink | None = None) -> None:
         _check(bars, config)
         bars = chart_price(bars) if config.is_parity else bars
         self.bars = bars
         self.config = config
+        self._sink = sink
         self.observed_signals: list[BarSignal] = []
         """What the strategy saw in the last run, bar by bar; filled with ``signals="streaming"`` alone."""
         self._engine: _Engine | None = _engine()
@@ -137,7 +142,7 @@ class BacktestSession:
         if config.signals == "arrays":
             arrays = compute_signals(spec, bars.bid, **sizes)
             return self.run_signals(spec.spec_hash, arrays, segments=segments)
-        streamed = StreamedSignals(StreamingSignals(spec, **sizes))
+        streamed = StreamedSignals(StreamingSignals(spec, **sizes), self._recorder(spec.spec_hash))
         result = self._run(spec.spec_hash, streamed, None, segments)
         self.observed_signals = streamed.observed
         return result
@@ -174,6 +179,9 @@ class BacktestSession:
         boundaries = self._boundaries_of(segments)
         config = self.config
         strategy = self._engine.strategy
+        recorder = self._recorder(spec_hash)
+        if recorder is not None and arrays is not None:
+            recorder.arrays(self.bars.bid, arrays)
         rules = TradingRules(
             may_enter=boundaries.may_enter.tolist().__getitem__,
             n_bars=len(self.bars),
@@ -204,7 +212,20 @@ class BacktestSession:
         )
         if strategy.failure is not None:
             raise BacktestError(strategy.failure)
-        return self._result(spec_hash, strategy)
+        result = self._result(spec_hash, strategy)
+        if recorder is not None:
+            recorder.trades(result)
+        return result
+
+    def _recorder(self, spec_hash: str) -> BacktestRecorder | None:
+        if self._sink is None:
+            return None
+        return BacktestRecorder(
+            self._sink,
+            spec_hash=spec_hash,
+            config_hash=self.config.config_hash,
+            data_hash=self.bars.data_hash,
+        )
 
     def _boundaries_of(self, segments: Segments | None) -> Boundaries:
         """Return the boundaries of a run; the last ones are kept, as a sweep asks for the same each time."""
@@ -276,6 +297,9 @@ def _check(bars: BarSet, config: BacktestConfig) -> None:
     if len(bars) < 2:
         msg = f"A backtest needs at least two bars, but got {len(bars)}. Give a longer span."
         raise ConfigError(msg)
+    if bars.interpolated:
+        msg = "A backtest needs bars of the past alone, but gaps of these were filled with prices to come."
+        raise DataError(msg + " Build them with --fill flat, or without --fill.")
     if bars.single_price and not config.is_parity:
         msg = (
             "Research mode needs bid and ask bars, but there is one price. Give a folder with bid.parquet "

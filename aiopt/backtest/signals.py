@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from aiopt.backtest.sink import BacktestRecorder
 from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals
 
 
@@ -42,10 +43,18 @@ class StreamedSignals:
     """Signals computed from each bar as the engine delivers it: what live trading would use.
 
     Every signal is kept in `observed`, so that a test can compare what the strategy saw with the arrays.
+
+    Parameters
+    ----------
+    signals : StreamingSignals
+        Fed with each bar.
+    recorder : BacktestRecorder, optional
+        Told of each bar at once.
     """
 
-    def __init__(self, signals: StreamingSignals) -> None:
+    def __init__(self, signals: StreamingSignals, recorder: BacktestRecorder | None = None) -> None:
         self._signals = signals
+        self._recorder = recorder
         self.observed: list[BarSignal] = []
 
     def push(
@@ -54,6 +63,9 @@ class StreamedSignals:
         """Add the next bar and return its signal."""
         signal = self._signals.update(ts_open_ns, open, high, low, close, volume)
         self.observed.append(signal)
+        if self._recorder is not None:
+            number = len(self.observed) - 1
+            self._recorder.bar(number, ts_open_ns, close, self._signals.indicators(), signal)
         return signal
 
     def at(self, bar: int) -> BarSignal:

@@ -6,6 +6,7 @@ Owns the rewriting.  The old files go when the new ones are on the disk and hold
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ from aiopt.catalog.discovery import INDEX_NAME, FileIndex, Index, parquet_files,
 from aiopt.catalog.entries import Entry
 from aiopt.catalog.rows import RowHash
 from aiopt.errors import ConfigError, DataError, ManifestError, did_you_mean
+from aiopt.featurelog import compact_stream
+from aiopt.featurelog.schema import read_schemas, version_folder
+from aiopt.featurelog.segments import Segment, segments_of
 from aiopt.files import sha256_file, storage_error
 from aiopt.market.commit import locked, publish
 from aiopt.market.manifest import MANIFEST_NAME, Manifest, Partition, read_manifest, write_manifest
@@ -88,8 +92,8 @@ def compact(
     """Pack the files of an entry tighter.
 
     A tick store has one file per day already; days of many small row groups or another compression are
-    rewritten.  Plain Parquet files and streams become one file per `period`, in order of time, rows of equal
-    time in the order of their files.
+    rewritten.  Plain Parquet files become one file per `period`, in order of time, rows of equal time in the
+    order of their files.  The small segments of a stream become large ones, whatever the period.
 
     Parameters
     ----------
@@ -116,10 +120,13 @@ def compact(
         raise ConfigError(msg + did_you_mean(period, PERIODS))
     root = Path(entry.path)
     report = progress or _silent
+    if entry.kind == "stream":
+        # It has a lock and a way of its own: others go on writing to it.
+        return _compact_stream(root, dry_run)
     with locked(root):
         if entry.kind == "ticks":
             return _compact_store(root, dry_run, report)
-        if entry.kind in {"parquet", "stream"}:
+        if entry.kind == "parquet":
             return _Plain(root, entry, period, time_column, report).run(dry_run=dry_run)
     msg = f"Only tick stores, streams and plain Parquet can be packed, but this is of kind {entry.kind}."
     raise DataError(f"{msg} Name another.", file=root)
@@ -195,6 +202,57 @@ def _rewrite_days(root: Path, manifest: Manifest, loose: list[Partition], progre
 def _compression(footer: pq.FileMetaData) -> set[str]:
     groups = (footer.row_group(number) for number in range(footer.num_row_groups))
     return {group.column(0).compression for group in groups} or {"ZSTD"}
+
+
+# --- streams ----------------------------------------------------------------------------------------------
+
+
+def _compact_stream(root: Path, dry_run: bool) -> Compaction:
+    before = _segments(root)
+    rows, digest = _hash_segments(before)
+    groups = sum(_footer(segment.path).num_row_groups for segment in before)
+    after = before
+    if not dry_run:
+        compact_stream(root.parent, root.name)
+        after = _segments(root)
+        rows_after, digest_after = _hash_segments(after)
+        # A writer may have added rows meanwhile: then the two are of different rows.
+        if rows_after == rows and digest_after != digest:
+            raise DataError("A stream must hold the same rows after packing, but does not.", file=root)
+        rows, digest = rows_after, digest_after
+    return Compaction(
+        path=str(root),
+        kind="stream",
+        files_before=len(before),
+        files_after=len(after),
+        row_groups_before=groups,
+        row_groups_after=sum(_footer(segment.path).num_row_groups for segment in after),
+        bytes_before=sum(segment.bytes for segment in before),
+        bytes_after=sum(segment.bytes for segment in after),
+        rows=rows,
+        hash=digest,
+        changed=len(after) < len(before),
+    )
+
+
+def _segments(root: Path) -> list[Segment]:
+    """Return the segments of all versions that count, in order."""
+    found: list[Segment] = []
+    for version in read_schemas(root):
+        found += segments_of(version_folder(root, version))[0]
+    return found
+
+
+def _hash_segments(segments: list[Segment]) -> tuple[int, str]:
+    """Return rows and their hash; versions have schemas of their own, so each is hashed on its own."""
+    digests: dict[Path, RowHash] = {}
+    for segment in segments:
+        with pq.ParquetFile(segment.path) as file:
+            digest = digests.setdefault(segment.path.parent, RowHash(file.schema_arrow))
+            for group in range(file.metadata.num_row_groups):
+                digest.update(file.read_row_group(group, use_threads=False))
+    whole = hashlib.sha256("\n".join(digest.hexdigest() for digest in digests.values()).encode())
+    return sum(digest.rows for digest in digests.values()), whole.hexdigest()
 
 
 # --- plain files ------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from aiopt.catalog.entries import Entry, Provenance
 from aiopt.errors import DataError, ManifestError
+from aiopt.featurelog import list_streams
 from aiopt.market.bars import BarMeta
 from aiopt.market.commit import COMMIT, finish_pending
 from aiopt.market.manifest import MANIFEST_NAME, is_tick_store, read_manifest
@@ -26,12 +27,19 @@ from aiopt.market.manifest import MANIFEST_NAME, is_tick_store, read_manifest
 STAGING_PREFIXES = (".import-", ".compact-", ".prune-")
 """Folders of work in progress, or of work that was killed."""
 
+BUILT = frozenset({"bars", "dataset", "nautilus"})
+"""Kinds that are built from ticks and name them by their data hash."""
+
 INDEX_NAME = "catalog.json"
 """What `compact` writes beside plain Parquet files, and the exporter beside its catalog."""
 
 _SKIPPED = {".git", ".venv", "node_modules", "__pycache__", COMMIT}
 _TIME_COLUMNS = ("ts_event_ns", "ts_open_ns", "ts_ns", "ts_init_ns", "ts_event", "ts_init", "timestamp")
 _HOURS_NAME = ".hours.json"
+_STREAM_SCHEMAS = "[0-9][0-9][0-9][0-9]*.schema.json"
+
+DATASET_NAME = "dataset.json"
+"""Written last by a dataset build."""
 
 
 class FileIndex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -156,7 +164,7 @@ def _connected(entries: list[Entry]) -> list[Entry]:
         msgspec.structs.replace(
             entry,
             used_by=[] if entry.kind == "run" else runs.get(entry.hash, []),
-            current=entry.hash in ticks if entry.hash and entry.kind in {"bars", "nautilus"} else None,
+            current=entry.hash in ticks if entry.hash and entry.kind in BUILT else None,
         )
         for entry in entries
     ]
@@ -215,6 +223,45 @@ def _run(folder: Path) -> Entry | None:
         hash=str(data.get("data_hash", "")),
         provenance=_provenance(data.get("synthetic")),
         problem=problem,
+    )
+
+
+def _dataset(folder: Path) -> Entry | None:
+    if not (folder / DATASET_NAME).is_file():
+        return None
+    facts, problem = _json(folder / DATASET_NAME)
+    splits = facts.get("splits")
+    splits = [one for one in splits.values() if isinstance(one, dict)] if isinstance(splits, dict) else []
+    return msgspec.structs.replace(
+        _base(folder, "dataset"),
+        instrument=str(facts.get("instrument", "")),
+        detail=f"{facts.get('timeframe', '')} {len(splits)} splits".strip(),
+        first_ts_ns=_least(_integer(one.get("first_decision_ns")) for one in splits),
+        last_ts_ns=_most(_integer(one.get("last_decision_ns")) for one in splits),
+        rows=_integer(facts.get("rows")),
+        source=f"bars {str(facts.get('bars_hash', ''))[:12]}",
+        hash=str(facts.get("data_hash", "")),
+        provenance=_provenance(facts.get("synthetic")),
+        problem=problem,
+    )
+
+
+def _stream(folder: Path) -> Entry | None:
+    if not any(folder.glob(_STREAM_SCHEMAS)):
+        return None
+    base = _base(folder, "stream")
+    try:
+        info = next(info for info in list_streams(folder.parent) if info.name == folder.name)
+    except DataError as failure:
+        return msgspec.structs.replace(base, problem=failure.reason)
+    segments = sum(version.segments for version in info.versions)
+    return msgspec.structs.replace(
+        base,
+        detail=f"{segments} segments, version {info.versions[-1].version}",
+        first_ts_ns=_least(version.first_ns for version in info.versions),
+        last_ts_ns=_most(version.last_ns for version in info.versions),
+        rows=info.rows,
+        source=", ".join(info.versions[-1].fields),
     )
 
 
@@ -310,6 +357,8 @@ def _plain(folder: Path) -> Entry | None:
 
 _RECOGNISERS: tuple[Callable[[Path], Entry | None], ...] = (
     _run,
+    _dataset,
+    _stream,
     _tick_store,
     _downloads,
     _indexed,

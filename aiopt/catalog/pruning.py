@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from aiopt.catalog.discovery import STAGING_PREFIXES
+from aiopt.catalog.discovery import BUILT, STAGING_PREFIXES
 from aiopt.catalog.entries import Entry
 from aiopt.errors import ConfigError, DataError, did_you_mean
 from aiopt.files import stale_files, storage_error
@@ -173,7 +173,7 @@ def _leftovers(root: Path) -> Iterator[PruneItem]:
 
 def _caches(entries: Sequence[Entry], now_s: float) -> Iterator[PruneItem]:
     wanted = {entry.hash for entry in entries if entry.kind == "run"}
-    built = {entry.hash for entry in entries if entry.kind in {"bars", "nautilus"}}
+    built = {entry.hash for entry in entries if entry.kind in BUILT}
     for entry in entries:
         path = Path(entry.path)
         if entry.kind != "ticks" or not _CACHE_NAME.match(path.name):
@@ -182,7 +182,7 @@ def _caches(entries: Sequence[Entry], now_s: float) -> Iterator[PruneItem]:
             continue
         if now_s - path.stat().st_mtime < YOUNG_S:
             continue
-        reason = "no run refers to it and no bars were built from it; the same command makes it again"
+        reason = "no run refers to it and nothing here was built from it; the same command makes it again"
         yield PruneItem(path=entry.path, what="caches", reason=reason, bytes=entry.bytes)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aiopt.catalog.discovery import parquet_files, read_index
+from aiopt.catalog.discovery import DATASET_NAME, parquet_files, read_index
 from aiopt.catalog.entries import Entry, Fault
 from aiopt.errors import DataError, ManifestError
 from aiopt.files import sha256_file
@@ -127,8 +127,8 @@ class _Check:
             "bars": self.bars,
             "downloads": self.downloads,
             "run": self.run_folder,
+            "dataset": self.dataset,
             "parquet": self.indexed,
-            "stream": self.indexed,
             "nautilus": self.indexed,
         }
         steps.get(self.entry.kind, self.readable)()
@@ -194,6 +194,24 @@ class _Check:
                 except DataError as failure:
                     self.fault(name, failure.reason)
 
+    def dataset(self) -> None:
+        document = self._json(DATASET_NAME)
+        files = document.get("files", []) if isinstance(document, dict) else []
+        for file in files:
+            self._hashed_file(str(file["path"]), str(file["sha256"]), "dataset.json")
+
+    def _hashed_file(self, name: str, sha256: str, where: str) -> None:
+        """Compare a file with its recorded hash, and name the row groups at fault."""
+        path = self.root / name
+        self.files += 1
+        if not path.is_file():
+            self.fault(name, "missing")
+        elif sha256_file(path) != sha256:
+            parquet = path.suffix == ".parquet"
+            broken = list(damaged_row_groups(path)) if parquet else []
+            for group, problem in broken or [(None, "its values may be others")]:
+                self.fault(name, f"SHA-256 differs from {where}; {problem}", group)
+
     def downloads(self) -> None:
         document = self._json(RECORD_NAME)
         hours = document.get("hours", {}) if isinstance(document, dict) else {}
@@ -230,14 +248,7 @@ class _Check:
             self.readable()
             return
         for file in index.files:
-            path = self.root / file.path
-            self.files += 1
-            if not path.is_file():
-                self.fault(file.path, "missing")
-            elif sha256_file(path) != file.sha256:
-                broken = list(damaged_row_groups(path)) or [(None, "its values may be others")]
-                for group, problem in broken:
-                    self.fault(file.path, f"SHA-256 differs from the index; {problem}", group)
+            self._hashed_file(file.path, file.sha256, "catalog.json")
         known = {file.path for file in index.files}
         if self.entry.kind != "nautilus":
             for path in parquet_files(self.root):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from aiopt.errors import ConfigError
 if TYPE_CHECKING:
     from aiopt.backtest.config import BacktestConfig
     from aiopt.backtest.results import TrialResult
+    from aiopt.featurelog import FeatureLog
     from aiopt.market.bars import BarSet
     from aiopt.strategy.spec import StrategySpec
 
@@ -63,6 +65,12 @@ _SHOWN_TRADES = 10
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Also write the JSON, with equity, to this file."
 )
+@click.option(
+    "--log",
+    "log_dir",
+    type=click.Path(path_type=Path),
+    help="Also log features, signals and trades to this folder; see `aiopt dataset logs`.",
+)
 @json_option
 def command(
     spec: str,
@@ -77,6 +85,7 @@ def command(
     slippage_ticks: int,
     signals: str,
     out: Path | None,
+    log_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Backtest SPEC, a YAML or JSON file or the name of a ready family (see `aiopt specs list`).
@@ -112,13 +121,22 @@ def command(
 
     from aiopt.backtest.session import BacktestSession
 
-    with BacktestSession(bars, config) as session:
+    with _log(log_dir) as sink, BacktestSession(bars, config, sink=sink) as session:
         result = session.run(strategy)
     document = _document(strategy, config, bars, result)
     if out is not None:
         with_equity = {**document, "equity": result.equity.tolist()}
         atomic_write_bytes(out, msgspec.json.encode(with_equity) + b"\n")
     emit(as_json, document, lambda console: _print(console, document, result))
+
+
+def _log(folder: Path | None) -> AbstractContextManager[FeatureLog | None]:
+    """Return a log that is closed with the block, or none."""
+    if folder is None:
+        return nullcontext()
+    from aiopt.featurelog import FeatureLog
+
+    return FeatureLog(folder)
 
 
 def _load(spec: str, overrides: tuple[str, ...]) -> StrategySpec:

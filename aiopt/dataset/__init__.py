@@ -1,7 +1,7 @@
 """Training sets from bars: features without look-ahead, forward labels, purged splits, charts, conversations.
 
-Owns the columns and the files of a dataset.  Knows bars, indicators and charts; knows nothing of strategies,
-backtests, models or Ray.
+Owns the columns and the files of a dataset.  Knows bars, indicators, charts and how the analyst asks; knows
+nothing of strategies, backtests, engines or Ray.
 """
 
 from aiopt.dataset.build import ChartRenderer, build_dataset, plan_rows

@@ -27,6 +27,7 @@ from aiopt.charts import PreparedChart, render_windows
 from aiopt.charts.windows import Window, window_name
 from aiopt.config import canonical_json, content_hash
 from aiopt.dataset.config import SCHEMA_VERSION, DatasetConfig, ImageConfig
+from aiopt.dataset.conversation import VERSIONS, Conversations
 from aiopt.dataset.features import Features, compute_features
 from aiopt.dataset.labels import CLASS_NAMES, Labels, compute_labels
 from aiopt.dataset.model import (
@@ -39,7 +40,7 @@ from aiopt.dataset.model import (
 )
 from aiopt.dataset.rows import METADATA_KEY, RowSource, table_of
 from aiopt.dataset.splits import fit_scale, split_rows
-from aiopt.errors import ConfigError, DataError, RunExistsError
+from aiopt.errors import ConfigError, DataError, RunExistsError, StorageError
 from aiopt.files import atomic_path, atomic_write_bytes, sha256_file, storage_error
 from aiopt.market.bars import BarArrays, BarSet
 
@@ -117,11 +118,13 @@ def plan_rows(bars: BarSet, config: DatasetConfig) -> RowPlan:
     leave_out("undefined_feature", features.ready)
     leave_out("label_incomplete", labels.complete)
     chart = None
-    if config.images is not None:
-        chart = PreparedChart(bars.bid, config.images.spec())
-        ready = chart.first_ready()
-        first = n_bars if ready is None else ready + config.images.window - 1
-        leave_out("chart_warm_up", np.arange(n_bars) >= first)
+    if config.images is not None or config.messages_horizon is not None:
+        images = config.images or ImageConfig()
+        prepared = PreparedChart(bars.bid, images.spec())
+        ready = prepared.first_ready()
+        first = n_bars if ready is None else ready + images.window - 1
+        leave_out("window_warm_up", np.arange(n_bars) >= first)
+        chart = prepared if config.images is not None else None
     if config.labels.across_gaps == "drop":
         leave_out("label_across_gap", ~labels.breaks)
     usable = np.flatnonzero(left)
@@ -179,7 +182,10 @@ def build_dataset(
     out_dir = Path(out_dir)
     plan = plan_rows(bars, config) if plan is None else plan
     bars_hash = hash_bars(bars)
-    key = content_hash({"config": config, "bars": bars_hash, "schema_version": SCHEMA_VERSION})
+    parts = {"config": config, "bars": bars_hash, "schema_version": SCHEMA_VERSION}
+    if config.messages_horizon is not None:
+        parts["messages"] = VERSIONS
+    key = content_hash(parts)
     with _claimed(out_dir, key, config, bars_hash):
         shards = _shards(plan, config)
         missing = [shard for shard in shards if not _is_finished(out_dir, shard, key)]
@@ -189,7 +195,7 @@ def build_dataset(
             if progress is not None:
                 progress(rows, plan.rows)
 
-        source = RowSource(bars, config, plan.features, plan.labels)
+        source = RowSource(bars, config, plan.features, plan.labels, _conversations(bars, config, plan))
         pngs = _charts(plan, config, missing, render)
         for shard in missing:
             images = None
@@ -227,7 +233,8 @@ def _claimed(out_dir: Path, key: str, config: DatasetConfig, bars_hash: str) -> 
         out_dir.mkdir(parents=True, exist_ok=True)
         lock = (out_dir / _LOCK_FILE).open("ab")
     except OSError as failure:
-        raise storage_error(out_dir / _LOCK_FILE, failure) or failure from failure
+        msg = f"The folder of a dataset must be writable, but {out_dir} is not: {failure}. Name another."
+        raise storage_error(out_dir / _LOCK_FILE, failure) or StorageError(msg) from failure
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -295,6 +302,18 @@ def _charts(
         return iter(())
     windows = [_window(int(bar), config.images) for shard in missing for bar in shard.rows]
     return render(plan.chart, windows) if render is not None else render_windows(plan.chart, windows)
+
+
+def _conversations(bars: BarSet, config: DatasetConfig, plan: RowPlan) -> Conversations | None:
+    if config.messages_horizon is None:
+        return None
+    return Conversations(
+        bars,
+        config.images or ImageConfig(),
+        plan.labels.columns[f"class_{config.messages_horizon}"],
+        plan.bars[plan.splits["train"]],
+        pictured=config.images is not None,
+    )
 
 
 def _window(bar: int, config: ImageConfig) -> Window:
@@ -369,6 +388,7 @@ def _info(
         purge_bars=purge,
         embargo_bars=embargo,
         longest_label=labels.longest,
+        messages=None if config.messages_horizon is None else VERSIONS,
         feature_columns=[f"feature_{name}" for name in features.columns],
         label_columns=[f"label_{name}" for name in labels.columns],
         class_columns=[f"label_{name}" for name in labels.classes],

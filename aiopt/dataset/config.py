@@ -283,8 +283,9 @@ class DatasetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     images : ImageConfig or None
         None: no charts.
     messages_horizon : int or None
-        Add a conversation per row for supervised fine-tuning, whose answer is the label of this horizon, one
-        of `labels.horizons`.  None: none.
+        Add a conversation per row for supervised fine-tuning, whose bias is the label of this horizon, one of
+        `labels.horizons`.  None: none.  Window and indicators of the question are those of `images`, or its
+        defaults where there are none.
     stride : int
         Take every so-manieth bar as a row.
     rows_per_shard : int or None

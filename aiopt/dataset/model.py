@@ -84,6 +84,8 @@ class DatasetInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Bars that are no row, by reason; with `rows` they sum to `bars`.
     purge_bars, embargo_bars, longest_label : int
         Bars.
+    messages : dict of str to str or None
+        Versions of the analyst's prompt, answer schema and rules that conversations were made with.
     feature_columns, label_columns, class_columns : list of str
         Columns of the files.
     scale : dict of str to ColumnScale
@@ -108,6 +110,7 @@ class DatasetInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     purge_bars: int
     embargo_bars: int
     longest_label: int
+    messages: dict[str, str] | None
     feature_columns: list[str]
     label_columns: list[str]
     class_columns: list[str]

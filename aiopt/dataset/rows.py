@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from aiopt.config import canonical_json
 from aiopt.dataset.config import SCHEMA_VERSION, DatasetConfig
-from aiopt.dataset.conversation import conversation
+from aiopt.dataset.conversation import Conversations
 from aiopt.dataset.features import Features
 from aiopt.dataset.labels import Labels
 from aiopt.market.bars import BarSet
@@ -46,6 +45,7 @@ class RowSource:
     config: DatasetConfig
     features: Features
     labels: Labels
+    conversations: Conversations | None
 
 
 def table_of(
@@ -96,23 +96,10 @@ def table_of(
             columns["image"] = pa.array(embedded, type=IMAGE_TYPE)
         else:
             columns["image_file"] = pa.array([f"charts/{name}" for name, _ in images])
-    if config.messages_horizon is not None:
-        messages = [_messages(source, int(bar), config.messages_horizon) for bar in rows]
+    if source.conversations is not None:
+        messages = [source.conversations.messages(int(bar)) for bar in rows]
         columns["messages"] = pa.array(messages, type=MESSAGES_TYPE)
     metadata = {METADATA_KEY: canonical_json({"key": key, "schema_version": SCHEMA_VERSION})}
     if "image" in columns:
         metadata[b"huggingface"] = canonical_json(_HUGGING_FACE)
     return pa.table(columns).replace_schema_metadata(metadata)
-
-
-def _messages(source: RowSource, bar: int, horizon: int) -> list[dict[str, Any]]:
-    bars, images = source.bars, source.config.images
-    return conversation(
-        instrument=bars.instrument.symbol,
-        timeframe=bars.timeframe.label,
-        decision_ns=int(bars.bid.ts_open_ns[bar]) + bars.timeframe.ns,
-        features={name: float(values[bar]) for name, values in source.features.columns.items()},
-        horizon=horizon,
-        label=int(source.labels.columns[f"class_{horizon}"][bar]),
-        window=None if images is None else images.window,
-    )

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 from numpy.typing import NDArray
 
-from aiopt.errors import ConfigError, ManifestError
+from aiopt.errors import ConfigError, DataError, ManifestError
+from aiopt.market.bar_filling import Fill, check_fill, fill_gaps
 from aiopt.market.bars import BarMeta, Empty, bar_path, check_empty, check_price, write_bars
+from aiopt.market.instrument import instrument
 from aiopt.market.manifest import Manifest, read_manifest
 from aiopt.market.partial_bars import (
     Columns,
@@ -27,6 +30,7 @@ from aiopt.market.partial_bars import (
     merge_partials,
     tick_columns,
 )
+from aiopt.market.sessions import Session, check_session_timeframe
 from aiopt.market.tick_shards import ROWS_PER_SHARD, Shard, map_ticks, plan_shards
 from aiopt.timeframe import Timeframe
 
@@ -65,6 +69,10 @@ class BarBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Of the tick store.
     synthetic : bool
         True if the ticks were generated.
+    ticks_outside : int
+        Ticks outside the sessions asked for, which are in no bar.
+    ticks_left_over : dict of str to int
+        Renko bars: ``renko-5/bid`` to the ticks behind the last brick of each session, which are in no bar.
     """
 
     files: list[BarFile]
@@ -75,6 +83,8 @@ class BarBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ticks_per_s: float
     data_hash: str
     synthetic: bool
+    ticks_outside: int = 0
+    ticks_left_over: dict[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +99,21 @@ class BarRequest:
         Among `PRICES`; at least one; repeated ones count once.
     empty : {"omit", "flat"}
         What happens to bars without ticks.
+    session : Session, optional
+        Bars begin with its days, and ticks outside it are left out; otherwise bars begin at whole multiples
+        of their length since the epoch, UTC.
+    spread_stats : bool
+        Add the columns of `aiopt.market.spreads.SPREAD_COLUMNS`.
+    fill : {"none", "flat", "linear"}
+        Add marked bars for times without ticks, see `aiopt.market.bar_filling`.
     """
 
     timeframes: tuple[Timeframe, ...]
     prices: tuple[str, ...]
     empty: Empty = "omit"
+    session: Session | None = None
+    spread_stats: bool = False
+    fill: Fill = "none"
 
     def __post_init__(self) -> None:
         for name, values in (("timeframe", self.timeframes), ("price", self.prices)):
@@ -103,6 +123,15 @@ class BarRequest:
         for price in self.prices:
             check_price(price)
         check_empty(self.empty)
+        check_fill(self.fill)
+        if self.empty == "flat" and (self.session is not None or self.fill != "none"):
+            msg = (
+                "Bars without ticks can be flat everywhere or be filled and marked in sessions, but got both."
+            )
+            raise ConfigError(msg + ' Leave `empty` out and use fill="flat".')
+        if self.session is not None:
+            for timeframe in self.timeframes:
+                check_session_timeframe(timeframe)
 
     @property
     def base(self) -> Timeframe:
@@ -110,22 +139,22 @@ class BarRequest:
         return base_timeframe(self.timeframes)
 
 
-def reduce_shard(shard: Shard, base: Timeframe, prices: Sequence[str]) -> Columns:
+def reduce_shard(shard: Shard, request: BarRequest) -> tuple[Columns, int]:
     """Read the ticks of a shard, one row group at a time, and return their partial bars.
 
     Parameters
     ----------
     shard : Shard
         From `plan_shards`.
-    base : Timeframe
-        Length of the smallest bars.
-    prices : sequence of str
-        Sides.
+    request : BarRequest
+        Which bars the parts are for.
 
     Returns
     -------
-    dict of str to ndarray
+    partial : dict of str to ndarray
         See `aiopt.market.partial_bars.TickReducer.reduce`.
+    outside : int
+        Ticks outside the sessions.
 
     Raises
     ------
@@ -134,9 +163,17 @@ def reduce_shard(shard: Shard, base: Timeframe, prices: Sequence[str]) -> Column
     DataError
         If ticks are out of order or not finite; names the file and row.
     """
-    reducer = TickReducer(base, prices)
-    parts = list(map_ticks(shard, tick_columns(prices), reducer.reduce))
-    return merge_partials(parts, base) if parts else empty_partial(prices)
+    spread = request.spread_stats
+    reducer = TickReducer(
+        request.base,
+        request.prices,
+        session=request.session,
+        spread_scale=instrument(shard.instrument).price_scale if spread else 0,
+    )
+    parts = list(map_ticks(shard, tick_columns(request.prices, spread=spread), reducer.reduce))
+    if not parts:
+        return empty_partial(request.prices, spread=spread), 0
+    return merge_partials(parts, request.base, request.session), reducer.outside
 
 
 def write_bar_files(
@@ -144,6 +181,7 @@ def write_bar_files(
     request: BarRequest,
     out_dir: Path,
     manifest: Manifest,
+    outside: int = 0,
 ) -> list[BarFile]:
     """Merge the partial bars of each instrument and write one file per timeframe and price.
 
@@ -157,23 +195,35 @@ def write_bar_files(
         See `aiopt.market.bars.bar_path`.
     manifest : Manifest
         Of the ticks: provenance, and the number of ticks the bars must hold.
+    outside : int
+        Ticks outside the sessions.
 
     Raises
     ------
     ManifestError
-        If the bars do not hold every tick of the manifest exactly once.
+        If the bars do not hold every tick of the manifest exactly once, but for those outside.
     """
-    merged = {symbol: merge_partials(parts, request.base) for symbol, parts in sorted(partials.items())}
-    counted = sum(int(partial["ticks"].sum()) for partial in merged.values())
-    expected = sum(partition.rows for partition in manifest.partitions)
-    if counted != expected:
-        msg = f"Bars must hold every tick of the manifest once, but hold {counted} of {expected}."
-        raise ManifestError(msg + " Import the ticks again.")
+    merged = {
+        symbol: merge_partials(parts, request.base, request.session)
+        for symbol, parts in sorted(partials.items())
+    }
+    check_total(sum(int(partial["ticks"].sum()) for partial in merged.values()), outside, manifest)
     files = []
     for symbol, partial in merged.items():
+        item = instrument(symbol)
         for timeframe in sorted(request.timeframes):
             for price in request.prices:
-                bars = finish_bars(partial, price, timeframe, request.empty)
+                bars = finish_bars(
+                    partial,
+                    price,
+                    timeframe,
+                    request.empty,
+                    session=request.session,
+                    spread_scale=item.price_scale if request.spread_stats else 0,
+                )
+                bars = fill_gaps(
+                    bars, timeframe, request.fill, session=request.session, always_open=item.always_open
+                )
                 meta = BarMeta(
                     instrument=symbol,
                     timeframe=timeframe.label,
@@ -181,21 +231,40 @@ def write_bar_files(
                     data_hash=manifest.data_hash,
                     synthetic=manifest.synthetic,
                     source=manifest.source,
+                    session="" if request.session is None else request.session.label,
+                    fill=request.fill,
                 )
-                path = bar_path(out_dir, symbol, timeframe, price)
-                write_bars(path, bars, meta)
-                files.append(
-                    BarFile(
-                        path=str(path),
-                        instrument=symbol,
-                        timeframe=timeframe.label,
-                        price=price,
-                        bars=bars.height,
-                        first_ts_open_ns=bars["ts_open_ns"][0],
-                        last_ts_open_ns=bars["ts_open_ns"][-1],
-                    )
-                )
+                files.append(write_bar_file(out_dir, bars, meta))
     return files
+
+
+def check_total(counted: int, outside: int, manifest: Manifest) -> None:
+    """Raise `ManifestError` unless bars hold every tick of the manifest that is not outside the sessions.
+
+    Raises `DataError` if no tick lies inside.
+    """
+    expected = sum(partition.rows for partition in manifest.partitions)
+    if counted + outside != expected:
+        msg = f"Bars must hold every tick of the manifest once, but hold {counted + outside} of {expected}."
+        raise ManifestError(msg + " Import the ticks again.")
+    if counted == 0:
+        msg = f"Some ticks must lie in the session, but none of {expected} does. Check times and timezone."
+        raise DataError(msg)
+
+
+def write_bar_file(out_dir: Path, bars: pl.DataFrame, meta: BarMeta) -> BarFile:
+    """Write the bars of one series below `out_dir` and return what was written."""
+    path = bar_path(out_dir, meta.instrument, meta.timeframe, meta.price)
+    write_bars(path, bars, meta)
+    return BarFile(
+        path=str(path),
+        instrument=meta.instrument,
+        timeframe=meta.timeframe,
+        price=meta.price,
+        bars=bars.height,
+        first_ts_open_ns=bars["ts_open_ns"][0],
+        last_ts_open_ns=bars["ts_open_ns"][-1],
+    )
 
 
 def build_bars_locally(
@@ -238,21 +307,30 @@ def build_bars_locally(
     shards = plan_shards(ticks_dir, manifest, rows_per_shard, verify=verify)
     total = sum(shard.rows for shard in shards)
     partials: dict[str, list[Columns]] = {}
-    done = 0
+    done = outside = 0
     for shard in shards:
-        partials.setdefault(shard.instrument, []).append(reduce_shard(shard, request.base, request.prices))
+        partial, beyond = reduce_shard(shard, request)
+        partials.setdefault(shard.instrument, []).append(partial)
+        outside += beyond
         done += shard.rows
         if progress is not None:
             progress(done, total)
-    files = write_bar_files(partials, request, out_dir, manifest)
+    files = write_bar_files(partials, request, out_dir, manifest, outside)
     elapsed_s = time.perf_counter() - started
-    return summarise(files, manifest, total, len(shards), "local", elapsed_s)
+    return summarise(files, manifest, len(shards), "local", elapsed_s, outside)
 
 
 def summarise(
-    files: list[BarFile], manifest: Manifest, ticks: int, shards: int, engine: str, elapsed_s: float
+    files: list[BarFile],
+    manifest: Manifest,
+    shards: int,
+    engine: str,
+    elapsed_s: float,
+    outside: int,
+    left_over: dict[str, int] | None = None,
 ) -> BarBuild:
     """Return the `BarBuild` of a finished build."""
+    ticks = sum(partition.rows for partition in manifest.partitions)
     return BarBuild(
         files=files,
         ticks=ticks,
@@ -262,4 +340,6 @@ def summarise(
         ticks_per_s=ticks / elapsed_s,
         data_hash=manifest.data_hash,
         synthetic=manifest.synthetic,
+        ticks_outside=outside,
+        ticks_left_over=left_over or {},
     )

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from aiopt.config import content_hash
-from aiopt.errors import ConfigError, DataError, did_you_mean
+from aiopt.errors import ConfigError, DataError, UnevenBarsError, did_you_mean
 from aiopt.files import atomic_path, remove_stale
 from aiopt.market.instrument import Instrument, instrument
 from aiopt.market.ohlcv import read_ohlcv
@@ -47,6 +47,20 @@ BAR_SCHEMA = pl.Schema(
     }
 )
 
+EXTRA_SCHEMA = pl.Schema(
+    {
+        "ts_close_ns": pl.Int64,
+        "spread_mean": pl.Float64,
+        "spread_max": pl.Float64,
+        "spread_last": pl.Float64,
+        "spread_time_mean": pl.Float64,
+        "filled": pl.Boolean,
+    }
+)
+"""Columns a bar file may have behind `BAR_SCHEMA`, in this order."""
+
+TIME_BARS = "time"
+
 _METADATA_KEY = "aiopt"
 
 
@@ -58,7 +72,7 @@ class BarMeta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     instrument : str
         Symbol, e.g. ``"EURUSD"``.
     timeframe : str
-        Canonical label, e.g. ``"5m"``.
+        Canonical label, e.g. ``"5m"``; of bars that are not time bars e.g. ``"range-5"``.
     price : str
         ``"bid"``, ``"ask"``, ``"mid"``, or ``"last"`` for a foreign file.
     data_hash : str
@@ -67,6 +81,14 @@ class BarMeta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         True if the ticks were generated, not traded.
     source : str
         What the ticks were imported from.
+    type : str
+        ``"time"``, or when else a bar ends, see `aiopt.market.event_bars.EventRule`.
+    size : float
+        Of that rule; 0.0 for time bars.
+    session : str
+        `Session.label`; empty without one.
+    fill : str
+        How bars without ticks were marked and filled: ``"none"``, ``"flat"`` or ``"linear"``.
     """
 
     instrument: str
@@ -75,6 +97,10 @@ class BarMeta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     data_hash: str
     synthetic: bool = False
     source: str = ""
+    type: str = TIME_BARS
+    size: float = 0.0
+    session: str = ""
+    fill: str = "none"
 
 
 @dataclass(frozen=True)
@@ -84,7 +110,7 @@ class BarTable:
     Attributes
     ----------
     frame : polars.DataFrame
-        Columns of `BAR_SCHEMA`, in time order.
+        Columns of `BAR_SCHEMA`, then some of `EXTRA_SCHEMA`, in time order.
     meta : BarMeta
         Provenance.
     """
@@ -95,8 +121,20 @@ class BarTable:
     def __len__(self) -> int:
         return self.frame.height
 
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return every column as a contiguous NumPy array, without a copy; any type of bar has these."""
+        return {name: _contiguous(self.frame[name]) for name in self.frame.columns}
+
     def arrays(self) -> BarArrays:
-        """Return the bars as contiguous NumPy arrays."""
+        """Return time bars as contiguous NumPy arrays, without a copy.
+
+        Raises
+        ------
+        UnevenBarsError
+            If the bars have no common length: they are not time bars, or a bar of a session is longer than
+            its timeframe, or opens before the one above it is over, on a day on which the clock changes.
+        """
+        _check_even(self)
         columns = {name: _contiguous(self.frame[name]) for name in BAR_SCHEMA.names() if name != "ticks"}
         return BarArrays(
             instrument=self.meta.instrument,
@@ -104,6 +142,7 @@ class BarTable:
             price=self.meta.price,
             data_hash=self.meta.data_hash,
             synthetic=self.meta.synthetic,
+            interpolated=self.meta.fill == "linear",
             **columns,
         )
 
@@ -130,6 +169,8 @@ class BarArrays:
         Identifies the data the bars were built from.
     synthetic : bool
         True if the data was generated.
+    interpolated : bool
+        True if gaps were filled with prices that come from the bar behind them: not for backtests.
     """
 
     instrument: str
@@ -143,6 +184,7 @@ class BarArrays:
     volume: NDArray[np.float64]
     data_hash: str
     synthetic: bool = False
+    interpolated: bool = False
 
     def __len__(self) -> int:
         return int(self.ts_open_ns.shape[0])
@@ -191,6 +233,11 @@ class BarSet:
     def synthetic(self) -> bool:
         """True if either side was built from generated ticks."""
         return self.bid.synthetic or self.ask.synthetic
+
+    @property
+    def interpolated(self) -> bool:
+        """True if gaps of either side were filled with prices of the future."""
+        return self.bid.interpolated or self.ask.interpolated
 
     def slice(self, start: int, stop: int) -> BarSet:
         """Return bars ``start`` (included) to ``stop`` (excluded) of both sides."""
@@ -330,9 +377,10 @@ def _check_ticks(ticks: pl.DataFrame) -> None:
 # --- files ------------------------------------------------------------------------------------------------
 
 
-def bar_path(out_dir: Path, instrument_symbol: str, timeframe: Timeframe, price: str) -> Path:
-    """Return ``OUT/EURUSD/5m/bid.parquet``."""
-    return Path(out_dir) / instrument_symbol / timeframe.label / f"{price}.parquet"
+def bar_path(out_dir: Path, instrument_symbol: str, timeframe: Timeframe | str, price: str) -> Path:
+    """Return ``OUT/EURUSD/5m/bid.parquet``; of other than time bars ``OUT/EURUSD/range-5/bid.parquet``."""
+    label = timeframe if isinstance(timeframe, str) else timeframe.label
+    return Path(out_dir) / instrument_symbol / label / f"{price}.parquet"
 
 
 def write_bars(path: Path, frame: pl.DataFrame, meta: BarMeta) -> None:
@@ -343,18 +391,18 @@ def write_bars(path: Path, frame: pl.DataFrame, meta: BarMeta) -> None:
     path : Path
         Final name, usually from `bar_path`.
     frame : polars.DataFrame
-        Columns of `BAR_SCHEMA`.
+        Columns of `BAR_SCHEMA`, then any of `EXTRA_SCHEMA` in its order.
     meta : BarMeta
         Provenance, stored in the file.
 
     Raises
     ------
     DataError
-        If the columns are not those of `BAR_SCHEMA`.
+        If the columns are others.
     StorageError
         If the disk is full or the folder is not writable.
     """
-    if frame.schema != BAR_SCHEMA:
+    if not _is_bar_schema(frame.schema):
         msg = f"Bars must have the columns {dict(BAR_SCHEMA)}, but got {dict(frame.schema)}."
         raise DataError(msg, file=path)
     text = msgspec.json.encode(meta, order="sorted").decode()
@@ -403,21 +451,51 @@ def load_bar_set(
     ------
     DataError
         If nothing or more than one series is found, or a file breaks a rule of bars.
+    UnevenBarsError
+        If the bars have no common length, see `BarTable.arrays`.
+    """
+    tables = read_series(path, None if timeframe is None else as_timeframe(timeframe).label, symbol)
+    try:
+        arrays = {side: table.arrays() for side, table in tables.items()}
+    except UnevenBarsError as failure:
+        raise UnevenBarsError(failure.reason, file=path, row=failure.row) from failure
+    if len(arrays) == 1:
+        bid = next(iter(arrays.values()))
+        return _bar_set(bid, bid, Path(path))
+    return _bar_set(arrays["bid"], arrays["ask"], Path(path))
+
+
+def read_series(path: Path, label: str | None = None, symbol: str | None = None) -> dict[str, BarTable]:
+    """Read the bars of any type a file or folder leads to.
+
+    Parameters
+    ----------
+    path : Path
+        As for `load_bar_set`.
+    label : str, optional
+        Which bars to take, e.g. ``"5m"`` or ``"range-5"``, and for a file a check.
+    symbol : str, optional
+        As for `load_bar_set`.
+
+    Returns
+    -------
+    dict of str to BarTable
+        ``"bid"`` and ``"ask"``, or one table under any name.
+
+    Raises
+    ------
+    DataError
+        If nothing or more than one series is found, or a file breaks a rule of bars.
     """
     path = Path(path)
-    wanted = None if timeframe is None else as_timeframe(timeframe)
     if not path.exists():
-        raise DataError(
-            "The bars must exist, but this path does not. Build them with `aiopt bars build`.", file=path
-        )
-    files = {"last": path} if path.is_file() else _find_series(path, wanted, symbol)
+        msg = "The bars must exist, but this path does not. Build them with `aiopt bars build`."
+        raise DataError(msg, file=path)
+    files = {"last": path} if path.is_file() else _find_series(path, label, symbol)
     tables = {side: _read_any(file, symbol) for side, file in files.items()}
     for side, file in files.items():
-        _check_request(tables[side], file, wanted, symbol)
-    if len(tables) == 1:
-        bid = next(iter(tables.values())).arrays()
-        return _bar_set(bid, bid, path)
-    return _bar_set(tables["bid"].arrays(), tables["ask"].arrays(), path)
+        _check_request(tables[side], file, label, symbol)
+    return tables
 
 
 def _bar_set(bid: BarArrays, ask: BarArrays, path: Path) -> BarSet:
@@ -447,19 +525,19 @@ def _bar_set(bid: BarArrays, ask: BarArrays, path: Path) -> BarSet:
         raise DataError(failure.reason, file=path) from failure
 
 
-def _find_series(folder: Path, wanted: Timeframe | None, symbol: str | None) -> dict[str, Path]:
+def _find_series(folder: Path, wanted: str | None, symbol: str | None) -> dict[str, Path]:
     """Return the files of the one series in or below `folder`, by side."""
     if any(folder.glob("*.parquet")):
         return _series_in(folder)
     found = [sub for sub in sorted(folder.glob("*/**/")) if any(sub.glob("*.parquet"))]
     if wanted is not None:
-        found = [sub for sub in found if sub.name == wanted.label]
+        found = [sub for sub in found if sub.name == wanted]
     if symbol is not None:
         found = [sub for sub in found if symbol in sub.relative_to(folder).parts or sub.parent.name == symbol]
     if len(found) == 1:
         return _series_in(found[0])
     names = ", ".join(str(sub.relative_to(folder)) for sub in found) or "none"
-    label = "" if wanted is None else f" of {wanted.label}"
+    label = "" if wanted is None else f" of {wanted}"
     msg = f"The folder must lead to one series of bars{label}, but found {names}. "
     raise DataError(msg + "Name one of them, or build bars with `aiopt bars build`.", file=folder)
 
@@ -503,28 +581,54 @@ def _read_own(path: Path) -> BarTable | None:
     except (pl.exceptions.PolarsError, OSError) as failure:
         msg = f"The file must be readable Parquet, but: {failure}. Build it again."
         raise DataError(msg, file=path) from failure
-    if text is None or frame is None or frame.schema != BAR_SCHEMA:
+    if text is None or frame is None or not _is_bar_schema(frame.schema):
         return None
     try:
         meta = msgspec.json.decode(text.encode(), type=BarMeta)
     except msgspec.DecodeError as failure:
         msg = f"The aiopt metadata must be valid, but: {failure}. Build the file again."
         raise DataError(msg, file=path) from failure
-    _check_bars(frame, path)
+    _check_bars(frame, path, distinct=meta.type == TIME_BARS)
     return BarTable(frame=frame, meta=meta)
 
 
-def _check_request(table: BarTable, path: Path, wanted: Timeframe | None, symbol: str | None) -> None:
-    if wanted is not None and table.meta.timeframe != wanted.label:
-        msg = f"The bars must be of {wanted.label}, but are of {table.meta.timeframe}. Name another file."
+def _is_bar_schema(schema: pl.Schema) -> bool:
+    extras = [name for name in EXTRA_SCHEMA.names() if name in schema.names()]
+    return list(schema.items()) == [*BAR_SCHEMA.items(), *((name, EXTRA_SCHEMA[name]) for name in extras)]
+
+
+def _check_even(table: BarTable) -> None:
+    """Raise `UnevenBarsError` unless every bar is over once its timeframe has passed, and before the next."""
+    meta = table.meta
+    if meta.type != TIME_BARS:
+        msg = f"Backtests and charts need bars of one length in time, but these are {meta.type} bars"
+        raise UnevenBarsError(
+            f"{msg} ({meta.timeframe}). Build time bars: `aiopt bars build --timeframes 5m`."
+        )
+    if not meta.session:
+        return
+    length = parse_timeframe(meta.timeframe).ns
+    opens = table.frame["ts_open_ns"].to_numpy()
+    long = table.frame["ts_close_ns"].to_numpy() - opens > length
+    long[:-1] |= np.diff(opens) < length
+    if long.any():
+        row = int(np.argmax(long))
+        when = np.datetime64(int(opens[row]) // 1_000_000_000, "s")
+        msg = f"Backtests and charts need bars that are over after {meta.timeframe}, but not that of {when}:"
+        raise UnevenBarsError(f"{msg} the clock of its session changes. Build it without --session.", row=row)
+
+
+def _check_request(table: BarTable, path: Path, wanted: str | None, symbol: str | None) -> None:
+    if wanted is not None and table.meta.timeframe != wanted:
+        msg = f"The bars must be of {wanted}, but are of {table.meta.timeframe}. Name another file."
         raise DataError(msg, file=path)
     if symbol is not None and table.meta.instrument != symbol:
         msg = f"The bars must be of {symbol}, but are of {table.meta.instrument}. Name another file."
         raise DataError(msg, file=path)
 
 
-def _check_bars(frame: pl.DataFrame, path: Path) -> None:
-    """Raise `DataError` naming the first row that breaks a rule of bars."""
+def _check_bars(frame: pl.DataFrame, path: Path, *, distinct: bool = True) -> None:
+    """Raise `DataError` naming the first row that breaks a rule; `distinct`: no two open at one time."""
     if frame.height == 0:
         raise DataError("A bar file must hold bars, but it is empty. Build it from more ticks.", file=path)
     ts = frame["ts_open_ns"].to_numpy()
@@ -532,7 +636,7 @@ def _check_bars(frame: pl.DataFrame, path: Path) -> None:
     volume = frame["volume"].to_numpy()
     prices = np.stack((opens, highs, lows, closes))
     rules = (
-        ("opening times must increase", np.concatenate(([False], np.diff(ts) <= 0))),
+        ("opening times must increase", np.concatenate(([False], np.diff(ts) < int(distinct)))),
         ("prices must be finite and positive", ~(np.isfinite(prices) & (prices > 0)).all(axis=0)),
         ("high must be at least open, low and close", highs < prices.max(axis=0)),
         ("low must be at most open, high and close", lows > prices.min(axis=0)),
@@ -578,6 +682,8 @@ __all__ = [
     "BarTable",
     "BarMeta",
     "BAR_SCHEMA",
+    "EXTRA_SCHEMA",
+    "TIME_BARS",
     "PRICES",
     "EMPTY_RULES",
     "build_bars",
@@ -586,6 +692,7 @@ __all__ = [
     "write_bars",
     "read_bars",
     "load_bar_set",
+    "read_series",
     "as_timeframe",
     "check_price",
     "check_empty",

@@ -21,6 +21,7 @@ from aiopt.errors import DataError
 from aiopt.market.bar_kernels import cut_by_time, reduce_mid, reduce_side, reduce_spread
 from aiopt.market.bars import BAR_SCHEMA, Empty, check_empty, fill_flat
 from aiopt.market.sessions import Session
+from aiopt.market.spreads import finish_spread
 from aiopt.market.ticks import DAY_NS
 from aiopt.timeframe import Timeframe, timeframe_of_ns
 
@@ -90,7 +91,12 @@ class TickReducer:
         Bars begin with its days and ticks outside it are left out; otherwise bars begin at whole multiples of
         their length since the epoch.
     spread_scale : int
-        Price steps per unit of price, to add what `spread_columns` names; 0 for no spread statistics.
+        Price steps per unit of price, to add the columns of `SPREAD_FIELDS`; 0 for no spread statistics.
+
+    Attributes
+    ----------
+    outside : int
+        Ticks outside the sessions so far.
     """
 
     def __init__(
@@ -105,6 +111,7 @@ class TickReducer:
         self._prices = tuple(prices)
         self._session = session
         self._spread_scale = spread_scale
+        self.outside = 0
         self._edges = np.empty((3, 0), dtype=np.int64)
 
     def reduce(self, ticks: Mapping[str, NDArray[Any]]) -> Columns:
@@ -135,6 +142,8 @@ class TickReducer:
         if found < 0:
             msg = f"Ticks must be in time order, but {ts[-found]} ns follows {ts[-found - 1]} ns."
             raise DataError(msg + " Import them again.", row=-found)
+        if self._session is not None:
+            self.outside += int(ts.size - (stops[:found] - starts[:found]).sum())
         return reduce_runs(
             ticks, opens[:found].copy(), starts[:found], stops[:found], self._prices, self._spread_scale
         )
@@ -282,7 +291,9 @@ def finish_bars(
     price: str,
     timeframe: Timeframe,
     empty: Empty,
+    *,
     session: Session | None = None,
+    spread_scale: int = 0,
 ) -> pl.DataFrame:
     """Return the finished bars of one price side from fully merged partial bars.
 
@@ -295,21 +306,33 @@ def finish_bars(
     timeframe : Timeframe
         Bar length wanted.
     empty : {"omit", "flat"}
-        What happens to bars without ticks.
+        What happens to bars without ticks; "flat" without a session only.
     session : Session, optional
         That of `partial`.
+    spread_scale : int
+        That of `partial`, see `TickReducer`.
 
     Returns
     -------
     polars.DataFrame
-        `BAR_SCHEMA`.
+        `BAR_SCHEMA`; with a session ``ts_close_ns``, when the bar was due to end; the spread statistics.
     """
     check_empty(empty)
     names = {"ts_open_ns": "ts_open_ns", "ticks": "ticks"} | {f"{price}_{field}": field for field in _FIELDS}
+    if spread_scale:
+        names |= {f"spread_{field}": f"spread_{field}" for field in SPREAD_FIELDS}
     merged = merge_partials([{name: partial[name] for name in names}], timeframe, session)
     columns = {names[name]: values for name, values in merged.items()}
     bars = pl.DataFrame({name: columns[name] for name in BAR_SCHEMA.names()}, schema=BAR_SCHEMA)
-    return fill_flat(bars, timeframe) if empty == "flat" else bars
+    if empty == "flat":
+        return fill_flat(bars, timeframe)
+    if session is not None and bars.height:
+        opens = columns["ts_open_ns"]
+        spans = session.spans(int(opens[0]), int(opens[-1]), timeframe)
+        bars = bars.with_columns(ts_close_ns=spans.closing(opens, timeframe))
+    if spread_scale:
+        bars = bars.with_columns(**finish_spread(columns, spread_scale))
+    return bars
 
 
 _WHOLE_NAMES = ("ts_open_ns", "ts_close_ns", "spread_from_us", "spread_until_us")

@@ -142,6 +142,11 @@ def plan_shards(
     return shards
 
 
+def without_verification(shard: Shard) -> Shard:
+    """Return the shard for a reader that need not verify it again."""
+    return replace(shard, pieces=tuple(replace(piece, sha256=None, absent=()) for piece in shard.pieces))
+
+
 def map_ticks(
     shard: Shard, columns: Sequence[str], function: Callable[[dict[str, NDArray[Any]]], Result]
 ) -> Iterator[Result]:

@@ -16,6 +16,7 @@ from aiopt.market.instrument import instrument
 from aiopt.market.manifest import Manifest
 from aiopt.ranking import model as ranked
 from aiopt.ranking.trials import read_plan, read_trials
+from aiopt.report.analyst import analyst_view
 from aiopt.report.entries import entry_view, rejected_view, stretches
 from aiopt.report.model import Data, Entry, Report
 from aiopt.report.quality import data_quality
@@ -88,6 +89,7 @@ def build_report(run: RunFolder) -> Report:
         finished_at=run.state.finished_at,
         score_formula="" if ranking is None else ranking.score_formula,
         files=_files(run),
+        analyst=analyst_view(run),
     )
 
 

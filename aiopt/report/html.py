@@ -5,8 +5,9 @@ Owns wording of numbers and which picture stands where.  Knows nothing of run fo
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -17,7 +18,7 @@ from markupsafe import Markup
 from aiopt import __version__
 from aiopt.report import charts
 from aiopt.report.methods import methods
-from aiopt.report.model import Curve, Data, Entry, Fact, Report, Stretch, Sweep
+from aiopt.report.model import Analyst, Curve, Data, Entry, Fact, Reading, Report, Stretch, Sweep
 from aiopt.report.svg import utc
 
 MOST_TRADES = 250
@@ -31,8 +32,15 @@ _WINDOWS = (
 )
 
 
-def render_html(report: Report) -> str:
+def render_html(report: Report, images: Mapping[str, bytes] | None = None) -> str:
     """Return the page of a report.
+
+    Parameters
+    ----------
+    report : Report
+        What to say.
+    images : mapping of str to bytes, optional
+        The analyst's pictures, PNG by name; those missing are left out.
 
     The same report gives the same text: nothing is read from the clock, the host or the environment.
     """
@@ -47,6 +55,7 @@ def render_html(report: Report) -> str:
             run_facts=_run_facts(report),
             settings=_columns(flatten(report.config)),
             methods=methods(report),
+            readings=_readings(report.analyst, images or {}) if report.analyst else [],
             most_trades=MOST_TRADES,
             version=report.versions.get("aiopt", __version__),
             style=Markup(asset("style.css")),
@@ -190,6 +199,19 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> list[Fact]:
         else:
             facts.append(Fact(name=name, value=plain(value if value != {} else None)))
     return facts
+
+
+def _readings(analyst: Analyst, images: Mapping[str, bytes]) -> list[tuple[Reading, str]]:
+    """Return each reading with its picture as a data URL, empty where there is none."""
+    return [
+        (
+            reading,
+            f"data:image/png;base64,{base64.b64encode(images[reading.picture]).decode()}"
+            if reading.picture in images
+            else "",
+        )
+        for reading in analyst.readings
+    ]
 
 
 def asset(name: str) -> str:

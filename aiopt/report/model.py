@@ -254,6 +254,50 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     hours: list[HourRow]
 
 
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What the analyst read in one chart.
+
+    `rank` is the entry whose trade it is, 0 for a market.  `last_ts_ns` is the last bar that was read;
+    `picture` the file in the run folder.
+    """
+
+    name: str
+    rank: int
+    timeframe: str
+    last_ts_ns: int
+    picture: str
+    bias: str
+    trend: str
+    volatility: str
+    confidence: float
+    patterns: list[str]
+    rationale: str
+    reader: str
+    fallback_reason: str
+    side: str = ""
+    pnl: float | None = None
+
+
+class Opinion(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry's place by the analyst's agreement with its trades, beside its rank, which stands."""
+
+    rank: int
+    entry: str
+    analyst_rank: int
+    agreement: float | None
+    trades: int
+
+
+class Analyst(msgspec.Struct, frozen=True, kw_only=True):
+    """The analyst's part of a run; it touched no score."""
+
+    reader: str
+    readings: list[Reading]
+    opinions: list[Opinion]
+    fallbacks: int
+    proposals: list[Fact]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole report."""
 
@@ -280,4 +324,5 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: str
     score_formula: str
     files: list[str]
+    analyst: Analyst | None = None
     format: int = 1

@@ -89,7 +89,7 @@ def _hours(manifest: Manifest) -> list[HourRow]:
     kept = {part.date: part.hour_rows for part in manifest.partitions}
     if not kept:
         return []
-    absent = {one.hour for one in manifest.silent_hours if one.reason == "missing_file"}
+    absent = {one.hour for one in manifest.silent_hours if one.reason in {"missing_file", "not_asked"}}
     first, last = (dt.date.fromisoformat(edge(kept)) for edge in (min, max))
     days = [(first + dt.timedelta(days=offset)).isoformat() for offset in range((last - first).days + 1)]
     rows = [

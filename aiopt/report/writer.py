@@ -15,7 +15,7 @@ from aiopt.report.build import build_report
 from aiopt.report.html import part_of, render_html
 from aiopt.report.model import Report
 from aiopt.report.svg import utc
-from aiopt.runs import ENTRIES_CSV, REPORT_HTML, REPORT_JSON, TRADES_CSV, load_run
+from aiopt.runs import CHARTS, ENTRIES_CSV, REPORT_HTML, REPORT_JSON, TRADES_CSV, load_run
 
 _WINDOW_FIGURES = ("net_pnl", "profit_factor", "win_rate", "max_drawdown", "trades")
 _TRADE_COLUMNS = (
@@ -62,6 +62,7 @@ def write_report(run_dir: Path, *, out: Path | None = None) -> Path:
         If the disk is full or the folder is not writable.
     """
     report = build_report(load_run(run_dir))
+    images = _images(Path(run_dir), report)
     page = Path(run_dir) / REPORT_HTML if out is None else Path(out)
     folder = page.parent
     if folder.resolve() != Path(run_dir).resolve():
@@ -69,8 +70,16 @@ def write_report(run_dir: Path, *, out: Path | None = None) -> Path:
     atomic_write_text(folder / TRADES_CSV, trades_csv(report))
     atomic_write_text(folder / ENTRIES_CSV, entries_csv(report))
     atomic_write_bytes(folder / REPORT_JSON, report_json(report))
-    atomic_write_text(page, render_html(report))
+    atomic_write_text(page, render_html(report, images))
     return page
+
+
+def _images(run_dir: Path, report: Report) -> dict[str, bytes]:
+    """Return the analyst's pictures that are there."""
+    names = [] if report.analyst is None else [reading.picture for reading in report.analyst.readings]
+    # Names come from a file: nothing outside the folder of charts is embedded.
+    paths = {name: run_dir / CHARTS / Path(name).name for name in names}
+    return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
 
 
 def report_json(report: Report) -> bytes:

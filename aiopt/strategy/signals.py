@@ -264,6 +264,8 @@ class StreamingSignals:
         self, spec: StrategySpec, *, tick_size: float, pip_size: float, initial_balance: float
     ) -> None:
         self._indicators = [_StreamingOutputs(spec, name) for name in spec.indicators]
+        self._output_names = [name for names in spec.output_names().values() for name in names]
+        self._values: Mapping[str, float] = {}
         params = {name: float(value) for name, value in spec.params.items()}
         conditions = {field: StreamingCondition(tree, params) for field, tree in spec.trees.items()}
         self._conditions = tuple(
@@ -284,6 +286,7 @@ class StreamingSignals:
         ready = True
         for indicator in self._indicators:
             ready &= indicator.update(values)
+        self._values = values
         fired = [condition is not None and condition.update(values) for condition in self._conditions]
         entry_long, entry_short, exit_long, exit_short = (ready and value for value in fired)
 
@@ -304,6 +307,10 @@ class StreamingSignals:
             units=units,
             ready=ready,
         )
+
+    def indicators(self) -> dict[str, float]:
+        """Return every indicator output on the last bar, as `SignalArrays.indicators` names them."""
+        return {name: self._values[name] for name in self._output_names}
 
     def _round(self, price: float) -> float:
         if not math.isfinite(price):

@@ -379,6 +379,9 @@ def test_a_closed_session_one_price_in_research_and_wrong_arrays_are_refused():
         BacktestSession(one, BacktestConfig())
     with pytest.raises(ConfigError, match="at least two bars, but got 1"):
         BacktestSession(bars.slice(0, 1), BacktestConfig())
+    ahead = replace(bars, ask=replace(bars.ask, interpolated=True))
+    with pytest.raises(DataError, match="filled with prices to come"):
+        BacktestSession(ahead, BacktestConfig())
 
 
 def test_memory_stays_flat_over_many_trials():

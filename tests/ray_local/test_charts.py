@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from aiopt.errors import ClusterError, DataError
 from aiopt.testing.bars import random_walk_bars, write_bar_file
 from cluster.charts import _batches, render_charts_distributed
 from cluster.cli import run
+from cluster.connection import cluster_connection
 
 BARS = random_walk_bars(1_200, seed=3, timeframe="5m")
 SPEC = ChartSpec(width=480, height=320, overlays=(parse_plot("ema:length=50"),), panes=(parse_plot("rsi"),))
@@ -64,6 +66,47 @@ def test_a_task_that_fails_is_an_error_that_names_the_charts(
     monkeypatch.setattr("cluster.charts._draw", fail)
     with pytest.raises(ClusterError, match=r"Drawing bars 100 to 199 \(1 charts\) failed .*no room"):
         list(render_charts_distributed(BARS, SPEC, [(100, 200)]))
+
+
+def test_a_lost_worker_is_an_error_and_ray_speaks_on_stderr(
+    ray_driver: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def die(token: str, reference: list[object], batch: list[tuple[int, int]]) -> None:
+        import os
+
+        os._exit(1)
+
+    monkeypatch.setattr("cluster.charts._draw", die)
+    monkeypatch.setattr("cluster.charts.stage_options", lambda stage: {"num_cpus": 1, "max_retries": 0})
+    printed = ""
+    with cluster_connection():
+        with pytest.raises(ClusterError, match=r"Drawing bars 100 to 199 .* failed on the cluster"):
+            list(render_charts_distributed(BARS, SPEC, [(100, 200)]))
+        deadline = time.monotonic() + 30
+        while "worker died" not in printed and time.monotonic() < deadline:
+            time.sleep(0.1)
+            out, err = capsys.readouterr()
+            printed += err
+            assert out == ""
+    assert "worker died" in printed, "Ray's message must have come, or this test says nothing"
+
+
+def test_charts_that_nobody_takes_are_not_drawn(
+    ray_driver: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def draw(token: str, reference: list[object], batch: list[tuple[int, int]]) -> tuple[list[bytes], None]:
+        (tmp_path / str(batch[0][0])).touch()
+        return [b"png"] * len(batch), None
+
+    monkeypatch.setattr("cluster.charts._draw", draw)
+    windows = [(start, start + 10) for start in range(1_000)]
+    pngs = render_charts_distributed(BARS, SPEC, windows)
+    taken = [next(pngs)]
+    time.sleep(1.0)
+    # Two cores, two tasks each.
+    assert len(list(tmp_path.iterdir())) <= 4
+    taken += pngs
+    assert taken == [b"png"] * 1_000
 
 
 def test_every_window_is_in_exactly_one_task() -> None:

@@ -14,11 +14,19 @@ import ray
 from aiopt.errors import ClusterError, DataError, ManifestError
 from aiopt.market.bar_shards import BarRequest, build_bars_locally
 from aiopt.market.bars import PRICES, build_bars, read_bars
+from aiopt.market.event_bars import parse_rules
+from aiopt.market.event_shards import EventRequest, build_event_bars_locally
 from aiopt.market.manifest import read_manifest
+from aiopt.market.sessions import Session, parse_session
 from aiopt.market.tick_shards import plan_shards
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.timeframe import parse_timeframe
-from cluster.data import TickShardsDatasource, build_bars_distributed
+from cluster.data import (
+    TickShardsDatasource,
+    _TimeTask,
+    build_bars_distributed,
+    build_event_bars_distributed,
+)
 from cluster.metrics import RunMetrics
 
 # Ray Data warns of the defaults of its own settings when it first builds them.
@@ -113,24 +121,25 @@ def test_a_damaged_store_is_an_error_that_names_the_file(ticks: pl.DataFrame, tm
 def test_a_bug_in_a_task_fails_the_build(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def reader(shard: object, base: object, prices: object) -> object:
-        def read_tick_shard() -> list[object]:
+    # A class Ray must pickle by value: the workers could not import this test module.
+    class Broken:
+        def __init__(self, shard: object, request: object) -> None:
+            self.shard = shard
+
+        def __call__(self) -> list[object]:
             raise ZeroDivisionError("a bug")
 
-        return read_tick_shard
-
-    monkeypatch.setattr("cluster.data._Reader", reader)
+    monkeypatch.setattr("cluster.data._TimeTask", Broken)
     with pytest.raises(ClusterError, match="a bug"):
         build_bars_distributed(store, tmp_path, REQUEST)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_operator_tasks_and_gauge_can_be_recognised(store: Path, tmp_path: Path, ray_driver: object) -> None:
-    source = TickShardsDatasource(
-        plan_shards(store, read_manifest(store), 500), parse_timeframe("1m"), ("bid",)
-    )
+    shards = plan_shards(store, read_manifest(store), 500)
+    source = TickShardsDatasource([_TimeTask(shard, REQUEST) for shard in shards], "1mPartialBars")
     assert source.get_name() == "TickShardsTo1mPartialBars"
-    assert len(source.get_read_tasks(parallelism=1)) == len(plan_shards(store, read_manifest(store), 500))
+    assert len(source.get_read_tasks(parallelism=1)) == len(shards)
     build_bars_distributed(store, tmp_path, REQUEST, metrics=RunMetrics("bars-test"))
     assert "aiopt_ticks_per_second" in scrape('run="bars-test"')
 
@@ -146,3 +155,53 @@ def scrape(needle: str, timeout_s: float = 60.0) -> str:
             return "\n".join(lines)
         time.sleep(1)
     return ""
+
+
+# --- tick, volume, range and Renko bars -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("type_", "sizes"), [("tick", "50"), ("volume", "2000000"), ("range", "2,5"), ("renko", "1.5")]
+)
+@pytest.mark.parametrize("session", [None, parse_session("08:00-20:00", "America/New_York")])
+def test_event_bars_equal_those_of_one_process(
+    store: Path, tmp_path: Path, type_: str, sizes: str, session: Session | None
+) -> None:
+    request = EventRequest(parse_rules(type_, sizes), PRICES, session, spread_stats=True)
+    local = build_event_bars_locally(store, tmp_path / "local", request)
+    seen: list[tuple[int, int]] = []
+    ray_build = build_event_bars_distributed(
+        store, tmp_path / "ray", request, rows_per_shard=700, progress=lambda *step: seen.append(step)
+    )
+    assert (ray_build.engine, ray_build.ticks) == ("ray", 3_000)
+    assert ray_build.shards > 3
+    assert seen[-1] == (3_000, 3_000)
+    assert ray_build.ticks_outside == local.ticks_outside
+    assert (local.ticks_outside > 0) == (session is not None)
+    assert ray_build.ticks_left_over == local.ticks_left_over
+    for ours, theirs in zip(ray_build.files, local.files, strict=True):
+        assert Path(ours.path).read_bytes() == Path(theirs.path).read_bytes()
+
+
+def test_session_bars_with_spread_and_fill_equal_those_of_one_process(store: Path, tmp_path: Path) -> None:
+    # Three of four shards of fifty ticks lie outside the window: they send no bar.
+    window = parse_session("06:00-06:30", "Asia/Tokyo")
+    request = BarRequest(REQUEST.timeframes, PRICES, session=window, spread_stats=True, fill="flat")
+    local = build_bars_locally(store, tmp_path / "local", request)
+    ray_build = build_bars_distributed(store, tmp_path / "ray", request, rows_per_shard=50)
+    assert ray_build.ticks_outside == local.ticks_outside > 2_000
+    for ours, theirs in zip(ray_build.files, local.files, strict=True):
+        assert Path(ours.path).read_bytes() == Path(theirs.path).read_bytes()
+
+
+def test_a_damaged_store_stops_event_bars(ticks: pl.DataFrame, tmp_path: Path) -> None:
+    folder = tmp_path / "ticks"
+    manifest = write_tick_store(folder, ticks, row_group_rows=97)
+    damaged = folder / manifest.partitions[1].path
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:200] + bytes(20) + content[220:])
+    request = EventRequest(parse_rules("range", "2"), ("bid",))
+    with pytest.raises(ManifestError, match="SHA-256") as caught:
+        build_event_bars_distributed(folder, tmp_path / "bars", request)
+    assert caught.value.file == damaged
+    assert not (tmp_path / "bars").exists()

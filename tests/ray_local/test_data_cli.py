@@ -102,3 +102,54 @@ def test_an_empty_or_strange_path_to_show_is_code_two(
     code, document = call(capsys, "bars", "show", str(tmp_path))
     assert code == 2
     assert "found none" in document["error"]["message"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("flags", "facts"),
+    [
+        (("--type", "tick", "--size", "250"), {"type": "tick", "timeframe": "tick-250", "size": 250.0}),
+        (("--type", "volume", "--size", "9000000"), {"type": "volume", "timeframe": "volume-9000000"}),
+        (("--type", "range", "--size", "2.5"), {"type": "range", "timeframe": "range-2.5"}),
+        (("--type", "renko", "--size", "3", "--spread-stats"), {"type": "renko", "timeframe": "renko-3"}),
+        (
+            ("--timeframes", "1d", "--session", "17:00", "--timezone", "America/New_York", "--fill", "flat"),
+            {"type": "time", "timeframe": "1d", "session": "17:00 America/New_York", "fill": "flat"},
+        ),
+    ],
+)
+def test_every_type_is_built_and_shown(
+    capsys: pytest.CaptureFixture[str],
+    ticks: Path,
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    facts: dict[str, object],
+) -> None:
+    built = build(capsys, ticks, tmp_path, *flags, "--engine", "local")
+    label = str(facts["timeframe"])
+    code, shown = call(capsys, "bars", "show", str(tmp_path), "--timeframe", label)
+    assert code == 0, shown
+    assert {name: shown[name] for name in facts} == facts
+    assert shown["bars"] == built["files"][0]["bars"]  # type: ignore[index]
+    left_over = sum(built["ticks_left_over"].values())  # type: ignore[attr-defined]
+    assert shown["ticks"] == built["ticks"] - left_over  # type: ignore[operator]
+    # The same for people.
+    assert run(["bars", "show", str(tmp_path / "EURUSD" / label)]) == 0
+    assert label in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "rule"),
+    [
+        (("--type", "range"), "need a size"),
+        (("--size", "5"), "--size was given"),
+        (("--type", "tick", "--size", "5", "--timeframes", "5m"), "are of time bars"),
+        (("--timezone", "Europe/London"), "needs a session"),
+        (("--session", "8"), "must be HH:MM"),
+        (("--type", "renko", "--size", "0.01"), "multiple of 0.1 pips"),
+    ],
+)
+def test_contradicting_flags_are_bad_input(
+    capsys: pytest.CaptureFixture[str], ticks: Path, tmp_path: Path, flags: tuple[str, ...], rule: str
+) -> None:
+    assert run(["bars", "build", "--ticks", str(ticks), "--out", str(tmp_path), *flags]) == 2
+    assert rule in " ".join(capsys.readouterr().err.split())

@@ -10,11 +10,12 @@ import msgspec
 import pytest
 import yaml
 
+from aiopt.analyst import AnalystSettings
 from aiopt.backtest.config import BacktestConfig
 from aiopt.evaluation import WalkForwardConfig
 from aiopt.ranking import RankingConfig
 from aiopt.strategy.space import load_search_space
-from cluster.config import OptimizeConfig, SampleConfig
+from cluster.config import AnalysisConfig, OptimizeConfig, SampleConfig
 from cluster.resources import ResourceOverrides
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -37,6 +38,8 @@ def rows_of(section: str) -> dict[str, str]:
         ("`backtest`", BacktestConfig),
         ("`walk_forward`", WalkForwardConfig),
         ("`ranking`", RankingConfig),
+        ("`analysis`", AnalysisConfig),
+        ("`analysis.reader`", AnalystSettings),
     ],
 )
 def test_every_setting_is_documented_with_its_default(section: str, type_: type[msgspec.Struct]) -> None:

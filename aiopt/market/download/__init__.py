@@ -25,8 +25,9 @@ from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
 from aiopt.market.manifest import Manifest, is_tick_store, read_manifest
 from aiopt.market.sources import Batch, TickSource
+from aiopt.market.sources.ahead import ReadAhead
 from aiopt.market.store import locked
-from aiopt.market.ticks import hour_number, hour_text
+from aiopt.market.ticks import TickArrays, hour_number, hour_text
 from aiopt.market.validation import DEFAULT_RULES, ValidationRules
 
 FORMAT = "dukascopy_hours"
@@ -286,11 +287,16 @@ def _source(root: Path, records: Mapping[int, HourRecord], instrument: Instrumen
     kept = [(hour, record) for hour, record in records.items() if record.file is not None]
     files = tuple(root / str(record.file) for _, record in kept)
 
-    def read(number: int) -> Iterator[Batch]:
+    def load(number: int) -> TickArrays:
         path, hour = files[number], kept[number][0]
-        ticks = decode(path.read_bytes(), path.suffix, instrument, hour, file=path)
+        return decode(path.read_bytes(), path.suffix, instrument, hour, file=path)
+
+    ahead = ReadAhead(len(files), load)
+
+    def read(number: int) -> Iterator[Batch]:
+        ticks = ahead(number)
         if len(ticks):
-            yield Batch(ticks, number, 0, path.stat().st_size)
+            yield Batch(ticks, number, 0, files[number].stat().st_size)
 
     def of(status: str) -> tuple[int, ...]:
         return tuple(hour for hour, record in records.items() if record.status == status)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from aiopt.errors import DataError
 from aiopt.market.calendar import open_hours
 from aiopt.market.instrument import Instrument
+from aiopt.market.sources.ahead import ReadAhead
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource, check_symbols
 from aiopt.market.ticks import HOUR_NS, TickArrays
 
@@ -84,11 +85,13 @@ def open_source(
     missing = tuple(int(hour) for hour in wanted if int(hour) not in hours)
     notes = [f"{len(aside)} file(s) left aside, not ticks: {', '.join(_names(aside))}."] if aside else []
 
+    # Nearly all of the time is LZMA's, which lets other threads run.
+    load = ReadAhead(len(paths), lambda number: read_hour(paths[number], ordered[number], instrument))
+
     def read(number: int) -> Iterator[Batch]:
-        path = paths[number]
-        ticks = read_hour(path, ordered[number], instrument)
+        ticks = load(number)
         if len(ticks):
-            yield Batch(ticks, number, 0, path.stat().st_size)
+            yield Batch(ticks, number, 0, paths[number].stat().st_size)
 
     return TickSource(
         format=FORMAT,
@@ -172,7 +175,11 @@ def decode_hour(raw: bytes, hour: int, instrument: Instrument, *, file: Path | s
     DataError
         As `read_hour`.
     """
-    data = _decompress(raw, file)
+    return _ticks(_decompress(raw, file), hour, instrument, file)
+
+
+def _ticks(data: bytes, hour: int, instrument: Instrument, file: Path | str) -> TickArrays:
+    """Return the ticks of an hour's unpacked records."""
     records = _records(data, TICK_RECORD, file)
     ms = records["ms"].astype(np.int64)
     late = ms >= _HOUR_MS

@@ -35,8 +35,15 @@ class ImagePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     image_url: ImageUrl
 
 
+class OnlyText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Text of a message that holds nothing else; the tag of a single type would be optional."""
+
+    type: Literal["text"]
+    text: str
+
+
 Parts = Annotated[list[TextPart | ImagePart], Meta(min_length=1)]
-TextParts = Annotated[list[TextPart], Meta(min_length=1)]
+TextParts = Annotated[list[OnlyText], Meta(min_length=1)]
 
 
 class SystemMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="role", tag="system"):

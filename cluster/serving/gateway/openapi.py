@@ -142,7 +142,14 @@ def _paths() -> dict[str, Any]:
         ok={200: "ChatCompletion"}, body={"application/json": ("ChatRequest", _EXAMPLE_CHAT)},
         errors=_MODEL_ERRORS, model=True,
     )  # fmt: skip
-    chat["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    chat["responses"]["200"]["content"]["text/event-stream"] = {
+        "schema": {
+            "description": "One event: `data` is a chat.completion.chunk as JSON, or [DONE] at the end.",
+            "type": "object",
+            "properties": {"data": {"type": "string"}},
+            "required": ["data"],
+        }
+    }
     analyze = _operation(
         "analyze", "Read one market, or a batch with a result or an error for each item.", ["api"],
         ok={200: "AnalyzeAnswer"},

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from aiopt.featurelog import FeatureLog
+from aiopt.files import sha256_file
 from aiopt.market.bar_shards import BarRequest, build_bars_locally
 from aiopt.market.manifest import Manifest, read_manifest
 from aiopt.testing.tick_stores import write_tick_store
@@ -43,6 +45,38 @@ def write_run(folder: Path, manifest: Manifest | None, status: str = "done") -> 
         (folder / "manifest.json").write_text(
             json.dumps({"data_hash": manifest.data_hash, "synthetic": True, "instrument": "EURUSD"})
         )
+    return folder
+
+
+def write_stream(folder: Path) -> Path:
+    """Log 60 rows in six segments."""
+    log = FeatureLog(folder)
+    for part in range(6):
+        for row in range(10):
+            log.append("signals", {"ts_ns": part * 10 + row, "score": row / 7, "note": f"{part}"})
+        log.flush()
+    log.close()
+    return folder / "signals"
+
+
+def write_dataset(folder: Path, manifest: Manifest) -> Path:
+    """Write what a dataset says of itself, and one file."""
+    (folder / "data").mkdir(parents=True)
+    path = folder / "data" / "train-0.parquet"
+    pl.DataFrame({"x": [1, 2, 3]}).write_parquet(path)
+    facts = {
+        "instrument": "EURUSD",
+        "timeframe": "5m",
+        "rows": 3,
+        "data_hash": manifest.data_hash,
+        "synthetic": True,
+        "splits": {
+            "train": {"first_decision_ns": 10, "last_decision_ns": 20},
+            "test": {"first_decision_ns": 30, "last_decision_ns": 40},
+        },
+        "files": [{"path": "data/train-0.parquet", "sha256": sha256_file(path)}],
+    }
+    (folder / "dataset.json").write_text(json.dumps(facts))
     return folder
 
 

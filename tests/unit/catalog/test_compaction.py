@@ -19,8 +19,9 @@ from aiopt.catalog import Entry, compact, find_entries, verify
 from aiopt.catalog.discovery import parquet_files
 from aiopt.catalog.rows import RowHash
 from aiopt.errors import ConfigError, DataError, ManifestError
+from aiopt.featurelog import read_stream
 from aiopt.market.manifest import Manifest, read_manifest, verify_store
-from tests.unit.catalog.conftest import make_ticks
+from tests.unit.catalog.conftest import make_ticks, write_stream
 from tests.unit.market.killing import Killer, contents, folders, start_launcher
 
 
@@ -200,6 +201,34 @@ def launcher() -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture
 def killer(launcher: subprocess.Popen[str], tmp_path: Path) -> Killer:
     return Killer(launcher, tmp_path)
+
+
+def test_segments_of_a_stream_are_merged_and_the_rows_stay(root: Path) -> None:
+    folder = write_stream(root / "logs")
+    rows = read_stream(root / "logs", "signals")
+    result = compact(entry_of(folder))
+    assert (result.files_before, result.files_after, result.rows, result.changed) == (6, 1, 60, True)
+    assert read_stream(root / "logs", "signals").equals(rows)
+    again = compact(entry_of(folder))
+    assert (again.changed, again.hash) == (False, result.hash)
+
+
+def test_killed_before_every_change_merging_a_stream_loses_nothing(
+    root: Path, killer: Killer, tmp_path: Path
+) -> None:
+    folder = write_stream(root / "logs")
+    shutil.copytree(folder, tmp_path / "old")
+    rows = read_stream(root / "logs", "signals")
+    arguments = ["data", "compact", str(folder), "--json"]
+    steps = killer.finish(arguments, below=folder)
+    assert steps > 8
+    for step in range(1, steps + 1):
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "old", folder)
+        assert killer.run(arguments, below=folder, die_at=step) == -signal.SIGKILL
+        assert read_stream(root / "logs", "signals").equals(rows), f"after a kill before change {step}"
+        assert compact(entry_of(folder)).files_after == 1
+        assert read_stream(root / "logs", "signals").equals(rows)
 
 
 @pytest.mark.parametrize("kind", ["ticks", "log"])

@@ -10,7 +10,7 @@ import pytest
 from aiopt.catalog import Entry, find_entries
 from aiopt.errors import DataError
 from aiopt.market.manifest import Manifest
-from tests.unit.catalog.conftest import NOW, make_ticks, write_run
+from tests.unit.catalog.conftest import NOW, make_ticks, write_dataset, write_run, write_stream
 
 
 def by_kind(root: Path) -> dict[str, Entry]:
@@ -35,6 +35,21 @@ def test_every_kind_is_found_once(root: Path, manifest: Manifest) -> None:
     assert (plain.rows, plain.detail, plain.provenance) == (300, "6 Parquet files", "unknown")
     stamps = make_ticks(300)["ts_event_ns"]
     assert (plain.first_ts_ns, plain.last_ts_ns) == (stamps.min(), stamps.max())
+
+
+def test_a_stream_and_a_dataset_are_what_they_say(root: Path, manifest: Manifest) -> None:
+    write_stream(root / "logs")
+    write_dataset(root / "sets" / "first", manifest)
+    found = by_kind(root)
+    stream = found["stream"]
+    assert (Path(stream.path).name, stream.rows, stream.detail) == ("signals", 60, "6 segments, version 1")
+    assert stream.source == "ts_ns, score, note"
+    dataset = found["dataset"]
+    assert (dataset.instrument, dataset.detail, dataset.rows) == ("EURUSD", "5m 2 splits", 3)
+    assert (dataset.hash, dataset.current, dataset.provenance) == (manifest.data_hash, True, "synthetic")
+    assert (dataset.first_ts_ns, dataset.last_ts_ns) == (10, 40)
+    (root / "logs" / "signals" / "0001" / "stranger.parquet").write_bytes(b"PAR1")
+    assert "must be one the log wrote" in by_kind(root)["stream"].problem
 
 
 def test_bars_whose_ticks_are_gone_say_so(root: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from aiopt.catalog import Verification, compact, find_entries, verify
 from aiopt.market.manifest import Manifest, hash_partitions, read_manifest, write_manifest
 from aiopt.market.store import write_ticks
+from tests.unit.catalog.conftest import write_dataset, write_stream
 
 
 def check(root: Path, *, values: bool = False) -> Verification:
@@ -117,6 +118,24 @@ def test_bars_that_break_a_rule_of_bars_are_at_fault(checked: Path) -> None:
     pq.write_table(table.set_column(high, "high", table.column("low")), path)
     (fault,) = check(checked).faults
     assert "high must be at least open, low and close" in fault.problem
+
+
+def test_a_stream_is_read_through_and_a_dataset_is_held_to_its_hashes(root: Path, manifest: Manifest) -> None:
+    write_stream(root / "logs")
+    write_dataset(root / "sets" / "first", manifest)
+    assert check(root / "logs").ok
+    assert check(root / "logs").unproven == [str(root / "logs" / "signals")]
+    assert check(root / "sets").ok
+    segment = sorted((root / "logs").rglob("*.parquet"))[2]
+    column = pq.read_metadata(segment).row_group(0).column(1)
+    start = column.dictionary_page_offset or column.data_page_offset
+    flip(segment, start + column.total_compressed_size - 2)
+    assert [fault.row_group for fault in check(root / "logs").faults] == [0]
+    path = root / "sets" / "first" / "data" / "train-0.parquet"
+    path.write_bytes(path.read_bytes() + b"x")
+    assert "SHA-256 differs from dataset.json" in check(root / "sets").faults[0].problem
+    path.unlink()
+    assert [fault.problem for fault in check(root / "sets").faults] == ["missing"]
 
 
 def test_a_kept_answer_that_changed_or_is_gone_is_at_fault(root: Path) -> None:

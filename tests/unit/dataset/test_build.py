@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from aiopt.analyst import AnalysisRequest, analysis_messages, parse_analysis, read_by_rules
 from aiopt.charts import PreparedChart, render_windows
 from aiopt.charts.windows import Window
 from aiopt.dataset import (
@@ -27,7 +28,7 @@ from aiopt.dataset import (
     split_files,
     verify_files,
 )
-from aiopt.errors import ConfigError, DataError, RunExistsError
+from aiopt.errors import ConfigError, DataError, RunExistsError, StorageError
 from aiopt.testing.bars import random_walk_bar_set
 from tests.unit.dataset.futures import shaken
 
@@ -118,28 +119,56 @@ def test_nothing_a_model_is_asked_knows_the_future(pictured: Path, tmp_path: Pat
     other = table(tmp_path / "other", "train")
     asked = [name for name in found.columns if name.startswith(("feature_", "image"))]
     assert other.select("bar", *asked).equals(found.select("bar", *asked))
-    question = [row[0] for row in found["messages"].to_list()]
-    assert question == [row[0] for row in other["messages"].to_list()]
+    asked_before, asked_after = (
+        [(row[:2], {**json.loads(row[2]["content"][0]["text"]), "bias": "", "confidence": 0}) for row in rows]
+        for rows in (found["messages"].to_list(), other["messages"].to_list())
+    )
+    assert asked_before == asked_after, "questions, and all of the answers but bias and its confidence"
     # Labels do move: the check above could fail.
     assert not other["label_return_24"].equals(found["label_return_24"])
 
 
-def test_conversations_ask_for_what_the_label_says(pictured: Path) -> None:
-    words = {-1: "bearish", 0: "neutral", 1: "bullish"}
+def test_conversations_are_the_analysts_and_answer_what_the_label_says(pictured: Path) -> None:
+    words = {-1: "short", 0: "neutral", 1: "long"}
     found = table(pictured, "train")
     seen = set()
     for row in found.iter_rows(named=True):
-        user, assistant = row["messages"]
+        bar = row["bar"]
+        lines = {
+            "EMA 20": row["feature_ema_20"],
+            "EMA 50": row["feature_ema_50"],
+            "RSI 14": row["feature_rsi_14"],
+        }
+        request = AnalysisRequest(
+            bars=BARS.bid.slice(bar - 59, bar + 1),
+            indicators=lines,
+            spread=float(BARS.ask.close[bar] - BARS.bid.close[bar]),
+        )
+        system, user, assistant = row["messages"]
+        expected = analysis_messages(request)
+        assert system["content"] == [{"type": "text", "text": expected[0]["content"]}]
         assert [part["type"] for part in user["content"]] == ["image", "text"]
-        text = user["content"][1]["text"]
-        assert f"rsi_14 {row['feature_rsi_14']:.6g}"[:12] in text
-        assert "label" not in text
-        answer = json.loads(assistant["content"][0]["text"])
-        assert answer["bias"] == words[row["label_class_6"]]
-        assert answer["horizon_bars"] == 6
-        assert answer["volatility"] == ("low", "normal", "high")[int(row["feature_volatility_regime"])]
-        seen.add(answer["bias"])
+        assert user["content"][1]["text"] == expected[1]["content"]
+        analysis = parse_analysis(assistant["content"][0]["text"], request)
+        by_rules = read_by_rules(request)
+        assert analysis.bias == words[row["label_class_6"]]
+        assert analysis.regime == by_rules.regime
+        assert analysis.patterns == by_rules.patterns
+        assert analysis.levels == by_rules.levels
+        assert "Bias" not in analysis.rationale
+        share = (found["label_class_6"] == row["label_class_6"]).mean()
+        assert analysis.confidence == pytest.approx(share, abs=0.0051)
+        seen.add(analysis.bias)
     assert len(seen) > 1
+    assert read_info(pictured).messages == {"prompt": "read/1", "schema": "analysis/1", "rules": "rules/1"}
+
+
+def test_conversations_without_charts_have_no_image(tmp_path: Path) -> None:
+    config = DatasetConfig(features=FEATURES, messages_horizon=6, stride=60)
+    build_dataset(BARS, tmp_path / "set", config)
+    rows = table(tmp_path / "set", "train")["messages"].to_list()
+    assert [[part["type"] for part in message["content"]] for message in rows[0]] == [["text"]] * 3
+    assert "bars: 200, numbered 0 to 199" in rows[0][1]["content"][0]["text"]
 
 
 def test_images_as_files_are_the_embedded_ones(pictured: Path, tmp_path: Path) -> None:
@@ -241,6 +270,8 @@ def test_another_dataset_is_not_overwritten(pictured: Path, tmp_path: Path) -> N
         build_dataset(BARS, tmp_path, DatasetConfig(features=FEATURES))
     with pytest.raises(ConfigError, match="must be a folder"):
         build_dataset(BARS, tmp_path / "notes.txt", DatasetConfig(features=FEATURES))
+    with pytest.raises(StorageError, match=r"folder of a dataset must be writable.*Name another"):
+        build_dataset(BARS, tmp_path / "notes.txt" / "set", DatasetConfig(features=FEATURES))
 
 
 def test_two_builds_in_one_folder_do_not_mix(tmp_path: Path) -> None:
@@ -300,5 +331,5 @@ def test_hugging_face_datasets_reads_splits_and_images(
     }
     row = loaded["validation"][0]
     assert row["image"].size == (480, 320)
-    assert row["messages"][0]["role"] == "user"
+    assert row["messages"][0]["role"] == "system"
     assert row["label_class_6"] in (-1, 0, 1)

@@ -87,4 +87,4 @@ def test_the_examples_read_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     exec(hugging_face, names)
     assert names["picture"].size == (480, 320)
-    assert names["messages"][0]["role"] == "user"
+    assert names["messages"][0]["role"] == "system"

@@ -358,7 +358,7 @@ def test_an_unknown_row_group_is_refused(small_store: Path) -> None:
     table = pq.read_table(first_file(small_store))
     pq.write_table(table.slice(0, 0), first_file(small_store))
     with pytest.raises(ManifestError, match=r"SHA-256|row group"):
-        reduce_shard(shard, parse_timeframe("1m"), ["bid"])
+        reduce_shard(shard, BarRequest(timeframes("1m"), ("bid",)))
 
 
 # --- ticks the import is said to have dropped -------------------------------------------------------------

@@ -1,0 +1,83 @@
+"""Which bars of a series are read and drawn, and the request made of them.  Owns the rule "nothing later".
+
+Knows bars, chart specs and requests; asks nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from aiopt.analyst.model import AnalysisRequest
+from aiopt.charts import ChartSpec
+from aiopt.market.bars import BarArrays
+
+FEWEST_BARS = 20
+"""A window of fewer bars is not read."""
+
+
+def window_before(bars: BarArrays, ts_ns: int, length: int) -> tuple[int, int] | None:
+    """Return first and last (excluded) of the `length` bars that were closed at `ts_ns`.
+
+    Parameters
+    ----------
+    bars : BarArrays
+        A whole series.
+    ts_ns : int
+        UTC, e.g. of a fill at a bar's open: that bar is not in the window.
+    length : int
+        Fewer at the start of the series.
+
+    Returns
+    -------
+    tuple of int, or None
+        None if there are fewer than `FEWEST_BARS`.
+    """
+    closes = bars.ts_open_ns + bars.timeframe.ns
+    stop = int(np.searchsorted(closes, ts_ns, side="right"))
+    start = max(0, stop - length)
+    return (start, stop) if stop - start >= FEWEST_BARS else None
+
+
+def request_of_window(
+    bars: BarArrays,
+    start: int,
+    stop: int,
+    *,
+    spec: ChartSpec,
+    lines: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    chart_png: bytes | None = None,
+    spread: float | None = None,
+    note: str = "",
+) -> AnalysisRequest:
+    """Return the request for a window.
+
+    Parameters
+    ----------
+    bars : BarArrays
+        The whole series.
+    start, stop : int
+        Window, `stop` excluded; no later bar is looked at.
+    spec : ChartSpec
+        Its indicators' values at the last bar go into the request.
+    lines : mapping, optional
+        `indicator_lines` of the series, so that many windows compute them once.
+    chart_png, spread, note
+        As in `AnalysisRequest`.
+    """
+    found = indicator_lines(bars, spec) if lines is None else lines
+    values = {
+        title if len(outputs) == 1 else f"{title} {name}": float(series[stop - 1])
+        for title, outputs in found.items()
+        for name, series in outputs.items()
+        if np.isfinite(series[stop - 1])
+    }
+    return AnalysisRequest(
+        bars=bars.slice(start, stop), chart_png=chart_png, indicators=values, spread=spread, note=note
+    )
+
+
+def indicator_lines(bars: BarArrays, spec: ChartSpec) -> dict[str, dict[str, np.ndarray]]:
+    """Return, by title and output, every indicator of a chart over all bars."""
+    return {plot.title(): plot.compute(bars) for plot in (*spec.overlays, *spec.panes)}

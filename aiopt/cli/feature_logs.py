@@ -1,0 +1,147 @@
+"""``aiopt dataset logs``: look at the streams of a feature log, take rows out, merge its small files."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from aiopt.cli.output import emit, json_option, progress
+from aiopt.errors import ConfigError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@click.group(epilog="Example: aiopt dataset logs list logs")
+def command() -> None:
+    """Look at and compact feature and prediction logs."""
+
+
+@command.command("list", epilog="Example: aiopt dataset logs list logs --json")
+@click.argument("folder", type=click.Path(path_type=Path))
+@json_option
+def list_command(folder: Path, as_json: bool) -> None:
+    """List the streams of a log with their versions."""
+    from aiopt.featurelog import list_streams
+
+    streams = list_streams(folder)
+
+    def human(console: Console) -> None:
+        if not streams:
+            console.print(f"No streams in {folder}.", soft_wrap=True)
+            return
+        table = Table("stream", "version", "rows", "columns", "files", "size", "writers", "last file (UTC)")
+        for stream in streams:
+            name = stream.name
+            for version in stream.versions:
+                size = f"{version.bytes / 2**20:.1f} MiB"
+                counts = (str(len(version.fields)), str(version.segments), size, str(version.writers))
+                table.add_row(name, str(version.version), f"{version.rows:,}", *counts, _utc(version.last_ns))
+                name = ""
+        console.print(table)
+
+    emit(as_json, {"folder": str(folder), "streams": streams}, human)
+
+
+@command.command("show", epilog="Example: aiopt dataset logs show logs signals --rows 20")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("stream")
+@click.option("--version", type=int, help="One version only; all, joined, by default.")
+@click.option("--columns", help="Comma-separated; all by default.")
+@click.option("--rows", type=int, default=10, show_default=True, help="Last rows to print.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Also write all rows to this Parquet or CSV file."
+)
+@json_option
+def show_command(
+    folder: Path,
+    stream: str,
+    version: int | None,
+    columns: str | None,
+    rows: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Print the last rows of a stream."""
+    from aiopt.featurelog import read_stream
+
+    if rows < 0:
+        raise ConfigError(f"`rows >= 0` must hold, but got rows={rows}. Ask for e.g. 10.")
+    if out is not None and out.suffix not in {".parquet", ".csv"}:
+        raise ConfigError(f"The file must end in .parquet or .csv, but is {out.name}. Rename it.")
+    names = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
+    frame = read_stream(folder, stream, version=version, columns=names)
+    if out is not None:
+        _write(frame, out)
+    last = frame.tail(rows)
+    document = {
+        "folder": str(folder),
+        "stream": stream,
+        "rows": frame.height,
+        "columns": frame.columns,
+        "last": last.to_dicts(),
+    }
+
+    def human(console: Console) -> None:
+        console.print(f"{frame.height:,} rows of {stream}; the last {last.height}:")
+        cells = [["" if value is None else _cell(value) for value in row] for row in last.iter_rows()]
+        table = Table(*frame.columns)
+        for row in cells:
+            table.add_row(*row)
+        # As wide as it needs: a terminal scrolls, but digits that were cut off are lost.
+        widths = [max(map(len, column)) + 3 for column in zip(frame.columns, *cells, strict=True)]
+        Console(width=sum(widths) + 1, highlight=False).print(table)
+
+    emit(as_json, document, human)
+
+
+@command.command("compact", epilog="Example: aiopt dataset logs compact logs")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("streams", nargs=-1)
+@json_option
+def compact_command(folder: Path, streams: tuple[str, ...], as_json: bool) -> None:
+    """Merge the small files of STREAMS, all by default.  Writers and readers may go on."""
+    from aiopt.featurelog import compact_stream, list_streams
+
+    names = streams or tuple(stream.name for stream in list_streams(folder))
+    done = []
+    with progress("Compacting", len(names)) as report:
+        for name in names:
+            done.append(compact_stream(folder, name))
+            report(len(done))
+
+    def human(console: Console) -> None:
+        for item in done:
+            console.print(
+                f"{item.stream}: {item.segments_before} files to {item.segments_after}, {item.rows:,} rows, "
+                f"{item.bytes_before / 2**20:.1f} to {item.bytes_after / 2**20:.1f} MiB"
+            )
+        if not done:
+            console.print(f"No streams in {folder}.", soft_wrap=True)
+
+    emit(as_json, {"folder": str(folder), "streams": done}, human)
+
+
+def _write(frame: pl.DataFrame, out: Path) -> None:
+    from aiopt.files import atomic_path
+
+    with atomic_path(out) as temporary:
+        if out.suffix == ".csv":
+            frame.write_csv(temporary)
+        else:
+            frame.write_parquet(temporary, compression="zstd")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _utc(ts_ns: int | None) -> str:
+    if ts_ns is None:
+        return ""
+    return dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
