@@ -117,13 +117,13 @@ class ChatClient:
                     response, body = await self._once(payload)
             except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError) as failure:
                 if last:
-                    raise self._error(f"no reply: {failure or type(failure).__name__}") from failure
+                    raise self._error(f"gave no reply: {failure or type(failure).__name__}") from failure
                 await asyncio.sleep(_pause(None, attempt))
                 continue
             except (httpx.TimeoutException, TimeoutError) as failure:
-                raise self._error(f"no reply within {self._settings.timeout_s:g} s") from failure
+                raise self._error(f"gave no reply within {self._settings.timeout_s:g} s") from failure
             except httpx.HTTPError as failure:
-                raise self._error(f"no reply: {failure}") from failure
+                raise self._error(f"gave no reply: {failure}") from failure
             if response.status_code not in _RETRIED or last:
                 return response, body
             await asyncio.sleep(_pause(response.headers.get("Retry-After"), attempt))

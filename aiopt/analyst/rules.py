@@ -35,16 +35,34 @@ RECENT_SWINGS = 30
 """Bars back from the last within which a candlestick, breakout or swing pattern is news."""
 
 BIAS_THRESHOLD = 0.2
+
+REVERSALS = frozenset(
+    {
+        "hammer",
+        "shooting_star",
+        "bullish_engulfing",
+        "bearish_engulfing",
+        "morning_star",
+        "evening_star",
+        "double_bottom",
+        "double_top",
+        "inverse_head_and_shoulders",
+        "head_and_shoulders",
+    }
+)
+"""Patterns that exist only after a move against them: that move's trend is not held against them."""
+
 _TREND_WEIGHT, _SWING_WEIGHT, _CANDLE_WEIGHT = 0.5, 0.35, 0.2
 
 
 def read_by_rules(request: AnalysisRequest, *, fallback_reason: str = "") -> Analysis:
     """Return what the rules read.
 
-    The score is ``0.5 × trend strength`` (0 if sideways), plus 0.35 for each recent bullish swing pattern
-    or breakout and 0.2 for each recent bullish candlestick, minus the same for bearish ones, clipped to
-    [-1, 1].  Bias: long from 0.2 on, short from -0.2 down, else neutral.  What the rules state of
-    themselves is ``|score|``, for neutral ``1 - |score| / 0.2``, halved.
+    The score is ``0.5 × trend strength`` (0 if sideways, or if a recent reversal pattern points the other
+    way), plus 0.35 for each recent bullish swing pattern or breakout and 0.2 for each recent bullish
+    candlestick, minus the same for bearish ones, clipped to [-1, 1].  Bias: long from 0.2 on, short from
+    -0.2 down, else neutral.  What the rules state of themselves is ``(1 + |score|) / 2`` for a side: a half
+    is a coin toss between the two.  For neutral it is ``1 / 2`` at the threshold up to ``3 / 4`` at 0.
 
     Parameters
     ----------
@@ -68,16 +86,20 @@ def read_by_rules(request: AnalysisRequest, *, fallback_reason: str = "") -> Ana
     volatility, ratio = volatility_regime(prices)
     recent = [pattern for pattern in find_patterns(prices) if _recent(pattern, len(prices))]
     shown = recent[-MAX_PATTERNS:]
-    score = 0.0 if trend.trend == "sideways" else _TREND_WEIGHT * trend.strength
+    score = _TREND_WEIGHT * trend.strength
+    against = {"up": "bearish", "down": "bullish", "sideways": None}[trend.trend]
+    turned = any(pattern.kind in REVERSALS and pattern.direction == against for pattern in recent)
+    if trend.trend == "sideways" or turned:
+        score = 0.0
     for pattern in recent:
         sign = {"bullish": 1, "bearish": -1, "neutral": 0}[pattern.direction]
         swing = PATTERN_KINDS[pattern.kind].group == "swing"
         score += sign * (_SWING_WEIGHT if swing else _CANDLE_WEIGHT)
     score = max(-1.0, min(1.0, score))
     bias: Bias = "neutral"
-    stated = (1 - abs(score) / BIAS_THRESHOLD) / 2
+    stated = 0.5 + (1 - abs(score) / BIAS_THRESHOLD) / 4
     if abs(score) >= BIAS_THRESHOLD:
-        bias, stated = ("long" if score > 0 else "short"), abs(score)
+        bias, stated = ("long" if score > 0 else "short"), (1 + abs(score)) / 2
     analysis = Analysis(
         regime=Regime(trend.trend, volatility),
         patterns=tuple(

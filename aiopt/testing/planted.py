@@ -119,7 +119,8 @@ def planted_case(kind: str, *, seed: int, noise: float = 1.0) -> PlantedCase:
     rng = np.random.default_rng([seed, PLANTED_KINDS.index(kind)])
     upright = _BEARISH.get(kind, kind)
     rows, first, last = _shape(upright, rng, noise)
-    if kind in _BEARISH:
+    # A rectangle has no side, so it is drawn both ways round.
+    if kind in _BEARISH or (kind == "rectangle" and rng.random() < 0.5):
         rows = -rows[:, [0, 2, 1, 3]]
     bias: Bias = "long" if kind in LONG_KINDS else "short" if kind in SHORT_KINDS else "neutral"
     height = rng.uniform(0.002, 0.006)

@@ -100,6 +100,11 @@ def test_a_run_leaves_everything_it_promises(place: Workplace, finished: dict[st
         assert json.loads(script.with_suffix(".json").read_text())["params"]
         expected = json.loads(script.with_name(f"{entry['name']}.trades.json").read_text())
         assert {"bars", "trades", "open_trade"} <= set(expected)
+    assert run.analyses is not None
+    assert run.analyses.reader == "rules"
+    assert len(run.analyses.opinions) == len(finished["entries"])
+    for chart in run.analyses.charts:
+        assert (run.path / chart.picture).read_bytes().startswith(b"\x89PNG")
     assert "<html" in Path(finished["report"]).read_text()[:200].lower()
     assert not (run.path / ".tune").exists()
     assert not any((place.folder / "runs" / ".jobs").iterdir())
@@ -145,6 +150,7 @@ def test_interrupted_then_killed_then_resumed_equals_undisturbed(
     undisturbed = Path(finished["run_dir"])
     assert (run_dir / "trials.parquet").read_bytes() == (undisturbed / "trials.parquet").read_bytes()
     assert (run_dir / "ranking.json").read_bytes() == (undisturbed / "ranking.json").read_bytes()
+    assert (run_dir / "analyses.json").read_bytes() == (undisturbed / "analyses.json").read_bytes()
 
 
 def test_by_hand_with_ray_job_submit(place: Workplace, finished: dict[str, Any]) -> None:

@@ -1,0 +1,32 @@
+"""docs/analyst.md prints what the program prints and its example runs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from aiopt.cli.analyst import command
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "analyst.md").read_text(encoding="utf-8")
+
+
+def test_the_evaluation_on_the_page_is_what_the_command_prints() -> None:
+    documented = [line for line in PAGE.splitlines() if line.startswith("│")]
+    assert len(documented) == 13
+    [call] = re.findall(r"\$ aiopt analyst eval (--cases \d+ --seed \d+)", PAGE)
+    result = CliRunner(env={"COLUMNS": "100"}).invoke(command, ["eval", *call.split()])
+    assert result.exit_code == 0, result.output
+    assert [line for line in result.stdout.splitlines() if line.startswith("│")] == documented
+    assert "tells something about being right" in result.stdout
+
+
+def test_the_python_example_runs() -> None:
+    [example] = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(example, "docs/analyst.md", "exec"), {})
+    assert "Bias" in out.getvalue()
