@@ -106,6 +106,8 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
         Truth, then answer, to counts; upright charts, ``"invalid"`` included.
     kinds : dict
         Per kind of pattern, how often it was named.
+    errors : dict of str to int
+        The most frequent reasons of invalid answers.
     """
 
     reader: str
@@ -123,6 +125,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     stated_calibration: Calibration
     confusion: dict[str, dict[str, int]]
     kinds: dict[str, Share]
+    errors: dict[str, int] = {}
 
 
 async def ask_all(
@@ -252,6 +255,7 @@ def score(
             kind: _share(answer.named for answer in with_pattern if answer.kind == kind)
             for kind in dict.fromkeys(answer.kind for answer in with_pattern)
         },
+        errors=dict(Counter(answer.error for answer in answers if not answer.valid).most_common(5)),
     )
 
 

@@ -357,6 +357,9 @@ def _verdict(scores: list[Scores], guesses: dict[str, float]) -> list[str]:
     best = max(guesses.values())
     sentences = []
     for one in scores:
+        if one.errors and not one.valid.successes:
+            sentences.append(f"{one.reader}: no valid answer, so nothing was read. {next(iter(one.errors))}")
+            continue
         told = (
             "better than guessing"
             if one.bias.low > best
@@ -371,7 +374,9 @@ def _verdict(scores: list[Scores], guesses: dict[str, float]) -> list[str]:
         if one.valid.value is not None and one.valid.value < 1:
             found += f"; {one.valid.n - one.valid.successes} of {one.valid.n} answers were not valid"
         sentences.append(found + ".")
-    if len(scores) == 2:
+        if one.errors:
+            sentences += [f"  {count} × {reason}" for reason, count in one.errors.items()]
+    if len(scores) == 2 and scores[0].valid.successes:
         model, rules = scores
         if model.bias.high < rules.bias.low:
             sentences.append(f"The rules read better than {model.reader}.")

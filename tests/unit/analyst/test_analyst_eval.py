@@ -106,6 +106,7 @@ def test_answers_of_the_rules_in_a_models_place_do_not_count_for_the_model() -> 
     assert found.valid.successes == found.bias.successes == found.named.successes == 0
     assert found.confusion["long"] == {"invalid": 15}
     assert found.calibration.n == 0
+    assert sum(found.errors.values()) == len(CASES)
     assert scores_of(silent, model=False).bias.value == 1.0
 
 
@@ -208,6 +209,16 @@ def test_eval_of_a_weak_model_says_what_it_is(bar_file: Path) -> None:
     document = json.loads(real.stdout)
     assert [one["reader"] for one in document["scores"]] == ["minicpm"]
     assert any("the rules read with the same ones" in note for note in document["notes"])
+
+
+def test_eval_of_a_model_that_never_answers_says_why_and_ends_well() -> None:
+    with serving(lambda n, p: HttpAnswer(401, b"no token")) as endpoint:
+        result = invoke("eval", "--cases", 3, "--endpoint", endpoint.url)
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    assert "minicpm: no valid answer, so nothing was read." in text
+    assert "answered 401: no token" in text
+    assert "worse than guessing" not in text
 
 
 def test_read_by_rules_and_by_a_model(bar_file: Path, tmp_path: Path) -> None:
