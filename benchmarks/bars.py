@@ -121,8 +121,6 @@ def _scaling(store: Path, manifest: Manifest, out: Path) -> list[Figure]:
     One read task keeps one core busy and two keep two.  The fastest rounds are used: a busy neighbour only
     ever adds.
     """
-    from cluster.data import SHARDS_PER_CPU
-
     request = REQUESTS["mid"]
     idle = {tasks: plan_shards(store, manifest, manifest.rows // tasks, verify=False) for tasks in (2, 16)}
     ways: dict[str, Callable[[], Any]] = {
@@ -140,7 +138,8 @@ def _scaling(store: Path, manifest: Manifest, out: Path) -> list[Figure]:
     def model(ticks: float, cores: int, tasks: int) -> float:
         return fixed + tasks * per_task + ticks * per_tick / cores
 
-    many = PROJECTED_CORES * SHARDS_PER_CPU
+    many = 2 * PROJECTED_CORES
+    small = model(manifest.rows, PROJECTED_CORES, PROJECTED_CORES)
     billion = 1e9 / model(1e9, PROJECTED_CORES, many)
     return [
         Figure(name="scaling_ticks", value=manifest.rows, unit="ticks"),
@@ -151,11 +150,11 @@ def _scaling(store: Path, manifest: Manifest, out: Path) -> list[Figure]:
         Figure(name="ray_data_per_task", value=per_task, unit="s"),
         Figure(name="work_per_tick", value=per_tick * 1e9, unit="ns"),
         Figure(name="model_two_cores", value=model(manifest.rows, 2, 2), unit="s"),
-        Figure(name="projected_32_cores_43m", value=model(manifest.rows, PROJECTED_CORES, many), unit="s"),
+        Figure(name="projected_32_cores_43m", value=small, unit="s"),
         Figure(name="projected_32_cores_1000m_rate", value=billion, unit="ticks/s"),
         Figure(
             name="projected_32_over_1_core_1000m",
-            value=model(1e9, 1, SHARDS_PER_CPU) / model(1e9, PROJECTED_CORES, many),
+            value=model(1e9, 1, 2) / model(1e9, PROJECTED_CORES, many),
             unit="x",
         ),
     ]

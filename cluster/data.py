@@ -9,6 +9,7 @@ is in `aiopt.market`, which runs without Ray and gives the same bars, bit for bi
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 import time
@@ -43,8 +44,9 @@ from aiopt.market.tick_shards import Shard, plan_shards, without_verification
 from cluster.metrics import RunMetrics
 from cluster.resources import stage_options
 
-SHARDS_PER_CPU = 2
-"""Read tasks per core: each costs Ray Data 5 to 10 ms, and two let a fast core take over from a slow one."""
+SECOND_SHARD_FROM = 16_777_216
+"""Ticks per core from which a core gets two read tasks, so that a fast core can take over from a slow one.
+With fewer, one: each task costs Ray Data 5 to 10 ms, and 16 million ticks are 0.4 s of work."""
 
 MIN_ROWS_PER_SHARD = 262_144
 MAX_ROWS_PER_SHARD = 33_554_432
@@ -140,7 +142,7 @@ def build_bars_distributed(
     metrics : RunMetrics, optional
         Its gauge ``aiopt_ticks_per_second`` follows the build.
     rows_per_shard : int, optional
-        Ticks of a read task; by default `SHARDS_PER_CPU` tasks per core within bounds.  The bars do not
+        Ticks of a read task; by default one or two tasks per core within bounds.  The bars do not
         depend on it.
     verify : bool
         See `aiopt.market.tick_shards.plan_shards`.
@@ -236,7 +238,10 @@ def _plan(ticks_dir: Path, rows_per_shard: int | None, *, verify: bool) -> tuple
 def default_rows_per_shard(total: int) -> int:
     """Return the ticks of a read task on the connected cluster."""
     cores = max(1.0, ray.cluster_resources().get("CPU", 1.0))
-    return int(min(MAX_ROWS_PER_SHARD, max(MIN_ROWS_PER_SHARD, total / (cores * SHARDS_PER_CPU))))
+    per_core = total / cores
+    rows = per_core if per_core < SECOND_SHARD_FROM else per_core / 2
+    # Rounded up, lest the last shard be a handful of ticks.
+    return int(min(MAX_ROWS_PER_SHARD, max(MIN_ROWS_PER_SHARD, math.ceil(rows))))
 
 
 def _blocks(tasks: Sequence[ShardTask], label: str) -> Iterator[pa.Table]:

@@ -86,7 +86,7 @@ def plan_shards(
 ) -> list[Shard]:
     """Cut a tick store into shards of about `rows_per_shard` ticks, each whole row groups of one instrument.
 
-    Only partitions larger than a shard are opened here, to learn their row groups.
+    Only partitions larger than an eighth of a shard are opened here, to learn their row groups.
 
     Parameters
     ----------
@@ -118,9 +118,12 @@ def plan_shards(
     )
     shards: list[Shard] = []
     pending: list[Piece] = []
+    held = 0
     instrument = ""
 
     def close() -> None:
+        nonlocal held
+        held = 0
         if pending:
             shards.append(Shard(index=len(shards), instrument=instrument, pieces=tuple(pending)))
             pending.clear()
@@ -132,8 +135,13 @@ def plan_shards(
             close()
             instrument = partition.instrument
         for piece in _pieces(Path(ticks_dir), partition, rows_per_shard):
-            pending.append(replace(piece, sha256=piece.sha256 if verify else None, absent=absent))
-            if sum(part.rows for part in pending) >= rows_per_shard:
+            piece = replace(piece, sha256=piece.sha256 if verify else None, absent=absent)
+            if pending and piece.row_groups is not None and pending[-1].path == piece.path:
+                pending[-1] = _join(pending[-1], piece)
+            else:
+                pending.append(piece)
+            held += piece.rows
+            if held >= rows_per_shard:
                 close()
     close()
     if not shards:
@@ -190,9 +198,9 @@ def map_ticks(
 
 
 def _pieces(ticks_dir: Path, partition: Partition, rows_per_shard: int) -> Iterator[Piece]:
-    """Yield a small partition whole and a large one as row groups."""
+    """Yield a small partition whole and a large one as row groups, so that shards come out equally large."""
     path = str((ticks_dir / partition.path).absolute())
-    if partition.rows <= rows_per_shard:
+    if partition.rows <= rows_per_shard // 8:
         if partition.rows:
             yield Piece(
                 path, partition.rows, None, partition.first_ts_ns, partition.last_ts_ns, partition.sha256
@@ -212,6 +220,13 @@ def _pieces(ticks_dir: Path, partition: Partition, rows_per_shard: int) -> Itera
                 partition.last_ts_ns if group == last else None,
                 partition.sha256 if group == 0 else None,
             )
+
+
+def _join(first: Piece, second: Piece) -> Piece:
+    """Return two pieces of neighbouring row groups of one file as one: a file is opened once per shard."""
+    groups = (*(first.row_groups or ()), *(second.row_groups or ()))
+    rows = first.rows + second.rows
+    return replace(first, rows=rows, row_groups=groups, last_ts_ns=second.last_ts_ns)
 
 
 def _read_row_groups(piece: Piece, columns: list[str]) -> Iterator[dict[str, NDArray[Any]]]:

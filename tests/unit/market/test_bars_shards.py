@@ -181,7 +181,7 @@ def test_every_tick_is_in_exactly_one_shard_in_order(
         for piece in shard.pieces
     ]
     assert pl.DataFrame(pa.concat_tables(read)).equals(ticks)
-    whole = sum(part.rows <= rows_per_shard for part in read_manifest(folder).partitions)
+    whole = sum(part.rows <= rows_per_shard // 8 for part in read_manifest(folder).partitions)
     assert sum(piece.row_groups is None for shard in shards for piece in shard.pieces) == whole
 
 
