@@ -16,69 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.errors import DataError
+from aiopt.market import rule_errors
 from aiopt.market.calendar import fx_weeks, is_open, open_time_ns
 from aiopt.market.clock_shift import Shift, WeekWatch
 from aiopt.market.instrument import Instrument
 from aiopt.market.manifest import RuleCount
 from aiopt.market.rules import DEFAULT_RULES, RULES, TREATMENTS, Rule, ValidationRules, parse_rules
+from aiopt.market.sourced import Finding, Gap, SourcedTicks, move, swapped, with_columns
 from aiopt.market.spikes import find_spikes
-from aiopt.market.ticks import DAY_NS, HOUR_NS, TickArrays, hour_text, round_price, stamp_text
+from aiopt.market.ticks import DAY_NS, HOUR_NS, TickArrays, hour_text, round_price
 
 _EARLIEST_NS = 7305 * DAY_NS  # 1990-01-01
 _LATEST_NS = 47482 * DAY_NS  # 2100-01-01
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class SourcedTicks:
-    """Ticks that know where they were read.
-
-    Attributes
-    ----------
-    ticks : TickArrays
-        Shape (n,).
-    file : ndarray of int32, shape (n,)
-        Index into the files of the source.
-    row : ndarray of int64, shape (n,)
-        0-based record or row in the file.
-    """
-
-    ticks: TickArrays
-    file: NDArray[np.int32]
-    row: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.ticks)
-
-    def take(self, index: NDArray[Any]) -> SourcedTicks:
-        """Return the ticks of an index array or a mask."""
-        if index.dtype == np.bool_:
-            # Seven columns: the mask is searched once.
-            index = np.flatnonzero(index)
-        return SourcedTicks(self.ticks.take(index), self.file[index], self.row[index])
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The first tick of an hour that a rule found: where it was read, and what it is."""
-
-    rule: str
-    hour: int
-    file: int
-    row: int
-    ts_ns: int
-    bid: float
-    ask: float
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Open market without a tick; the tick that ends it stands in `row` of `file`."""
-
-    start_ns: int
-    stop_ns: int
-    open_s: float
-    file: int
-    row: int
 
 
 @dataclass
@@ -178,7 +127,7 @@ class Validator:
             hour = shift.edges.first_ns // HOUR_NS
             tally.hours[hour - shift.hours if fix else hour] += 1
         if self.rules.treatment("clock_shift") == "fail":
-            self._fail("clock_shift", self._shift_error(found))
+            self._fail("clock_shift", rule_errors.shift_error(found, self._files))
         if not fix:
             return []
         tally.fixed += len(found)
@@ -285,11 +234,11 @@ class Validator:
             ticks = batch.ticks
             sizes = (ticks.bid_size, ticks.ask_size)
             cleaned = [np.where(np.isfinite(size) & (size > 0), size, 0.0) for size in sizes]
-            batch = _with(batch, bid_size=cleaned[0], ask_size=cleaned[1])
+            batch = with_columns(batch, bid_size=cleaned[0], ask_size=cleaned[1])
             ticks = batch.ticks
         step = float(self.instrument.size_increment)
         whole = [_whole(size, step) for size in (ticks.bid_size, ticks.ask_size)]
-        return _with(batch, bid_size=whole[0], ask_size=whole[1])
+        return with_columns(batch, bid_size=whole[0], ask_size=whole[1])
 
     def _round(self, batch: SourcedTicks) -> SourcedTicks:
         ticks = batch.ticks
@@ -299,7 +248,7 @@ class Validator:
         # Prices that only differ by float noise (a sum, a float32) are on the grid.
         tolerance = 1e-3 * self.instrument.tick_size
         off = (np.abs(bid - ticks.bid) > tolerance) | (np.abs(ask - ticks.ask) > tolerance)
-        return self._apply("off_grid", off, _with(batch, bid=bid, ask=ask))
+        return self._apply("off_grid", off, with_columns(batch, bid=bid, ask=ask))
 
     def _check_backward(self, batch: SourcedTicks) -> SourcedTicks:
         if not len(batch):
@@ -317,14 +266,14 @@ class Validator:
         if crossed.any():
             batch = self._apply("crossed", crossed, batch)
             if self.rules.treatment("crossed") == "fix":
-                batch = _with(batch, **_swapped(batch.ticks, crossed))
+                batch = with_columns(batch, **swapped(batch.ticks, crossed))
         zero = batch.ticks.ask == batch.ticks.bid
         if zero.any():
             batch = self._apply("zero_spread", zero, batch)
             if self.rules.treatment("zero_spread") == "fix":
                 step = np.where(zero, self.instrument.tick_size, 0.0)
                 bid = round_price(batch.ticks.bid - step, self.instrument)
-                batch = _with(batch, bid=bid, ask=round_price(batch.ticks.ask + step, self.instrument))
+                batch = with_columns(batch, bid=bid, ask=round_price(batch.ticks.ask + step, self.instrument))
         return batch
 
     # --- rules that compare neighbours --------------------------------------------------------------------
@@ -366,7 +315,7 @@ class Validator:
         # The first tick of a day is no spike, see `find_spikes`: there is a quote before every one.
         before = np.maximum.accumulate(np.where(broken, -1, np.arange(len(batch))))
         ticks = batch.ticks
-        batch = _with(batch, bid=ticks.bid[before], ask=ticks.ask[before])
+        batch = with_columns(batch, bid=ticks.bid[before], ask=ticks.ask[before])
         return self._remove("spike", hopeless, batch), (fixed | broken)[~hopeless], True
 
     def _drop_stale(
@@ -470,7 +419,10 @@ class Validator:
                 for at, since, silent in rows
             ]
         if long.size and self.rules.treatment("gap") == "fail":
-            self._fail("gap", self._gap_error(batch, int(long[0]), int(start[0])))
+            self._fail(
+                "gap",
+                rule_errors.gap_error(batch, int(long[0]), int(start[0]), self.rules.gap_s, self._files),
+            )
 
     # --- counting and treating ----------------------------------------------------------------------------
 
@@ -490,7 +442,10 @@ class Validator:
             self._note_findings(name, np.flatnonzero(broken), batch)
         treatment = self.rules.treatment(name)
         if treatment == "fail":
-            self._fail(name, self._error(name, batch, int(np.argmax(broken))))
+            self._fail(
+                name,
+                rule_errors.tick_error(name, self.instrument, batch, int(np.argmax(broken)), self._files),
+            )
         if treatment == "fix":
             tally.fixed += found
         return self._remove(name, broken, batch) if self._drops(name) else batch
@@ -523,61 +478,6 @@ class Validator:
             raise error
         if self._tallies[name].first is None:
             self._tallies[name].first = error
-
-    def _file(self, number: int) -> Path | None:
-        return self._files[number] if number < len(self._files) else None
-
-    def _error(self, name: str, batch: SourcedTicks, at: int) -> DataError:
-        ticks = batch.ticks
-        values = ", ".join(f"{column}={array[at]:g}" for column, array in list(ticks.columns())[1:])
-        # `:g` would round a price away; show prices in full.
-        values = f"bid={float(ticks.bid[at])!r}, ask={float(ticks.ask[at])!r}, " + values.split(", ", 2)[2]
-        if name == "implausible_price":
-            item = self.instrument
-            text = f"Prices of {item.symbol} must lie in {item.plausible_low:g} … {item.plausible_high:g}"
-        else:
-            text = f"Ticks must pass the rule {name} (none may be {RULES[name].text})"
-        when = stamp_text(int(ticks.ts_event_ns[at]))
-        msg = f"{text}, but got {values} at {when}. {RULES[name].remedy.format(name=name)}"
-        return DataError(msg, file=self._file(int(batch.file[at])), row=int(batch.row[at]))
-
-    def _shift_error(self, found: Sequence[Shift]) -> DataError:
-        first = found[0]
-        hours = ", ".join(f"{hours:+d} h" for hours in sorted({shift.hours for shift in found}))
-        more = "" if len(found) == 1 else f", as do {len(found) - 1} more weeks ({hours})"
-        msg = (
-            "Weeks must open on Sunday and close on Friday at 17:00 New York, but one opens at "
-            f"{stamp_text(first.edges.first_ns)} and closes at {stamp_text(first.edges.last_ns)}, "
-            f"{first.hours:+d} h{more}: the source's clock is another. {RULES['clock_shift'].remedy}"
-        )
-        return DataError(msg, file=self._file(first.edges.file), row=first.edges.row)
-
-    def _gap_error(self, batch: SourcedTicks, at: int, start_ns: int) -> DataError:
-        stop_ns = int(batch.ticks.ts_event_ns[at])
-        msg = (
-            f"Ticks of the open market must be at most gap_s={self.rules.gap_s:g} s apart, but none came "
-            f"from {stamp_text(start_ns)} to {stamp_text(stop_ns)}. {RULES['gap'].remedy}"
-        )
-        return DataError(msg, file=self._file(int(batch.file[at])), row=int(batch.row[at]))
-
-
-def move(batch: SourcedTicks, shifts: Sequence[Shift]) -> SourcedTicks:
-    """Return ticks with the stamps of shifted weeks set right: ``stamp - shift``."""
-    ts = batch.ticks.ts_event_ns.copy()
-    for shift in shifts:
-        inside = (batch.ticks.ts_event_ns >= shift.start_ns) & (batch.ticks.ts_event_ns < shift.stop_ns)
-        ts[inside] -= shift.hours * HOUR_NS
-    return _with(batch, ts_event_ns=ts)
-
-
-def _with(batch: SourcedTicks, **columns: NDArray[Any]) -> SourcedTicks:
-    names = {name: columns.get(name, column) for name, column in batch.ticks.columns()}
-    return SourcedTicks(TickArrays(**names), batch.file, batch.row)
-
-
-def _swapped(ticks: TickArrays, crossed: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-    pairs = (("bid", "ask"), ("ask", "bid"), ("bid_size", "ask_size"), ("ask_size", "bid_size"))
-    return {name: np.where(crossed, getattr(ticks, other), getattr(ticks, name)) for name, other in pairs}
 
 
 def _moved(hours: Counter[int], shifts: Sequence[Shift]) -> Counter[int]:

@@ -19,7 +19,7 @@ from aiopt.market.download.cache import HourCache, HourRecord
 from aiopt.market.download.feed import FEED_KINDS, HourFeed, HourResult, decode, make_feed
 from aiopt.market.download.fetching import Fetcher, Politeness
 from aiopt.market.download.http import FeedError, HttpClient
-from aiopt.market.importing import Progress as ImportProgress
+from aiopt.market.import_pass import Progress as ImportProgress
 from aiopt.market.importing import import_source
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument

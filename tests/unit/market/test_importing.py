@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopt.errors import DataError, ManifestError, StorageError
-from aiopt.market import importing, store
+from aiopt.market import import_pass, store
 from aiopt.market.importing import import_ticks, open_ticks, validate_ticks
 from aiopt.market.manifest import Manifest, differences, read_manifest, verify_store
 from aiopt.market.sources import ReaderOptions
@@ -224,7 +224,7 @@ def test_a_full_disk_while_scattering_is_a_storage_error(
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(importing, "_append", full)
+    monkeypatch.setattr(import_pass, "_append", full)
     with pytest.raises(StorageError, match="needs free disk space"):
         import_ticks(source(tmp_path / "in"), tmp_path / "store")
     assert not (tmp_path / "store").exists()
