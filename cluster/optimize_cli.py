@@ -17,7 +17,7 @@ from aiopt.cli.output import json_option
 from aiopt.errors import EXIT_INTERRUPTED, InputError
 from cluster import lifecycle
 from cluster.cluster_cli import node_resources, resource_options, state_dir_option
-from cluster.config import ENVIRONMENT_PREFIX, anchored, load_optimize_config
+from cluster.config import ENVIRONMENT_PREFIX, OptimizeConfig, anchored, load_optimize_config
 from cluster.submit import Job, job_script, runtime_environment
 
 
@@ -64,7 +64,7 @@ def command(
     """
     overrides = _overrides(settings)
     # What is wrong with the input is found here, before a cluster starts.
-    load_optimize_config(config, overrides)
+    settings_of_run = load_optimize_config(config, overrides)
     fixed = {
         "num_cpus": num_cpus,
         "num_gpus": num_gpus,
@@ -86,7 +86,7 @@ def command(
     job.submit(
         ["python", script, *arguments],
         job_id=job_id,
-        environment=runtime_environment(root, _forwarded_variables()),
+        environment=runtime_environment(root, forwarded_variables(settings_of_run)),
         metadata={"name": "aiopt optimize", "config": str(config), "runs_dir": str(runs_dir)},
     )
     code = job.follow(lambda text: click.echo(text, nl=False, err=as_json))
@@ -139,9 +139,17 @@ def _environment_token() -> str | None:
     return Path(path).read_text().strip()
 
 
-def _forwarded_variables() -> dict[str, str]:
-    """Return the settings of the caller's environment, which the job's would not have."""
-    return {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX + "__")}
+def forwarded_variables(config: OptimizeConfig) -> dict[str, str]:
+    """Return what the job needs of the caller's environment: its settings, and the analyst's token.
+
+    The token goes along only where an endpoint is to be asked; it is then part of the job's runtime
+    environment, which whoever may read jobs of the cluster can see.
+    """
+    found = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX + "__")}
+    reader = config.analysis.reader
+    if reader.endpoint is not None and reader.token_variable in os.environ:
+        found[reader.token_variable] = os.environ[reader.token_variable]
+    return found
 
 
 def _take_result(path: Path) -> dict[str, Any] | None:

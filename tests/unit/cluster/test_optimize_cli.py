@@ -10,7 +10,10 @@ from threading import Thread
 
 import pytest
 
+from aiopt.analyst import AnalystSettings
 from cluster import cli
+from cluster.config import AnalysisConfig, OptimizeConfig
+from cluster.optimize_cli import forwarded_variables
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,8 @@ from cluster import cli
         ("", ["--timeframes", "1m,1x"], "1x"),
         ("", ["--top", "0"], "`top >= 1` must hold"),
         ("a: [", [], "valid YAML"),
+        ("analysis: {reader: {endpoint: nonsense}}", [], "`endpoint` must be a URL"),
+        ("analysis: {trade: 3}", [], "Did you mean 'trades'"),
     ],
 )
 def test_bad_input(
@@ -77,3 +82,15 @@ def test_the_address_given_beats_the_environment(
     assert asked == []
     assert os.environ[name] == url
     assert "Jobs API must answer at http://127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_the_job_gets_the_settings_and_the_token_only_where_a_model_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIOPT_OPTIMIZE__TRIALS", "3")
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    monkeypatch.setenv("OTHER", "x")
+    reader = AnalystSettings(endpoint="http://127.0.0.1:8000/v1", token_variable="MY_TOKEN")
+    asked = forwarded_variables(OptimizeConfig(analysis=AnalysisConfig(reader=reader)))
+    assert asked == {"AIOPT_OPTIMIZE__TRIALS": "3", "MY_TOKEN": "secret"}
+    assert forwarded_variables(OptimizeConfig()) == {"AIOPT_OPTIMIZE__TRIALS": "3"}
