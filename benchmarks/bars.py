@@ -25,6 +25,8 @@ import polars as pl
 
 from aiopt.market.bar_shards import BarRequest, build_bars_locally, reduce_shard, write_bar_files
 from aiopt.market.bars import BarMeta, bar_path, write_bars
+from aiopt.market.event_bars import parse_rules
+from aiopt.market.event_shards import EventRequest, build_event_bars_locally
 from aiopt.market.manifest import Manifest, read_manifest
 from aiopt.market.partial_bars import empty_partial
 from aiopt.market.sample import generate_ticks
@@ -37,6 +39,8 @@ TIMEFRAMES = tuple(parse_timeframe(label) for label in ("1m", "5m", "15m"))
 REQUESTS = {"mid": BarRequest(TIMEFRAMES, ("mid",)), "all": BarRequest(TIMEFRAMES, ("bid", "ask", "mid"))}
 FIELDS = ("open", "high", "low", "close", "volume")
 ROUNDS = int(os.environ.get("AIOPT_BENCH_BARS_ROUNDS", "9"))
+EVENTS = {"tick": "500", "volume": "500000000", "range": "5", "renko": "5"}
+EVENT_ROUNDS = 3
 WORKER_LIMIT_MIB = 1000.0
 PROJECTED_CORES = 32
 
@@ -59,6 +63,7 @@ def run() -> list[Figure]:
         figures += _compare("mid", REQUESTS["mid"], five, manifest, scratch / "mid")
         figures += _compare("all", REQUESTS["all"], five, manifest, scratch / "all")
         figures += _compare("days_mid", REQUESTS["mid"], days, many, scratch / "days")
+        figures += _events(five, manifest, scratch / "events")
         figures += _memory(cluster_id, {"14m": five, "43m": fifteen}, scratch / "memory")
         figures += _scaling(fifteen, large, scratch / "scaling")
     return figures
@@ -95,6 +100,29 @@ def _compare(name: str, request: BarRequest, store: Path, manifest: Manifest, ou
         figures.append(Figure(name=f"{name}_{way}_over_polars", value=ratio, unit="x", target=target))
     ratio = times["ray_data"] / times["ray_data_verified"]
     figures.append(Figure(name=f"{name}_verified_over_unverified", value=ratio, unit="x", target=0.5))
+    return figures
+
+
+def _events(store: Path, manifest: Manifest, out: Path) -> list[Figure]:
+    """Measure tick, volume, range and Renko bars of the bid in one process and through Ray Data."""
+    from cluster.data import build_event_bars_distributed
+
+    figures = []
+    for type_, size in EVENTS.items():
+        request = EventRequest(parse_rules(type_, size), ("bid",))
+        local, ray_data = out / type_ / "one_process", out / type_ / "ray_data"
+
+        def in_one_process(request: EventRequest = request, local: Path = local) -> None:
+            build_event_bars_locally(store, local, request, verify=False)
+
+        def through_ray(request: EventRequest = request, ray_data: Path = ray_data) -> None:
+            build_event_bars_distributed(store, ray_data, request, verify=False)
+
+        rounds = interleaved({"one_process": in_one_process, "ray_data": through_ray}, EVENT_ROUNDS)
+        _assert_equal(local, ray_data, 1)
+        for way, seconds in rounds.items():
+            rate = manifest.rows / median(seconds)
+            figures.append(Figure(name=f"{request.rules[0].label}_{way}_rate", value=rate, unit="ticks/s"))
     return figures
 
 
