@@ -299,15 +299,24 @@ def _case(
 ) -> EvalCase:
     from aiopt.analyst.evaluating import EvalCase
     from aiopt.analyst.windows import request_of_window
-    from aiopt.charts import PreparedChart
 
     number, kind, bias, first, last = truth
-    png = None
-    if settings.endpoint is not None and settings.picture:
-        png = PreparedChart(bars, settings.chart).render(0, len(bars))
-    request = request_of_window(bars, 0, len(bars), spec=settings.chart, chart_png=png)
+    request = request_of_window(bars, 0, len(bars), spec=settings.chart)
     return EvalCase(
         request=request, variant=variant, number=number, kind=kind, bias=bias, first_bar=first, last_bar=last
+    )
+
+
+def _with_picture(request: AnalysisRequest, settings: AnalystSettings) -> AnalysisRequest:
+    """Return the request with a chart of its bars."""
+    import dataclasses
+
+    from aiopt.charts import render_chart
+
+    return (
+        request
+        if request.bars is None
+        else dataclasses.replace(request, chart_png=render_chart(request.bars, settings.chart))
     )
 
 
@@ -323,6 +332,9 @@ def _scores(cases: list[EvalCase], settings: AnalystSettings, seed: int, *, circ
         for name, asked in readers:
 
             async def read(request: AnalysisRequest, asked: Complete | None = asked) -> AnalysisResult:
+                if asked is not None and settings.picture:
+                    # Drawn when asked for: all of them at once could fill the memory.
+                    request = _with_picture(request, settings)
                 return await analyse(request, asked, settings)
 
             with progress(f"Reading by {name}", len(cases)) as done:

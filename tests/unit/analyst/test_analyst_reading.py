@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aiopt.analyst import (
     ANALYSIS_SCHEMA,
@@ -200,3 +203,35 @@ def test_what_is_no_json_object_is_refused(raw: str, message: str) -> None:
 )
 def test_thoughts_and_code_fences_are_taken_off(wrap: str) -> None:
     assert parse_analysis(wrap.replace("{}", text(), 1), REQUEST).bias == "long"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from(sorted(reply())), JSON)
+def test_whatever_stands_in_a_field_gives_an_analysis_within_the_rules_or_a_reply_error(
+    field: str, value: Any
+) -> None:
+    raw = json.dumps(reply(**{field: value}))
+    try:
+        found = parse_analysis(raw, REQUEST)
+    except ReplyError:
+        return
+    assert 0 <= found.confidence <= 1
+    assert found.bias in ("long", "short", "neutral")
+    assert all(0 <= p.first_bar <= p.last_bar < 200 for p in found.patterns)
+    low, high = REQUEST.price_range or (0.0, 0.0)
+    assert all(low <= level.price <= high for level in found.levels)
+
+
+@given(st.text() | JSON.map(json.dumps) | st.text().map(lambda middle: text()[:40] + middle + text()[40:]))
+def test_any_text_gives_an_analysis_or_a_reply_error(raw: str) -> None:
+    try:
+        said = parse_analysis(raw, REQUEST).source
+    except ReplyError as failure:
+        said = str(failure)
+    assert 0 < len(said) < 2000
