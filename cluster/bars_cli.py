@@ -249,7 +249,7 @@ def describe(path: Path, timeframe: str | None = None) -> dict[str, Any]:
         document["gaps"] = int((frame["ts_open_ns"].diff() > length_ns).sum())
         try:
             # As a backtest reads them: both sides must fit together.
-            document["data_hash"] = load_bar_set(path, timeframe=timeframe).data_hash
+            document["data_hash"] = load_bar_set(path, timeframe=timeframe, allow_interpolated=True).data_hash
         except UnevenBarsError as reason:
             document["not_for_backtests"] = reason.reason
     else:

@@ -102,7 +102,7 @@ def render_command(
         volume=volume,
     )
     trades = [] if trades_path is None else _read_trades(trades_path)
-    chart = PreparedChart(getattr(load_bar_set(bars_path), price), spec)
+    chart = PreparedChart(getattr(load_bar_set(bars_path, allow_interpolated=True), price), spec)
     windows = plan_windows(chart, window, stride)
     charts = _write(chart, windows, trades, out_dir, engine)
     document = {"out": str(out_dir), "spec_hash": spec.spec_hash, "theme": theme, "charts": charts}

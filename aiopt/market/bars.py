@@ -432,7 +432,11 @@ def read_bars(path: Path) -> BarTable:
 
 
 def load_bar_set(
-    path: Path, *, timeframe: Timeframe | str | None = None, symbol: str | None = None
+    path: Path,
+    *,
+    timeframe: Timeframe | str | None = None,
+    symbol: str | None = None,
+    allow_interpolated: bool = False,
 ) -> BarSet:
     """Load the bars of a backtest from a file or folder.
 
@@ -446,11 +450,14 @@ def load_bar_set(
         Which bars to take, and for a file a check.
     symbol : str, optional
         Instrument, e.g. ``"EURUSD"``.  Foreign files do not name theirs: EURUSD if not given.
+    allow_interpolated : bool
+        Also take bars whose gaps were filled with prices to come: for pictures.
 
     Raises
     ------
     DataError
-        If nothing or more than one series is found, or a file breaks a rule of bars.
+        If nothing or more than one series is found, a file breaks a rule of bars, or gaps were filled with
+        prices to come.
     UnevenBarsError
         If the bars have no common length, see `BarTable.arrays`.
     """
@@ -459,6 +466,9 @@ def load_bar_set(
         arrays = {side: table.arrays() for side, table in tables.items()}
     except UnevenBarsError as failure:
         raise UnevenBarsError(failure.reason, file=path, row=failure.row) from failure
+    if not allow_interpolated and any(side.interpolated for side in arrays.values()):
+        msg = "Bars must be of the past alone, but gaps of these were filled with prices to come."
+        raise DataError(msg + " Build them with --fill flat, or without --fill.", file=path)
     if len(arrays) == 1:
         bid = next(iter(arrays.values()))
         return _bar_set(bid, bid, Path(path))

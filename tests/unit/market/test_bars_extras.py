@@ -154,8 +154,9 @@ def test_linear_bars_are_marked_as_no_past(tmp_path: Path) -> None:
     write_tick_store(tmp_path / "ticks", pl.DataFrame(some_ticks(40, 4)))
     request = BarRequest((parse_timeframe("1m"),), ("bid", "ask"), fill="linear")
     build_bars_locally(tmp_path / "ticks", tmp_path / "bars", request)
-    bars = load_bar_set(tmp_path / "bars")
-    assert bars.interpolated
+    with pytest.raises(DataError, match="filled with prices to come"):
+        load_bar_set(tmp_path / "bars")
+    assert load_bar_set(tmp_path / "bars", allow_interpolated=True).interpolated
     request = BarRequest(request.timeframes, request.prices, fill="flat")
     build_bars_locally(tmp_path / "ticks", tmp_path / "bars", request)
     bars = load_bar_set(tmp_path / "bars")
