@@ -92,7 +92,10 @@ class Validator:
         self._weeks = WeekWatch()
 
     def check_rows(self, batch: SourcedTicks) -> SourcedTicks:
-        """Apply the rules that look at one tick, and `backward`; return what is left, prices rounded."""
+        """Apply the rules that look at one tick, and `backward`; return what is left, prices rounded.
+
+        A batch in which nothing had to be changed comes back as the same object.
+        """
         if not len(batch):
             return batch
         batch = self._check_plausible(batch)
@@ -238,6 +241,8 @@ class Validator:
             ticks = batch.ticks
         step = float(self.instrument.size_increment)
         whole = [_whole(size, step) for size in (ticks.bid_size, ticks.ask_size)]
+        if np.array_equal(whole[0], ticks.bid_size) and np.array_equal(whole[1], ticks.ask_size):
+            return batch
         return with_columns(batch, bid_size=whole[0], ask_size=whole[1])
 
     def _round(self, batch: SourcedTicks) -> SourcedTicks:
@@ -372,10 +377,10 @@ class Validator:
         ts, limit_ns = ticks.ts_event_ns, self.rules.stale_s * 1e9
         result = np.zeros(len(ticks), dtype=bool)
         starts, since = runs
-        ends = np.append(starts[1:], len(ticks)) - 1
-        # Only runs whose last tick is stale hold stale ticks; most days have none.
-        for run in np.flatnonzero(ts[ends] - since > limit_ns).tolist():
-            part = slice(int(starts[run]), int(ends[run]) + 1)
+        # A run ends before the next begins, so only long steps between beginnings can hold stale ticks.
+        for run in [*np.flatnonzero(np.diff(since) > limit_ns).tolist(), since.size - 1]:
+            stop = int(starts[run + 1]) if run + 1 < starts.size else len(ticks)
+            part = slice(int(starts[run]), stop)
             result[part] = ts[part] - since[run] > limit_ns
         return result
 
