@@ -20,8 +20,13 @@ _REASONS = {
     "all_dropped": "all its ticks were dropped",
     "no_ticks": "no ticks in the source",
 }
-_TREATMENTS = {"keep": "kept, counted", "drop": "dropped", "fail": "import stops at the first"}
-_UNITS = {"gap": "gaps", "missing_hour": "hours"}
+_TREATMENTS = {
+    "keep": "kept, counted",
+    "drop": "dropped",
+    "fix": "fixed",
+    "fail": "import stops at the first",
+}
+_UNITS = {"gap": "gaps", "missing_hour": "hours", "clock_shift": "weeks"}
 
 
 def data_quality(manifest: Manifest) -> Data:
@@ -64,6 +69,8 @@ def _treated(manifest: Manifest) -> list[Fact]:
         treatment = _TREATMENTS.get(rule.treatment, rule.treatment)
         if rule.treatment == "drop" and rule.dropped != rule.found:
             treatment += f" ({rule.dropped:,})"
+        if rule.treatment == "fix" and rule.dropped:
+            treatment += f", {rule.dropped:,} dropped"
         unit = f" {_UNITS[rule.rule]}" if rule.rule in _UNITS else ""
         rows.append(Fact(name=rule.rule.replace("_", " "), value=f"{rule.found:,}{unit}", note=treatment))
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 import shutil
@@ -387,3 +388,18 @@ def test_any_clean_ticks_survive_the_round_trip(
     found = stored(folder / "out", manifest)
     assert found.columns == list(TICK_COLUMNS)
     assert found.equals(frame.sort("ts_event_ns"))
+
+
+def test_a_store_of_the_time_before_fixes_is_read_and_shown_as_it_is(tmp_path: Path) -> None:
+    import_ticks(source(tmp_path / "in"), tmp_path / "store")
+    path = tmp_path / "store" / "manifest.json"
+    old = json.loads(path.read_text())
+    old["rules"] = [rule for rule in old["rules"] if rule["rule"] not in {"stale", "clock_shift"}]
+    for rule in old["rules"]:
+        del rule["fixed"]
+    path.write_text(json.dumps(old))
+    assert all(rule.fixed == 0 for rule in verify_store(tmp_path / "store").rules)
+    check = validate_ticks(tmp_path / "store")
+    assert (check.ok, check.rows_kept) == (True, 2_000)
+    with pytest.raises(DataError, match="another source or other rules"):
+        import_ticks(source(tmp_path / "other", ticks(1_000)), tmp_path / "store")

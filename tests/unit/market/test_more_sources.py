@@ -113,6 +113,36 @@ def test_metatrader_ticks_carry_blank_prices_forward_and_are_on_the_brokers_cloc
     assert athens.ts_event_ns[2] == ns("2019-07-01T21:00:02")
 
 
+@given(
+    quotes=st.lists(
+        st.tuples(st.none() | st.integers(110_000, 110_100), st.none() | st.integers(110_101, 110_200)),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_metatrader_ticks_are_the_last_known_prices(
+    tmp_path_factory: pytest.TempPathFactory, quotes: list[tuple[int | None, int | None]]
+) -> None:
+    lines, wanted = [], []
+    bid = ask = None
+    for second, (new_bid, new_ask) in enumerate(quotes):
+        texts = ["" if price is None else f"{price / 1e5:.5f}" for price in (new_bid, new_ask)]
+        lines.append(
+            f"2019.01.02\t00:{second // 60:02d}:{second % 60:02d}.000\t{texts[0]}\t{texts[1]}\t\t\t6"
+        )
+        bid, ask = new_bid or bid, new_ask or ask
+        if bid and ask and (new_bid or new_ask):
+            wanted.append((second, bid / 1e5, ask / 1e5))
+    path = write(tmp_path_factory.mktemp("mt") / "EURUSD.csv", HEADER + "\n".join(lines) + "\n")
+    source = open_source(path, EURUSD)
+    found = [
+        (batch.first_row + number, float(batch.ticks.bid[number]), float(batch.ticks.ask[number]))
+        for batch in source.read(0)
+        for number in range(len(batch.ticks))
+    ]
+    assert found == wanted
+
+
 def test_metatrader_refuses_bars_and_missing_columns_as_ticks(tmp_path: Path) -> None:
     bars = write(tmp_path / "EURUSD1.csv", "2019.01.02,00:00,1.1461,1.1465,1.1460,1.1464,52\n")
     with pytest.raises(DataError, match=r"this file holds bars of MetaTrader.*`aiopt bars import"):
