@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from aiopt.analyst.evaluating import Scores
+from aiopt.analyst.evaluating import HORIZON, Scores
 from aiopt.analyst.model import BIASES
 from aiopt.analyst.scoring import Calibration, Share
 
@@ -52,6 +52,8 @@ def eval_page(title: str, notes: Sequence[str], baselines: dict[str, float], sco
         rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
     parts.append(f"<table><tr><th>figure</th>{heads}</tr>{''.join(rows)}</table>")
     for one in scores:
+        if one.circular:
+            continue
         parts.append(f"<h2>{escape(one.reader)}</h2><div class='two'>")
         parts.append(_reliability(one.calibration))
         parts.append(_confusion(one))
@@ -69,21 +71,37 @@ def score_rows(scores: Sequence[Scores], baselines: dict[str, float]) -> list[tu
     def of(name: str, *texts: str) -> tuple[str, list[str]]:
         return name, list(texts)
 
+    def own(one: Scores, text: str) -> str:
+        return "circular" if one.circular else text
+
     guess = ", ".join(f"{name} {value:.0%}" for name, value in baselines.items())
     return [
         of("valid answers", *(share_text(one.valid) for one in scores)),
-        of(f"bias right ({guess})", *(share_text(one.bias) for one in scores)),
-        of("pattern named", *(share_text(one.named) for one in scores)),
-        of("… by the reading of another kind of chart", *(_percent(one.named_by_chance) for one in scores)),
+        of(f"bias right ({guess})", *(own(one, share_text(one.bias)) for one in scores)),
+        of("pattern named", *(own(one, share_text(one.named)) for one in scores)),
+        of(
+            "… by the reading of another kind of chart",
+            *(own(one, _percent(one.named_by_chance)) for one in scores),
+        ),
         of("patterns named per chart", *(f"{one.patterns_per_chart:.1f}" for one in scores)),
         of("mirrored chart, mirrored bias", *(share_text(one.mirror) for one in scores)),
         of("shuffled bars, bias still right", *(share_text(one.shuffled) for one in scores)),
         of("blank chart called neutral", *(share_text(one.blank_neutral) for one in scores)),
         of("patterns named per blank chart", *(f"{one.blank_patterns:.1f}" for one in scores)),
         of("long among long and short (truth: 50%)", *(share_text(one.long_share) for one in scores)),
-        of("calibration error of the confidence", *(_number(one.calibration.ece) for one in scores)),
-        of("Brier score (of the overall accuracy)", *(_brier(one.calibration) for one in scores)),
-        of("… of what the reader said of itself", *(_brier(one.stated_calibration) for one in scores)),
+        of(
+            "calibration error of the confidence", *(own(one, _number(one.calibration.ece)) for one in scores)
+        ),
+        of("Brier score (of the overall accuracy)", *(own(one, _brier(one.calibration)) for one in scores)),
+        of(
+            "… of what the reader said of itself",
+            *(own(one, _brier(one.stated_calibration)) for one in scores),
+        ),
+        *(
+            [of(f"next {HORIZON} bars went that way", *(share_text(one.followed) for one in scores))]
+            if any(one.followed.n for one in scores)
+            else []
+        ),
     ]
 
 

@@ -21,6 +21,9 @@ from aiopt.analyst.scoring import Calibration, Share, calibration, wilson
 Reader = Callable[[AnalysisRequest], Awaitable[AnalysisResult]]
 Variant = Literal["upright", "mirrored", "shuffled", "blank"]
 
+HORIZON = 30
+"""Bars after a reading over which the price is looked at."""
+
 VARIANTS: tuple[Variant, ...] = ("upright", "mirrored", "shuffled", "blank")
 
 MIRROR_BIAS: dict[str, Bias] = {"long": "short", "short": "long", "neutral": "neutral"}
@@ -44,6 +47,8 @@ class EvalCase:
         Side that stands for.
     first_bar, last_bar : int
         Where it is.
+    move : float
+        Change of the price over the `HORIZON` bars after those that are read; 0 where there are none.
     """
 
     request: AnalysisRequest
@@ -53,10 +58,15 @@ class EvalCase:
     bias: Bias
     first_bar: int
     last_bar: int
+    move: float = 0.0
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader said of one case; `valid` is False where the rules had to answer for a model."""
+    """What a reader said of one case.
+
+    `valid` is False where the rules had to answer for a model; `followed` tells whether the price then went
+    the way of the bias, None where there is no bias or no later price.
+    """
 
     variant: Variant
     number: int
@@ -68,6 +78,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     stated: float
     named: bool
     patterns: int
+    followed: bool | None = None
     error: str = ""
 
 
@@ -106,6 +117,12 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
         Truth, then answer, to counts; upright charts, ``"invalid"`` included.
     kinds : dict
         Per kind of pattern, how often it was named.
+    followed : Share
+        Readings with a side, of upright charts, after which the price went that way within `HORIZON` bars.
+        None of it is known for generated charts.
+    circular : bool
+        Whether truth comes from what the reader itself reads with: `bias`, `named`, `confusion`, `kinds` and
+        calibration then say nothing.
     errors : dict of str to int
         The most frequent reasons of invalid answers.
     """
@@ -125,6 +142,8 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     stated_calibration: Calibration
     confusion: dict[str, dict[str, int]]
     kinds: dict[str, Share]
+    followed: Share
+    circular: bool = False
     errors: dict[str, int] = {}
 
 
@@ -185,6 +204,7 @@ def _answer(case: EvalCase, analysis: Analysis, valid: bool) -> Answer:
         stated=analysis.confidence_parts.stated,
         named=valid and names(analysis, case),
         patterns=len(analysis.patterns) if valid else 0,
+        followed=_followed(analysis.bias, case.move) if valid else None,
         error=analysis.fallback_reason,
     )
 
@@ -206,6 +226,7 @@ def score(
     readings: Sequence[Analysis],
     *,
     seed: int,
+    circular: bool = False,
 ) -> Scores:
     """Return how well a reader read.
 
@@ -217,6 +238,8 @@ def score(
         As `ask_all` takes and returns them.
     seed : int
         Of the pairing behind `Scores.named_by_chance`.
+    circular : bool
+        Whether the truth was made with what the reader reads with.
     """
     groups: dict[str, list[Answer]] = {variant: [] for variant in VARIANTS}
     for answer in answers:
@@ -255,6 +278,8 @@ def score(
             kind: _share(answer.named for answer in with_pattern if answer.kind == kind)
             for kind in dict.fromkeys(answer.kind for answer in with_pattern)
         },
+        followed=_share(answer.followed for answer in upright if answer.followed is not None),
+        circular=circular,
         errors=dict(Counter(answer.error for answer in answers if not answer.valid).most_common(5)),
     )
 
@@ -283,6 +308,10 @@ def _named_by_chance(
             total += 1
             hits += valid and names(reading, case)
     return hits / total if total else None
+
+
+def _followed(bias: Bias, move: float) -> bool | None:
+    return None if bias == "neutral" or move == 0.0 else (move > 0) == (bias == "long")
 
 
 def _right(answer: Answer) -> bool:

@@ -205,14 +205,8 @@ def eval_command(
     from aiopt.files import atomic_write_text
 
     settings = _settings(config_path, **given)
-    if bars_path is not None and settings.endpoint is None:
-        msg = (
-            "The labels of real charts come from the detectors the rules read with, so scoring the rules on "
-            "them would be circular. Add --endpoint URL, or leave out --bars for charts with planted truth."
-        )
-        raise InputError(msg)
     found = _planted(cases, seed, noise, settings) if bars_path is None else _real(bars_path, cases, settings)
-    scores = _scores(found, settings, seed, circular=bars_path is not None)
+    scores = _scores(found, settings, seed, real=bars_path is not None)
     guesses = baselines(found)
     notes = _notes(found, bars_path, seed, noise)
     title = "How well charts are read"
@@ -256,6 +250,7 @@ def _real(path: Path, n: int, settings: AnalystSettings) -> list[EvalCase]:
     """Return windows of real bars, labelled with the last swing pattern confirmed at their end."""
     import numpy as np
 
+    from aiopt.analyst.evaluating import HORIZON
     from aiopt.errors import DataError
     from aiopt.market.bars import load_bar_set
     from aiopt.patterns import Prices, swing_patterns
@@ -263,11 +258,13 @@ def _real(path: Path, n: int, settings: AnalystSettings) -> list[EvalCase]:
 
     bars = load_bar_set(path).bid
     size = settings.bars
-    if len(bars) < 2 * size:
-        msg = f"An evaluation needs at least {2 * size} bars, but there are {len(bars)}. Give more."
+    if len(bars) < 2 * size + HORIZON:
+        msg = f"An evaluation needs at least {2 * size + HORIZON} bars, but there are {len(bars)}. Give more."
         raise DataError(msg, file=path)
     found = []
-    stops = np.unique(np.linspace(size, len(bars), n).astype(int))
+    # No two windows share a bar, nor the bars after them: each counts as evidence of its own.
+    most = (len(bars) - HORIZON) // (size + HORIZON)
+    stops = np.linspace(size, len(bars) - HORIZON, min(n, most)).astype(int)
     for number, stop in enumerate(stops.tolist()):
         window = bars.slice(stop - size, stop)
         prices = Prices(window.open, window.high, window.low, window.close)
@@ -277,8 +274,9 @@ def _real(path: Path, n: int, settings: AnalystSettings) -> list[EvalCase]:
         if fresh:
             last = fresh[-1]
             truth = (number, last.kind, bias[last.direction], last.first_bar, last.last_bar)
+        move = float(bars.close[stop + HORIZON - 1] - bars.close[stop - 1])
         found += [
-            _case("upright", window, truth, settings),
+            _case("upright", window, truth, settings, move=move),
             _case("mirrored", mirrored_bars(window), _mirrored(truth), settings),
             _case("shuffled", shuffled_bars(window, seed=number), truth, settings),
         ]
@@ -295,7 +293,12 @@ def _mirrored(truth: tuple[int, str, Any, int, int]) -> tuple[int, str, Any, int
 
 
 def _case(
-    variant: Any, bars: Any, truth: tuple[int, str, Any, int, int], settings: AnalystSettings
+    variant: Any,
+    bars: Any,
+    truth: tuple[int, str, Any, int, int],
+    settings: AnalystSettings,
+    *,
+    move: float = 0.0,
 ) -> EvalCase:
     from aiopt.analyst.evaluating import EvalCase
     from aiopt.analyst.windows import request_of_window
@@ -303,7 +306,14 @@ def _case(
     number, kind, bias, first, last = truth
     request = request_of_window(bars, 0, len(bars), spec=settings.chart)
     return EvalCase(
-        request=request, variant=variant, number=number, kind=kind, bias=bias, first_bar=first, last_bar=last
+        request=request,
+        variant=variant,
+        number=number,
+        kind=kind,
+        bias=bias,
+        first_bar=first,
+        last_bar=last,
+        move=move,
     )
 
 
@@ -320,13 +330,13 @@ def _with_picture(request: AnalysisRequest, settings: AnalystSettings) -> Analys
     )
 
 
-def _scores(cases: list[EvalCase], settings: AnalystSettings, seed: int, *, circular: bool) -> list[Scores]:
+def _scores(cases: list[EvalCase], settings: AnalystSettings, seed: int, *, real: bool) -> list[Scores]:
     from aiopt.analyst import analyse
     from aiopt.analyst.evaluating import ask_all, score
 
     async def work(complete: Complete | None) -> list[Scores]:
         found = []
-        readers: list[tuple[str, Complete | None]] = [] if circular else [("rules", None)]
+        readers: list[tuple[str, Complete | None]] = [("rules", None)]
         if complete is not None:
             readers.insert(0, (", ".join(settings.models), complete))
         for name, asked in readers:
@@ -341,7 +351,7 @@ def _scores(cases: list[EvalCase], settings: AnalystSettings, seed: int, *, circ
                 answers, readings = await ask_all(
                     cases, read, model=asked is not None, concurrency=settings.concurrency, progress=done
                 )
-            found.append(score(name, cases, answers, readings, seed=seed))
+            found.append(score(name, cases, answers, readings, seed=seed, circular=real and asked is None))
         return found
 
     result: list[Scores] = _with_model(settings, work)
@@ -354,14 +364,22 @@ def _notes(cases: list[EvalCase], bars_path: Path | None, seed: int, noise: floa
         source = f"generated charts with planted patterns (seed {seed}, noise {noise:g})"
     else:
         source = (
-            f"windows of {bars_path}, labelled by the pattern detectors (the rules read with the same ones, "
-            "so they are not scored here)"
+            f"windows of {bars_path}, labelled by the pattern detectors (the rules read with the same ones: "
+            "scoring them on these labels would be circular)"
         )
     return [
         f"{counts['upright']} {source}, each also mirrored and shuffled, and {counts['blank']} blank ones. "
         "Intervals: 95%, Wilson.",
         "This measures reading, not earning: whether a pattern pays is for a sweep to say.",
     ]
+
+
+def _foresight(one: Scores) -> str:
+    """Return whether prices went the way of the bias more often than a coin falls on its head."""
+    found = one.followed
+    if found.low <= 0.5 <= found.high:
+        return "where the price went next cannot be told from a coin toss."
+    return f"the price went {'with' if found.low > 0.5 else 'against'} the bias more often than a coin toss."
 
 
 def _verdict(scores: list[Scores], guesses: dict[str, float]) -> list[str]:
@@ -377,18 +395,20 @@ def _verdict(scores: list[Scores], guesses: dict[str, float]) -> list[str]:
             if one.bias.low > best
             else ("worse than guessing" if one.bias.high < best else "not distinguishable from guessing")
         )
-        found = f"{one.reader}: bias {told}"
+        found = f"{one.reader}: bias {'not judged' if one.circular else told}"
         if one.long_share.n and not one.long_share.low <= 0.5 <= one.long_share.high:
             found += f"; leans {'long' if one.long_share.low > 0.5 else 'short'}"
         brier, base = one.calibration.brier, one.calibration.brier_base
-        if brier is not None and base is not None:
+        if brier is not None and base is not None and not one.circular:
             found += f"; its confidence tells {'something' if brier < base else 'nothing'} about being right"
         if one.valid.value is not None and one.valid.value < 1:
             found += f"; {one.valid.n - one.valid.successes} of {one.valid.n} answers were not valid"
         sentences.append(found + ".")
+        if one.followed.n:
+            sentences.append(f"{one.reader}: {_foresight(one)}")
         if one.errors:
             sentences += [f"  {count} × {reason}" for reason, count in one.errors.items()]
-    if len(scores) == 2 and scores[0].valid.successes:
+    if len(scores) == 2 and scores[0].valid.successes and not scores[1].circular:
         model, rules = scores
         if model.bias.high < rules.bias.low:
             sentences.append(f"The rules read better than {model.reader}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -207,8 +208,35 @@ def test_eval_of_a_weak_model_says_what_it_is(bar_file: Path) -> None:
         real = invoke("eval", "--cases", 6, "--bars", bar_file, "--endpoint", endpoint.url, "--json")
     assert real.exit_code == 0, real.output
     document = json.loads(real.stdout)
-    assert [one["reader"] for one in document["scores"]] == ["minicpm"]
-    assert any("the rules read with the same ones" in note for note in document["notes"])
+    assert [(one["reader"], one["circular"]) for one in document["scores"]] == [
+        ("minicpm", False),
+        ("rules", True),
+    ]
+    assert any("would be circular" in note for note in document["notes"])
+
+
+def test_eval_of_the_rules_on_real_bars_is_called_circular_and_looks_at_what_came_next(
+    bar_file: Path,
+) -> None:
+    result = invoke("eval", "--cases", 50, "--bars", bar_file)
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    assert text.count("circular") >= 6
+    assert "next 30 bars went that way" in text
+    assert "bias not judged" in text
+    document = json.loads(invoke("eval", "--cases", 50, "--bars", bar_file, "--json").stdout)
+    [scores] = document["scores"]
+    assert scores["bias"]["n"] == (600 - 30) // (120 + 30), "windows share no bar"
+
+
+def test_following_is_counted_by_side_and_move() -> None:
+    case = CASES[0]
+    moves = [1.0, -1.0, 0.0]
+    cases = [dataclasses.replace(case, number=i, move=move) for i, move in enumerate(moves)]
+    answers, readings = asyncio.run(ask_all(cases, always_long, model=True))
+    assert [answer.followed for answer in answers] == [True, False, None]
+    found = score("x", cases, answers, readings, seed=1)
+    assert (found.followed.successes, found.followed.n) == (1, 2)
 
 
 def test_eval_of_a_model_that_never_answers_says_why_and_ends_well() -> None:
@@ -258,7 +286,7 @@ def test_numbers_can_be_left_out_of_the_question(bar_file: Path) -> None:
         ),
         (("read", "--bars", "nothere"), "nothere"),
         (("eval", "--model", "m"), "`--model` needs an endpoint"),
-        (("eval", "--bars", "x"), "would be circular"),
+        (("eval", "--bars", "nothere"), "nothere"),
         (("eval", "--noise", "-1"), "`0 <= noise <= 10`"),
         (("eval", "--endpoint", "nonsense"), "must be a URL"),
         (
