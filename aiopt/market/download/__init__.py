@@ -205,6 +205,11 @@ def download_ticks(
     with locked(root):
         store = HourCache(root, item)
         before = {} if replace else _hours_of(Path(out), item)
+        if not (before or replace) and is_tick_store(out):
+            msg = (
+                f"The output must be empty or a downloaded store of {item.symbol}, but it is a tick store of "
+            )
+            raise DataError(f"{msg}another source. Choose another folder, or give --replace.", file=out)
         records, wanted = _plan(span, before, item, store)
         reused = sum(record.file is not None for record in records.values())
         fetcher = Fetcher(

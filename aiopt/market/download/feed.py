@@ -196,7 +196,8 @@ def make_feed(text: str, http: HttpClient) -> HourFeed:
         return _folder_feed(url)
     if kind == "python":
         return _python_feed(url, http)
-    base = (url or FEED_KINDS[kind]).rstrip("/")
+    # An empty variable in a script must not become a request to the provider.
+    base = (url if "=" in text else FEED_KINDS[kind]).rstrip("/")
     parts = urlsplit(base)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
         msg = f"A feed's address must be http[s]://HOST[:PORT][/PATH], but got {base!r}. Mend it."

@@ -451,13 +451,19 @@ def test_without_a_start_the_span_goes_on_where_the_store_ends(download: Client)
     assert parse_span("2024-05-20", None, now=NOW, since=SPAN[1])[0] == hour_number("2024-05-20T00")
 
 
-def test_a_store_of_another_source_is_not_replaced(download: Client, tmp_path: Path) -> None:
+def test_a_store_of_another_source_is_not_replaced_and_nothing_is_asked_for(
+    download: Client, server: Server, tmp_path: Path
+) -> None:
     source = tmp_path / "in" / "ticks.csv"
     source.parent.mkdir()
     source.write_text("time,bid,ask\n2024-05-06T10:00:00,1.1,1.1001\n")
     import_ticks(source, download.out)
     with pytest.raises(DataError, match="tick store of another source"):
         download()
+    assert not server.asked
+    report = download(replace=True)
+    assert report.manifest is not None
+    assert report.manifest.rows == 4 * TICKS
 
 
 def test_closed_hours_are_not_asked_for(download: Client, server: Server) -> None:
@@ -1097,6 +1103,7 @@ def test_the_default_span_is_the_last_14_whole_days() -> None:
         "ftp",
         "bi5=ftp://host",
         "json=host/path",
+        "bi5=",
         "bi5=http://me:secret@host",
         "dir",
         "dir=/no/such/folder",
