@@ -78,7 +78,11 @@ def remove_stale(folder: Path) -> None:
 def _create_locked(path: Path) -> int:
     while True:
         handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            # A file system without locks: then nothing on it is ever taken for stale.
+            return handle
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(handle).st_ino:
                 return handle
@@ -93,7 +97,8 @@ def _is_stale(path: Path) -> bool:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
+        # Held by a writer, or a file system without locks.
         return False
     else:
         return True

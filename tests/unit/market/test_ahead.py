@@ -33,13 +33,18 @@ def test_no_more_are_loaded_than_threads_and_one() -> None:
             loaded.append(number)
         return number
 
+    def settled(count: int) -> list[int]:
+        end = time.monotonic() + 30
+        while len(loaded) < count and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.05)  # time enough to load one too many
+        return sorted(loaded)
+
     ahead = ReadAhead(100, load, threads=3)
     assert ahead(0) == 0
-    time.sleep(0.1)
-    assert sorted(loaded) == [0, 1, 2, 3]
+    assert settled(4) == [0, 1, 2, 3]
     assert ahead(1) == 1
-    time.sleep(0.1)
-    assert sorted(loaded) == [0, 1, 2, 3, 4]
+    assert settled(5) == [0, 1, 2, 3, 4]
 
 
 def test_loading_overlaps() -> None:

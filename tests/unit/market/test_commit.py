@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -101,6 +102,20 @@ def test_a_temporary_file_is_stale_when_nobody_writes_it(tmp_path: Path) -> None
         assert not left.exists()
         temporary.write_text("whole")
     assert content(tmp_path) == {"deep/bid.parquet": "whole"}
+
+
+def test_a_file_system_without_locks_is_written_to_and_nothing_on_it_is_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(handle: int, operation: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    (tmp_path / ".old.1.tmp").write_text("half")
+    monkeypatch.setattr("aiopt.files.fcntl.flock", unsupported)
+    with atomic_path(tmp_path / "file") as temporary:
+        temporary.write_text("whole")
+    assert stale_files(tmp_path) == []
+    assert (tmp_path / "file").read_text() == "whole"
 
 
 def test_a_temporary_file_another_process_holds_is_left_alone(tmp_path: Path) -> None:
