@@ -1,7 +1,7 @@
 """Charts: 200 candles, three overlays, volume, RSI and MACD to a 1200 × 800 PNG, on Ray, against matplotlib.
 
-One hundred charts are drawn by one process and by a local Ray cluster on all cores, in turn, and their bytes
-are compared.  What starting the cluster and its workers costs is a figure of its own.
+One hundred charts are drawn by one process and by a local Ray cluster on all cores, and a few by matplotlib,
+in turn; our bytes are compared.  What starting the cluster and its workers costs is a figure of its own.
 
 matplotlib is no dependency of the project.  Where it is installed, or where MATPLOTLIB_PATH names a folder it
 is in, its default path (a new figure, one call per kind of artist, `savefig`) draws the same content side by
@@ -16,6 +16,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,8 @@ from cluster.resources import detect_machine, plan_node
 N_CHARTS = 100
 WINDOW = 200
 STRIDE = 40
-ROUNDS = 3
+ROUNDS = 5
 PER_ROUND = 5
-RAY_ROUNDS = 5
 DPI = 100
 
 SPEC = ChartSpec(
@@ -50,51 +51,12 @@ def run() -> list[Figure]:
     trades = [_trade(bars, start) for start in starts]
     chart = PreparedChart(bars, SPEC)
     figures = _ours(chart, starts, trades)
-    ray_figures, ray_s = _ray(bars, chart, starts, trades)
-    figures += ray_figures
-    if not _has_matplotlib():
-        print(
-            "matplotlib is not installed: comparison skipped. Install it anywhere "
-            "(`pip install --target DIR matplotlib`) and set MATPLOTLIB_PATH=DIR.",
-            file=sys.stderr,
-        )
-        return figures
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    some = starts[:PER_ROUND]
-    times = interleaved(
-        {
-            "ours": lambda: [chart.render(start, start + WINDOW, trades=trades) for start in some],
-            "matplotlib": lambda: [_matplotlib(chart, start, trades) for start in some],
-        },
-        ROUNDS,
-    )
-    theirs = median(times["matplotlib"]) / PER_ROUND
-    return [
-        *figures,
-        Figure(name="matplotlib_per_chart", value=round(theirs * 1e3, 2), unit="ms"),
-        Figure(
-            name="speedup_over_matplotlib",
-            value=round(theirs / (median(times["ours"]) / PER_ROUND), 1),
-            unit="x",
-            target=10.0,
-        ),
-        Figure(
-            name="ray_speedup_over_matplotlib",
-            value=round(theirs * N_CHARTS / ray_s, 1),
-            unit="x",
-            target=10.0,
-        ),
-    ]
-
-
-def _ray(
-    bars: BarArrays, chart: PreparedChart, starts: list[int], trades: list[TradeMark]
-) -> tuple[list[Figure], float]:
-    """Draw all charts on a cluster of its own and in this process, in turn."""
     windows = [(start, start + WINDOW) for start in starts]
     expected = list(render_windows(chart, windows, trades=trades))
+
+    def alone() -> None:
+        if list(render_windows(chart, windows, trades=trades)) != expected:
+            raise AssertionError("the same window must give the same bytes")
 
     def distributed() -> None:
         from cluster.charts import render_charts_distributed
@@ -102,10 +64,53 @@ def _ray(
         if list(render_charts_distributed(bars, SPEC, windows, trades=trades)) != expected:
             raise AssertionError("the cluster's charts must equal those of one process")
 
-    def alone() -> None:
-        if list(render_windows(chart, windows, trades=trades)) != expected:
-            raise AssertionError("the same window must give the same bytes")
+    ways: dict[str, Callable[[], Any]] = {"alone": alone, "ray": distributed}
+    if _has_matplotlib():
+        import matplotlib as mpl
 
+        mpl.use("agg")
+        # As many as one can wait for: a chart of matplotlib's takes a second.
+        ways["matplotlib"] = lambda: [_matplotlib(chart, start, trades) for start in starts[:PER_ROUND]]
+    else:
+        print(
+            "matplotlib is not installed: comparison skipped. Install it anywhere "
+            "(`pip install --target DIR matplotlib`) and set MATPLOTLIB_PATH=DIR.",
+            file=sys.stderr,
+        )
+    with _cluster() as (start_s, ray):
+        begun = time.perf_counter()
+        distributed()
+        first_s = time.perf_counter() - begun
+        times = interleaved(ways, ROUNDS)
+        resident = ray.get([ray.remote(_resident_bytes).remote() for _ in range(2)])
+    figures += [
+        Figure(name="one_process_charts_100", value=round(median(times["alone"]), 3), unit="s"),
+        Figure(name="ray_charts_100", value=round(median(times["ray"]), 3), unit="s"),
+        Figure(name="ray_speedup_over_one_process", value=_ratio(times["alone"], times["ray"]), unit="x"),
+        Figure(name="ray_start", value=round(start_s, 1), unit="s"),
+        Figure(name="ray_first_call", value=round(first_s, 1), unit="s"),
+        Figure(name="ray_worker_rss", value=round(max(resident) / 2**20), unit="MiB", target=512.0),
+    ]
+    if "matplotlib" not in times:
+        return figures
+    theirs = [seconds / PER_ROUND * N_CHARTS for seconds in times["matplotlib"]]
+    per_chart = median(theirs) / N_CHARTS * 1e3
+    return [
+        *figures,
+        Figure(name="matplotlib_per_chart", value=round(per_chart, 2), unit="ms"),
+        Figure(name="speedup_over_matplotlib", value=_ratio(theirs, times["alone"]), unit="x", target=10.0),
+        Figure(name="ray_speedup_over_matplotlib", value=_ratio(theirs, times["ray"]), unit="x", target=10.0),
+    ]
+
+
+def _ratio(slow: list[float], fast: list[float]) -> float:
+    """Return the middle of the ratios round by round, which a busy neighbour moves least."""
+    return round(median([left / right for left, right in zip(slow, fast, strict=True)]), 2)
+
+
+@contextmanager
+def _cluster() -> Iterator[tuple[float, Any]]:
+    """Yield what starting a cluster took, and Ray connected to it."""
     # Workers import the project from here; a raylet hands its environment down.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     with tempfile.TemporaryDirectory() as folder:
@@ -118,26 +123,12 @@ def _ray(
 
         try:
             ray.init(address="auto", namespace="benchmark", log_to_driver=False, logging_level="error")
-            started = time.perf_counter()
-            distributed()
-            first = time.perf_counter()
-            times = interleaved({"alone": alone, "ray": distributed}, RAY_ROUNDS)
-            resident = ray.get([ray.remote(_resident_bytes).remote() for _ in range(2)])
+            yield time.perf_counter() - begun, ray
         finally:
             ray.shutdown()
             lifecycle.down(Path(folder))
             os.environ.clear()
             os.environ.update(before)
-    seconds, alone_s = median(times["ray"]), median(times["alone"])
-    figures = [
-        Figure(name="one_process_charts_100", value=round(alone_s, 3), unit="s"),
-        Figure(name="ray_charts_100", value=round(seconds, 3), unit="s"),
-        Figure(name="ray_speedup_over_one_process", value=round(alone_s / seconds, 2), unit="x"),
-        Figure(name="ray_start", value=round(started - begun, 1), unit="s"),
-        Figure(name="ray_first_call", value=round(first - started, 1), unit="s"),
-        Figure(name="ray_worker_rss", value=round(max(resident) / 2**20), unit="MiB", target=512.0),
-    ]
-    return figures, seconds
 
 
 def _resident_bytes() -> int:
