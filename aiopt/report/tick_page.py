@@ -78,7 +78,7 @@ def render_tick_page(check: TickCheck, folder: Path) -> str:
             pictures=_pictures(check, counts, quality, item) if quality else {},
             gaps=_gaps(quality, folder) if quality else [],
             worst=_worst(quality, folder) if quality else [],
-            most_rows=MOST_ROWS,
+            by="month" if quality and len(_day_rows(quality, item)) > MOST_DAYS else "day",
             version=__version__,
             style=Markup(asset("style.css")),
         )
@@ -153,7 +153,7 @@ def _pictures(
         ),
         "week": tick_charts.week_map(_WEEKDAYS, _week(days)),
         "spread": tick_charts.spread_chart(boxes, unit="pips"),
-        "rules": _rule_picture(counts),
+        "rules": _rule_picture(counts, monthly=len(days) > MOST_DAYS),
         "gaps": _gap_picture(check, quality, item),
     }
     return {name: Markup(picture) for name, picture in drawn.items() if picture}
@@ -205,14 +205,14 @@ def _week(days: Sequence[tuple[str, list[int | None]]]) -> list[list[float | Non
     ]
 
 
-def _rule_picture(counts: Sequence[RuleCount]) -> str:
+def _rule_picture(counts: Sequence[RuleCount], *, monthly: bool) -> str:
     found = [count for count in counts if count.found]
     names = sorted({hour[:10] for count in found for hour in count.hours})
     if not names:
         return ""
     first, last = (dt.date.fromisoformat(name) for name in (names[0], names[-1]))
     days = [(first + dt.timedelta(days=step)).isoformat() for step in range((last - first).days + 1)]
-    if len(days) > MOST_DAYS:
+    if monthly:
         days = sorted({day[:7] for day in days})
     column = {day: number for number, day in enumerate(days)}
     width = len(days[0])

@@ -103,6 +103,7 @@ def test_a_long_span_is_shown_by_month(tmp_path: Path) -> None:
     page = render_tick_page(validate_ticks(tmp_path / "ticks.csv"), tmp_path)
     assert ">2024-07<" in page
     assert ">2024-07-01<" not in page
+    assert "<h3>By month (UTC)</h3>" in page
 
 
 def test_spread_quantiles_are_those_of_all_ticks() -> None:
