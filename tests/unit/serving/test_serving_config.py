@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import copy
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from aiopt.errors import ClusterError, ConfigError, InputError
+from cluster.serving import deploy
+from cluster.serving.checkpoint import CheckpointError
+from cluster.serving.config import ServingConfig, load_args
+from cluster.serving.sources import check_present, resolve
+
+MINIMAL: dict[str, Any] = {"device": "cpu", "models": [{"name": "minicpm", "model": "a/b"}]}
+
+
+@pytest.mark.parametrize("name", ["gpu", "cpu", "test"])
+def test_every_profile_that_ships_is_valid_and_deployable(name: str) -> None:
+    document = deploy.load_profile(name)
+    (application,) = document["applications"]
+    assert application["name"] == deploy.APPLICATION
+    assert application["import_path"] == "cluster.serving.app:build_app"
+    config = load_args(application["args"], where=name)
+    assert config.models[0].name == "minicpm"
+    assert msgspec.json.decode(msgspec.json.encode(config), type=ServingConfig) == config
+
+
+def test_the_gpu_profile_serves_both_models_within_the_card() -> None:
+    config = load_args(deploy.load_profile("gpu")["applications"][0]["args"], where="gpu")
+    assert [slot.name for slot in config.models] == ["minicpm", "minicpm-text"]
+    assert sum(slot.engine.gpu_memory_share for slot in config.models) <= 0.85
+    for slot in config.models:
+        assert slot.engine.prefix_caching
+        assert slot.engine.sleep_mode
+        assert not slot.engine.eager, "CUDA graphs are off"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"devise": "cpu"}, r"Unknown key 'devise'.*Did you mean 'device'"),
+        ({"models": []}, "must name at least one model"),
+        ({"device": "tpu"}, "Invalid enum value 'tpu'"),
+        ({"models": [{"name": "a b", "model": "x"}]}, "must be letters, digits"),
+        ({"models": [{"name": "a", "model": "x", "aliases": ["a"]}]}, "'a' occurs twice"),
+        ({"models": [{"name": "a", "model": "x", "engine": {"threds": 2}}]}, "Did you mean 'threads'"),
+        (
+            {"models": [{"name": "a", "model": "x", "engine": {"kv_cache_gib": 0}}]},
+            "`engine.kv_cache_gib >= 1`",
+        ),
+        (
+            {"models": [{"name": "a", "model": "x", "engine": {"gpu_memory_share": 1.5}}]},
+            "gpu_memory_share=1.5",
+        ),
+        ({"standby_engines": -1}, "`standby_engines >= 0`"),
+        ({"load_timeout_s": 0}, "`load_timeout_s > 0`"),
+        ({"gateway": {"max_tokens": 0}}, "gateway.max_tokens"),
+        (
+            {
+                "device": "gpu",
+                "models": [
+                    {"name": "a", "model": "x", "engine": {"gpu_memory_share": 0.5}},
+                    {"name": "b", "model": "x", "engine": {"gpu_memory_share": 0.5}},
+                ],
+            },
+            "sum to at most 0.95, but sum to 1.00",
+        ),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_args(copy.deepcopy(MINIMAL) | change, where="profile")
+
+
+def test_the_command_line_decides_model_port_and_state_folder(tmp_path: Path) -> None:
+    document, config = deploy.adapt(
+        deploy.load_profile("test"), folder=tmp_path, model=str(tmp_path), port=18000
+    )
+    assert deploy.url_of(document) == "http://127.0.0.1:18000"
+    assert config.models[0].model == str(tmp_path.resolve())
+    assert config.folder == tmp_path.resolve()
+
+
+def test_an_unknown_profile_is_refused_with_a_hint() -> None:
+    with pytest.raises(InputError, match=r"no serving profile 'gpuu'\. Did you mean 'gpu'"):
+        deploy.load_profile("gpuu")
+
+
+@pytest.mark.parametrize("text", ["- a list", "applications: []", "applications: [{name: x}]", "a: [b"])
+def test_a_file_that_is_no_profile_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"must (hold one application|be YAML)"):
+        deploy.load_profile(str(path))
+
+
+def test_missing_weights_are_named_with_the_command_that_fetches_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"(hf|huggingface-cli) download openbmb/MiniCPM-V-4.6"):
+        check_present("openbmb/MiniCPM-V-4.6", tmp_path)
+
+
+def test_a_generated_checkpoint_is_made_once_where_it_is_named(tmp_path: Path) -> None:
+    first = resolve("tiny:text:3", tmp_path)
+    stamp = Path(first, "model.safetensors").stat().st_mtime_ns
+    assert resolve("tiny:text:3", tmp_path) == first
+    assert Path(first, "model.safetensors").stat().st_mtime_ns == stamp
+    check_present("tiny:text:3", tmp_path)
+    with pytest.raises(CheckpointError, match="must be named tiny:vision:SEED"):
+        resolve("tiny:audio:1", tmp_path)
+
+
+def test_a_port_in_use_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ClusterError, match="port must be free"):
+            deploy.check_port(url)
