@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.market",
     },
     "aiopt.testing": {
+        "aiopt.charts",
         "aiopt.market",
         "aiopt.patterns",
         "aiopt.strategy",
