@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from aiopt.catalog.discovery import DATASET_NAME, parquet_files, read_index
 from aiopt.catalog.entries import Entry, Fault
+from aiopt.catalog.rebuilding import compare_with_ticks
 from aiopt.errors import DataError, ManifestError
 from aiopt.files import sha256_file
 from aiopt.market.bars import read_bars
@@ -58,7 +59,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def verify(
-    entries: Sequence[Entry], *, values: bool = False, progress: Progress | None = None
+    entries: Sequence[Entry],
+    *,
+    values: bool = False,
+    rebuild: bool = False,
+    progress: Progress | None = None,
 ) -> Verification:
     """Read the files of entries and compare them with what is recorded.
 
@@ -69,6 +74,8 @@ def verify(
     values : bool
         Decode the values of tick stores too and compare their content hashes: proves that the manifest's
         file hash and content hash speak of the same ticks.
+    rebuild : bool
+        Build bars again where their ticks are among the entries, whole, and compare them value by value.
     progress : callable, optional
         See `Progress`.
     """
@@ -86,6 +93,17 @@ def verify(
             unproven.append(entry.path)
         if progress is not None:
             progress(done, max(total, 1))
+    if rebuild:
+        at_fault = {fault.entry for fault in faults}
+        whole = {entry.hash: Path(entry.path) for entry in entries if entry.kind == "ticks"}
+        whole = {key: path for key, path in whole.items() if str(path) not in at_fault}
+        for entry in entries:
+            if entry.kind != "bars" or entry.path in at_fault or entry.hash not in whole:
+                continue
+            differing, all_compared = compare_with_ticks(Path(entry.path), whole[entry.hash])
+            faults += differing
+            if all_compared:
+                unproven.remove(entry.path)
     return Verification(entries=len(entries), files=files, bytes=total, faults=faults, unproven=unproven)
 
 

@@ -69,8 +69,13 @@ def show(path: Path, as_json: bool) -> None:
 @click.option(
     "--values", is_flag=True, help="Decode the ticks of stores too and compare their content hashes."
 )
+@click.option(
+    "--rebuild", is_flag=True, help="Build bars again where their ticks are here too, and compare them."
+)
 @json_option
-def verify(folders: tuple[Path, ...], kinds: tuple[str, ...], values: bool, as_json: bool) -> int:
+def verify(
+    folders: tuple[Path, ...], kinds: tuple[str, ...], values: bool, rebuild: bool, as_json: bool
+) -> int:
     """Compute hashes again and compare them with what was recorded.
 
     Exit code 1 if anything is damaged; the file is named, and the row group where it can be.
@@ -79,7 +84,12 @@ def verify(folders: tuple[Path, ...], kinds: tuple[str, ...], values: bool, as_j
 
     entries = _entries(folders, kinds, None)
     with progress("verifying", 100) as report:
-        result = check(entries, values=values, progress=lambda done, total: report(100.0 * done / total))
+        result = check(
+            entries,
+            values=values,
+            rebuild=rebuild,
+            progress=lambda done, total: report(100.0 * done / total),
+        )
     document = {"ok": result.ok, **msgspec.to_builtins(result)}
     emit(as_json, document, lambda console: _print_verification(console, result))
     return EXIT_OK if result.ok else EXIT_FAILED

@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from aiopt.catalog import Verification, compact, find_entries, verify
+from aiopt.market.bars import fill_flat, read_bars, write_bars
 from aiopt.market.manifest import Manifest, hash_partitions, read_manifest, write_manifest
 from aiopt.market.store import write_ticks
+from aiopt.timeframe import parse_timeframe
 from tests.unit.catalog.conftest import write_dataset, write_stream
 
 
@@ -118,6 +120,28 @@ def test_bars_that_break_a_rule_of_bars_are_at_fault(checked: Path) -> None:
     pq.write_table(table.set_column(high, "high", table.column("low")), path)
     (fault,) = check(checked).faults
     assert "high must be at least open, low and close" in fault.problem
+
+
+def test_bars_are_proven_by_building_them_again(checked: Path, manifest: Manifest) -> None:
+    (checked / "runs" / "first" / "config.json").unlink()
+    entries = find_entries([checked / "bars", checked / "ticks"])
+    assert verify(entries).unproven == [str(checked / "bars" / "EURUSD" / "5m")]
+    assert verify(entries, rebuild=True).unproven == []
+    path = checked / "bars" / "EURUSD" / "5m" / "ask.parquet"
+    table = read_bars(path)
+    high = pl.when(pl.int_range(pl.len()) == 7).then(pl.col("high") + 1e-5).otherwise("high")
+    write_bars(path, table.frame.with_columns(high=high), table.meta)
+    assert verify(entries).ok
+    (fault,) = verify(entries, rebuild=True).faults
+    assert fault.file == "ask.parquet"
+    assert "high of bar 7 (2024-05-06T00:35:00.000000000Z) is" in fault.problem
+    write_bars(path, table.frame[:-1], table.meta)
+    (fault,) = verify(entries, rebuild=True).faults
+    assert f"{len(table) - 1} bars, but {len(table)} by the ticks" in fault.problem
+    write_bars(path, fill_flat(table.frame, parse_timeframe("5m")), table.meta)
+    assert verify(entries, rebuild=True).ok
+    day(checked, manifest).unlink()
+    assert verify(entries, rebuild=True).unproven == [str(checked / "bars" / "EURUSD" / "5m")]
 
 
 def test_a_stream_is_read_through_and_a_dataset_is_held_to_its_hashes(root: Path, manifest: Manifest) -> None:
