@@ -34,7 +34,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises
     ------
     StorageError
-        If the disk is full or the folder is not writable.  `path` is then as it was before.
+        If the disk is full, the folder is not writable or a file is in its place.  `path` is then as it was
+        before.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -50,7 +51,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
             raise
         raise translated from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where the folder is in truth a file there is nothing to remove either.
+        with contextlib.suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
         if handle is not None:
             os.close(handle)
 
@@ -107,7 +110,7 @@ def _is_stale(path: Path) -> bool:
 
 
 def storage_error(path: Path, error: OSError) -> StorageError | None:
-    """Translate a full disk or a forbidden folder into a `StorageError`; None for any other error."""
+    """Translate a full disk or an impossible folder into a `StorageError`; None for any other error."""
     if error.errno in _FULL:
         return StorageError(
             f"Writing needs free disk space, but the disk of {path} is full. Free space or choose another "
@@ -118,6 +121,9 @@ def storage_error(path: Path, error: OSError) -> StorageError | None:
             f"The folder must be writable, but {path.parent} is not ({error.strerror}). "
             "Choose another folder."
         )
+    blocking = next((parent for parent in path.parents if parent.is_file()), None)
+    if error.errno in {errno.ENOTDIR, errno.EEXIST} and blocking is not None:
+        return StorageError(f"{path} must lie in a folder, but {blocking} is a file. Choose another folder.")
     return None
 
 

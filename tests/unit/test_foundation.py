@@ -62,6 +62,14 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("below", ["blocked/x", "blocked/deep/er/x"])
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "blocked").write_text("a file")
+    with pytest.raises(StorageError, match=r"must lie in a folder, but .*blocked is a file"):
+        atomic_write_text(tmp_path / below, "x")
+    assert (tmp_path / "blocked").read_text() == "a file"
+
+
 def test_other_os_errors_pass_unchanged(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="gone"), atomic_path(tmp_path / "a"):
         raise FileNotFoundError(errno.ENOENT, "gone")
