@@ -21,6 +21,7 @@ _LAUNCHER = """
 import json, os, signal, sys
 import aiopt.cli.data, aiopt.cli.ticks, aiopt.catalog, aiopt.market.bar_shards
 import aiopt.market.download, aiopt.market.importing, cluster.bars_cli
+import numba, pandas, pyarrow.compute, rich.progress
 MODULES = {"ticks": aiopt.cli.ticks, "bars": cluster.bars_cli, "data": aiopt.cli.data}
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 
