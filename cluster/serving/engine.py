@@ -220,9 +220,9 @@ class EngineServer(LLMServer):
                 raise
             yield _error(f"The engine died: {error}", 503, dead=True)
 
-    async def identity(self) -> dict[str, Any]:
-        """Return which start of which process this is, and whether it sleeps."""
-        return {"instance": self._instance, "pid": os.getpid(), "asleep": await self.is_sleeping()}
+    async def instance(self) -> str:
+        """Return a name for this start of this engine."""
+        return self._instance
 
     def _request(self, body: dict[str, Any]) -> Any:
         try:

@@ -40,6 +40,7 @@ POLL_S = 5.0
 STALE_POLL_S = 0.05
 COORDINATOR_RETRY_S = 0.5
 ENGINE_RETRY_S = 0.25
+PING_S = 5.0
 RETRY_AFTER_S = 5.0
 DEPLOYMENT = "EngineServer"
 
@@ -131,6 +132,16 @@ class RayBackend:
         if engine_id not in self._handles:
             self._handles[engine_id] = serve.get_deployment_handle(DEPLOYMENT, engine_id)
         return self._handles[engine_id]
+
+    async def lives(self, engine_id: str) -> bool:
+        """Tell whether a replica of an engine answers at all."""
+        ping = self.handle(engine_id).instance.remote()
+        try:
+            await asyncio.wait_for(ping, PING_S)
+        except (RayError, RayServeException, TimeoutError):
+            ping.cancel()
+            return False
+        return True
 
     def release(self, engine_id: str) -> None:
         """Count a request off."""
@@ -227,8 +238,9 @@ class RayLease:
     async def chat(self, body: dict[str, Any]) -> dict[str, Any]:
         """As `Lease.chat`: tried again on the recovered engine while the configured wait lasts."""
         while True:
+            answer = self._backend.handle(self._engine_id).answer.remote(body)
             try:
-                found = await self._within(self._backend.handle(self._engine_id).answer.remote(body))
+                found = await self._within(answer, answer)
                 self._check(found)
                 return found["response"]
             except _EngineDied as died:
@@ -240,29 +252,50 @@ class RayLease:
         while True:
             events = self._backend.handle(self._engine_id).options(stream=True).stream.remote(body)
             try:
-                self._check(await self._within(anext(events)))
+                self._check(await self._within(events, anext(events)))
                 break
             except _EngineDied as died:
                 await self._before_retry(died)
+        ended = False
         try:
             async for event in events:
                 if isinstance(event, dict):
                     yield _error_event(event["error"]["message"])
                     return
                 yield event
+            ended = True
         except (RayError, RayServeException) as error:
             yield _error_event(f"The engine died while it answered ({type(error).__name__}). Ask again.")
+        finally:
+            if not ended:
+                events.cancel()  # the client went away: the engine need not go on
 
-    async def _within(self, answer: Any) -> Any:
-        """Await what an engine says, and tell its death from everything else."""
+    async def _within(self, call: Any, first: Any) -> Any:
+        """Await what an engine says first, and tell its death from everything else.
+
+        Without a replica Serve keeps a call waiting; so an engine that says nothing until the configured wait
+        is over is asked whether it lives, and only then waited for as long as it takes.
+        """
+
+        async def result() -> Any:
+            return await first
+
+        task = asyncio.create_task(result())
         try:
-            return await answer
+            done, _ = await asyncio.wait({task}, timeout=max(0.0, self._deadline - time.monotonic()))
+            if not done and not await self._backend.lives(self._engine_id):
+                raise self._unavailable("it does not answer")
+            return await task
         except StopAsyncIteration as error:
             raise _EngineDied("it ended without an answer") from error
         except RayTaskError:
             raise
         except (RayError, RayServeException) as error:
-            raise _EngineDied(f"{type(error).__name__}") from error
+            raise _EngineDied(type(error).__name__) from error
+        finally:
+            if not task.done():
+                task.cancel()
+                call.cancel()
 
     def _check(self, found: dict[str, Any]) -> None:
         failure = found.get("error")
@@ -276,11 +309,14 @@ class RayLease:
 
     async def _before_retry(self, died: _EngineDied) -> None:
         if time.monotonic() + ENGINE_RETRY_S >= self._deadline:
-            raise ModelUnavailableError(
-                f"The engine of {self.card.name} died ({died}) and is being restarted. Try again later.",
-                retry_after_s=RETRY_AFTER_S,
-            ) from died
+            raise self._unavailable(str(died)) from died
         await asyncio.sleep(ENGINE_RETRY_S)
+
+    def _unavailable(self, reason: str) -> ModelUnavailableError:
+        return ModelUnavailableError(
+            f"The engine of {self.card.name} must answer, but: {reason}. It is restarted; try again later.",
+            retry_after_s=RETRY_AFTER_S,
+        )
 
 
 class _EngineDied(Exception):

@@ -140,7 +140,7 @@ class RayHost:
     async def wake(self, engine_id: str) -> None:
         """As `EngineHost.wake`."""
         # A replica that Serve started again meanwhile is awake.
-        if (await self._call(engine_id, "identity"))["asleep"]:
+        if await self._call(engine_id, "is_sleeping"):
             await self._call(engine_id, "wakeup")
 
     async def probe(self, engine_id: str) -> None:
@@ -149,7 +149,7 @@ class RayHost:
 
     async def instance(self, engine_id: str) -> str:
         """As `EngineHost.instance`."""
-        return str((await self._call(engine_id, "identity"))["instance"])
+        return str(await self._call(engine_id, "instance"))
 
     async def _call(self, engine_id: str, method: str, **arguments: Any) -> Any:
         handle = self._handles.get(engine_id)
