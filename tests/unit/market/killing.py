@@ -136,23 +136,27 @@ class Killer:
         seed : int
             Of the moments.
         """
-        prepare()
-        started = time.perf_counter()
-        self.finish(arguments)
-        whole_s = time.perf_counter() - started
+        whole_s = min(self._time(arguments, prepare) for _ in range(3))
         moments = random.Random(seed)
         hits = 0
-        for _ in range(80):
+        for _ in range(120):
             prepare()
-            if self.run(arguments, kill_after_s=moments.random() * whole_s) == -signal.SIGKILL:
+            moment_s = moments.random() * whole_s
+            if self.run(arguments, kill_after_s=moment_s) == -signal.SIGKILL:
                 hits += 1
             else:
-                # Over before the kill: the first run was slower, as the machine had other work.
-                whole_s *= 0.9
+                # Over before the kill: the timed runs were slower, as the machine had other work.
+                whole_s = max(moment_s, 0.75 * whole_s)
             check()
             if hits == 20:
                 return
-        raise AssertionError(f"only {hits} of 80 kills hit the command: {self.stderr}")
+        raise AssertionError(f"only {hits} of 120 kills hit the command: {self.stderr}")
+
+    def _time(self, arguments: list[str], prepare: Callable[[], None]) -> float:
+        prepare()
+        started = time.perf_counter()
+        self.finish(arguments)
+        return time.perf_counter() - started
 
     def _line(self) -> str:
         assert self._launcher.stdout is not None
