@@ -74,9 +74,10 @@ STAGES: dict[str, StageShare] = {
     "ranking": StageShare(num_cpus=0),
     # Serving.  An engine on the CPU computes in bursts: a small share, so that it does not keep a sweep from
     # starting on a laptop.  What memory an engine needs depends on its checkpoint: `cluster.serving.memory`.
-    # On a GPU its share of the card is `gpu_memory_share` of the profile.
+    # On a GPU the share only keeps engines on a card: a sleeping engine would go on holding a true one, and a
+    # candidate could not start.  What fits is decided by `gpu_memory_share` and the card's free memory.
     "engine-cpu": StageShare(num_cpus=0.25),
-    "engine-gpu": StageShare(num_cpus=1),
+    "engine-gpu": StageShare(num_cpus=1, num_gpus=0.05),
     # Both wait for others.
     "gateway": StageShare(num_cpus=0),
     "coordinator": StageShare(num_cpus=0),

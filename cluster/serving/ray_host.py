@@ -32,6 +32,7 @@ from cluster.serving.proof import (
     reference_key,
     write_reference,
 )
+from cluster.serving.vllm_settings import engine_environment
 
 POLL_S = 0.2
 GONE_TIMEOUT_S = 60.0
@@ -85,9 +86,7 @@ class RayHost:
             return cached
         engine = await asyncio.to_thread(_engine_module)
         options: dict[str, Any] = dict(stage_options(f"engine-{spec.device}"))
-        if spec.device == "gpu":
-            options["num_gpus"] = spec.settings.gpu_memory_share
-        environment = engine.engine_environment(spec) | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+        environment = engine_environment(spec) | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
         task = ray.remote(max_calls=1, max_retries=0, runtime_env={"env_vars": environment}, **options)(
             engine.compute_reference
         )

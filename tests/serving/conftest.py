@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -20,9 +19,6 @@ from cluster.serving.endpoint import AdminClient, read_token
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = ("--num-cpus", "2", "--memory-gib", "4", "--object-store-gib", "0.3")
-
-if find_spec("vllm") is None:
-    collect_ignore_glob = ["test_*.py"]
 
 
 class Served:

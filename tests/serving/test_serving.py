@@ -12,6 +12,7 @@ import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -28,7 +29,10 @@ from cluster.serving.probes import probe_requests
 from cluster.serving.proof import EngineSpec, Reference, reference_key, write_reference
 from tests.serving.conftest import Served
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("vllm") is None, reason="no vLLM here: requirements/install.sh cpu"),
+]
 
 CLIENTS = 8
 SWAPS = 20
