@@ -6,17 +6,25 @@ CONFIG ?= jobs/optimize.yaml
 RUNS ?= runs
 ONLY ?=
 
-.PHONY: help optimize up down test lint types unit tests-real bench lock clean
+.PHONY: help optimize up down serving-cpu serving-gpu test lint types bench lock
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 .venv/.installed-base: requirements/base.lock requirements/install.sh pyproject.toml
 	@requirements/install.sh base
 
 .venv/.installed-dev: requirements/dev.lock requirements/install.sh pyproject.toml
 	@requirements/install.sh dev
+	@touch .venv/.installed-base
+
+.venv/.installed-cpu: requirements/cpu.lock requirements/install.sh pyproject.toml
+	@requirements/install.sh cpu
+	@touch .venv/.installed-base
+
+.venv/.installed-gpu: requirements/gpu.lock requirements/install.sh pyproject.toml
+	@requirements/install.sh gpu
 	@touch .venv/.installed-base
 
 optimize: .venv/.installed-base  ## Ticks to ranked strategies and Pine Script [TICKS=PATH] [CONFIG=FILE] [RUNS=DIR]
@@ -27,6 +35,10 @@ up: .venv/.installed-base  ## Start the local Ray head with dashboard and token 
 
 down:  ## Stop the Ray head that `make optimize` or `make up` started, and nothing else
 	@if [ -x $(BIN)/aiopt ]; then $(BIN)/aiopt cluster down; else echo "nothing was started from here"; fi
+
+serving-cpu: .venv/.installed-cpu  ## Install what `aiopt serve` needs on a machine without a GPU (4 GB)
+
+serving-gpu: .venv/.installed-gpu  ## Install what `aiopt serve` needs with a CUDA GPU
 
 test: .venv/.installed-dev lint types  ## Lint, types and every test
 	@$(BIN)/python -m pytest
