@@ -126,8 +126,6 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Folder of tokens, state file and reference cache; empty: ``$AIOPT_STATE_DIR``, else ``~/.aiopt``.
     standby_engines : int
         Engines kept loaded per served name besides the serving one; swapping back to them takes no load.
-    offline : bool
-        Never ask the Hugging Face hub.
     gateways : int
         HTTP replicas.
     load_timeout_s : float
@@ -144,7 +142,6 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     models: tuple[SlotConfig, ...]
     state_dir: str = ""
     standby_engines: int = 1
-    offline: bool = True
     gateways: int = 1
     load_timeout_s: float = 1800.0
     drain_timeout_s: float = 300.0

@@ -11,7 +11,7 @@ import pytest
 from aiopt.errors import ClusterError, ConfigError, InputError
 from cluster.serving import deploy
 from cluster.serving.checkpoint import CheckpointError
-from cluster.serving.config import ServingConfig, load_args
+from cluster.serving.config import EngineSettings, ServingConfig, load_args
 from cluster.serving.sources import check_present, resolve
 
 MINIMAL: dict[str, Any] = {"device": "cpu", "models": [{"name": "minicpm", "model": "a/b"}]}
@@ -82,6 +82,18 @@ def test_the_command_line_decides_model_port_and_state_folder(tmp_path: Path) ->
     assert deploy.url_of(document) == "http://127.0.0.1:18000"
     assert config.models[0].model == str(tmp_path.resolve())
     assert config.folder == tmp_path.resolve()
+
+
+@pytest.mark.parametrize("type_", [ServingConfig, EngineSettings])
+def test_every_key_is_documented_with_its_default(type_: type[msgspec.Struct]) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
+    for field in msgspec.structs.fields(type_):
+        row = next((line for line in page.splitlines() if line.startswith(f"| `{field.name}` |")), None)
+        assert row is not None, f"{field.name} is not documented"
+        if isinstance(field.default, int | float | str) and field.default != "":
+            default = row.split("|")[2].strip()
+            shown = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+            assert default in {shown, shown.removesuffix(".0")}, row
 
 
 def test_an_unknown_profile_is_refused_with_a_hint() -> None:
