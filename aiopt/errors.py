@@ -33,6 +33,8 @@ EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
+_LISTED_NAMES = 60
+
 
 class AioptError(Exception):
     """Base of all errors raised on purpose.  The message gives the rule, the value and the remedy."""
@@ -136,7 +138,7 @@ class StorageError(AioptError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the nearest known name, or the list of known names.
+    """Return `` Did you mean 'x'?`` for the nearest known name, or the known names where they are not many.
 
     Parameters
     ----------
@@ -154,4 +156,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f" Did you mean {near[0]!r}?"
-    return f" Known: {', '.join(names)}."
+    # A list longer than a screen (600 timezones) would bury the message.
+    return f" Known: {', '.join(names)}." if len(names) <= _LISTED_NAMES else ""

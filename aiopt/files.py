@@ -41,8 +41,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     handle = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = _create_locked(temporary)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = _create_locked(temporary)
+        except FileNotFoundError as error:
+            # A file system of the kernel's (/proc, /sys) or one that has gone: nothing can be created there.
+            msg = f"The folder must be one in which files can be created, but {path.parent} is none. "
+            raise StorageError(msg + "Choose another folder.") from error
         yield temporary
         temporary.replace(path)
     except OSError as error:

@@ -14,7 +14,7 @@ import click
 
 from aiopt.cli.bars_import import command as import_bars
 from aiopt.cli.output import emit, json_option, progress
-from aiopt.errors import ConfigError, UnevenBarsError
+from aiopt.errors import ConfigError, DataError, UnevenBarsError
 from aiopt.timeframe import parse_timeframe
 from cluster.connection import cluster_connection, connected
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aiopt.market.bar_filling import Fill
     from aiopt.market.bar_shards import BarBuild, BarRequest, Progress
     from aiopt.market.event_shards import EventRequest
+    from aiopt.market.manifest import Manifest
     from aiopt.market.sessions import Session
 
 LOCAL_BELOW_TICKS = 100_000_000
@@ -125,7 +126,9 @@ def build(
         request = parse_event_request(type_, size or "", price, session=days, spread_stats=spread_stats)
     from aiopt.market.manifest import read_manifest
 
-    total = sum(partition.rows for partition in read_manifest(ticks_dir).partitions)
+    manifest = read_manifest(ticks_dir)
+    check_neighbours(out_dir, manifest, request)
+    total = sum(partition.rows for partition in manifest.partitions)
     with progress("ticks to bars", total) as report:
         result = _build(ticks_dir, out_dir, request, engine, total, lambda done, _: report(done))
     emit(as_json, result, lambda console: _print_build(console, result, out_dir))
@@ -211,6 +214,37 @@ def parse_event_request(
     from aiopt.market.event_shards import EventRequest
 
     return EventRequest(parse_rules(type_, size), parse_prices(price), session, spread_stats)
+
+
+def check_neighbours(out_dir: Path, manifest: Manifest, request: BarRequest | EventRequest) -> None:
+    """Raise `DataError` if a series would get sides of different ticks, sessions or fillings.
+
+    Nothing could use such a folder: bid and ask of a backtest must belong together.
+    """
+    from aiopt.market.bar_shards import BarRequest
+    from aiopt.market.bars import PRICES, bar_path, read_bar_meta
+
+    if isinstance(request, BarRequest):
+        labels, fill = [timeframe.label for timeframe in request.timeframes], request.fill
+    else:
+        labels, fill = [rule.label for rule in request.rules], "none"
+    session = "" if request.session is None else request.session.label
+    others = [price for price in PRICES if price not in request.prices]
+    for symbol in sorted({partition.instrument for partition in manifest.partitions}):
+        for path in (bar_path(out_dir, symbol, label, price) for label in labels for price in others):
+            meta = read_bar_meta(path)
+            if meta is None or (meta.data_hash, meta.session, meta.fill) == (
+                manifest.data_hash,
+                session,
+                fill,
+            ):
+                continue
+            together = ",".join((*request.prices, path.stem))
+            msg = (
+                "The sides of a series must be built from the same ticks, session and filling, but this one "
+            )
+            msg += f"was not. Build it too (--price {together})"
+            raise DataError(f"{msg}, or choose another folder.", file=path)
 
 
 def describe(path: Path, timeframe: str | None = None) -> dict[str, Any]:
@@ -311,7 +345,7 @@ def _print_build(console: Console, result: BarBuild, out_dir: Path) -> None:
     origin = "synthetic ticks" if result.synthetic else "ticks"
     console.print(
         f"{result.ticks:,} {origin} in {result.elapsed_s:.2f} s "
-        f"({result.ticks_per_s / 1e6:.1f} million per second, engine {result.engine})."
+        f"({result.ticks_per_s:,.0f} per second, engine {result.engine})."
     )
 
 
@@ -326,8 +360,13 @@ def _print_bars(console: Console, document: dict[str, Any]) -> None:
             table.add_row(name.replace("_", " "), ", ".join(value))
         elif value == "":
             continue
-        elif isinstance(value, int) and not isinstance(value, bool):
+        elif isinstance(value, bool):
+            table.add_row(name.replace("_", " "), "yes" if value else "no")
+        elif isinstance(value, int):
             table.add_row(name.replace("_", " "), f"{value:,}")
+        elif isinstance(value, float):
+            # 12 digits: all there are in a price, without what adding two doubles leaves behind them.
+            table.add_row(name.replace("_", " "), f"{value:,.0f}" if name == "volume" else f"{value:.12g}")
         else:
             table.add_row(name.replace("_", " "), str(value))
     console.print(table)

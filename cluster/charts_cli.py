@@ -56,6 +56,7 @@ def command() -> None:
 @click.option("--theme", type=click.Choice(["dark", "light"]), default="dark", show_default=True)
 @click.option("--window", type=int, help="Bars per chart; 200, or all bars if there are fewer.")
 @click.option("--stride", type=int, help="Draw a window every so many bars, not the last one only.")
+@click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
 @click.option("--price", type=click.Choice(["bid", "ask"]), default="bid", show_default=True, help="Side.")
 @click.option(
     "--trades",
@@ -75,6 +76,7 @@ def render_command(
     theme: Any,
     window: int | None,
     stride: int | None,
+    timeframe: str | None,
     price: str,
     trades_path: Path | None,
     width: int,
@@ -102,7 +104,8 @@ def render_command(
         volume=volume,
     )
     trades = [] if trades_path is None else _read_trades(trades_path)
-    chart = PreparedChart(getattr(load_bar_set(bars_path, allow_interpolated=True), price), spec)
+    bars = load_bar_set(bars_path, timeframe=timeframe, allow_interpolated=True)
+    chart = PreparedChart(getattr(bars, price), spec)
     windows = plan_windows(chart, window, stride)
     charts = _write(chart, windows, trades, out_dir, engine)
     document = {"out": str(out_dir), "spec_hash": spec.spec_hash, "theme": theme, "charts": charts}

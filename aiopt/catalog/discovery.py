@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from aiopt.catalog.entries import Entry, Provenance
 from aiopt.errors import DataError, ManifestError
 from aiopt.featurelog import list_streams
-from aiopt.market.bars import BarMeta
+from aiopt.market.bar_importing import is_imported
+from aiopt.market.bars import read_bar_meta
 from aiopt.market.commit import COMMIT, finish_pending
 from aiopt.market.manifest import MANIFEST_NAME, is_tick_store, read_manifest
 
@@ -139,7 +140,7 @@ def recognise(folder: Path) -> Entry | None:
 
 
 def _entries(root: Path) -> Iterator[Entry]:
-    """Yield the entries of a tree, from above; nothing below an entry."""
+    """Yield the entries of a tree, from above; nothing below an entry but what is not of it."""
     for base, names, _ in os.walk(root):
         folder = Path(base)
         # What a killed process decided and did not finish would look like damage.
@@ -149,13 +150,19 @@ def _entries(root: Path) -> Iterator[Entry]:
         )
         entry = recognise(folder)
         if entry is not None:
-            names.clear()
+            # A stray Parquet file in a folder of data must not hide what lies below it.
+            names[:] = [name for name in names if not _is_part(entry.kind, name)]
             yield entry
 
 
+def _is_part(kind: str, name: str) -> bool:
+    """Return whether a folder `name` in an entry belongs to it: of loose files, partitions alone."""
+    return kind not in {"bars", "parquet"} or "=" in name
+
+
 def _connected(entries: list[Entry]) -> list[Entry]:
-    """Add which runs use an entry, and whether the ticks of what was built are there."""
-    ticks = {entry.hash for entry in entries if entry.kind == "ticks" and not entry.problem}
+    """Add which runs use an entry, and whether what it was built from is there."""
+    origins = {entry.hash for entry in entries if _is_origin(entry) and not entry.problem}
     runs: dict[str, list[str]] = {}
     for entry in entries:
         if entry.kind == "run" and entry.hash:
@@ -164,10 +171,17 @@ def _connected(entries: list[Entry]) -> list[Entry]:
         msgspec.structs.replace(
             entry,
             used_by=[] if entry.kind == "run" else runs.get(entry.hash, []),
-            current=entry.hash in ticks if entry.hash and entry.kind in BUILT else None,
+            current=entry.hash in origins
+            if entry.hash and entry.kind in BUILT and not _is_origin(entry)
+            else None,
         )
         for entry in entries
     ]
+
+
+def _is_origin(entry: Entry) -> bool:
+    """Return whether others are built from an entry, and it from nothing that could lie here."""
+    return entry.kind == "ticks" or (entry.kind == "bars" and is_imported(entry.source))
 
 
 # --- the kinds --------------------------------------------------------------------------------------------
@@ -290,16 +304,14 @@ def _downloads(folder: Path) -> Entry | None:
 def _indexed(folder: Path) -> Entry | None:
     if not (folder / INDEX_NAME).is_file():
         return None
-    base = _base(folder, "parquet")
     try:
         index = read_index(folder)
     except ManifestError as failure:
-        return msgspec.structs.replace(base, problem=failure.reason)
+        return msgspec.structs.replace(_base(folder, "parquet"), problem=failure.reason)
     if index is None:
         return None
     return msgspec.structs.replace(
-        base,
-        kind=index.kind,
+        _base(folder, index.kind),
         instrument=index.instrument,
         detail=f"in order of {index.time_column}" if index.time_column else "",
         first_ts_ns=index.first_ts_ns,
@@ -315,7 +327,7 @@ def _bars(folder: Path) -> Entry | None:
     paths = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     if not paths:
         return None
-    metas = [_bar_meta(path) for path in paths]
+    metas = [read_bar_meta(path) for path in paths]
     if not any(metas):
         return None
     known = [meta for meta in metas if meta is not None]
@@ -408,18 +420,12 @@ def _facts(path: Path, time_columns: Sequence[str]) -> _Facts:
     return _Facts(rows=footer.num_rows, first=_least(lows), last=_most(highs))
 
 
-def _bar_meta(path: Path) -> BarMeta | None:
-    try:
-        text = (pq.read_schema(path).metadata or {}).get(b"aiopt")
-        return None if text is None else msgspec.json.decode(text, type=BarMeta)
-    except (pa.ArrowException, OSError, msgspec.DecodeError):
-        return None
-
-
 def _base(folder: Path, kind: str) -> Entry:
     """Return what every entry has; hidden files count as bytes alone."""
     count, size, newest = 0, 0, 0.0
-    for base, _, names in os.walk(folder):
+    for base, below, names in os.walk(folder):
+        if Path(base) == folder:
+            below[:] = [name for name in below if _is_part(kind, name)]
         for name in names:
             try:
                 status = (Path(base) / name).stat()

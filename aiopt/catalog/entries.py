@@ -62,7 +62,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     used_by : list of str
         Runs whose data it is.
     current : bool or None
-        Of what is built from ticks: whether a tick store with these ticks is in the catalogue.
+        Of what is built from ticks or from a provider's own bars: whether these are in the catalogue.
     """
 
     path: str

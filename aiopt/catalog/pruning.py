@@ -27,7 +27,7 @@ from aiopt.market.commit import COMMIT
 WHAT: dict[str, str] = {
     "leftovers": "temporary files and folders of killed processes",
     "caches": "imports and samples in caches that no run refers to",
-    "bars": "bars, outside of runs, whose ticks are neither here nor a run's",
+    "bars": "bars built here, outside of runs, whose ticks are neither here nor a run's",
 }
 """What can be pruned and what it is."""
 

@@ -1,22 +1,27 @@
 """Are bars those of their ticks: built again from the tick store they name, and compared value by value.
 
-Owns the comparison.  Bars of sessions, filled bars and bars that are not time bars are left out: what they
-were asked for with is not all in the file.
+Owns the comparison.  What bars were asked for with, their type, session and filling, is in their metadata.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
 
 from aiopt.catalog.discovery import parquet_files
 from aiopt.catalog.entries import Fault
-from aiopt.errors import DataError
+from aiopt.errors import ConfigError, DataError
+from aiopt.market.bar_filling import Fill
 from aiopt.market.bar_shards import BarRequest, build_bars_locally
-from aiopt.market.bars import BAR_SCHEMA, TIME_BARS, BarTable, bar_path, fill_flat, read_bars
+from aiopt.market.bars import TIME_BARS, BarMeta, BarTable, bar_path, read_bars
+from aiopt.market.event_bars import EventRule
+from aiopt.market.event_shards import EventRequest, build_event_bars_locally
+from aiopt.market.sessions import parse_session
 from aiopt.market.ticks import stamp_text
 from aiopt.timeframe import parse_timeframe
 
@@ -36,47 +41,71 @@ def compare_with_ticks(folder: Path, ticks: Path) -> tuple[list[Fault], bool]:
     faults : list of Fault
         Per file, the first bar that differs.
     all_compared : bool
-        False if a file was left out, or could not be read.
+        False if a file could not be read.
     """
-    tables: dict[Path, BarTable] = {}
     paths = parquet_files(folder)
+    groups: dict[tuple[object, ...], dict[Path, BarTable]] = {}
     for path in paths:
         try:
             table = read_bars(path)
         except DataError:
             continue  # a fault of its own, named by the reading
-        if (table.meta.type, table.meta.session, table.meta.fill) == (TIME_BARS, "", "none"):
-            tables[path] = table
-    faults: list[Fault] = []
-    for label in sorted({table.meta.timeframe for table in tables.values()}):
-        own = {path: table for path, table in tables.items() if table.meta.timeframe == label}
-        faults += _compare(folder, ticks, label, own)
-    return faults, len(tables) == len(paths)
+        meta = table.meta
+        key = (meta.type, meta.timeframe, meta.size, meta.session, meta.fill)
+        groups.setdefault(key, {})[path] = table
+    faults = [fault for _, tables in sorted(groups.items()) for fault in _compare(folder, ticks, tables)]
+    return faults, sum(map(len, groups.values())) == len(paths)
 
 
-def _compare(folder: Path, ticks: Path, label: str, tables: dict[Path, BarTable]) -> list[Fault]:
-    timeframe = parse_timeframe(label)
+def _compare(folder: Path, ticks: Path, tables: Mapping[Path, BarTable]) -> list[Fault]:
+    """Compare bars that one build makes."""
+    meta = next(iter(tables.values())).meta
     prices = tuple(sorted({table.meta.price for table in tables.values()}))
+    spread = any("spread_mean" in table.frame.columns for table in tables.values())
+    # Where the metadata names no filling, bars without ticks were made by `empty="flat"`.
+    unmarked = meta.type == TIME_BARS and meta.fill == "none"
+    flat = unmarked and any((table.frame["ticks"] == 0).any() for table in tables.values())
     faults = []
     with tempfile.TemporaryDirectory(prefix="aiopt-rebuild-") as scratch:
-        build_bars_locally(ticks, Path(scratch), BarRequest(timeframes=(timeframe,), prices=prices))
+        try:
+            _build(ticks, Path(scratch), meta, prices, spread, flat)
+        except (ConfigError, DataError) as failure:
+            return [Fault(entry=str(folder), file=path.name, problem=failure.args[0]) for path in tables]
         for path, table in tables.items():
-            built = read_bars(bar_path(Path(scratch), table.meta.instrument, timeframe, table.meta.price))
-            expected, found = (frame.select(BAR_SCHEMA.names()) for frame in (built.frame, table.frame))
-            if found.equals(expected) or found.equals(fill_flat(expected, timeframe)):
+            built = read_bars(bar_path(Path(scratch), meta.instrument, meta.timeframe, table.meta.price))
+            found, expected = table.frame, built.frame.select(table.frame.columns)
+            if found.equals(expected):
                 continue
             problem = f"not the bars of {ticks}: {_difference(found, expected)}"
             faults.append(Fault(entry=str(folder), file=path.name, problem=problem))
     return faults
 
 
+def _build(ticks: Path, out: Path, meta: BarMeta, prices: tuple[str, ...], spread: bool, flat: bool) -> None:
+    session = parse_session(*meta.session.split()) if meta.session else None
+    if meta.type != TIME_BARS:
+        rules = (EventRule(meta.type, meta.size),)
+        build_event_bars_locally(ticks, out, EventRequest(rules, prices, session, spread))
+        return
+    request = BarRequest(
+        timeframes=(parse_timeframe(meta.timeframe),),
+        prices=prices,
+        empty="flat" if flat else "omit",
+        session=session,
+        spread_stats=spread,
+        fill=cast("Fill", meta.fill),
+    )
+    build_bars_locally(ticks, out, request)
+
+
 def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> str:
     """Return the first bar in which two frames differ, for a message."""
     rows = min(found.height, expected.height)
-    for name in BAR_SCHEMA.names():
+    for name in expected.columns:
         left, right = (frame[name][:rows].to_numpy() for frame in (found, expected))
-        if not np.array_equal(left, right):
-            row = int(np.argmax(left != right))
+        differing = (left != right) & ~((left != left) & (right != right))  # NaN equals NaN
+        if differing.any():
+            row = int(np.argmax(differing))
             opened = stamp_text(int(found["ts_open_ns"][row]))
             return f"{name} of bar {row} ({opened}) is {left[row]}, but {right[row]} by the ticks"
     return f"{found.height} bars, but {expected.height} by the ticks"

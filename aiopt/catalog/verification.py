@@ -44,6 +44,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         In order of entry and file.
     unproven : list of str
         Entries without recorded hashes: they could be read, which is all that is known.
+    rebuilt : list of str
+        Bars that were built again from their ticks, and equal them unless among the faults.
     """
 
     entries: int
@@ -51,6 +53,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     bytes: int
     faults: list[Fault]
     unproven: list[str]
+    rebuilt: list[str] = []
 
     @property
     def ok(self) -> bool:
@@ -83,6 +86,7 @@ def verify(
     done, files = 0, 0
     faults: list[Fault] = []
     unproven: list[str] = []
+    rebuilt: list[str] = []
     for entry in entries:
         check = _Check(entry, values)
         check.run()
@@ -104,7 +108,10 @@ def verify(
             faults += differing
             if all_compared:
                 unproven.remove(entry.path)
-    return Verification(entries=len(entries), files=files, bytes=total, faults=faults, unproven=unproven)
+                rebuilt.append(entry.path)
+    return Verification(
+        entries=len(entries), files=files, bytes=total, faults=faults, unproven=unproven, rebuilt=rebuilt
+    )
 
 
 def damaged_row_groups(path: Path) -> Iterator[tuple[int | None, str]]:
@@ -277,7 +284,8 @@ class _Check:
     def readable(self) -> None:
         """Read every Parquet file of an entry without recorded hashes."""
         self.hashed = False
-        for path in sorted(self.root.rglob("*.parquet")):
+        loose = self.entry.kind == "parquet"
+        for path in parquet_files(self.root) if loose else sorted(self.root.rglob("*.parquet")):
             if path.name.startswith("."):
                 continue
             self.files += 1

@@ -80,6 +80,7 @@ class _Line:
     """One line of an indicator over all bars."""
 
     name: str
+    title: str
     values: FloatArray
     ink: int
 
@@ -122,10 +123,13 @@ class PreparedChart:
         self._panes = divide(spec, has_volume=self._has_volume)
         self._overlays: list[tuple[str, list[_Line]]] = []
         for ink, plot in zip(LINE_INKS, spec.overlays, strict=False):
-            outputs = plot.compute(bars)
-            self._overlays.append((plot.title(), [_Line(name, v, ink) for name, v in outputs.items()]))
+            lines = [
+                _Line(name, _line_title(plot, name), values, ink)
+                for name, values in plot.compute(bars).items()
+            ]
+            self._overlays.append((plot.title(), lines))
         for ink, (name, values) in zip(LINE_INKS[len(spec.overlays) :], given.items(), strict=False):
-            self._overlays.append((name, [_Line(name, _check_overlay(name, values, len(bars)), ink)]))
+            self._overlays.append((name, [_Line(name, name, _check_overlay(name, values, len(bars)), ink)]))
         self._pane_lines = [_pane_lines(plot, bars) for plot in spec.panes]
 
     def layout(
@@ -188,7 +192,7 @@ class PreparedChart:
             for line in lines:
                 if not np.isfinite(line.values[start:stop]).any():
                     msg = (
-                        f"An indicator must have a value in the window, but {line.name} has none on bars "
+                        f"An indicator must have a value in the window, but {line.title} has none on bars "
                         f"{start} to {stop - 1}. Choose a later or longer window, or a shorter indicator."
                     )
                     raise DataError(msg)
@@ -311,11 +315,16 @@ def _decimals(bars: BarArrays) -> int:
 
 
 def _pane_lines(plot: IndicatorPlot, bars: BarArrays) -> list[_Line]:
-    names = plot.compute(bars)
+    outputs = plot.compute(bars)
     return [
-        _Line(f"{plot.kind}.{name}", values, ink)
-        for ink, (name, values) in zip(LINE_INKS, names.items(), strict=False)
+        _Line(name, _line_title(plot, name), values, ink)
+        for ink, (name, values) in zip(LINE_INKS, outputs.items(), strict=False)
     ]
+
+
+def _line_title(plot: IndicatorPlot, output: str) -> str:
+    """Return ``"EMA 50"``, or ``"MACD 12 26 9, signal"`` of an indicator with several outputs."""
+    return plot.title() if output == "value" else f"{plot.title()}, {output}"
 
 
 def _style(plot: IndicatorPlot) -> _PaneStyle:
@@ -590,16 +599,15 @@ class _Drawing:
                 self.canvas.row_line(scale.row(level), box.left, box.right, Colour.LEVEL, dash=4, gap=4)
             texts: list[tuple[str, int]] = [(plot.title(), Colour.TEXT)]
             for line in lines:
-                name = line.name.partition(".")[2]
-                is_columns = name == style.histogram
+                is_columns = line.name == style.histogram
                 if is_columns:
                     self._histogram(box, scale, line)
-                shown = "" if name == "value" else f"{name} "
+                shown = "" if line.name == "value" else f"{line.name} "
                 texts.append(
                     (shown + self._value_text(line, style), Colour.MUTED if is_columns else line.ink)
                 )
             for line in lines:
-                if line.name.partition(".")[2] != style.histogram:
+                if line.name != style.histogram:
                     self._line(box, scale, line)
             self._pane_header(box, texts)
 

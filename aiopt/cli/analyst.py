@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from aiopt.cli.output import emit, json_option, progress
+from aiopt.cli.output import emit, json_option, open_log, progress
 from aiopt.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -87,18 +87,24 @@ def command() -> None:
     "--model minicpm --out chart.png",
 )
 @click.option("--bars", "bars_path", type=_PATH, help="Bar file or folder; its last bars are read.")
+@click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
 @click.option("--window", type=int, help="Bars to read. Default: 120.")
 @click.option("--png", "png_path", type=_PATH, help="A chart as PNG, instead of one drawn from the bars.")
 @click.option("--note", default="", help="Text for the model.")
 @click.option("--out", "out_path", type=_PATH, help="Write the chart that was read to this PNG.")
+@click.option(
+    "--log", "log_dir", type=_PATH, help="Also log the reading to this folder; see `aiopt dataset logs`."
+)
 @reader_options
 @json_option
 def read_command(
     bars_path: Path | None,
+    timeframe: str | None,
     window: int | None,
     png_path: Path | None,
     note: str,
     out_path: Path | None,
+    log_dir: Path | None,
     config_path: Path | None,
     as_json: bool,
     **given: Any,
@@ -112,15 +118,24 @@ def read_command(
         raise InputError("There must be something to read, but there is none. Add --bars or --png.")
     if bars_path is None and settings.endpoint is None:
         raise InputError("The rule-based reader reads bars, not pictures. Add --bars, or --endpoint URL.")
-    request = _request(bars_path, png_path, note, settings, draw=out_path is not None)
+    request = _request(bars_path, timeframe, png_path, note, settings, draw=out_path is not None)
     if out_path is not None and request.chart_png is not None:
         atomic_write_bytes(out_path, request.chart_png)
-    result: AnalysisResult = _with_model(settings, lambda complete: analyse(request, complete, settings))
+    with open_log(log_dir) as sink:
+        result: AnalysisResult = _with_model(
+            settings, lambda complete: analyse(request, complete, settings, sink=sink)
+        )
     emit(as_json, result, lambda console: _print_analysis(console, result))
 
 
 def _request(
-    bars_path: Path | None, png_path: Path | None, note: str, settings: AnalystSettings, *, draw: bool
+    bars_path: Path | None,
+    timeframe: str | None,
+    png_path: Path | None,
+    note: str,
+    settings: AnalystSettings,
+    *,
+    draw: bool,
 ) -> AnalysisRequest:
     from aiopt.analyst import AnalysisRequest
     from aiopt.analyst.windows import request_of_window
@@ -137,7 +152,7 @@ def _request(
             raise DataError(msg, file=png_path) from failure
     if bars_path is None:
         return AnalysisRequest(chart_png=png, note=note)
-    bar_set = load_bar_set(bars_path)
+    bar_set = load_bar_set(bars_path, timeframe=timeframe)
     bars = bar_set.bid
     stop, start = len(bars), max(0, len(bars) - settings.bars)
     if png is None and (draw or (settings.endpoint is not None and settings.picture)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from aiopt.cli.output import emit, json_option
+from aiopt.cli.output import emit, json_option, open_log
 from aiopt.errors import ConfigError
 
 if TYPE_CHECKING:
     from aiopt.backtest.config import BacktestConfig
     from aiopt.backtest.results import TrialResult
-    from aiopt.featurelog import FeatureLog
     from aiopt.market.bars import BarSet
     from aiopt.strategy.spec import StrategySpec
 
@@ -121,22 +119,13 @@ def command(
 
     from aiopt.backtest.session import BacktestSession
 
-    with _log(log_dir) as sink, BacktestSession(bars, config, sink=sink) as session:
+    with open_log(log_dir) as sink, BacktestSession(bars, config, sink=sink) as session:
         result = session.run(strategy)
     document = _document(strategy, config, bars, result)
     if out is not None:
         with_equity = {**document, "equity": result.equity.tolist()}
         atomic_write_bytes(out, msgspec.json.encode(with_equity) + b"\n")
     emit(as_json, document, lambda console: _print(console, document, result))
-
-
-def _log(folder: Path | None) -> AbstractContextManager[FeatureLog | None]:
-    """Return a log that is closed with the block, or none."""
-    if folder is None:
-        return nullcontext()
-    from aiopt.featurelog import FeatureLog
-
-    return FeatureLog(folder)
 
 
 def _load(spec: str, overrides: tuple[str, ...]) -> StrategySpec:

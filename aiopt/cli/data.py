@@ -91,7 +91,7 @@ def verify(
             progress=lambda done, total: report(100.0 * done / total),
         )
     document = {"ok": result.ok, **msgspec.to_builtins(result)}
-    emit(as_json, document, lambda console: _print_verification(console, result))
+    emit(as_json, document, lambda console: _print_verification(console, result, rebuild))
     return EXIT_OK if result.ok else EXIT_FAILED
 
 
@@ -286,6 +286,8 @@ def _print_list(console: Console, entries: list[Entry]) -> None:
             entry.hash[:8] or "-",
             escape(entry.path),
         )
+    if not console.is_terminal:
+        console.width = 1_000  # paths in one piece, for grep and the clipboard
     console.print(table)
     total = sum(entry.bytes for entry in entries)
     console.print(f"entries: {len(entries)}, {_size(total)}")
@@ -302,7 +304,7 @@ def _state(entry: Entry) -> str:
         return "[red]damaged[/red]"
     words: list[str] = [] if entry.provenance == "unknown" else [entry.provenance]
     if entry.current is False:
-        words.append("ticks not here")
+        words.append("source not here" if entry.kind != "bars" else "ticks not here")
     behind = entry.open_hours_behind()
     if entry.kind in {"ticks", "downloads"} and entry.provenance == "market" and behind:
         words.append(f"{behind} h behind" if behind < 120 else f"{behind // 24:,} d behind")
@@ -319,6 +321,8 @@ def _print_entry(console: Console, document: dict[str, Any]) -> None:
 
     table = Table(show_header=False, box=None)
     for name, value in document.items():
+        if value is None:
+            continue  # does not apply to this kind
         text = str(value)
         if name == "days":
             text = ", ".join(f"{day['date']} ({day['rows']:,})" for day in value[:10])
@@ -337,7 +341,7 @@ def _print_entry(console: Console, document: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _print_verification(console: Console, result: Verification) -> None:
+def _print_verification(console: Console, result: Verification, rebuild: bool) -> None:
     from rich.markup import escape
 
     for fault in result.faults:
@@ -345,10 +349,15 @@ def _print_verification(console: Console, result: Verification) -> None:
         text = escape(f"{fault.entry}: {where}: {fault.problem}")
         console.print(f"[red]damaged:[/red] {text}", soft_wrap=True)
     console.print(f"entries: {result.entries}, files: {result.files}, {_size(result.bytes)} read")
+    if rebuild:
+        console.print(f"bars built again from their ticks: {len(result.rebuilt)}", highlight=False)
     if result.unproven:
         console.print(
             f"{len(result.unproven)} of them record no hashes: that they can be read is all that was checked"
         )
+    if rebuild:
+        for path in result.unproven:
+            console.print(f"not proven: {escape(path)}", soft_wrap=True)
     console.print("ok" if result.ok else f"{len(result.faults)} fault(s)")
 
 

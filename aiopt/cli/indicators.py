@@ -92,6 +92,7 @@ def _describe(definition: IndicatorDef) -> dict[str, Any]:
 @click.option("--kind", required=True, help="Indicator kind; see `aiopt indicators list`.")
 @click.option("--arg", "pairs", multiple=True, metavar="NAME=NUMBER", help="An argument; defaults otherwise.")
 @click.option("--source", default="close", show_default=True, help="Series the indicator reads.")
+@click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
 @click.option("--price", type=click.Choice(["bid", "ask"]), default="bid", show_default=True, help="Side.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Write a .parquet or .csv file instead of printing."
@@ -102,6 +103,7 @@ def compute_command(
     kind: str,
     pairs: tuple[str, ...],
     source: str,
+    timeframe: str | None,
     price: str,
     out: Path | None,
     as_json: bool,
@@ -122,7 +124,7 @@ def compute_command(
         msg = f"--out must end in .parquet or .csv, but got {out.name!r}. Rename it."
         raise ConfigError(msg)
 
-    bars = getattr(load_bar_set(bars_path), price)
+    bars = getattr(load_bar_set(bars_path, timeframe=timeframe), price)
     inputs = [series_arrays(bars, source if name == "source" else name) for name in definition.inputs]
     outputs = dict(zip(definition.outputs, definition.compute(inputs, args), strict=True))
     missing = np.logical_or.reduce([np.isnan(values) for values in outputs.values()])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -19,6 +20,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+if TYPE_CHECKING:
+    from aiopt.featurelog import FeatureLog
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; logs stay on stderr."
@@ -34,6 +38,15 @@ def stdout_console() -> Console:
     """Return a console on stdout for tables meant for people; wide when stdout is not a terminal."""
     width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "120"))
     return Console(highlight=False, width=width)
+
+
+def open_log(folder: Path | None) -> AbstractContextManager[FeatureLog | None]:
+    """Return a log in `folder` that is closed with the block, or none."""
+    if folder is None:
+        return nullcontext()
+    from aiopt.featurelog import FeatureLog
+
+    return FeatureLog(folder)
 
 
 def emit(as_json: bool, document: Any, human: Callable[[Console], None]) -> None:

@@ -69,6 +69,13 @@ _FORMATS: dict[str, _Format] = {
 BAR_FORMATS = tuple(_FORMATS)
 """Names of the layouts of bars that are read."""
 
+_IMPORTED = " bars, clock "
+
+
+def is_imported(source: str) -> bool:
+    """Return whether `BarMeta.source` is that of a provider's own bars, so that there never were ticks."""
+    return _IMPORTED in source
+
 
 class BarImport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `import_bars` wrote.
@@ -170,7 +177,7 @@ def import_bars(
             timeframe=timeframe.label,
             price=side,
             data_hash=data_hash,
-            source=f"{'/'.join(source.absolute().parts[-3:])} ({name} bars, clock {clock.name})",
+            source=f"{'/'.join(source.absolute().parts[-3:])} ({name}{_IMPORTED}{clock.name})",
         )
         path = bar_path(Path(out), item.symbol, timeframe, side)
         write_bars(path, frame, meta)

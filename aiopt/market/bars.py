@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -23,6 +24,7 @@ from aiopt.config import content_hash
 from aiopt.errors import ConfigError, DataError, UnevenBarsError, did_you_mean
 from aiopt.files import atomic_path, remove_stale
 from aiopt.market.instrument import Instrument, instrument
+from aiopt.market.manifest import MANIFEST_NAME
 from aiopt.market.ohlcv import read_ohlcv
 from aiopt.market.ticks import TICK_COLUMNS
 from aiopt.timeframe import Timeframe, parse_timeframe
@@ -383,6 +385,15 @@ def bar_path(out_dir: Path, instrument_symbol: str, timeframe: Timeframe | str, 
     return Path(out_dir) / instrument_symbol / label / f"{price}.parquet"
 
 
+def read_bar_meta(path: Path) -> BarMeta | None:
+    """Return the metadata of a bar file of ours without reading its bars; None if it is none."""
+    try:
+        text = (pq.read_schema(path).metadata or {}).get(_METADATA_KEY.encode())
+        return None if text is None else msgspec.json.decode(text, type=BarMeta)
+    except (pa.ArrowException, OSError, msgspec.DecodeError):
+        return None
+
+
 def write_bars(path: Path, frame: pl.DataFrame, meta: BarMeta) -> None:
     """Write bars to one Parquet file, atomically; equal bars and provenance give equal bytes.
 
@@ -546,10 +557,14 @@ def _find_series(folder: Path, wanted: str | None, symbol: str | None) -> dict[s
         found = [sub for sub in found if symbol in sub.relative_to(folder).parts or sub.parent.name == symbol]
     if len(found) == 1:
         return _series_in(found[0])
+    if (folder / MANIFEST_NAME).is_file():
+        msg = "The folder must hold bars, but this is a tick store. Build bars of it: "
+        raise DataError(f"{msg}`aiopt bars build --ticks {folder} --out DIR`.", file=folder)
     names = ", ".join(str(sub.relative_to(folder)) for sub in found) or "none"
     label = "" if wanted is None else f" of {wanted}"
     msg = f"The folder must lead to one series of bars{label}, but found {names}. "
-    raise DataError(msg + "Name one of them, or build bars with `aiopt bars build`.", file=folder)
+    remedy = "Give the path of one, or --timeframe" if found else "Build bars with `aiopt bars build`"
+    raise DataError(f"{msg}{remedy}.", file=folder)
 
 
 def _series_in(folder: Path) -> dict[str, Path]:

@@ -153,3 +153,32 @@ def test_contradicting_flags_are_bad_input(
 ) -> None:
     assert run(["bars", "build", "--ticks", str(ticks), "--out", str(tmp_path), *flags]) == 2
     assert rule in " ".join(capsys.readouterr().err.split())
+
+
+def test_sides_of_different_ticks_or_sessions_do_not_share_a_series(
+    capsys: pytest.CaptureFixture[str], ticks: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "bars"
+    build(capsys, ticks, out, "--timeframes", "5m,1h", "--price", "bid")
+    build(capsys, ticks, out, "--timeframes", "5m", "--price", "ask,mid")
+    before = {path: path.read_bytes() for path in out.rglob("*.parquet")}
+    other = tmp_path / "ticks"
+    generate_ticks(other, days=2, ticks_per_day=2_000, seed=8)
+    for store, flags in ((other, ()), (ticks, ("--session", "17:00")), (ticks, ("--fill", "flat"))):
+        code, document = call(
+            capsys, "bars", "build", "--ticks", str(store), "--out", str(out), "--timeframes", "5m", *flags
+        )
+        error = document["error"]
+        assert (code, error["type"]) == (2, "DataError")  # type: ignore[index]
+        assert "Build it too (--price bid,ask), or choose another folder" in error["message"]  # type: ignore[index]
+    assert {path: path.read_bytes() for path in out.rglob("*.parquet")} == before
+    build(capsys, other, out, "--timeframes", "5m", "--price", "all")
+    build(capsys, other, out, "--timeframes", "1h", "--price", "bid")
+
+
+def test_a_tick_store_in_place_of_bars_is_named(capsys: pytest.CaptureFixture[str], ticks: Path) -> None:
+    assert run(["bars", "show", str(ticks)]) == 2
+    assert (
+        f"this is a tick store. Build bars of it: `aiopt bars build --ticks {ticks}"
+        in capsys.readouterr().err
+    )

@@ -43,6 +43,9 @@ def test_exit_codes_follow_the_tree() -> None:
 def test_did_you_mean() -> None:
     assert did_you_mean("bolinger", ["bollinger", "rsi"]) == " Did you mean 'bollinger'?"
     assert did_you_mean("zzz", ["b", "a"]) == " Known: a, b."
+    many = [f"Zone/{number}" for number in range(600)]
+    assert did_you_mean("zzz", many) == ""
+    assert did_you_mean("zone/17", many) == " Did you mean 'Zone/17'?"
 
 
 def test_atomic_path_leaves_the_old_content_when_the_block_fails(tmp_path: Path) -> None:
@@ -68,6 +71,13 @@ def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path, below: str) -> Non
     with pytest.raises(StorageError, match=r"must lie in a folder, but .*blocked is a file"):
         atomic_write_text(tmp_path / below, "x")
     assert (tmp_path / "blocked").read_text() == "a file"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, in which nothing can be created")
+@pytest.mark.parametrize("below", ["x", "deep/er/x"])
+def test_a_folder_nothing_can_be_created_in_is_named(below: str) -> None:
+    with pytest.raises(StorageError, match=r"files can be created, but /proc.* is none\. Choose another"):
+        atomic_write_text(Path("/proc") / below, "x")
 
 
 def test_other_os_errors_pass_unchanged(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from aiopt.featurelog import FeatureLog
 from aiopt.files import sha256_file
+from aiopt.market.bar_importing import BarImport
 from aiopt.market.bar_shards import BarRequest, build_bars_locally
 from aiopt.market.manifest import Manifest, read_manifest
 from aiopt.testing.tick_stores import write_tick_store
@@ -59,7 +60,7 @@ def write_stream(folder: Path) -> Path:
     return folder / "signals"
 
 
-def write_dataset(folder: Path, manifest: Manifest) -> Path:
+def write_dataset(folder: Path, manifest: Manifest | BarImport) -> Path:
     """Write what a dataset says of itself, and one file."""
     (folder / "data").mkdir(parents=True)
     path = folder / "data" / "train-0.parquet"

@@ -98,3 +98,19 @@ def test_prune_removes_only_when_told(root: Path) -> None:
 def test_an_unknown_kind_gets_a_hint(root: Path) -> None:
     with pytest.raises(DataError, match="Did you mean 'ticks'"):
         invoke("list", root, "--kind", "tick")
+
+
+def test_verify_names_what_rebuilding_could_not_prove(root: Path) -> None:
+    text = invoke("verify", root, "--rebuild").stdout
+    assert "bars built again from their ticks: 1" in text
+    assert f"not proven: {root / 'log'}" in text
+    assert f"not proven: {root / 'bars'}" not in text
+    assert document("verify", root, "--rebuild")["rebuilt"] == [str(root / "bars" / "EURUSD" / "5m")]
+    assert "not proven" not in invoke("verify", root).stdout
+
+
+def test_paths_are_printed_in_one_piece(root: Path) -> None:
+    far = root / "/".join(["a_folder_with_a_long_name"] * 6)
+    far.parent.mkdir(parents=True)
+    (root / "bars").rename(far)
+    assert str(far / "EURUSD" / "5m") in invoke("list", root).stdout

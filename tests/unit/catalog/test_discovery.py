@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from aiopt.catalog import Entry, find_entries
+from aiopt.catalog import Entry, find_entries, verify
 from aiopt.errors import DataError
+from aiopt.market.bar_importing import import_bars
 from aiopt.market.manifest import Manifest
 from tests.unit.catalog.conftest import NOW, make_ticks, write_dataset, write_run, write_stream
 
@@ -89,3 +90,29 @@ def test_a_manifest_copied_into_a_run_is_no_tick_store(root: Path, manifest: Man
 def test_a_root_must_exist(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must be a folder that exists"):
         find_entries([tmp_path / "none"])
+
+
+def test_bars_imported_as_bars_have_no_ticks_to_miss(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "DAT_ASCII_EURUSD_M1_2018.csv"
+    source.write_text("20180101 170000;1.2;1.3;1.1;1.2;0\n20180101 170100;1.2;1.3;1.1;1.2;0\n")
+    imported = import_bars(source, root / "own")
+    write_dataset(root / "sets", imported)
+    bars, dataset = find_entries([root / "own", root / "sets"])
+    assert (bars.kind, bars.hash, bars.current) == ("bars", imported.data_hash, None)
+    assert (dataset.kind, dataset.current) == ("dataset", True)
+    assert find_entries([root / "sets"])[0].current is False
+
+
+def test_a_stray_file_hides_nothing_below_it(root: Path) -> None:
+    make_ticks(10).write_parquet(root / "stray.parquet")
+    make_ticks(10).write_parquet(root / "bars" / "stray.parquet")
+    (root / "bars" / "day=2024-05-06").mkdir()
+    make_ticks(10).write_parquet(root / "bars" / "day=2024-05-06" / "rows.parquet")
+    found = find_entries([root])
+    loose = {Path(entry.path): entry for entry in found if entry.kind == "parquet"}
+    assert (loose[root].rows, loose[root].files) == (10, 1)
+    assert (loose[root / "bars"].rows, loose[root / "bars"].files) == (20, 2)
+    assert {entry.kind for entry in found} == {"bars", "downloads", "parquet", "run", "ticks"}
+    assert loose[root].bytes == (root / "stray.parquet").stat().st_size
+    assert verify(found).files == sum(verify([entry]).files for entry in found)
+    assert verify([loose[root]]).files == 1

@@ -10,6 +10,7 @@ import pytest
 from aiopt.catalog import PruneItem, find_entries, plan_prune, prune
 from aiopt.errors import ConfigError, DataError
 from aiopt.files import atomic_path
+from aiopt.market.bar_importing import import_bars
 from aiopt.market.commit import locked
 from aiopt.market.manifest import Manifest, verify_store
 from aiopt.testing.tick_stores import write_tick_store
@@ -120,3 +121,12 @@ def test_a_link_or_an_unknown_word_is_no_reason_to_remove(root: Path) -> None:
         plan(root, "everything")
     prune(plan(root))
     assert (root / "ticks" / "EURUSD" / "manifest.json").exists()
+
+
+def test_imported_bars_are_data_of_their_own_and_stay(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "DAT_ASCII_EURUSD_M1_2018.csv"
+    source.write_text("20180101 170000;1.2;1.3;1.1;1.2;0\n20180101 170100;1.2;1.3;1.1;1.2;0\n")
+    import_bars(source, root / "own")
+    shutil.rmtree(root / "ticks")
+    shutil.rmtree(root / "runs")
+    assert names(plan(root, "bars"), root) == ["bars/EURUSD/5m"]

@@ -10,8 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from aiopt.catalog import Verification, compact, find_entries, verify
+from aiopt.market.bar_shards import BarRequest, build_bars_locally
 from aiopt.market.bars import fill_flat, read_bars, write_bars
+from aiopt.market.event_bars import parse_rules
+from aiopt.market.event_shards import EventRequest, build_event_bars_locally
 from aiopt.market.manifest import Manifest, hash_partitions, read_manifest, write_manifest
+from aiopt.market.sessions import parse_session
 from aiopt.market.store import write_ticks
 from aiopt.timeframe import parse_timeframe
 from tests.unit.catalog.conftest import write_dataset, write_stream
@@ -168,3 +172,34 @@ def test_a_kept_answer_that_changed_or_is_gone_is_at_fault(root: Path) -> None:
     assert (fault.file, fault.problem[:38]) == ("a.bi5", "the answer of 2024-05-06T10 is missing")
     (folder / "a.bi5").write_bytes(b"other")
     assert "is not the one kept" in check(folder).faults[0].problem
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        BarRequest((parse_timeframe("1h"),), ("bid", "mid"), session=parse_session("17:00", "Asia/Tokyo")),
+        BarRequest((parse_timeframe("30s"),), ("ask",), fill="linear", spread_stats=True),
+        BarRequest((parse_timeframe("30s"),), ("ask",), fill="flat"),
+        BarRequest((parse_timeframe("30s"),), ("ask",), empty="flat"),
+        *(
+            EventRequest(parse_rules(type_, size), ("bid", "mid"), spread_stats=True)
+            for type_, size in (("tick", "70"), ("volume", "500000"), ("range", "2.5"), ("renko", "2"))
+        ),
+    ],
+)
+def test_bars_of_every_type_are_proven(root: Path, request_of: BarRequest | EventRequest) -> None:
+    folder = root / "others"
+    if isinstance(request_of, BarRequest):
+        build_bars_locally(root / "ticks" / "EURUSD", folder, request_of)
+    else:
+        build_event_bars_locally(root / "ticks" / "EURUSD", folder, request_of)
+    entries = find_entries([folder, root / "ticks"])
+    result = verify(entries, rebuild=True)
+    assert (result.ok, len(result.rebuilt), result.unproven) == (True, 1, [])
+    path = next(folder.rglob("*.parquet"))
+    table = read_bars(path)
+    last = pl.int_range(pl.len()) == len(table) - 1
+    changed = table.frame.with_columns(volume=pl.when(last).then(pl.col("volume") + 1).otherwise("volume"))
+    write_bars(path, changed, table.meta)
+    (fault,) = verify(entries, rebuild=True).faults
+    assert (fault.file, f"volume of bar {len(table) - 1}" in fault.problem) == (path.name, True)
