@@ -42,7 +42,7 @@ def _operation_options(function: F) -> F:
     return function
 
 
-@click.group(epilog="Example: aiopt model swap openbmb/MiniCPM-V-4_6")
+@click.group(epilog="Example: aiopt model swap openbmb/MiniCPM-V-4.6")
 def command() -> None:
     """List, load, swap and roll back the models of the endpoint."""
 
@@ -76,7 +76,7 @@ def status(url: str | None, state_dir: Path | None, as_json: bool) -> None:
     emit(as_json, found, human)
 
 
-@command.command(epilog="Example: aiopt model load /models/MiniCPM-V-4_6 --name minicpm")
+@command.command(epilog="Example: aiopt model load /models/MiniCPM-V-4.6 --name minicpm")
 @click.argument("checkpoint")
 @_operation_options
 def load(checkpoint: str, **options: Any) -> int:
@@ -84,7 +84,7 @@ def load(checkpoint: str, **options: Any) -> int:
     return _run("load", checkpoint, **options)
 
 
-@command.command(epilog="Example: aiopt model swap /models/MiniCPM-V-4_6 --name minicpm")
+@command.command(epilog="Example: aiopt model swap /models/MiniCPM-V-4.6 --name minicpm")
 @click.argument("checkpoint")
 @_operation_options
 def swap(checkpoint: str, **options: Any) -> int:

@@ -43,6 +43,8 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: Endpoint | None
     answering: bool
     ready: bool
+    token_file: str = ""
+    admin_token_file: str = ""
     status: ServingStatus | None = None
 
 
@@ -124,7 +126,11 @@ def status(state_dir: Path | None, as_json: bool) -> int:
     endpoint = read_endpoint(folder)
     report = StatusReport(endpoint=None, answering=False, ready=False)
     if endpoint is not None:
-        report = _ask(endpoint, create_token(folder, "admin"))
+        report = msgspec.structs.replace(
+            _ask(endpoint, create_token(folder, "admin")),
+            token_file=str(token_path(folder, "api")),
+            admin_token_file=str(token_path(folder, "admin")),
+        )
 
     def human(console: Console) -> None:
         if endpoint is None:
@@ -135,6 +141,7 @@ def status(state_dir: Path | None, as_json: bool) -> int:
             console.print(f"{endpoint.url} is {'ready' if report.ready else 'starting'} ({endpoint.profile})")
             if report.status is not None:
                 _models(console, report.status)
+            console.print(f"  tokens  {report.token_file}, {report.admin_token_file}", soft_wrap=True)
 
     emit(as_json, report, human)
     return EXIT_OK if report.ready else EXIT_FAILED

@@ -28,6 +28,7 @@ from aiopt.analyst.model import Analysis, Attempt, check_text
 from aiopt.analyst.prompts import inert
 from aiopt.analyst.reading import MAX_ERROR, ask_twice
 from aiopt.analyst.replies import decode_reply
+from aiopt.analyst.rules import RULES_VERSION
 from aiopt.analyst.schema import MAX_RATIONALE, closed_object
 from aiopt.analyst.settings import AnalystSettings
 from aiopt.errors import AioptError, ReplyError
@@ -69,7 +70,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     source : {"model", "rules"}
         Who proposed.
     model_id, model_revision : str
-        Of the model; ``"rules"`` otherwise.
+        Of the model; ``"rules"`` and their version otherwise.
     prompt_version, schema_version : str
         How it was asked.
     fallback_reason : str
@@ -84,7 +85,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     rationale: str
     source: Source
     model_id: str = "rules"
-    model_revision: str = ""
+    model_revision: str = RULES_VERSION
     prompt_version: str = ""
     schema_version: str = STRATEGY_SCHEMA_VERSION
     fallback_reason: str = ""
@@ -110,7 +111,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     source: Source
     model_id: str = "rules"
-    model_revision: str = ""
+    model_revision: str = RULES_VERSION
     fallback_reason: str = ""
     attempts: tuple[Attempt, ...] = ()
 
@@ -132,7 +133,7 @@ class RangeProposal(msgspec.Struct, frozen=True, kw_only=True):
     rationale: str
     source: Source
     model_id: str = "rules"
-    model_revision: str = ""
+    model_revision: str = RULES_VERSION
     fallback_reason: str = ""
     attempts: tuple[Attempt, ...] = ()
 

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import yaml
 
-from aiopt.errors import AioptError, ClusterError, ConfigError, InputError, did_you_mean
+from aiopt.errors import ClusterError, ConfigError, InputError, did_you_mean
 from cluster import lifecycle
 from cluster.serving.backend import UnknownModelError
 from cluster.serving.config import ServingConfig, load_args
@@ -28,6 +28,7 @@ from cluster.serving.sources import check_present
 
 APPLICATION = "aiopt"
 POLL_S = 0.5
+UNFINISHED = {"NOT_STARTED", "DEPLOYING", "DELETING"}
 NEEDED = ("vllm", "transformers", "fastapi")
 
 Say = Callable[[str], None]
@@ -181,11 +182,17 @@ def await_serving(
     shown = ""
     while time.monotonic() < deadline:
         time.sleep(POLL_S)
+        found = _application(state, token)
+        if found.get("status") == "DEPLOY_FAILED":
+            reason = str(found.get("message", "")).strip().splitlines()
+            raise ClusterError(f"The endpoint must come up, but: {reason[-1] if reason else 'no reason'}")
+        if found.get("status") in UNFINISHED:
+            # Until then what an earlier profile deployed answers, with the models of that one.
+            continue
         try:
             status = client.status()
-        except (ClusterError, UnknownModelError) as error:
+        except (ClusterError, UnknownModelError):
             # Nothing listens yet, or Serve's proxy does not know the endpoint yet and answers 404.
-            _check_application(state, token, error)
             continue
         serving = {card.name for card in status.cards}
         latest = {operation.slot: operation for operation in status.operations}
@@ -245,15 +252,13 @@ def _busy(operations: Sequence[Any] | Any) -> bool:
     return any(operation.state in {"waiting", "running"} for operation in operations)
 
 
-def _check_application(state: lifecycle.ClusterState, token: str, error: AioptError) -> None:
-    """Raise if the endpoint cannot come up any more; otherwise it is still starting."""
+def _application(state: lifecycle.ClusterState, token: str) -> dict[str, Any]:
+    """Return what Serve says of the endpoint; nothing where it knows none."""
     answer = _serve_api(state, token, "GET")
-    found = answer.json().get("applications", {}).get(APPLICATION, {}) if answer.is_success else {}
-    if found.get("status") == "DEPLOY_FAILED":
-        reason = str(found.get("message", "")).strip().splitlines()
-        raise ClusterError(
-            f"The endpoint must come up, but: {reason[-1] if reason else 'no reason'}"
-        ) from error
+    found: dict[str, Any] = (
+        answer.json().get("applications", {}).get(APPLICATION, {}) if answer.is_success else {}
+    )
+    return found
 
 
 def _serve_api(

@@ -110,6 +110,25 @@ def test_a_run_leaves_everything_it_promises(place: Workplace, finished: dict[st
     assert not any((place.folder / "runs" / ".jobs").iterdir())
 
 
+def test_proposals_are_swept_and_counted(place: Workplace) -> None:
+    """What the analyst proposes is swept beside the run's strategies, and every trial of it is kept."""
+    proposed = {
+        "AIOPT_OPTIMIZE__ANALYSIS__PROPOSALS": "true",
+        "AIOPT_OPTIMIZE__ANALYSIS__PROPOSAL_TRIALS": "3",
+    }
+    code, out, err = place.run("proposed", "--json", **proposed)
+    assert code == 0, err
+    finished = json.loads(out)
+    run = load_run(Path(finished["run_dir"]))
+    proposals = json.loads((run.path / "proposals.json").read_text())
+    names = {f"{strategy['spec']['family']}@5m" for strategy in proposals["strategies"]}
+    assert {"rsi_reversion_near_5m@5m", "ema_cross_atr_near_5m@5m"} <= names
+    rows = read_trials(run.path / "trials.parquet")
+    assert {row.group for row in rows} == {"rsi_reversion@5m", "ema_cross_atr@5m"} | names
+    assert len(rows) == finished["trials"] == TRIALS + 3 * len(names)
+    assert run.finished, run.describe_missing()
+
+
 def test_second_call_prints_the_same_result_at_once(place: Workplace, finished: dict[str, Any]) -> None:
     code, out, err = place.run("runs", "--json")
     assert code == 0, err

@@ -88,7 +88,7 @@ class StrategyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     source : {"model", "rules"}
         Who answered.
     model_id, model_revision : str
-        Of the model; ``"rules"`` otherwise.
+        Of the model; ``"rules"`` and their version otherwise.
     fallback_reason : str
         Why the rules answered although a model was asked.
     attempts : tuple of Attempt

@@ -137,7 +137,7 @@ class Gate:
             raise HttpError(
                 401,
                 f"A request needs the header Authorization: Bearer TOKEN, but the token is {given}. "
-                "`aiopt serve status` prints the endpoint's tokens to its operator.",
+                "`aiopt serve status` tells the endpoint's operator where the tokens lie.",
                 code="unauthorized",
                 headers={"WWW-Authenticate": REALM + error},
             )

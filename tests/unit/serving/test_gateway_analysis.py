@@ -279,7 +279,10 @@ async def reading(client: httpx.AsyncClient) -> dict[str, Any]:
 def test_a_reading_becomes_a_strategy(play: Play) -> None:
     async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
         analysis = await reading(client)
-        for reader, who in (("model", VISION.model_id), ("rules", "rules")):
+        for reader, who, revision in (
+            ("model", VISION.model_id, VISION.revision),
+            ("rules", "rules", RULES_VERSION),
+        ):
             order = {"analysis": analysis, "timeframe": "5m", "reader": reader}
             response = await client.post("/strategy", json=order)
             answer = response.json()
@@ -290,6 +293,7 @@ def test_a_reading_becomes_a_strategy(play: Play) -> None:
             assert answer["timeframe"] == "5m"
             assert "params" in answer["search_space"]
             assert response.headers["x-model-id"] == who
+            assert response.headers["x-model-revision"] == answer["model_revision"] == revision
 
     play(scenario)
 

@@ -22,7 +22,7 @@ ADMIN_TOKEN = "a-token-of-the-administrator"
 CARD = ModelCard(
     name="minicpm",
     aliases=("vision",),
-    model_id="openbmb/MiniCPM-V-4_6",
+    model_id="openbmb/MiniCPM-V-4.6",
     revision="0123456789abcdef" * 4,
     architecture="MiniCPMV4_6ForConditionalGeneration",
     images=True,
@@ -129,7 +129,7 @@ def operation(state: str, phase: str | None = None, **more: Any) -> Operation:
 
 def test_list_and_status_show_what_is_served(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["model", "list"]) == 0
-    assert "openbmb/MiniCPM-V-4_6" in capsys.readouterr().out
+    assert "openbmb/MiniCPM-V-4.6" in capsys.readouterr().out
     assert run(["model", "status", "--json"]) == 0
     assert msgspec.json.decode(capsys.readouterr().out, type=ServingStatus) == STATUS
     assert {entry[3] for entry in admin.asked} == {f"Bearer {ADMIN_TOKEN}"}
