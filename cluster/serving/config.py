@@ -134,6 +134,8 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Longest wait for requests on the old engine after a flip; then it stays loaded.
     ready_wait_s : float
         Longest time a request waits for an engine that starts or restarts; then 503.
+    engine_sockets : bool
+        Ask engines on sockets of their own instead of through Serve's actor calls; one replica each.
     gateway : GatewaySettings
         Limits of the HTTP endpoint.
     """
@@ -146,6 +148,7 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     load_timeout_s: float = 1800.0
     drain_timeout_s: float = 300.0
     ready_wait_s: float = 20.0
+    engine_sockets: bool = False
     gateway: GatewaySettings = GatewaySettings()
 
     def __post_init__(self) -> None:
@@ -161,6 +164,12 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for name in ("load_timeout_s", "drain_timeout_s", "ready_wait_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"`{name} > 0` must hold, but got {name}={getattr(self, name)}.")
+        several = [slot.name for slot in self.models if slot.engine.replicas > 1]
+        if self.engine_sockets and several:
+            raise ConfigError(
+                f"`engine_sockets` needs one replica per engine, but {several[0]} has more. "
+                "Set replicas to 1, or engine_sockets to false."
+            )
         shares = sum(slot.engine.gpu_memory_share for slot in self.models)
         if self.device == "gpu" and shares > 0.95:
             raise ConfigError(

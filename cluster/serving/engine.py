@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+import ray
 from pydantic import ValidationError
 from ray import serve
 from ray.llm._internal.common.callbacks.base import CallbackBase
@@ -35,6 +36,7 @@ from cluster.serving.proof import (
     check_well_formed,
 )
 from cluster.serving.vllm_settings import engine_arguments, engine_environment
+from cluster.serving.wire import WireServer
 
 _LOGGER = logging.getLogger("ray.serve")
 
@@ -91,6 +93,8 @@ class EngineServer(LLMServer):
             engine_class = SingleProcessEngine if self._spec.device == "cpu" else VLLMEngine
             await super().__init__(llm_config, engine_cls=engine_class)
             await self.prove()
+            self._wire = WireServer(self._on_wire, host=ray.util.get_node_ip_address())
+            self._address = await self._wire.start()
         except BaseException:
             self._stop_engine()
             raise
@@ -172,6 +176,18 @@ class EngineServer(LLMServer):
             if not self._dead():
                 raise
             yield _error(f"The engine died: {error}", 503, dead=True)
+
+    async def wire(self) -> dict[str, Any]:
+        """Return where this replica answers without Serve in between, see `cluster.serving.wire`."""
+        return msgspec.to_builtins(self._address)
+
+    async def _on_wire(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
+        """Answer as `answer` and `stream` do, a frame for each of their items."""
+        if body.get("stream"):
+            async for item in self.stream(body):
+                yield item if isinstance(item, bytes) else msgspec.json.encode(item)
+        else:
+            yield msgspec.json.encode(await self.answer(body))
 
     async def instance(self) -> str:
         """Return a name for this start of this engine."""

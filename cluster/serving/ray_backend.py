@@ -33,6 +33,7 @@ from cluster.serving.backend import (
 )
 from cluster.serving.config import ServingConfig
 from cluster.serving.records import Route, RoutingTable
+from cluster.serving.wire_calls import WireCall, Wires
 
 _LOGGER = logging.getLogger("ray.serve")
 
@@ -70,6 +71,7 @@ class RayBackend:
         self._changed = asyncio.Event()
         self._in_flight: Counter[str] = Counter()
         self._handles: dict[str, Any] = {}
+        self._wires = Wires()
         self._follower: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -133,6 +135,17 @@ class RayBackend:
             self._handles[engine_id] = serve.get_deployment_handle(DEPLOYMENT, engine_id)
         return self._handles[engine_id]
 
+    def ask(self, engine_id: str, body: dict[str, Any]) -> Any:
+        """Return a call of an engine: awaited if it is whole, iterated if streamed, cancelled to stop it.
+
+        On the engine's own socket if the profile says so, through Serve otherwise.
+        """
+        if self._config.engine_sockets:
+            return WireCall(self._wires, engine_id, self.handle(engine_id), body)
+        if body.get("stream"):
+            return self.handle(engine_id).options(stream=True).stream.remote(body)
+        return self.handle(engine_id).answer.remote(body)
+
     async def lives(self, engine_id: str) -> bool:
         """Tell whether a replica of an engine answers at all."""
         ping = self.handle(engine_id).instance.remote()
@@ -184,6 +197,7 @@ class RayBackend:
         used = {route.engine_id for route in table.routes} | set(self._in_flight)
         for engine_id in set(self._handles) - used:
             del self._handles[engine_id]
+            self._wires.forget(engine_id)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -238,7 +252,7 @@ class RayLease:
     async def chat(self, body: dict[str, Any]) -> dict[str, Any]:
         """As `Lease.chat`: tried again on the recovered engine while the configured wait lasts."""
         while True:
-            answer = self._backend.handle(self._engine_id).answer.remote(body)
+            answer = self._backend.ask(self._engine_id, body)
             try:
                 found = await self._within(answer, answer)
                 self._check(found)
@@ -250,7 +264,7 @@ class RayLease:
         """As `Lease.stream`: tried again only while nothing was answered."""
         body = {**body, "stream": True}
         while True:
-            events = self._backend.handle(self._engine_id).options(stream=True).stream.remote(body)
+            events = self._backend.ask(self._engine_id, body)
             try:
                 self._check(await self._within(events, anext(events)))
                 break
