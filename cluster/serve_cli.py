@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -24,7 +23,6 @@ from cluster.serving.endpoint import (
     token_path,
     write_endpoint,
 )
-from cluster.serving.haproxy import proxy_environment
 
 
 class UpReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,11 +65,6 @@ def command() -> None:
 @click.option("--profile", default="cpu", show_default=True, help="gpu, cpu, test, or a YAML file.")
 @click.option("--model", help="Folder or hub id for the first served name. Default: the profile's.")
 @click.option("--port", type=click.IntRange(1, 65535), help="HTTP port. Default: the profile's.")
-@click.option(
-    "--haproxy",
-    is_flag=True,
-    help="Put HAProxy in front instead of Serve's Python proxy; counts where this starts the cluster.",
-)
 @state_dir_option
 @resource_options
 @json_option
@@ -79,7 +72,6 @@ def up(
     profile: str,
     model: str | None,
     port: int | None,
-    haproxy: bool,
     state_dir: Path | None,
     as_json: bool,
     **fixed: float | None,
@@ -94,9 +86,6 @@ def up(
     if before is None or before.url != url:
         deploy.check_port(url)
     tokens = {kind: create_token(folder, kind) for kind in ("api", "admin")}
-    if haproxy:
-        stats_port, metrics_port = lifecycle.free_port(), lifecycle.free_port()
-        os.environ.update(proxy_environment(folder, stats_port=stats_port, metrics_port=metrics_port))
     state, started = lifecycle.up(folder, node_resources(**fixed))
     say(f"Ray head {'started' if started else 'reused'}: dashboard {state.dashboard_url}")
     started_cluster = started or (before is not None and before.started_cluster)
