@@ -36,7 +36,7 @@ from cluster.serving.proof import (
     check_well_formed,
 )
 from cluster.serving.vllm_settings import engine_arguments, engine_environment
-from cluster.serving.wire import WireServer
+from cluster.serving.wire import WireAddress, WireServer
 
 _LOGGER = logging.getLogger("ray.serve")
 
@@ -88,13 +88,12 @@ class EngineServer(LLMServer):
         self._spec = msgspec.json.decode(spec, type=EngineSpec)
         self._reference = msgspec.json.decode(reference, type=Reference)
         self._instance = uuid.uuid4().hex
+        self._listening: asyncio.Task[WireAddress] | None = None
         await asyncio.to_thread(self._check_files)
         try:
             engine_class = SingleProcessEngine if self._spec.device == "cpu" else VLLMEngine
             await super().__init__(llm_config, engine_cls=engine_class)
             await self.prove()
-            self._wire = WireServer(self._on_wire, host=ray.util.get_node_ip_address())
-            self._address = await self._wire.start()
         except BaseException:
             self._stop_engine()
             raise
@@ -178,8 +177,14 @@ class EngineServer(LLMServer):
             yield _error(f"The engine died: {error}", 503, dead=True)
 
     async def wire(self) -> dict[str, Any]:
-        """Return where this replica answers without Serve in between, see `cluster.serving.wire`."""
-        return msgspec.to_builtins(self._address)
+        """Return where this replica answers without Serve in between, see `cluster.serving.wire`.
+
+        It listens from the first time it is asked: without `engine_sockets` there is no socket.
+        """
+        if self._listening is None:
+            self._wire = WireServer(self._on_wire, host=ray.util.get_node_ip_address())
+            self._listening = asyncio.create_task(self._wire.start())
+        return msgspec.to_builtins(await self._listening)
 
     async def _on_wire(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
         """Answer as `answer` and `stream` do, a frame for each of their items."""
