@@ -86,6 +86,7 @@ class ImportPass:
         self._sizes = [path.stat().st_size for path in source.files]
         self._work = max(sum(self._sizes), 1)
         self._file_hashes: list[str] = []
+        self._stores = _stores_of(source.files)
 
     @property
     def source_hash(self) -> str:
@@ -121,7 +122,12 @@ class ImportPass:
     def _is_of(self, manifest: Manifest) -> bool:
         found = (manifest.source_hash, manifest.instrument, manifest.source_format, manifest.settings)
         wanted = (self.source_hash, self.instrument.symbol, self.source.format, self.settings)
-        return found == wanted and manifest.hours == self._hours()
+        same = found == wanted and manifest.synthetic == self._is_synthetic()
+        return same and manifest.hours == self._hours()
+
+    def _is_synthetic(self) -> bool:
+        """Return whether some ticks come from a store of generated ones: they stay so when copied."""
+        return any(store.synthetic for store in self._stores)
 
     def _hours(self) -> dict[str, str]:
         return {hour_text(hour): outcome for hour, outcome in sorted(self.source.hours.items())}
@@ -142,7 +148,7 @@ class ImportPass:
             source=_describe(self.source.root),
             source_format=self.source.format,
             source_hash=self.source_hash,
-            synthetic=False,
+            synthetic=self._is_synthetic(),
             data_hash=hash_partitions(parts),
             rows=sum(part.rows for part in parts),
             rows_read=sum(self.rows),
@@ -151,7 +157,10 @@ class ImportPass:
             settings=self.settings,
             rules=self.validator.counts(),
             silent_hours=self._silent_hours(build),
-            notes=list(self.source.notes),
+            notes=[
+                *self.source.notes,
+                *(f"Taken from a tick store of {store.source}." for store in self._stores),
+            ],
             files=[
                 SourceFile(path=_below(path, self.source.root), rows=rows, sha256=file_hash)
                 for path, rows, file_hash in zip(self.source.files, self.rows, self._file_hashes, strict=True)
@@ -288,3 +297,18 @@ def _below(path: Path, root: Path) -> str:
 def _describe(root: Path) -> str:
     """Return the last parts of a path: enough to recognise it, the same wherever the tree is mounted."""
     return "/".join(part for part in root.absolute().parts[-3:] if part != "/")
+
+
+def _stores_of(files: Sequence[Path]) -> list[Manifest]:
+    """Return the manifests of the tick stores whose days are among the files."""
+    days = {file.absolute() for file in files}
+    stores = []
+    for folder in sorted({above for day in days for above in day.parents}):
+        if is_tick_store(folder):
+            try:
+                manifest = read_manifest(folder)
+            except ManifestError:
+                continue  # not ours, or broken: then its files are judged as any others
+            if any(folder / part.path in days for part in manifest.partitions):
+                stores.append(manifest)
+    return stores

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from aiopt.errors import ConfigError, DataError
+from aiopt.market.importing import import_ticks
 from aiopt.market.manifest import Manifest, verify_store
 from aiopt.market.sample import SampleParameters, first_state, generate_ticks, sample_day
 from aiopt.market.ticks import TICK_COLUMNS
@@ -143,3 +144,19 @@ def test_a_day_needs_a_state_of_the_model() -> None:
     with pytest.raises(TypeError, match="must come from first_state"):
         sample_day(parameters, 19_790, object())
     assert len(sample_day(parameters, 19_790, first_state(parameters))) > 50_000
+
+
+def test_generated_ticks_stay_synthetic_when_their_files_are_imported(tmp_path: Path) -> None:
+    store, other = tmp_path / "s", tmp_path / "other.parquet"
+    manifest = generate_ticks(store, **SMALL)
+    copied = import_ticks(store, tmp_path / "copy")
+    assert (copied.synthetic, copied.data_hash) == (True, manifest.data_hash)
+    assert f"Taken from a tick store of {manifest.source}." in copied.notes
+    assert import_ticks(store, tmp_path / "copy") == copied
+    day = store / manifest.partitions[0].path
+    assert import_ticks(day, tmp_path / "day").synthetic
+    # A file of something else that only lies there says nothing of itself.
+    other.write_bytes(day.read_bytes())
+    (store / "x.parquet").write_bytes(day.read_bytes())
+    assert not import_ticks(other, tmp_path / "other").synthetic
+    assert not import_ticks(store / "x.parquet", tmp_path / "stray").synthetic
