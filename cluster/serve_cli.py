@@ -83,7 +83,7 @@ def up(
     say = stderr_console().print
     url = deploy.url_of(document)
     before = read_endpoint(folder)
-    if before is None or before.url != url:
+    if (before is None or before.url != url) and not _deployed(folder):
         deploy.check_port(url)
     tokens = {kind: create_token(folder, kind) for kind in ("api", "admin")}
     state, started = lifecycle.up(folder, node_resources(**fixed))
@@ -159,7 +159,7 @@ def down(state_dir: Path | None, as_json: bool) -> None:
     stopped_cluster = False
     if endpoint is not None and endpoint.started_cluster:
         stopped_cluster = lifecycle.down(folder).stopped
-    elif endpoint is not None and found.state is not None and found.responding:
+    elif found.state is not None and _deployed(folder):
         removed = deploy.take_down(found.state)
     write_endpoint(folder, None)
     deploy.forget(folder)
@@ -176,6 +176,14 @@ def down(state_dir: Path | None, as_json: bool) -> None:
             console.print(f"Removed the endpoint and {len(removed) - 1} engines. The Ray head still runs.")
 
     emit(as_json, report, human)
+
+
+def _deployed(folder: Path) -> bool:
+    """Tell whether the cluster of this folder runs the endpoint, also where `serve deploy` put it."""
+    found = lifecycle.status(folder)
+    if found.state is None or not found.responding or not found.state.dashboard_url:
+        return False
+    return deploy.is_deployed(found.state, lifecycle.read_token(folder))
 
 
 def _ask(endpoint: Endpoint, token: str) -> StatusReport:

@@ -138,6 +138,12 @@ def url_of(document: dict[str, Any]) -> str:
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{options.get('port', 8000)}"
 
 
+def is_deployed(state: lifecycle.ClusterState, token: str) -> bool:
+    """Tell whether a cluster runs the endpoint, whoever deployed it."""
+    answer = _serve_api(state, token, "GET")
+    return answer.is_success and APPLICATION in answer.json().get("applications", {})
+
+
 def submit(state: lifecycle.ClusterState, token: str, document: dict[str, Any]) -> None:
     """Give the profile to the cluster's Serve API.
 
