@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import copy
 import socket
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from aiopt.analyst import AnalysisRequest, analyse
+from aiopt.analyst.chat import ChatReply, ChatRequest
 from aiopt.errors import ClusterError, ConfigError, InputError
+from aiopt.testing.bars import random_walk_bars
 from cluster.serving import deploy
 from cluster.serving.checkpoint import CheckpointError
 from cluster.serving.config import EngineSettings, ServingConfig, load_args
@@ -42,6 +46,25 @@ def test_the_gpu_profile_serves_both_models_within_the_card() -> None:
         assert slot.engine.prefix_caching
         assert slot.engine.sleep_mode
         assert not slot.engine.eager, "CUDA graphs are off"
+
+
+def test_a_reading_fits_the_context_of_the_test_profile() -> None:
+    """Its tokenizer has hardly more than letters; what does not fit is answered by the rules, unseen."""
+    asked: list[ChatRequest] = []
+
+    async def complete(request: ChatRequest) -> ChatReply:
+        asked.append(request)
+        return ChatReply(text="{}", model_id="tiny")
+
+    market = AnalysisRequest(
+        bars=random_walk_bars(120, seed=1, timeframe="5m"), indicators={"RSI 14": 61.2, "EMA 20": 1.19876}
+    )
+    asyncio.run(analyse(market, complete))
+    letters = sum(len(str(message["content"])) for message in asked[0].messages)
+    assert letters > 4000, "this prompt would have fitted anywhere"
+    (slot,) = load_args(deploy.load_profile("test")["applications"][0]["args"], where="test").models
+    picture = 500
+    assert letters + picture + asked[0].max_tokens <= slot.engine.max_context_tokens
 
 
 @pytest.mark.parametrize(
