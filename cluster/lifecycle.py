@@ -134,6 +134,8 @@ def client_environment(state: ClusterState) -> dict[str, str]:
     }
     if state.dashboard_url:
         environment["RAY_API_SERVER_ADDRESS"] = state.dashboard_url
+        # The same for `serve deploy|status`, which would ask port 8265.
+        environment["RAY_DASHBOARD_ADDRESS"] = state.dashboard_url
     return environment
 
 
@@ -456,7 +458,7 @@ def _spawn(
 
 def _node_environment(folder: Path, cluster_id: str, temp_dir: Path) -> dict[str, str]:
     """Return the environment every process of the node inherits."""
-    dropped = {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN"}
+    dropped = {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_DASHBOARD_ADDRESS", "RAY_AUTH_TOKEN"}
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
     environment.update(
         {
