@@ -325,7 +325,8 @@ def _build(
 def _print_build(console: Console, result: BarBuild, out_dir: Path) -> None:
     from rich.table import Table
 
-    table = Table("instrument", "timeframe", "price", "bars", "first bar (UTC)", "last bar (UTC)", "file")
+    table = Table("instrument", "timeframe", "price", "bars", "first bar (UTC)", "last bar (UTC)")
+    table.add_column("file", overflow="fold")
     for file in result.files:
         table.add_row(
             file.instrument,

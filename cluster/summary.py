@@ -113,13 +113,10 @@ def ranking_table(ranking: Ranking, *, synthetic: bool) -> list[str]:
         ).rstrip()
         for row in [COLUMNS, *rows]
     ]
-    note = (
-        ["SYNTHETIC ticks: generated, not traded; the figures say nothing about a market."]
-        if synthetic
-        else []
-    )
+    note = [SYNTHETIC] if synthetic else []
     empty = ["No candidate could be ranked; the report gives the reason for each."] if not rows else []
-    return ["", *lines, "", *empty, ranking.headline, *note, ""]
+    table = [*lines, ""] if rows else []
+    return ["", *table, *empty, ranking.headline, *note, ""]
 
 
 def _number(value: float | None, format_: str) -> str:

@@ -5,6 +5,7 @@ Owns flags and what is printed.  Knows nothing of how entries are found, checked
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -250,6 +251,7 @@ def _details(entry: Entry) -> dict[str, Any]:
         "aiopt_version": manifest.aiopt_version,
         "rows_read": manifest.rows_read,
         "dropped": {count.rule: count.dropped for count in manifest.rules if count.dropped},
+        "hours": dict(sorted(Counter(manifest.hours.values()).items())),
         "silent_hours": len(manifest.silent_hours),
         "source_files": len(manifest.files),
         "days": [

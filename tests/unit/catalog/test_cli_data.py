@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from aiopt.cli.data import command
 from aiopt.errors import DataError
+from aiopt.market.manifest import Manifest, write_manifest
 from tests.unit.market.killing import contents
 
 
@@ -57,6 +59,19 @@ def test_show_gives_the_days_of_a_store(root: Path) -> None:
     assert sum(day["rows"] for day in shown["days"]) == shown["rows"] == 4_000
     assert "2024-05-06 (2,880)" in invoke("show", root / "ticks" / "EURUSD").stdout
     assert document("show", root / "bars" / "EURUSD" / "5m")["kind"] == "bars"
+    assert "current" not in invoke("show", root / "ticks" / "EURUSD").stdout  # of what is built alone
+
+
+def test_show_gives_the_outcomes_of_a_download(root: Path, manifest: Manifest) -> None:
+    store = root / "ticks" / "EURUSD"
+    assert document("show", store)["hours"] == {}
+    hours = {"2024-05-06T00": "ticks", "2024-05-06T01": "failed", "2024-05-06T02": "ticks"}
+    write_manifest(store, msgspec.structs.replace(manifest, hours=hours))
+    assert document("show", store)["hours"] == {"failed": 1, "ticks": 2}
+    assert "failed 1, ticks 2" in invoke("show", store).stdout
+
+
+def test_what_is_no_entry_is_named(root: Path) -> None:
     with pytest.raises(DataError, match="must be an entry of the catalogue, but is none"):
         invoke("show", root)
 

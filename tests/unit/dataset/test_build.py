@@ -270,7 +270,9 @@ def test_another_dataset_is_not_overwritten(pictured: Path, tmp_path: Path) -> N
         build_dataset(BARS, tmp_path, DatasetConfig(features=FEATURES))
     with pytest.raises(ConfigError, match="must be a folder"):
         build_dataset(BARS, tmp_path / "notes.txt", DatasetConfig(features=FEATURES))
-    with pytest.raises(StorageError, match=r"folder of a dataset must be writable.*Name another"):
+    with pytest.raises(
+        StorageError, match=r"must lie in a folder, but .*notes.txt is a file. Choose another"
+    ):
         build_dataset(BARS, tmp_path / "notes.txt" / "set", DatasetConfig(features=FEATURES))
 
 
