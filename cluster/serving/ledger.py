@@ -13,7 +13,7 @@ import msgspec
 
 from aiopt.errors import did_you_mean
 from cluster.serving.backend import Operation, UnknownModelError
-from cluster.serving.records import HISTORY, EngineRecord, ServingState, SlotRecord, write_state
+from cluster.serving.records import HISTORY, EngineRecord, ServingState, write_state
 
 
 class Ledger:
@@ -85,11 +85,8 @@ class Ledger:
         if old is not None:
             engines[old.engine_id] = msgspec.structs.replace(engines[old.engine_id], used_s=now)
             previous = old.checkpoint
-        entry = SlotRecord(
-            configured=self.state.slots[slot].configured,
-            active=engine_id,
-            previous=previous,
-            since_s=int(now),
+        entry = msgspec.structs.replace(
+            self.state.slots[slot], active=engine_id, previous=previous, since_s=int(now)
         )
         slots = self.state.slots | {slot: entry}
         self.save(msgspec.structs.replace(self.state, slots=slots, engines=engines))

@@ -50,6 +50,8 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     configured : str
         Model of the profile when `active` was chosen first; another one in the profile starts afresh.
+    settings : str
+        Hash of the engine settings its engines run with; others start them anew.  Empty in old files.
     active : str
         Serving engine's id; empty while there is none.
     previous : Checkpoint or None
@@ -59,6 +61,7 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     configured: str
+    settings: str = ""
     active: str = ""
     previous: Checkpoint | None = None
     since_s: int = 0

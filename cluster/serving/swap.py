@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import time
 import uuid
@@ -41,7 +42,7 @@ from cluster.serving.backend import (
     UnknownModelError,
 )
 from cluster.serving.checkpoint import Checkpoint
-from cluster.serving.config import ServingConfig, SlotConfig
+from cluster.serving.config import EngineSettings, ServingConfig, SlotConfig
 from cluster.serving.host import ENGINE_PREFIX, EngineHost
 from cluster.serving.ledger import Ledger
 from cluster.serving.proof import EngineSpec, EngineStartError, ProbeMismatchError
@@ -109,20 +110,26 @@ class SwapCoordinator:
             await self._host.stop(orphan)
         slots: dict[str, SlotRecord] = {}
         wanted: dict[str, str] = {}
+        outdated: set[str] = set()
         for slot in self._config.models:
             record = found.slots.get(slot.name)
+            settings = _settings_hash(slot.engine)
+            if record is not None and record.settings not in {"", settings}:
+                # An engine keeps the settings it was started with.
+                outdated.add(slot.name)
             if record is None or record.configured != slot.model:
-                slots[slot.name], wanted[slot.name] = SlotRecord(configured=slot.model), slot.model
-            elif record.active in known:
-                slots[slot.name] = record
+                slots[slot.name] = SlotRecord(configured=slot.model, settings=settings)
+                wanted[slot.name] = slot.model
+            elif record.active in known and slot.name not in outdated:
+                slots[slot.name] = msgspec.structs.replace(record, settings=settings)
             else:
                 lost = found.engines.get(record.active)
-                slots[slot.name] = msgspec.structs.replace(record, active="")
+                slots[slot.name] = msgspec.structs.replace(record, active="", settings=settings)
                 wanted[slot.name] = slot.model if lost is None else lost.checkpoint.path
         kept = {
             engine_id: record
             for engine_id, record in found.engines.items()
-            if engine_id in known and record.slot in slots
+            if engine_id in known and record.slot in slots and record.slot not in outdated
         }
         for engine_id in known - set(kept):
             await self._host.stop(engine_id)
@@ -549,6 +556,10 @@ class SwapCoordinator:
             created=self._ledger.state.slots[slot.name].since_s,
         )
         return Route(name=slot.name, aliases=slot.aliases, engine_id=active.engine_id, card=card)
+
+
+def _settings_hash(settings: EngineSettings) -> str:
+    return hashlib.sha256(msgspec.json.encode(settings, order="deterministic")).hexdigest()
 
 
 def _engine_id(slot: str, checkpoint: Checkpoint) -> str:

@@ -17,9 +17,15 @@ from cluster.serving.swap import SwapCoordinator
 from tests.unit.serving.fake_host import FakeHost, checkpoint, judge
 
 
-def config(folder: Path, *, models: dict[str, str] | None = None, **changes: Any) -> ServingConfig:
+def config(
+    folder: Path,
+    *,
+    models: dict[str, str] | None = None,
+    engine: EngineSettings | None = None,
+    **changes: Any,
+) -> ServingConfig:
     slots = tuple(
-        SlotConfig(name=name, model=model, aliases=(f"{name}-alias",), engine=EngineSettings())
+        SlotConfig(name=name, model=model, aliases=(f"{name}-alias",), engine=engine or EngineSettings())
         for name, model in (models or {"minicpm": "a"}).items()
     )
     given: dict[str, Any] = {"device": "cpu", "drain_timeout_s": 2.0, "load_timeout_s": 5.0} | changes
@@ -328,6 +334,23 @@ def test_a_restarted_coordinator_finds_its_engines_again(tmp_path: Path) -> None
         assert card(after) == card(before)
         assert (await done(after, "rollback")).state == "done"
         assert host.alive == engines, "nothing had to be loaded"
+
+    run(scenario)
+
+
+def test_changed_engine_settings_start_the_engines_anew_on_what_served(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        host = FakeHost()
+        before = await started(host, tmp_path)
+        await done(before, "swap", "b")
+        after = await started(host, tmp_path, engine=EngineSettings(max_context_tokens=64))
+        assert {spec.settings.max_context_tokens for spec in host.alive.values()} == {64}
+        assert roles(after) == {"b": "serving"}
+        engines = dict(host.alive)
+        again = await started(host, tmp_path, engine=EngineSettings(max_context_tokens=64))
+        assert host.alive == engines, "unchanged settings load nothing"
+        assert (await done(again, "rollback")).state == "done"
+        assert card(again).model_id == "a"
 
     run(scenario)
 
