@@ -96,6 +96,9 @@ def up(
     try:
         deploy.await_serving(state, cluster_token, client, config, say)
         status = client.status()
+    except KeyboardInterrupt:
+        say("Starting goes on: `aiopt serve status` shows it, `aiopt serve down` stops it.")
+        raise
     finally:
         client.close()
     report = UpReport(

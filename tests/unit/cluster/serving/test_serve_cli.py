@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from aiopt.errors import ClusterError
+from cluster import lifecycle
 from cluster.cli import run
 from cluster.serving import deploy
 from cluster.serving.backend import ServingStatus
@@ -77,3 +79,20 @@ def test_status_tells_where_the_tokens_lie(tmp_path: Path, capsys: pytest.Captur
     assert found["answering"] is False
     assert found["token_file"] == str(tmp_path / "serve-token")
     assert found["admin_token_file"] == str(tmp_path / "serve-admin-token")
+
+
+def test_an_interrupted_start_says_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    head = SimpleNamespace(dashboard_url="http://127.0.0.1:9")
+    monkeypatch.setattr(deploy, "check_machine", lambda config: None)
+    monkeypatch.setattr(deploy, "check_port", lambda url: None)
+    monkeypatch.setattr(lifecycle, "up", lambda folder, resources: (head, True))
+    monkeypatch.setattr(lifecycle, "read_token", lambda folder: "")
+    monkeypatch.setattr(deploy, "submit", lambda state, token, document: None)
+    monkeypatch.setattr(deploy, "await_serving", interrupted)
+    assert run(["serve", "up", "--profile", "test", "--state-dir", str(tmp_path)]) == 130
+    assert "`aiopt serve down` stops it" in capsys.readouterr().err
