@@ -26,7 +26,7 @@ from aiopt.market.store import content_sha256
 from aiopt.market.ticks import DAY_NS, HOUR_NS, TICK_COLUMNS, TICK_SCHEMA, TickArrays
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes looked at and all bytes."""
+"""Called with the bytes looked at and all to look at; those of bars built again count twice."""
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,32 +83,38 @@ def verify(
         See `Progress`.
     """
     total = sum(entry.bytes for entry in entries)
+    work = total + (sum(entry.bytes for entry in entries if entry.kind == "bars") if rebuild else 0)
     done, files = 0, 0
     faults: list[Fault] = []
     unproven: list[str] = []
     rebuilt: list[str] = []
+
+    def finished(entry: Entry) -> None:
+        nonlocal done
+        done += entry.bytes
+        if progress is not None:
+            progress(done, max(work, 1))
+
     for entry in entries:
         check = _Check(entry, values)
         check.run()
         faults += check.faults
         files += check.files
-        done += entry.bytes
         if not check.hashed:
             unproven.append(entry.path)
-        if progress is not None:
-            progress(done, max(total, 1))
+        finished(entry)
     if rebuild:
         at_fault = {fault.entry for fault in faults}
         whole = {entry.hash: Path(entry.path) for entry in entries if entry.kind == "ticks"}
         whole = {key: path for key, path in whole.items() if str(path) not in at_fault}
-        for entry in entries:
-            if entry.kind != "bars" or entry.path in at_fault or entry.hash not in whole:
-                continue
-            differing, all_compared = compare_with_ticks(Path(entry.path), whole[entry.hash])
-            faults += differing
-            if all_compared:
-                unproven.remove(entry.path)
-                rebuilt.append(entry.path)
+        for entry in (entry for entry in entries if entry.kind == "bars"):
+            if entry.path not in at_fault and entry.hash in whole:
+                differing, all_compared = compare_with_ticks(Path(entry.path), whole[entry.hash])
+                faults += differing
+                if all_compared:
+                    unproven.remove(entry.path)
+                    rebuilt.append(entry.path)
+            finished(entry)
     return Verification(
         entries=len(entries), files=files, bytes=total, faults=faults, unproven=unproven, rebuilt=rebuilt
     )

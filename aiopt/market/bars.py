@@ -472,7 +472,13 @@ def load_bar_set(
     UnevenBarsError
         If the bars have no common length, see `BarTable.arrays`.
     """
-    tables = read_series(path, None if timeframe is None else as_timeframe(timeframe).label, symbol)
+    if isinstance(timeframe, str) and timeframe[:1].isalpha() and "-" in timeframe:
+        label: str | None = (
+            timeframe  # "range-5": such bars may be there, and the error below says what is wrong
+        )
+    else:
+        label = None if timeframe is None else as_timeframe(timeframe).label
+    tables = read_series(path, label, symbol)
     try:
         arrays = {side: table.arrays() for side, table in tables.items()}
     except UnevenBarsError as failure:

@@ -194,8 +194,12 @@ def test_bars_of_every_type_are_proven(root: Path, request_of: BarRequest | Even
     else:
         build_event_bars_locally(root / "ticks" / "EURUSD", folder, request_of)
     entries = find_entries([folder, root / "ticks"])
-    result = verify(entries, rebuild=True)
+    steps: list[tuple[int, int]] = []
+    result = verify(entries, rebuild=True, progress=lambda done, work: steps.append((done, work)))
     assert (result.ok, len(result.rebuilt), result.unproven) == (True, 1, [])
+    assert steps == sorted(steps)
+    assert len(steps) == 3  # bars read, ticks read, bars built again
+    assert steps[-1][0] == steps[-1][1] > result.bytes == sum(entry.bytes for entry in entries)
     path = next(folder.rglob("*.parquet"))
     table = read_bars(path)
     last = pl.int_range(pl.len()) == len(table) - 1

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.errors import ConfigError, DataError
+from aiopt.errors import ConfigError, DataError, UnevenBarsError
 from aiopt.market.bars import (
     BAR_SCHEMA,
     PRICES,
@@ -305,3 +305,19 @@ def test_bars_that_break_a_rule_are_refused_with_their_row(
     write_bars(tmp_path / "bid.parquet", broken, meta())
     with pytest.raises(DataError, match=rf"row {row}: In bars .*{rule}"):
         load_bar_set(tmp_path / "bid.parquet")
+
+
+def test_bars_of_events_asked_for_by_name_are_refused_with_the_reason(tmp_path: Path) -> None:
+    ticks = ticks_frame([(60_000_000_000 * n, 1.1, 1.2, 0.0, 0.0) for n in range(3)])
+    frame = build_bars(ticks, price="mid", timeframe="1m")
+    frame = frame.with_columns(ts_close_ns=pl.col("ts_open_ns") + 1)
+    meta = BarMeta(
+        instrument="EURUSD", timeframe="range-5", price="mid", data_hash="0" * 64, type="range", size=5.0
+    )
+    write_bars(tmp_path / "EURUSD" / "range-5" / "mid.parquet", frame, meta)
+    with pytest.raises(UnevenBarsError, match=r"these are range bars \(range-5\)"):
+        load_bar_set(tmp_path, timeframe="range-5")
+    with pytest.raises(DataError, match="one series of bars of tick-5, but found none"):
+        load_bar_set(tmp_path, timeframe="tick-5")
+    with pytest.raises(ConfigError, match="must be a number and one of s, m, h, d"):
+        load_bar_set(tmp_path, timeframe="five")
