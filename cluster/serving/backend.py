@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from aiopt.errors import ClusterError, InputError
+from aiopt.errors import EXIT_FAILED, ClusterError, InputError
 
 OperationKind = Literal["load", "swap", "rollback"]
 OperationState = Literal["waiting", "running", "done", "refused"]
@@ -73,6 +73,9 @@ def _rebuild_unavailable(message: str, retry_after_s: float) -> ModelUnavailable
 
 class SwapRefusedError(InputError):
     """A model operation was refused or failed; the model that served before still serves.  HTTP 409."""
+
+    # Nothing about the command is wrong where another operation runs.
+    exit_code = EXIT_FAILED
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):

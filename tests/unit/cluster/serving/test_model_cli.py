@@ -189,7 +189,7 @@ def test_an_endpoint_that_restarts_meanwhile_is_asked_again(admin: Admin) -> Non
     ("status", "code", "error"),
     [
         (404, 2, "UnknownModelError"),
-        (409, 2, "SwapRefusedError"),
+        (409, 1, "SwapRefusedError"),
         (400, 2, "InputError"),
         (503, 1, "ClusterError"),
     ],
