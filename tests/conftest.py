@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# No example fails for being slow: machines that run tests are shared and busy.
+settings.register_profile("aiopt", deadline=None)
+settings.load_profile("aiopt")
 
 
 @pytest.fixture(scope="session")
