@@ -9,6 +9,7 @@ proved.  Knows nothing of slots, routes or HTTP.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import uuid
 from collections.abc import AsyncIterator
@@ -39,6 +40,8 @@ from cluster.serving.vllm_settings import engine_arguments, engine_environment
 from cluster.serving.wire import WireAddress, WireServer
 
 _LOGGER = logging.getLogger("ray.serve")
+
+_ERROR_EVENT = 'data: {"error"'
 
 HEALTH_PERIOD_S = 1.0
 STREAM_INTERVAL_MS = 5
@@ -168,6 +171,10 @@ class EngineServer(LLMServer):
                         yield self._failure(item)
                         return
                     if first:
+                        failure = _streamed_failure(item)
+                        if failure is not None:
+                            yield failure
+                            return
                         yield {"revision": self._spec.checkpoint.revision}
                         first = False
                     yield item.encode()
@@ -224,6 +231,14 @@ class EngineServer(LLMServer):
         """Stop vLLM's processes when Serve stops the replica."""
         self._stop_engine()
         await super().__del__()
+
+
+def _streamed_failure(event: str) -> dict[str, Any] | None:
+    """Return the error that vLLM puts into a stream instead of its first event, None for any other event."""
+    if not event.startswith(_ERROR_EVENT):
+        return None
+    error = json.loads(event[len("data:") :])["error"]
+    return _error(str(error["message"]), int(error.get("code") or 500))
 
 
 def _error(message: str, status: int, *, dead: bool = False) -> dict[str, Any]:

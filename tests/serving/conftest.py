@@ -55,12 +55,15 @@ class Served:
         return found
 
     def resident_bytes(self) -> int:
-        """Memory of the endpoint's own processes: engines, gateway, coordinator, proxy, controller."""
+        """Memory of the endpoint's own processes: engines, gateway, coordinator, proxy, controller.
+
+        Anonymous memory alone: what of the libraries counts depends on who else has them mapped.
+        """
         total = 0
         for word in ("VLLM::", "ServeReplica", "ProxyActor", "ServeController"):
             for process in self.processes(word):
                 fields = Path(f"/proc/{process.pid}/smaps_rollup").read_text().split()
-                total += int(fields[fields.index("Pss:") + 1]) * 1024
+                total += int(fields[fields.index("Pss_Anon:") + 1]) * 1024
         return total
 
 

@@ -223,9 +223,10 @@ def test_swaps_under_load_lose_no_request_and_mix_no_models(
         phase, word = broken[operation.checkpoint]
         assert (operation.state, operation.phase) == ("refused", phase), operation.message
         assert word in operation.message
-    # Flat from the fifth swap on: later swaps load nothing.
+    # Flat from the fifth swap on: later swaps load nothing.  What is left is the KV cache, 1 GiB of each
+    # engine, whose pages count from their first use on.
     later = resident[4:]
-    assert max(later) - later[0] < 0.03 * later[0], [value >> 20 for value in resident]
+    assert max(later) - later[0] < 0.05 * later[0], [value >> 20 for value in resident]
 
 
 def test_two_swaps_at_once_happen_one_after_the_other(

@@ -1,4 +1,4 @@
-"""Images of a request: PNG and JPEG as data URLs, judged by their headers, never decompressed here.
+"""Images of a request: PNG and JPEG as data URLs, judged by their headers and, of a PNG, by its pixel data.
 
 Owns what an acceptable image is.  Fetches nothing: an address in a request is refused, so that nobody can
 make this machine open connections.
@@ -20,6 +20,8 @@ _PREFIXES = {
     "data:image/jpg;base64,": "jpeg",
 }
 _SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PIECE_BYTES = 1 << 18
 _REMEDY = "Send a PNG or JPEG file."
 
 
@@ -82,7 +84,11 @@ def _decode(text: str, settings: GatewaySettings, *, where: str, kind: str | Non
 
 
 def check_image(data: bytes, settings: GatewaySettings, *, where: str) -> str:
-    """Check an image file without decoding its pixels; return "png" or "jpeg".
+    """Check an image file; return "png" or "jpeg".
+
+    The pixel data of a PNG is inflated piece by piece and thrown away: engines take what cannot be inflated
+    for an empty picture and answer.  JPEG decoders fill what is damaged, by the standard, so of a JPEG only
+    the structure is checked.
 
     Raises
     ------
@@ -110,6 +116,8 @@ def check_image(data: bytes, settings: GatewaySettings, *, where: str) -> str:
             param=where,
             code="image_too_large",
         )
+    if kind == "png":
+        _check_pixels(data, width, height, where)
     return kind
 
 
@@ -157,6 +165,32 @@ def _png_size(data: bytes, where: str) -> tuple[int, int]:
                 raise _damaged(where, "it holds no pixels")
             return size
         position = end
+
+
+def _check_pixels(data: bytes, width: int, height: int, where: str) -> None:
+    """Inflate the pixels of a whole PNG file, in pieces, and compare their length with the header's size."""
+    depth, colour, interlaced = data[24], data[25], data[28]
+    if colour not in _CHANNELS:
+        raise _damaged(where, f"its colour type is {colour}")
+    row_bytes = (width * _CHANNELS[colour] * depth + 7) // 8 + 1
+    # Adam7 cuts an image into up to seven smaller ones, whose rows are padded to whole bytes.
+    most = row_bytes * height if not interlaced else 2 * row_bytes * height + 64 * (width + height)
+    stream, found, position = zlib.decompressobj(), 0, len(_PNG)
+    try:
+        while position < len(data) and not stream.eof:
+            length, name = (
+                int.from_bytes(data[position : position + 4], "big"),
+                data[position + 4 : position + 8],
+            )
+            piece = data[position + 8 : position + 8 + length] if name == b"IDAT" else b""
+            while piece and not stream.eof and found <= most:
+                found += len(stream.decompress(piece, _PIECE_BYTES))
+                piece = stream.unconsumed_tail
+            position += 12 + length
+    except zlib.error as failure:
+        raise _damaged(where, f"its pixels cannot be inflated ({failure})") from failure
+    if not stream.eof or found > most or (found < most and not interlaced):
+        raise _damaged(where, f"it holds {found:,} bytes of pixels where {width} x {height} take {most:,}")
 
 
 def _jpeg_size(data: bytes, where: str) -> tuple[int, int]:

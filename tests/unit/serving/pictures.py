@@ -12,7 +12,7 @@ def png(width: int = 4, height: int = 3, *, pixels: bool = True) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    rows = zlib.compress(b"\0" * min(100_000, height * (width + 1)))
+    rows = zlib.compress(b"\0" * min(4_000_000, height * (width + 1)))
     body = chunk(b"IDAT", rows) if pixels else b""
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
 
