@@ -4,8 +4,10 @@ Both engines are up all the time and each round asks first one, then the other, 
 images, whole and streamed, one client and eight.  Failures are counted; the answers of both must be equal, so
 both did the work.  The tiny model makes a token in a few milliseconds, so what a request costs outside the
 engine shows many times larger than with a real model; milliseconds per request are the figure that carries
-over.  Then `/analyze`: one by one, side by side, and as a batch.  AIOPT_BENCH_SOCKETS=1 measures
-the endpoint with the engines' own sockets (`engine_sockets` of a profile).
+over.  Then `/analyze`: one by one, side by side, and as a batch.  AIOPT_BENCH_WAYS names the ways of serving,
+one after the other beside the same bare vLLM: `default`, `sockets` (`engine_sockets` of a profile), `haproxy`
+(`serve up --haproxy`), `haproxy_sockets`.  `/analyze` is asked the last way only.
+AIOPT_BENCH_IMAGES=0 and AIOPT_BENCH_READINGS=0 leave those out.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from aiopt.charts import render_chart
 from aiopt.testing.bars import random_walk_bars
@@ -33,15 +36,19 @@ from benchmarks._harness import CACHE, Figure
 from benchmarks._serving_load import Measured, Mode, Target, chat_body, run_round
 from cluster import lifecycle
 from cluster.resources import GIB, MIB, NodeResources
+from cluster.serving import deploy
+from cluster.serving.endpoint import create_token
+from cluster.serving.haproxy import prepare_proxy
 from cluster.serving.torchvision_ops import sitecustomize
 
 ROUNDS = int(os.environ.get("AIOPT_BENCH_ROUNDS", "5"))
 PER_CLIENT = 12
-READINGS = 6
+READINGS = int(os.environ.get("AIOPT_BENCH_READINGS", "6"))
 READING_ROUNDS = 2
 START_TIMEOUT_S = 300
-SOCKETS = os.environ.get("AIOPT_BENCH_SOCKETS", "0") == "1"
-"""Off is what a profile does by default."""
+WAYS = os.environ.get("AIOPT_BENCH_WAYS", "default").split(",")
+KNOWN_WAYS = ("default", "sockets", "haproxy", "haproxy_sockets")
+IMAGES = os.environ.get("AIOPT_BENCH_IMAGES", "1") == "1"
 
 ENGINE: dict[str, Any] = {
     "max_context_tokens": 8192,  # a reading with its picture takes about 5,000
@@ -53,7 +60,7 @@ ENGINE: dict[str, Any] = {
 MODES = [
     Mode(stream=stream, image=image, clients=clients)
     for clients in (1, 8)
-    for image in (False, True)
+    for image in ((False, True) if IMAGES else (False,))
     for stream in (False, True)
 ]
 
@@ -62,10 +69,18 @@ def run() -> list[Figure]:
     """Measure and return the figures."""
     checkpoint = _checkpoint()
     picture = _bars_and_picture()[1]
-    with bare_vllm(checkpoint) as bare, our_endpoint(checkpoint) as ours:
-        measured = asyncio.run(_chats([bare, ours], picture))
-        readings = asyncio.run(_readings(ours))
-    return [*_chat_figures(measured), *readings]
+    unknown = [way for way in WAYS if way not in KNOWN_WAYS]
+    assert not unknown, f"AIOPT_BENCH_WAYS must be of {KNOWN_WAYS}, but got {unknown}"
+    figures: list[Figure] = []
+    with bare_vllm(checkpoint) as bare:
+        for way in WAYS:
+            with our_endpoint(checkpoint, way) as ours:
+                found = _chat_figures(asyncio.run(_chats([bare, ours], picture)))
+                if READINGS and way == WAYS[-1]:
+                    found += asyncio.run(_readings(ours))
+            figures += [msgspec.structs.replace(figure, name=f"{way}_{figure.name}") for figure in found]
+            print(f"{way}: {msgspec.json.encode(figures[-len(found) :]).decode()}", file=sys.stderr)
+    return figures
 
 
 def _checkpoint() -> Path:
@@ -144,38 +159,38 @@ def bare_vllm(checkpoint: Path) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def our_endpoint(checkpoint: Path) -> Iterator[Target]:
+def our_endpoint(checkpoint: Path, way: str) -> Iterator[Target]:
     """Serve the checkpoint through `cluster.serving.app` on a Ray head of its own."""
     folder = CACHE / f"serving-state-{os.getpid()}"
     port = free_port()
     node = NodeResources(num_cpus=4, num_gpus=0, memory_bytes=8 * GIB, object_store_bytes=300 * MIB)
     environment = dict(os.environ)
     os.environ["PYTHONPATH"] = sitecustomize.python_path()
+    if way.startswith("haproxy"):
+        ports = {name: free_port() for name in ("stats_port", "metrics_port", "fallback_port")}
+        os.environ.update(prepare_proxy(folder, **ports))
     state, _ = lifecycle.up(folder, node)
     try:
-        os.environ.update(lifecycle.client_environment(state))
-        import ray
-        from ray import serve
-
-        from cluster.serving.app import build_app
-        from cluster.serving.endpoint import read_token
-
-        ray.init(address=state.address, log_to_driver=False, logging_level="warning")
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
         slot = {"name": "minicpm", "model": str(checkpoint), "engine": ENGINE}
         args = {
             "device": "cpu",
             "models": [slot],
             "state_dir": str(folder),
             "load_timeout_s": START_TIMEOUT_S,
-            "engine_sockets": SOCKETS,
+            "engine_sockets": way.endswith("sockets"),
         }
-        serve.run(build_app(args), name="aiopt", route_prefix="/")
-        target = Target("ours", f"http://127.0.0.1:{port}", read_token(folder, "api"))
+        application = {
+            "name": deploy.APPLICATION,
+            "route_prefix": "/",
+            "import_path": "cluster.serving.app:build_app",
+            "args": args,
+        }
+        document = {"http_options": {"host": "127.0.0.1", "port": port}, "applications": [application]}
+        token = create_token(folder, "api")
+        deploy.submit(state, lifecycle.read_token(folder), document)
+        target = Target("ours", f"http://127.0.0.1:{port}", token)
         _wait(f"{target.url}/healthz", lambda: True, folder)
         yield target
-        serve.shutdown()
-        ray.shutdown()
     finally:
         lifecycle.down(folder)
         os.environ.clear()

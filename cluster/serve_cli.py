@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -23,6 +24,7 @@ from cluster.serving.endpoint import (
     token_path,
     write_endpoint,
 )
+from cluster.serving.haproxy import prepare_proxy
 
 
 class UpReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +67,11 @@ def command() -> None:
 @click.option("--profile", default="cpu", show_default=True, help="gpu, cpu, test, or a YAML file.")
 @click.option("--model", help="Folder or hub id for the first served name. Default: the profile's.")
 @click.option("--port", type=click.IntRange(1, 65535), help="HTTP port. Default: the profile's.")
+@click.option(
+    "--haproxy",
+    is_flag=True,
+    help="HAProxy in front instead of Serve's Python proxy; its statistics listen on every address.",
+)
 @state_dir_option
 @resource_options
 @json_option
@@ -72,6 +79,7 @@ def up(
     profile: str,
     model: str | None,
     port: int | None,
+    haproxy: bool,
     state_dir: Path | None,
     as_json: bool,
     **fixed: float | None,
@@ -86,8 +94,17 @@ def up(
     if (before is None or before.url != url) and not _deployed(folder):
         deploy.check_port(url)
     tokens = {kind: create_token(folder, kind) for kind in ("api", "admin")}
+    if haproxy:
+        # The Ray head inherits this process's environment.
+        ports = {name: lifecycle.free_port() for name in ("stats_port", "metrics_port", "fallback_port")}
+        os.environ.update(prepare_proxy(folder, **ports))
     state, started = lifecycle.up(folder, node_resources(**fixed))
     say(f"Ray head {'started' if started else 'reused'}: dashboard {state.dashboard_url}")
+    if haproxy and started:
+        exposed = f"{ports['stats_port']} and {ports['metrics_port']}"
+        say(f"HAProxy's statistics listen on every address of this machine, ports {exposed}: no token asked")
+    elif haproxy:
+        say("--haproxy counts where `serve up` starts the cluster: this one keeps the proxy it has")
     started_cluster = started or (before is not None and before.started_cluster)
     write_endpoint(folder, Endpoint(url=url, profile=profile, started_cluster=started_cluster))
     cluster_token = lifecycle.read_token(folder)
