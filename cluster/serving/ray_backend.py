@@ -265,11 +265,16 @@ class RayLease:
         body = {**body, "stream": True}
         while True:
             events = self._backend.ask(self._engine_id, body)
+            begun = False
             try:
                 self._check(await self._within(events, anext(events)))
+                begun = True
                 break
             except _EngineDied as died:
                 await self._before_retry(died)
+            finally:
+                if not begun:
+                    events.cancel()  # what it would still say is nobody's
         ended = False
         try:
             async for event in events:

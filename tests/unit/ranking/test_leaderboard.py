@@ -137,7 +137,7 @@ def test_a_full_disk_takes_no_row_and_leaves_the_file_whole(
 def test_a_folder_is_made_and_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
     board(tmp_path / "a" / "b" / "leaderboard.jsonl").close()
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(StorageError, match="file is a file"):
         board(tmp_path / "file" / "leaderboard.jsonl")
 
 
