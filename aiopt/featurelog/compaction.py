@@ -83,7 +83,7 @@ def compact_stream(folder: Path, stream: str, *, target_rows: int = TARGET_ROWS)
             live, replaced = segments_of(place)
             # What a killed compaction or writer left.
             _delete(replaced)
-            _delete([p for p in place.glob(".*.tmp") if time.time() - p.stat().st_mtime > STALE_S])
+            _delete([path for path in place.glob(".*.tmp") if _is_old(path)])
             before += live
             for group in _groups(live, target_rows):
                 _merge(place, group)
@@ -119,6 +119,14 @@ def _merge(place: Path, group: list[Segment]) -> None:
     name = segment_name(group[0].first_ns, f"c{uuid.uuid4().hex[:11]}", 0)
     write_segment(place / name, tables, meta)
     _delete([segment.path for segment in group])
+
+
+def _is_old(path: Path) -> bool:
+    """Tell whether a temporary file was left behind; one that its writer renames meanwhile was not."""
+    try:
+        return time.time() - path.stat().st_mtime > STALE_S
+    except FileNotFoundError:
+        return False
 
 
 def _delete(paths: list[Path]) -> None:
