@@ -353,7 +353,9 @@ def period_profits(
         "Take the times from a WalkForwardPlan.",
     )
     require(not (np.diff(times) < 0).any(), "times ascend", "times that do not", "Sort the bars.")
-    edges = np.arange(start_ns, stop_ns + 1, period_ns, dtype=np.int64)
+    # Counted in whole periods: `arange` of nanoseconds counts its steps in floating point and loses edges.
+    count = (stop_ns - start_ns) // period_ns
+    edges = start_ns + period_ns * np.arange(count + 1, dtype=np.int64)
     return np.diff(values[np.searchsorted(times, edges, side="left")])
 
 
