@@ -37,6 +37,7 @@ from aiopt.files import atomic_write_bytes, storage_error
 from aiopt.market.bar_shards import BarRequest
 from aiopt.market.bars import BarSet, bar_path, load_bar_set, read_bars
 from aiopt.market.importing import open_ticks
+from aiopt.market.instrument import instrument
 from aiopt.market.manifest import MANIFEST_NAME, Manifest, read_manifest
 from aiopt.market.sample import MODEL as SAMPLE_MODEL
 from aiopt.market.sample import generate_ticks
@@ -180,6 +181,8 @@ def run_optimize(
     manifest = read_manifest(ticks_dir)
     kind = "SYNTHETIC ticks" if manifest.synthetic else "ticks"
     say(f"ticks: {manifest.rows:,} {kind} of {manifest.instrument}, data {manifest.data_hash[:12]}")
+    judged = config.ranking.with_pip(instrument(manifest.instrument).pip_size)
+    config = msgspec.structs.replace(config, ranking=judged)
     identity = run_identity(config, strategies, manifest.data_hash)
     run_dir = runs_dir / (run_id or default_run_id(identity))
     with owned_run(run_dir, identity, force=force) as state:

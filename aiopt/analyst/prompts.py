@@ -156,13 +156,13 @@ def describe(request: AnalysisRequest, *, numbers: bool = True) -> str:
     if bars is not None:
         n_bars = len(bars)
         lines.append(f"bars: {n_bars}, numbered 0 to {n_bars - 1}")
-        lines.append(f"range of all bars: {bars.low.min():.6g} to {bars.high.max():.6g}")
+        lines.append(f"range of all bars: {price(bars.low.min())} to {price(bars.high.max())}")
     if bars is not None and numbers:
         lines.append("last bars (number, opening time UTC, open, high, low, close):")
         for i in range(max(0, n_bars - PROMPT_BARS), n_bars):
             opened = dt.datetime.fromtimestamp(int(bars.ts_open_ns[i]) // 10**9, tz=dt.UTC)
             values = (bars.open[i], bars.high[i], bars.low[i], bars.close[i])
-            texts = " ".join(f"{value:.6g}" for value in values)
+            texts = " ".join(price(value) for value in values)
             lines.append(f"{i} {opened:%Y-%m-%d %H:%M} {texts}")
     if request.indicators and numbers:
         lines.append("indicators at the last bar:")
@@ -173,6 +173,11 @@ def describe(request: AnalysisRequest, *, numbers: bool = True) -> str:
         lines.append(f"note: {inert(request.note)}")
     lines.append("</data>")
     return "\n".join(lines)
+
+
+def price(value: float) -> str:
+    """Return a price with all its decimals; 2345.678 of gold has seven digits, 1.08512 six."""
+    return f"{value:.9g}"
 
 
 def inert(text: str) -> str:

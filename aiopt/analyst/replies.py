@@ -199,5 +199,5 @@ def _check_price(price: float, what: str, request: AnalysisRequest) -> None:
     allowed = request.price_range
     if allowed is not None and not allowed[0] <= price <= allowed[1]:
         raise ReplyError(
-            f"Prices must be near the chart, {allowed[0]:.6g} to {allowed[1]:.6g}, but {what} is {price}."
+            f"Prices must be near the chart, {allowed[0]:.8g} to {allowed[1]:.8g}, but {what} is {price}."
         )

@@ -125,7 +125,7 @@ def read_command(
         result: AnalysisResult = _with_model(
             settings, lambda complete: analyse(request, complete, settings, sink=sink)
         )
-    emit(as_json, result, lambda console: _print_analysis(console, result))
+    emit(as_json, result, lambda console: _print_analysis(console, result, request.instrument))
 
 
 def _request(
@@ -161,7 +161,14 @@ def _request(
     return request_of_window(bars, start, stop, spec=settings.chart, chart_png=png, spread=spread, note=note)
 
 
-def _print_analysis(console: Console, result: AnalysisResult) -> None:
+def _print_analysis(console: Console, result: AnalysisResult, symbol: str) -> None:
+    from aiopt.market.instrument import find_instrument
+
+    known = find_instrument(symbol)
+
+    def priced(price: float) -> str:
+        return f"{price:.8g}" if known is None else known.price_text(price)
+
     found, parts = result.analysis, result.analysis.confidence_parts
     who = found.model_id + (f", revision {found.model_revision}" if found.model_revision else "")
     console.print(f"Read by {who}.", markup=False)
@@ -173,10 +180,10 @@ def _print_analysis(console: Console, result: AnalysisResult) -> None:
     )
     console.print(f"Trend {found.regime.trend}, volatility {found.regime.volatility}.")
     for pattern in found.patterns:
-        where = f"bars {pattern.first_bar} to {pattern.last_bar}, price {pattern.price:.5f}"
+        where = f"bars {pattern.first_bar} to {pattern.last_bar}, price {priced(pattern.price)}"
         console.print(f"  {pattern.kind.replace('_', ' ')} ({pattern.direction}): {where}")
     for level in found.levels:
-        console.print(f"  {level.kind} {level.price:.5f}, strength {level.strength:.2f}")
+        console.print(f"  {level.kind} {priced(level.price)}, strength {level.strength:.2f}")
     console.print(found.rationale, markup=False)
     if len(result.votes) > 1:
         console.print("Votes: " + ", ".join(f"{v.model} {v.prompt_version} {v.bias}" for v in result.votes))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aiopt.backtest.config import BacktestConfig
     from aiopt.backtest.results import TrialResult
     from aiopt.market.bars import BarSet
+    from aiopt.market.instrument import Instrument
     from aiopt.strategy.spec import StrategySpec
 
 _SHOWN_TRADES = 10
@@ -166,6 +167,8 @@ def _document(
 
 
 def _print(console: Console, document: dict[str, Any], result: TrialResult) -> None:
+    from aiopt.market.instrument import instrument
+
     bars, metrics = document["bars"], result.metrics
     generated = ", synthetic data" if bars["synthetic"] else ""
     console.print(
@@ -186,10 +189,10 @@ def _print(console: Console, document: dict[str, Any], result: TrialResult) -> N
     ):
         table.add_row(name, text)
     console.print(table)
-    _print_trades(console, result)
+    _print_trades(console, result, instrument(bars["instrument"]))
 
 
-def _print_trades(console: Console, result: TrialResult) -> None:
+def _print_trades(console: Console, result: TrialResult, market: Instrument) -> None:
     if result.trades:
         last = Table("entry bar", "exit bar", "side", "entry", "exit", "size", "exit reason", "profit")
         for trade in result.trades[-_SHOWN_TRADES:]:
@@ -197,8 +200,8 @@ def _print_trades(console: Console, result: TrialResult) -> None:
                 str(trade.entry_bar),
                 str(trade.exit_bar),
                 trade.side,
-                f"{trade.entry_price:.6g}",
-                f"{trade.exit_price:.6g}",
+                market.price_text(trade.entry_price),
+                market.price_text(trade.exit_price),
                 f"{trade.size:,.0f}",
                 trade.exit_reason,
                 f"{trade.pnl:,.2f}",
@@ -208,7 +211,8 @@ def _print_trades(console: Console, result: TrialResult) -> None:
     if result.open_trade is not None:
         held = result.open_trade
         console.print(
-            f"Open behind the last bar: {held.side} since bar {held.entry_bar} at {held.entry_price:.6g}"
+            f"Open behind the last bar: {held.side} since bar {held.entry_bar} at "
+            f"{market.price_text(held.entry_price)}"
         )
 
 

@@ -87,4 +87,9 @@ def break_even_extra_spread_pips(net_pnl: float, *, units: float, pip_size: floa
 def _check(units: float, commission: float, pip_size: float) -> None:
     require(0 <= units < math.inf, "0 <= units < inf", f"units={units}", "Sum the sizes of the trades.")
     require(commission >= 0, "commission >= 0", f"commission={commission}", "Commission is what was paid.")
-    require(0 < pip_size < math.inf, "pip_size > 0", f"pip_size={pip_size}", "Use 0.0001 for EURUSD.")
+    require(
+        0 < pip_size < math.inf,
+        "pip_size > 0",
+        f"pip_size={pip_size}",
+        "Use the instrument's, e.g. 0.0001 for EURUSD and 0.01 for USDJPY.",
+    )

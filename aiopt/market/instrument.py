@@ -47,6 +47,19 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     plausible_high: float = 1e12
     always_open: bool = False
 
+    def price_text(self, price: float) -> str:
+        """Return a price with the decimals of its quotes, and one more where it lies between two of them.
+
+        Examples
+        --------
+        >>> instrument("EURUSD").price_text(1.1), instrument("XAUUSD").price_text(2345.678)
+        ('1.10000', '2345.678')
+        >>> instrument("BTCUSD").price_text(65432.15)
+        '65432.15'
+        """
+        fine = f"{price:.{self.price_precision + 1}f}"
+        return fine[:-1].rstrip(".") if fine.endswith("0") else fine
+
 
 def _define(symbol: str, precision: int, low: float, high: float, *, always_open: bool = False) -> Instrument:
     # One pip is ten price steps for currencies, metals and Bitcoin alike, as Dukascopy and MetaTrader count.

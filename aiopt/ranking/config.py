@@ -62,18 +62,34 @@ class StressConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Added to the spread of every round trip.
     commission_factor : float
         Commission is this many times the backtest's; at least 1.
-    pip_size : float
-        Quote currency per pip and unit; 0.0001 for EURUSD.
+    pip_size : float or None
+        Quote currency per pip and unit: 0.0001 for EURUSD, 0.01 for GBPJPY.  None: that of the instrument
+        traded, which a run sets with `RankingConfig.with_pip`; nothing can be ranked before.
     """
 
     extra_spread_pips: float = 0.3
     commission_factor: float = 1.5
-    pip_size: float = 0.0001
+    pip_size: float | None = None
 
     def __post_init__(self) -> None:
         _hold("stress.extra_spread_pips >= 0", 0 <= self.extra_spread_pips < 1e6, self.extra_spread_pips)
         _hold("stress.commission_factor >= 1", 1 <= self.commission_factor < 1e6, self.commission_factor)
-        _hold("stress.pip_size > 0", 0 < self.pip_size < 1e6, self.pip_size)
+        if self.pip_size is not None:
+            _hold("stress.pip_size > 0", 0 < self.pip_size < 1e6, self.pip_size)
+
+    @property
+    def pip(self) -> float:
+        """Return the pip.
+
+        Raises
+        ------
+        ConfigError
+            If none was set: a stress in pips means nothing without the instrument's.
+        """
+        if self.pip_size is None:
+            msg = "`stress.pip_size` must be the instrument's before trials are ranked, but is not set."
+            raise ConfigError(msg + " Set it with RankingConfig.with_pip(instrument.pip_size).")
+        return self.pip_size
 
 
 class RankingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,6 +155,21 @@ class RankingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         _hold("2 <= pbo_blocks <= 16, even", even, self.pbo_blocks)
         _hold("seed >= 0", self.seed >= 0, self.seed)
         parse_timeframe(self.period)
+
+    def with_pip(self, pip_size: float) -> RankingConfig:
+        """Return these settings with the pip of the instrument traded.
+
+        Raises
+        ------
+        ConfigError
+            If the settings name another pip: its costs would be those of another instrument.
+        """
+        stated = self.stress.pip_size
+        if stated is not None and not math.isclose(stated, pip_size, rel_tol=1e-9):
+            msg = f"`ranking.stress.pip_size` must be the pip of the instrument, {pip_size:g}"
+            raise ConfigError(f"{msg}, but got {stated:g}. Leave it out.")
+        stress = msgspec.structs.replace(self.stress, pip_size=pip_size)
+        return msgspec.structs.replace(self, stress=stress)
 
     @property
     def period_ns(self) -> int:

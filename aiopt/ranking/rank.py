@@ -125,7 +125,13 @@ def rank_trials(rows: Sequence[TrialRow], plan: WalkForwardPlan, config: Ranking
     -------
     Ranking
         Depends on nothing but the arguments: equal rows give equal bytes as JSON.
+
+    Raises
+    ------
+    ConfigError
+        If `config` has no pip, see `RankingConfig.with_pip`.
     """
+    _ = config.stress.pip  # before any work, and where there is nothing to rank too
     groups = make_groups(sorted(rows, key=lambda row: row.trial_id))
     baseline = make_baseline(groups, plan, config)
     candidates, rejected = _candidates(groups, baseline, plan, config)
@@ -340,7 +346,7 @@ def _make_entry(
         stress=_stress_table(candidate, config),
         break_even_extra_spread_pips=known(
             break_even_extra_spread_pips(
-                out_of_sample.net_pnl, units=candidate.totals.units, pip_size=stress.pip_size
+                out_of_sample.net_pnl, units=candidate.totals.units, pip_size=stress.pip
             )
         ),
         evidence=evidence,
@@ -456,7 +462,7 @@ def _stressed(pnl: FloatArray, totals: Totals, config: RankingConfig, pips: floa
         commission=totals.commission,
         extra_spread_pips=pips,
         commission_factor=factor,
-        pip_size=config.stress.pip_size,
+        pip_size=config.stress.pip,
     )
 
 

@@ -52,7 +52,7 @@ def build_report(run: RunFolder) -> Report:
     config = run.config or {}
     data = _data(run)
     ranking = run.ranking
-    currency = instrument(data.instrument).quote if data is not None else "USD"
+    currency = instrument(data.instrument).quote if data is not None else ""
     balance = float(config.get("backtest", {}).get("initial_balance", 100_000.0))
     trials, plan = _trials(run, ranking)
     sweep = None

@@ -107,7 +107,7 @@ def write_run_folder(run_dir: Path, model: RunModel | None = None) -> Path:
     write_manifest(run_dir, manifest)
     _write_state(run_dir, model, manifest)
     rows, trades = _trials(model, plan, hours, manifest.data_hash, random)
-    leaderboard = Leaderboard(run_dir / LEADERBOARD, RankingConfig(), plan)
+    leaderboard = Leaderboard(run_dir / LEADERBOARD, RankingConfig().with_pip(1e-4), plan)
     for row in rows:
         leaderboard.add(row)
     write_trials(run_dir / TRIALS, rows, plan=plan)

@@ -24,7 +24,7 @@ from aiopt.errors import SearchSpaceError, StorageError
 from aiopt.evaluation.folds import WalkForwardConfig, plan_walk_forward
 from aiopt.market.bars import BarSet
 from aiopt.market.instrument import instrument
-from aiopt.ranking.config import RankingConfig
+from aiopt.ranking.config import RankingConfig, StressConfig
 from aiopt.ranking.trials import read_trials, write_trials
 from aiopt.testing.bars import random_walk_bars
 from cluster import lifecycle
@@ -48,7 +48,9 @@ CONFIG = OptimizeConfig(
     strategies=("rsi_reversion", "ema_cross_atr", "stochastic_sma"),
     trials=12,
     walk_forward=WalkForwardConfig(train_segments=2, folds=2, holdout_segments=1),
-    ranking=RankingConfig(min_oos_trades=2, min_train_trades=1, bootstrap_resamples=100),
+    ranking=RankingConfig(
+        stress=StressConfig(pip_size=1e-4), min_oos_trades=2, min_train_trades=1, bootstrap_resamples=100
+    ),
 )
 
 

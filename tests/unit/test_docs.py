@@ -56,7 +56,7 @@ def test_nested_weights_and_stress_are_documented_with_their_defaults() -> None:
     for group in ("weights", "stress"):
         line = next(row for row in CONFIGURATION.splitlines() if row.startswith(f"| `{group}`"))
         assert dict(re.findall(r"`([a-z_]+)` ([0-9.]+)", line)) == {
-            k: str(v) for k, v in config[group].items()
+            k: str(v) for k, v in config[group].items() if v is not None
         }
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from aiopt.errors import DataError, InputError, StorageError
 from aiopt.evaluation.metrics import sharpe_ratio
-from aiopt.ranking.config import RankingConfig
+from aiopt.ranking.config import RankingConfig, StressConfig
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.testing.sweeps import PLAN, failed, noise_sweep
 
-CONFIG = RankingConfig(bootstrap_resamples=100)
+CONFIG = RankingConfig(stress=StressConfig(pip_size=1e-4), bootstrap_resamples=100)
 ROWS = [*noise_sweep(1, trials=3), failed(77)]
 
 
@@ -104,7 +104,9 @@ def test_a_journal_of_another_plan_is_refused(journal: Path) -> None:
 
 
 def test_a_journal_may_be_judged_by_other_settings(journal: Path) -> None:
-    again = Leaderboard(journal, RankingConfig(bootstrap_resamples=100, top=1), PLAN)
+    again = Leaderboard(
+        journal, RankingConfig(stress=StressConfig(pip_size=1e-4), bootstrap_resamples=100, top=1), PLAN
+    )
     assert len(again.ranking().entries) == 1
 
 

@@ -13,15 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopt.config import canonical_json
+from aiopt.errors import ConfigError
 from aiopt.evaluation.folds import HOUR_NS, WalkForwardConfig, WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratio
-from aiopt.ranking.config import RankingConfig, ScoreWeights
+from aiopt.market.instrument import instrument
+from aiopt.ranking.config import RankingConfig, ScoreWeights, StressConfig
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.model import NO_EVIDENCE, SURVIVES, Ranking
 from aiopt.ranking.rank import rank_trials
 from aiopt.testing.sweeps import PLAN, failed, noise_sweep, trial, with_pnl
 
-FAST = RankingConfig(bootstrap_resamples=100)
+PIP = StressConfig(pip_size=1e-4)
+FAST = RankingConfig(stress=PIP, bootstrap_resamples=100)
 SWEEP = [*noise_sweep(1), failed(99)]
 
 
@@ -67,7 +70,9 @@ def test_a_fold_never_sees_its_test_segment(fold: int, seed: int) -> None:
         pnl = np.array(row.pnl)
         pnl[periods] = rng.normal(rng.normal(0, 3), 1, len(periods))
         changed.append(with_pnl(row, pnl.tolist()))
-    config = RankingConfig(bootstrap_resamples=100, top=20, max_correlation=1.0, min_param_distance=0.0)
+    config = RankingConfig(
+        stress=PIP, bootstrap_resamples=100, top=20, max_correlation=1.0, min_param_distance=0.0
+    )
     before = chosen_in(rank_trials(SWEEP, PLAN, config), fold)
     after = chosen_in(rank_trials(changed, PLAN, config), fold)
     assert before == after
@@ -79,7 +84,9 @@ def chosen_in(ranking: Ranking, fold: int) -> dict[tuple[str, int], str]:
 
 
 def test_lanes_follow_the_best_second_best_and_so_on() -> None:
-    config = RankingConfig(bootstrap_resamples=100, top=20, max_correlation=1.0, min_param_distance=0.0)
+    config = RankingConfig(
+        stress=PIP, bootstrap_resamples=100, top=20, max_correlation=1.0, min_param_distance=0.0
+    )
     ranking = rank_trials(SWEEP, PLAN, config)
     for k, fold in enumerate(PLAN.folds):
         window = PLAN.periods_of(fold.train)
@@ -264,7 +271,7 @@ def test_neighbouring_parameters_are_duplicates_too() -> None:
         msgspec.structs.replace(row, params_json=json.dumps({"length": i % 2, "far": 1000 * (i == 11)}))
         for i, row in enumerate(rows)
     ]
-    config = RankingConfig(bootstrap_resamples=100, min_param_distance=0.5)
+    config = RankingConfig(stress=PIP, bootstrap_resamples=100, min_param_distance=0.5)
     ranking = rank_trials(close, PLAN, config)
     emitted = [tuple(entry.params.values()) for entry in ranking.entries]
     assert len(emitted) == len(set(emitted))
@@ -277,7 +284,9 @@ def test_the_same_spec_tried_twice_is_one_choice() -> None:
         *rows,
         *(msgspec.structs.replace(row, trial_id=f"{row.trial_id}-again") for row in rows),
     ]
-    config = RankingConfig(bootstrap_resamples=100, lanes=10, max_correlation=1.0, min_param_distance=0.0)
+    config = RankingConfig(
+        stress=PIP, bootstrap_resamples=100, lanes=10, max_correlation=1.0, min_param_distance=0.0
+    )
     ranking = rank_trials(twice, PLAN, config)
     assert ranking.statistics.groups[0].candidates == 6
     for entry in ranking.entries:
@@ -289,7 +298,7 @@ def test_ties_go_to_the_smaller_trial_id() -> None:
     other = msgspec.structs.replace(
         row, group="beta@1m", family="beta", trial_id="beta@1m-00000", spec_hash="beta-0"
     )
-    config = RankingConfig(bootstrap_resamples=100, max_correlation=1.0)
+    config = RankingConfig(stress=PIP, bootstrap_resamples=100, max_correlation=1.0)
     ranking = rank_trials([other, row], PLAN, config)
     assert [entry.group for entry in ranking.entries] == ["alpha@1m", "beta@1m"]
     assert ranking.entries[0].score == ranking.entries[1].score
@@ -340,8 +349,29 @@ def test_higher_costs_are_taken_from_the_profit() -> None:
     assert next(part for part in entry.components if part.name == "cost_stress").raw == stress[0.3, 1.5]
 
 
+@pytest.mark.parametrize(("symbol", "pip"), [("GBPJPY", 0.01), ("XAUUSD", 0.01), ("BTCUSD", 1.0)])
+def test_the_stress_takes_the_pip_of_the_instrument(symbol: str, pip: float) -> None:
+    config = RankingConfig(bootstrap_resamples=100).with_pip(instrument(symbol).pip_size)
+    one, other = rank_trials(SWEEP, PLAN, FAST).entries[0], rank_trials(SWEEP, PLAN, config).entries[0]
+    assert config.stress.pip == pip
+    for entry, size in ((one, 1e-4), (other, pip)):
+        out = entry.out_of_sample
+        assert entry.break_even_extra_spread_pips == pytest.approx(out.net_pnl / (out.units * size))
+        wider = next(s for s in entry.stress if (s.extra_spread_pips, s.commission_factor) == (1.0, 1.0))
+        assert wider.net_pnl == pytest.approx(out.net_pnl - size * out.units)
+
+
+def test_nothing_is_ranked_without_a_pip_and_no_other_is_taken() -> None:
+    with pytest.raises(ConfigError, match=r"`stress.pip_size` must be the instrument's"):
+        rank_trials([], PLAN, RankingConfig())
+    with pytest.raises(ConfigError, match=r"must be the pip of the instrument, 0.01, but got 0.0001"):
+        FAST.with_pip(instrument("GBPJPY").pip_size)
+    assert FAST.with_pip(instrument("EURUSD").pip_size) == FAST
+
+
 def test_weights_decide_and_are_shares() -> None:
     only = RankingConfig(
+        stress=PIP,
         bootstrap_resamples=100,
         weights=ScoreWeights(deflated_sharpe=0, profit_factor=0, drawdown=0, consistency=3.0, cost_stress=0),
     )
@@ -358,7 +388,7 @@ def test_the_ranking_survives_json_and_holds_no_nan() -> None:
 
 
 def test_the_seed_moves_intervals_and_no_place() -> None:
-    other = RankingConfig(bootstrap_resamples=100, seed=1)
+    other = RankingConfig(stress=PIP, bootstrap_resamples=100, seed=1)
     one, two = rank_trials(SWEEP, PLAN, FAST), rank_trials(SWEEP, PLAN, other)
     assert places(one) == places(two)
     assert one.entries[0].out_of_sample.sharpe_low != two.entries[0].out_of_sample.sharpe_low
