@@ -28,6 +28,7 @@ from aiopt.market.sources.local_time import NEW_YORK, Clock, parse_clock
 from aiopt.market.sources.source import check_symbols
 from aiopt.market.sources.zipped import open_text
 from aiopt.market.ticks import round_price, stamp_text
+from aiopt.timeframe import Timeframe
 
 _PRICES = ("open", "high", "low", "close")
 
@@ -70,6 +71,34 @@ BAR_FORMATS = tuple(_FORMATS)
 """Names of the layouts of bars that are read."""
 
 _IMPORTED = " bars, clock "
+
+
+@dataclass(frozen=True, eq=False)
+class BarSource:
+    """A provider's bars, read and checked.
+
+    Attributes
+    ----------
+    instrument : Instrument
+        What they are of.
+    timeframe : Timeframe
+        Length of a bar.
+    format, clock : str
+        Layout of the files, and the clock their stamps were read as.
+    sides : dict of str to polars.DataFrame
+        ``"bid"`` and perhaps ``"ask"`` to bars of `BAR_SCHEMA`: opening times in UTC nanoseconds, ascending,
+        prices on the instrument's grid.  One side if the provider gives one.
+    repeated, dropped : int
+        Bars left out: equal ones read before, and impossible ones (only on request).
+    """
+
+    instrument: Instrument
+    timeframe: Timeframe
+    format: str
+    clock: str
+    sides: dict[str, pl.DataFrame]
+    repeated: int
+    dropped: int
 
 
 def is_imported(source: str) -> bool:
@@ -148,6 +177,58 @@ def import_bars(
     StorageError
         If the disk is full or `out` is not writable.
     """
+    read = read_bar_source(source, instrument=instrument, format=format, timezone=timezone, drop_bad=drop_bad)
+    source, label = Path(source), read.timeframe.label
+    data_hash = _hash(read.instrument, label, read.sides)
+    written = []
+    for side, frame in read.sides.items():
+        meta = BarMeta(
+            instrument=read.instrument.symbol,
+            timeframe=label,
+            price=side,
+            data_hash=data_hash,
+            source=f"{'/'.join(source.absolute().parts[-3:])} ({read.format}{_IMPORTED}{read.clock})",
+        )
+        path = bar_path(Path(out), read.instrument.symbol, read.timeframe, side)
+        write_bars(path, frame, meta)
+        written.append(str(path))
+    stamps = [frame["ts_open_ns"] for frame in read.sides.values()]
+    return BarImport(
+        instrument=read.instrument.symbol,
+        timeframe=label,
+        format=read.format,
+        clock=read.clock,
+        data_hash=data_hash,
+        first_ts_ns=min(int(stamp[0]) for stamp in stamps),
+        last_ts_ns=max(int(stamp[-1]) for stamp in stamps),
+        bars={side: frame.height for side, frame in read.sides.items()},
+        repeated=read.repeated,
+        dropped=read.dropped,
+        files=written,
+    )
+
+
+def read_bar_source(
+    source: Path,
+    *,
+    instrument: str = "EURUSD",
+    format: str | None = None,
+    timezone: str | None = None,
+    drop_bad: bool = False,
+) -> BarSource:
+    """Read a provider's bars and check them, without writing anything.
+
+    Parameters
+    ----------
+    source, instrument, format, timezone, drop_bad
+        See `import_bars`.
+
+    Raises
+    ------
+    DataError
+        If the source holds no bars of a known layout, or a bar is impossible or contradicts another; names
+        file and row.
+    """
     source, item = Path(source), find_instrument(instrument)
     if format is not None and format not in _FORMATS:
         raise DataError(
@@ -169,33 +250,7 @@ def import_bars(
         sides[side], twice = _joined(frames, files)
         repeated += twice
     timeframe = modal_timeframe(next(iter(sides.values()))["ts_open_ns"].to_numpy(), source)
-    data_hash = _hash(item, timeframe.label, sides)
-    written = []
-    for side, frame in sides.items():
-        meta = BarMeta(
-            instrument=item.symbol,
-            timeframe=timeframe.label,
-            price=side,
-            data_hash=data_hash,
-            source=f"{'/'.join(source.absolute().parts[-3:])} ({name}{_IMPORTED}{clock.name})",
-        )
-        path = bar_path(Path(out), item.symbol, timeframe, side)
-        write_bars(path, frame, meta)
-        written.append(str(path))
-    stamps = [frame["ts_open_ns"] for frame in sides.values()]
-    return BarImport(
-        instrument=item.symbol,
-        timeframe=timeframe.label,
-        format=name,
-        clock=clock.name,
-        data_hash=data_hash,
-        first_ts_ns=min(int(stamp[0]) for stamp in stamps),
-        last_ts_ns=max(int(stamp[-1]) for stamp in stamps),
-        bars={side: frame.height for side, frame in sides.items()},
-        repeated=repeated,
-        dropped=dropped,
-        files=written,
-    )
+    return BarSource(item, timeframe, name, clock.name, sides, repeated, dropped)
 
 
 def _list(source: Path) -> list[Path]:
@@ -284,4 +339,4 @@ def _hash(item: Instrument, timeframe: str, sides: dict[str, pl.DataFrame]) -> s
     return digest.hexdigest()
 
 
-__all__ = ["BAR_FORMATS", "BarImport", "import_bars"]
+__all__ = ["BAR_FORMATS", "BarImport", "BarSource", "import_bars", "is_imported", "read_bar_source"]
