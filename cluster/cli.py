@@ -44,6 +44,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cluster": ("cluster.cluster_cli", "Start, join, inspect and stop the local Ray cluster."),
 }
 
+
+LOOKS_UP = {
+    "ticks",
+    "bars",
+    "data",
+    "indicators",
+    "charts",
+    "dataset",
+    "analyst",
+    "backtest",
+    "optimize",
+    "pine",
+}
+"""Groups whose commands look instruments up: each of them has --instruments."""
+
 SHELLS = ("bash", "zsh", "fish")
 _COMPLETE_VARIABLE = "_AIOPT_COMPLETE"
 
@@ -59,7 +74,8 @@ class LazyGroup(click.Group):
         """Import and return a command."""
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
-        return importlib.import_module(COMMANDS[cmd_name][0]).command
+        found: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return _with_instruments(found) if cmd_name in LOOKS_UP else found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -78,6 +94,34 @@ class LazyGroup(click.Group):
             rows.append((name, "" if own is None else own.get_short_help_str()))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _declare(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    del ctx, parameter
+    if path is not None:
+        from aiopt.market.instrument_file import use_instruments
+
+        use_instruments(path)
+
+
+def _with_instruments(command: click.Command) -> click.Command:
+    """Add --instruments to a command, or to all commands of a group, where it is not there yet."""
+    if isinstance(command, click.Group):
+        for sub_command in command.commands.values():
+            _with_instruments(sub_command)
+    elif not any(parameter.name == "instruments_file" for parameter in command.params):
+        option = click.Option(
+            ["--instruments", "instruments_file"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            expose_value=False,
+            # Before any other option: they may name an instrument of the file.
+            is_eager=True,
+            callback=_declare,
+            help="YAML file of instruments beyond the table; also AIOPT_INSTRUMENTS.",
+        )
+        command.params.append(option)
+    return command
 
 
 @click.group(

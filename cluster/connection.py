@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
 from aiopt.errors import ClusterError
+from aiopt.market.instrument_file import worker_environment
 
 
 def connected() -> bool:
@@ -56,7 +57,14 @@ def _session() -> Iterator[None]:
     import ray
 
     try:
-        ray.init(address="auto", namespace="aiopt", log_to_driver=False, logging_level="error")
+        ray.init(
+            address="auto",
+            namespace="aiopt",
+            log_to_driver=False,
+            logging_level="error",
+            # Instruments declared here are known to the workers, wherever they run.
+            runtime_env={"env_vars": worker_environment()},
+        )
     except ConnectionError as error:
         msg = f"RAY_ADDRESS must name a running cluster, but none answers at {os.environ['RAY_ADDRESS']}."
         raise ClusterError(msg + " Start one with `aiopt cluster up`, or use --engine local.") from error

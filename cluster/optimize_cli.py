@@ -15,6 +15,7 @@ import click
 
 from aiopt.cli.output import json_option
 from aiopt.errors import EXIT_INTERRUPTED, InputError
+from aiopt.market.instrument_file import worker_environment
 from cluster import lifecycle
 from cluster.cluster_cli import node_resources, resource_options, state_dir_option
 from cluster.config import ENVIRONMENT_PREFIX, OptimizeConfig, anchored, load_optimize_config
@@ -140,12 +141,13 @@ def _environment_token() -> str | None:
 
 
 def forwarded_variables(config: OptimizeConfig) -> dict[str, str]:
-    """Return what the job needs of the caller's environment: its settings, and the analyst's token.
+    """Return what the job needs of the caller: its settings, declared instruments and the analyst's token.
 
     The token goes along only where an endpoint is to be asked; it is then part of the job's runtime
     environment, which whoever may read jobs of the cluster can see.
     """
     found = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX + "__")}
+    found |= worker_environment()
     reader = config.analysis.reader
     if reader.endpoint is not None and reader.token_variable in os.environ:
         found[reader.token_variable] = os.environ[reader.token_variable]

@@ -1,13 +1,21 @@
 """Instruments: what a symbol trades, how its price is quoted and what it may plausibly cost.
 
-Owns the instrument table.  Knows nothing of ticks, bars or files.
+Owns the instrument table and looking a symbol up in it.  Instruments a user declares come from
+`aiopt.market.instrument_file`.  Knows nothing of ticks and bars.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date
+
 import msgspec
 
 from aiopt.errors import DataError, did_you_mean
+
+EARLIEST_DATE = "1990-01-01"
+"""First day any stamp may have: electronic quotes of currencies are not older."""
+_DAY_NS = 86_400_000_000_000
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,7 +24,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Attributes
     ----------
     symbol : str
-        Six upper-case letters, e.g. ``"EURUSD"``.
+        Upper-case letters and digits, e.g. ``"EURUSD"``, ``"BTCUSDT"``.
     base, quote : str
         Currency bought, and currency paid.
     price_precision : int
@@ -33,6 +41,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         A price outside is a wrong scale or another instrument, not a market.
     always_open : bool
         True if it trades through the weekend.
+    contract_size : float
+        Units of base of one lot.
+    life_start : str
+        First day it could be quoted, ``YYYY-MM-DD``, UTC; a stamp before it is of a wrong unit, clock or
+        instrument.
     """
 
     symbol: str
@@ -46,6 +59,19 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     plausible_low: float = 0.0
     plausible_high: float = 1e12
     always_open: bool = False
+    contract_size: float = 100_000.0
+    life_start: str = EARLIEST_DATE
+
+    @property
+    def life_start_ns(self) -> int:
+        """Start of `life_start`, UTC nanoseconds."""
+        return (date.fromisoformat(self.life_start) - date(1970, 1, 1)).days * _DAY_NS
+
+
+_LIVES = {"EUR": "1999-01-01", "BTC": "2009-01-03"}
+"""First day of currencies younger than `EARLIEST_DATE`: the euro's fixed rates, Bitcoin's first block."""
+_LOTS = {"XAU": 100.0, "XAG": 5_000.0, "BTC": 1.0}
+"""Units of a lot where it is not 100,000: troy ounces of metals, one Bitcoin."""
 
     def price_text(self, price: float) -> str:
         """Return a price with the decimals of its quotes, and one more where it lies between two of them.
@@ -74,6 +100,8 @@ def _define(symbol: str, precision: int, low: float, high: float, *, always_open
         plausible_low=low,
         plausible_high=high,
         always_open=always_open,
+        contract_size=_LOTS.get(symbol[:3], 100_000.0),
+        life_start=max(_LIVES.get(currency, EARLIEST_DATE) for currency in (symbol[:3], symbol[3:])),
     )
 
 
@@ -117,6 +145,14 @@ INSTRUMENTS: dict[str, Instrument] = {
 }
 
 
+def known_instruments() -> Mapping[str, Instrument]:
+    """Return every instrument by symbol: the table, and those declared, which go before."""
+    from aiopt.market.instrument_file import declared_instruments
+
+    declared = declared_instruments()
+    return {**INSTRUMENTS, **declared} if declared else INSTRUMENTS
+
+
 def instrument(symbol: str) -> Instrument:
     """Return the instrument of a symbol.
 
@@ -128,7 +164,7 @@ def instrument(symbol: str) -> Instrument:
     Raises
     ------
     DataError
-        If the table has no such symbol; names the nearest one.
+        If neither the table nor the declared instruments have such a symbol; names the nearest one.
 
     Examples
     --------
@@ -137,14 +173,15 @@ def instrument(symbol: str) -> Instrument:
     """
     found = find_instrument(symbol)
     if found is None:
-        hint = did_you_mean(symbol.upper(), INSTRUMENTS)
-        raise DataError(f"The instrument must be in the table, but {symbol!r} is not.{hint}")
+        hint = did_you_mean(symbol.upper(), known_instruments())
+        msg = f"The instrument must be in the table, but {symbol!r} is not.{hint}"
+        raise DataError(f"{msg} Others are declared in a file: --instruments FILE.")
     return found
 
 
 def find_instrument(symbol: str) -> Instrument | None:
-    """Return the instrument of a symbol in any usual notation, None if the table has none."""
+    """Return the instrument of a symbol in any usual notation, None if it is not known."""
     plain = symbol.upper()
     for separator in "/-_. ":
         plain = plain.replace(separator, "")
-    return INSTRUMENTS.get(plain)
+    return known_instruments().get(plain)

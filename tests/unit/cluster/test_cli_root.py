@@ -102,3 +102,45 @@ def test_unexpected_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cli.cli, "main", fail)
     with pytest.raises(ZeroDivisionError, match="defect"):
         cli.run(["ticks"])
+
+
+@pytest.mark.parametrize("name", sorted(cli.LOOKS_UP))
+def test_every_command_that_looks_instruments_up_takes_declared_ones(name: str) -> None:
+    found = cli.cli.get_command(click.Context(cli.cli), name)
+    assert found is not None
+    commands = [found]
+    while commands:
+        command = commands.pop()
+        if isinstance(command, click.Group):
+            commands += command.commands.values()
+            continue
+        assert [option for option in command.params if option.name == "instruments_file"], command.name
+
+
+def test_declared_instruments_hold_for_the_whole_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIOPT_INSTRUMENTS", "")
+    path = tmp_path / "instruments.yaml"
+    path.write_text(
+        "instruments:\n"
+        "  - {symbol: DOGEUSDT, base: DOGE, quote: USDT, tick: 0.00001, pip: 0.0001, range: [0.0001, 10]}\n"
+    )
+    sample = [
+        "ticks",
+        "sample",
+        "--instrument",
+        "DOGEUSDT",
+        "--days",
+        "1",
+        "--ticks-per-day",
+        "1000",
+        "--json",
+    ]
+    assert cli.run([*sample, "--out", str(tmp_path / "none")]) == errors.EXIT_BAD_INPUT
+    assert "--instruments FILE" in capsys.readouterr().err
+    assert cli.run([*sample, "--instruments", str(path), "--out", str(tmp_path / "ticks")]) == errors.EXIT_OK
+    assert json.loads(capsys.readouterr().out)["instrument"] == "DOGEUSDT"
+    path.write_text("instruments: []\n")
+    assert cli.run([*sample, "--instruments", str(path), "--out", str(tmp_path / "ticks")]) == 2
+    assert "at least one instrument" in capsys.readouterr().err

@@ -49,3 +49,18 @@ def test_rounded_prices_are_the_doubles_of_their_decimals() -> None:
     noisy = points / 1e5 * (1 + 1e-13)
     exact = np.array([float(f"{point // 100_000}.{point % 100_000:05d}") for point in points])
     assert np.array_equal(round_price(noisy, instrument("EURUSD")), exact)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "lot", "first"),
+    [
+        ("EURUSD", 100_000.0, "1999-01-01"),
+        ("USDJPY", 100_000.0, "1990-01-01"),
+        ("XAUUSD", 100.0, "1990-01-01"),
+        ("BTCUSD", 1.0, "2009-01-03"),
+    ],
+)
+def test_lots_and_first_days(symbol: str, lot: float, first: str) -> None:
+    item = instrument(symbol)
+    assert (item.contract_size, item.life_start) == (lot, first)
+    assert item.life_start_ns == np.datetime64(first, "ns").astype(np.int64)
