@@ -67,12 +67,6 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Start of `life_start`, UTC nanoseconds."""
         return (date.fromisoformat(self.life_start) - date(1970, 1, 1)).days * _DAY_NS
 
-
-_LIVES = {"EUR": "1999-01-01", "BTC": "2009-01-03"}
-"""First day of currencies younger than `EARLIEST_DATE`: the euro's fixed rates, Bitcoin's first block."""
-_LOTS = {"XAU": 100.0, "XAG": 5_000.0, "BTC": 1.0}
-"""Units of a lot where it is not 100,000: troy ounces of metals, one Bitcoin."""
-
     def price_text(self, price: float) -> str:
         """Return a price with the decimals of its quotes, and one more where it lies between two of them.
 
@@ -85,6 +79,12 @@ _LOTS = {"XAU": 100.0, "XAG": 5_000.0, "BTC": 1.0}
         """
         fine = f"{price:.{self.price_precision + 1}f}"
         return fine[:-1].rstrip(".") if fine.endswith("0") else fine
+
+
+_LIVES = {"EUR": "1999-01-01", "BTC": "2009-01-03"}
+"""First day of currencies younger than `EARLIEST_DATE`: the euro's fixed rates, Bitcoin's first block."""
+_LOTS = {"XAU": 100.0, "XAG": 5_000.0, "BTC": 1.0}
+"""Units of a lot where it is not 100,000: troy ounces of metals, one Bitcoin."""
 
 
 def _define(symbol: str, precision: int, low: float, high: float, *, always_open: bool = False) -> Instrument:
