@@ -29,7 +29,8 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     leverage : float
         An entry needs ``units * price / leverage`` of balance.  Research only.
     commission_per_million : float
-        Quote currency per million quote currency traded, on each side.  Research only.
+        Quote currency per million quote currency traded, on each side; at most four decimals.  Charged
+        exactly, see `aiopt.backtest.money`.  Research only.
     slippage_ticks : int
         Ticks by which market and stop fills are worse.  Limit fills never slip.  Research only.
     seed : int
@@ -60,6 +61,11 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             ("0 < initial_balance < inf", 0 < self.initial_balance < math.inf, "Choose e.g. 100000."),
             ("0 < leverage <= 1000", 0 < self.leverage <= 1000, "Choose e.g. 30."),
             ("0 <= commission_per_million <= 1e5", 0 <= self.commission_per_million <= 1e5, "Choose 35."),
+            (
+                "commission_per_million has at most four decimals",
+                self.commission_per_million == round(self.commission_per_million, 4),
+                "Choose e.g. 35.",
+            ),
             ("0 <= slippage_ticks <= 1000", 0 <= self.slippage_ticks <= 1000, "Choose e.g. 1."),
         ):
             if not held:

@@ -1,4 +1,4 @@
-"""How the simulated venue fills and charges: fill price, commission.  Knows no strategy.
+"""How the simulated venue fills: at which price.  Knows no strategy; `aiopt.backtest.money` charges.
 
 Prices follow the path the replay feeds (`aiopt.backtest.replay`).  NautilusTrader on its own fills a stop at
 its trigger price and a resting limit at its limit price even when the bar opened beyond them, and slips an
@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from nautilus_trader.backtest.models import FeeModel, FillModel
+from nautilus_trader.backtest.models import FillModel
 from nautilus_trader.model.book import OrderBook
 from nautilus_trader.model.data import BookOrder
 from nautilus_trader.model.enums import BookType, LiquiditySide, OrderSide, OrderStatus, OrderType
-from nautilus_trader.model.objects import Currency, Money, Price, Quantity
+from nautilus_trader.model.objects import Price, Quantity
 
 _UNLIMITED = 10_000_000_000
 """Units offered at the fill price: size never moves the price (EUR/USD is deep; slippage is a setting)."""
@@ -81,23 +81,3 @@ class PathFillModel(FillModel):
 
     def _at_open(self) -> bool:
         return bool(self.clock.timestamp_ns() == self.open_ts_ns)
-
-
-class NotionalFeeModel(FeeModel):
-    """Charge a commission per million of quote currency traded.
-
-    Attributes
-    ----------
-    per_million : float
-        ``commission = units * price / 1e6 * per_million``, rounded to the currency's cents by Nautilus.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.per_million = 0.0
-
-    def get_commission(self, order: Any, fill_qty: Any, fill_px: Any, instrument: Any) -> Any:
-        """Return the commission of one fill."""
-        notional = fill_qty.as_double() * fill_px.as_double()
-        currency: Currency = instrument.quote_currency
-        return Money(notional * self.per_million / 1e6, currency)

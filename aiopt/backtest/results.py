@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aiopt.backtest.money import Amount, to_amount, to_float
 from aiopt.errors import BacktestError, MetricInputError
 from aiopt.evaluation import metrics
 
@@ -20,7 +23,9 @@ FIGURE_PERIOD_NS = 3_600_000_000_000
 """Ratios in `Metrics` are taken over hourly profit, so that timeframes compare."""
 
 _MONEY_DECIMALS = 8
-"""Sums of prices times units are rounded to this, which removes float noise far below a cent."""
+"""Equity is rounded to this, which removes the float noise of open profits far below a cent."""
+_TOTAL_DECIMALS = 12
+"""Sums over trades are rounded to this: each trade's amounts are exact, and a small account's count too."""
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,9 +47,9 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ``stop_loss``, ``take_profit``, ``exit_signal``, ``reverse`` (an opposite entry), ``segment_end`` or
         ``end_of_data`` (both closed at the close of `exit_bar`).
     pnl : float
-        Quote currency, after commission.
+        Quote currency, after commission; the float nearest to the exact amount.
     commission : float
-        Quote currency, of both sides, not negative.
+        Quote currency, of both sides, not negative; the float nearest to the exact amount.
     """
 
     entry_bar: int
@@ -163,9 +168,9 @@ class TrialResult:
         return document
 
 
-def money(value: float) -> float:
-    """Return an amount without float noise: rounded to 1e-8."""
-    return round(float(value), _MONEY_DECIMALS)
+def total(values: Iterable[float]) -> float:
+    """Return a sum of amounts without float noise: summed exactly, then rounded to 1e-12."""
+    return round(math.fsum(values), _TOTAL_DECIMALS)
 
 
 def equity_curve(
@@ -173,7 +178,7 @@ def equity_curve(
     open_trade: OpenTrade | None,
     *,
     initial_balance: float,
-    entry_commissions: Sequence[float],
+    bookings: Iterable[tuple[int, Amount]],
     bid_close: NDArray[np.float64],
     ask_close: NDArray[np.float64],
 ) -> NDArray[np.float64]:
@@ -187,8 +192,8 @@ def equity_curve(
         A position open behind the last bar.
     initial_balance : float
         Quote currency.
-    entry_commissions : sequence of float
-        The part of each trade's commission that was charged at its entry.
+    bookings : iterable of (int, int)
+        Bar and amount of everything that changed the balance: commissions, and the profit of closed trades.
     bid_close, ask_close : ndarray of shape (n_bars,)
         Marks of long and short positions.
 
@@ -198,19 +203,27 @@ def equity_curve(
         See `TrialResult.equity`.
     """
     n_bars = bid_close.size
-    realised = np.zeros(n_bars)
     open_profit = np.zeros(n_bars)
-    for trade, at_entry in zip(trades, entry_commissions, strict=True):
-        realised[trade.entry_bar] -= at_entry
-        realised[trade.exit_bar] += trade.pnl + at_entry
+    for trade in trades:
         _mark(open_profit, trade, trade.exit_bar, bid_close, ask_close)
     if open_trade is not None:
-        realised[open_trade.entry_bar] -= open_trade.commission
         _mark(open_profit, open_trade, n_bars, bid_close, ask_close)
     equity = np.empty(n_bars + 1)
     equity[0] = initial_balance
-    equity[1:] = initial_balance + np.cumsum(realised) + open_profit
+    equity[1:] = _balances(initial_balance, bookings, n_bars) + open_profit
     return np.round(equity, _MONEY_DECIMALS)
+
+
+def _balances(
+    initial_balance: float, bookings: Iterable[tuple[int, Amount]], n_bars: int
+) -> NDArray[np.float64]:
+    """Return the balance at every close: exact sums, each rounded once to the nearest float."""
+    booked: dict[int, Amount] = {}
+    for bar, amount in bookings:
+        booked[bar] = booked.get(bar, 0) + amount
+    bars = sorted(booked)
+    sums = itertools.accumulate((booked[bar] for bar in bars), initial=to_amount(initial_balance))
+    return np.repeat([to_float(total) for total in sums], np.diff([0, *bars, n_bars]))
 
 
 def _mark(
@@ -307,10 +320,10 @@ def compute_metrics(
     return Metrics(
         trades=len(trades),
         wins=int((pnl > 0).sum()),
-        net_profit=money(pnl.sum()),
-        gross_profit=money(pnl[pnl > 0].sum()),
-        gross_loss=money(pnl[pnl < 0].sum()),
-        commission=money(sum(trade.commission for trade in trades)),
+        net_profit=total(pnl),
+        gross_profit=total(pnl[pnl > 0]),
+        gross_loss=total(pnl[pnl < 0]),
+        commission=total(trade.commission for trade in trades),
         final_equity=float(equity[-1]),
         return_fraction=float(equity[-1] / equity[0] - 1.0),
         profit_factor=metrics.profit_factor(pnl),

@@ -33,7 +33,8 @@ from nautilus_trader.model.instruments import CurrencyPair
 from nautilus_trader.model.objects import Currency, Money, Price, Quantity
 
 from aiopt.backtest.config import BacktestConfig, Segments
-from aiopt.backtest.execution import NotionalFeeModel, PathFillModel
+from aiopt.backtest.execution import PathFillModel
+from aiopt.backtest.money import Amount, Bookkeeper, to_float
 from aiopt.backtest.pricing import chart_price
 from aiopt.backtest.replay import (
     OPEN_NS,
@@ -43,7 +44,7 @@ from aiopt.backtest.replay import (
     make_boundaries,
     sparse_replay,
 )
-from aiopt.backtest.results import OpenTrade, Side, Trade, TrialResult, compute_metrics, equity_curve, money
+from aiopt.backtest.results import OpenTrade, Side, Trade, TrialResult, compute_metrics, equity_curve
 from aiopt.backtest.signals import ArraySignals, SignalSource, StreamedSignals
 from aiopt.backtest.sink import BacktestRecorder, RowSink
 from aiopt.backtest.strategy import LONG, ClosedPosition, SpecStrategy, TradingRules
@@ -98,6 +99,10 @@ class BacktestSession:
         self._instrument = self._engine.instrument(bars.instrument, self._decimals)
         self._bar_type = _bar_type(self._instrument.id, bars.timeframe.seconds)
         self._path = QuotePath(bars, self._instrument.id, self._decimals)
+        self._books = Bookkeeper(
+            price_decimals=self._decimals,
+            commission_per_million=0.0 if config.is_parity else config.commission_per_million,
+        )
         self._boundaries: tuple[Segments | None, Boundaries] | None = None
 
     def __enter__(self) -> Self:
@@ -191,6 +196,7 @@ class BacktestSession:
             pine_entry_bar=config.is_parity,
             margin_per_notional=0.0 if config.is_parity else 1.0 / config.leverage,
             initial_balance=config.initial_balance,
+            books=self._books,
             flatten_reason="end_of_data" if segments is None else "segment_end",
         )
 
@@ -208,7 +214,6 @@ class BacktestSession:
             start_ns=self._path.open_ts_ns(0) - OPEN_NS,
             end_ns=self._path.close_ts_ns(len(self.bars) - 1) + OPEN_NS,
             slippage=0.0 if config.is_parity else config.slippage_ticks * self.bars.instrument.tick_size,
-            commission_per_million=0.0 if config.is_parity else config.commission_per_million,
         )
         if strategy.failure is not None:
             raise BacktestError(strategy.failure)
@@ -248,13 +253,13 @@ class BacktestSession:
                 side=_side_name(held.side),
                 entry_price=held.entry_price,
                 size=held.units,
-                commission=held.entry_commission,
+                commission=to_float(self._books.commission(held.units, held.entry_price)),
             )
         equity = equity_curve(
             trades,
             open_trade,
             initial_balance=self.config.initial_balance,
-            entry_commissions=[closed.entry_commission for closed in strategy.closed],
+            bookings=self._bookings(strategy),
             bid_close=bars.bid.close,
             ask_close=bars.ask.close,
         )
@@ -269,10 +274,21 @@ class BacktestSession:
             metrics=compute_metrics(trades, equity, bars.bid.ts_open_ns),
         )
 
+    def _bookings(self, strategy: SpecStrategy) -> list[tuple[int, Amount]]:
+        """Return what was booked on which bar."""
+        booked = []
+        for closed in strategy.closed:
+            settlement = closed.settlement
+            booked.append((self._bar_of(closed.entry_ts_ns), -settlement.entry_commission))
+            booked.append((self._bar_of(closed.exit_ts_ns), settlement.net + settlement.entry_commission))
+        held = strategy.position
+        if held is not None:
+            charged = self._books.commission(held.units, held.entry_price)
+            booked.append((self._bar_of(held.entry_ts_ns), -charged))
+        return booked
+
     def _trade(self, closed: ClosedPosition) -> Trade:
         entry_bar, exit_bar = self._bar_of(closed.entry_ts_ns), self._bar_of(closed.exit_ts_ns)
-        commission = closed.entry_commission + closed.exit_commission
-        gross = closed.side * (closed.exit_price - closed.entry_price) * closed.units
         ts_open_ns = self.bars.bid.ts_open_ns
         return Trade(
             entry_bar=entry_bar,
@@ -284,8 +300,8 @@ class BacktestSession:
             exit_price=closed.exit_price,
             size=closed.units,
             exit_reason=closed.exit_reason,  # type: ignore[arg-type]
-            pnl=money(gross - commission),
-            commission=money(commission),
+            pnl=to_float(closed.settlement.net),
+            commission=to_float(closed.settlement.commission),
         )
 
     def _bar_of(self, ts_ns: int) -> int:
@@ -370,7 +386,6 @@ class _Engine:
         )
         self._fills = PathFillModel()
         self._fills.clock = self._engine.kernel.clock
-        self._fees = NotionalFeeModel()
         self._instruments: dict[InstrumentId, CurrencyPair] = {}
         self.strategy = SpecStrategy()
         self._busy = threading.Lock()
@@ -382,7 +397,6 @@ class _Engine:
             starting_balances=[Money(1_000_000, Currency.from_str("USD"))],
             default_leverage=Decimal(1),
             fill_model=self._fills,
-            fee_model=self._fees,
             latency_model=LatencyModel(base_latency_nanos=0, insert_latency_nanos=1),
             # A stop already beyond the market when it arrives fills at once, as TradingView's does.
             reject_stop_orders=False,
@@ -420,7 +434,6 @@ class _Engine:
         start_ns: int,
         end_ns: int,
         slippage: float,
-        commission_per_million: float,
     ) -> None:
         """Prepare the strategy in a clean engine and run it over a replay."""
         if not self._busy.acquire(blocking=False):
@@ -433,7 +446,6 @@ class _Engine:
             engine.reset()
             prepare()
             self._fills.slippage = slippage
-            self._fees.per_million = commission_per_million
             engine.add_data_iterator("replay", replay(self._fills))
             engine.run(start=start_ns, end=end_ns)
         except AioptError:

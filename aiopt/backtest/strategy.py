@@ -24,6 +24,7 @@ from nautilus_trader.model.enums import OrderSide
 from nautilus_trader.model.objects import Price, Quantity
 from nautilus_trader.trading.strategy import Strategy
 
+from aiopt.backtest.money import Amount, Bookkeeper, Settlement, to_amount, to_float
 from aiopt.backtest.signals import SignalSource, StreamedSignals
 from aiopt.strategy.signals import BarSignal
 
@@ -39,11 +40,10 @@ class ClosedPosition(NamedTuple):
     units: float
     entry_ts_ns: int
     entry_price: float
-    entry_commission: float
     exit_ts_ns: int
     exit_price: float
-    exit_commission: float
     exit_reason: str
+    settlement: Settlement
 
 
 class HeldPosition(NamedTuple):
@@ -53,7 +53,6 @@ class HeldPosition(NamedTuple):
     units: float
     entry_ts_ns: int
     entry_price: float
-    entry_commission: float
 
 
 class _Plan(NamedTuple):
@@ -83,7 +82,9 @@ class TradingRules(NamedTuple):
     margin_per_notional : float
         Balance an entry needs per quote currency of its value; 0.0 for no requirement.
     initial_balance : float
-        Quote currency.
+        Account currency.
+    books : Bookkeeper
+        Settles every position; the venue charges nothing.
     flatten_reason : str
         Exit reason of a position closed at its segment's end.
     """
@@ -96,6 +97,7 @@ class TradingRules(NamedTuple):
     pine_entry_bar: bool
     margin_per_notional: float
     initial_balance: float
+    books: Bookkeeper
     flatten_reason: str
 
 
@@ -148,8 +150,13 @@ class SpecStrategy(Strategy):
         self.target_price: float = math.nan
         self.position: HeldPosition | None = None
         self.closed: list[ClosedPosition] = []
-        self.balance = rules.initial_balance
+        self._balance: Amount = to_amount(rules.initial_balance)
         self.failure: str | None = None
+
+    @property
+    def balance(self) -> float:
+        """Initial balance plus what the closed positions gained, account currency."""
+        return to_float(self._balance)
 
     @property
     def side(self) -> int:
@@ -268,7 +275,6 @@ class SpecStrategy(Strategy):
             units,
             event.ts_event,
             round(price, self._rules.price_decimals),
-            event.commission.as_double(),
         )
         self._position_id = event.position_id
         self._check_margin(units * price)
@@ -289,16 +295,10 @@ class SpecStrategy(Strategy):
     def _closed(self, event: Any, reason: str) -> None:
         held = self.position
         assert held is not None
-        trade = ClosedPosition(
-            *held,
-            exit_ts_ns=event.ts_event,
-            exit_price=round(event.last_px.as_double(), self._rules.price_decimals),
-            exit_commission=event.commission.as_double(),
-            exit_reason=reason,
-        )
-        self.closed.append(trade)
-        gross = held.side * (trade.exit_price - held.entry_price) * held.units
-        self.balance += gross - held.entry_commission - trade.exit_commission
+        exit_price = round(event.last_px.as_double(), self._rules.price_decimals)
+        settlement = self._rules.books.settle(held.side, held.units, held.entry_price, exit_price)
+        self.closed.append(ClosedPosition(*held, event.ts_event, exit_price, reason, settlement))
+        self._balance += settlement.net
         self.position = None
         self._forget_exits()
 

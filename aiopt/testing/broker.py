@@ -2,7 +2,7 @@
 
 A test oracle, not a backtester: `simulate` takes signals and bars and returns the trades the rules below
 imply, one bar after the other, without an engine.  NautilusTrader's trades must equal it.  It knows nothing
-of NautilusTrader, costs or accounts.
+of NautilusTrader, costs or accounts: `aiopt.testing.statement` settles its trades.
 
 Rules, in the order of a bar:
 
@@ -30,7 +30,10 @@ _STEP_DECIMALS = 7
 
 @dataclass(frozen=True)
 class BrokerTrade:
-    """One round trip; `exit_bar` and `exit_price` are None while it is open."""
+    """One round trip; `exit_bar`, `exit_price` and `exit_place` are None while it is open.
+
+    `exit_place` says where in its bar it was closed: at the ``"open"``, ``"inside"`` or at the ``"close"``.
+    """
 
     entry_bar: int
     entry_price: float
@@ -39,6 +42,7 @@ class BrokerTrade:
     exit_bar: int | None = None
     exit_price: float | None = None
     exit_reason: str | None = None
+    exit_place: str | None = None
 
 
 @dataclass
@@ -50,9 +54,9 @@ class _Position:
     stop: float
     target: float
 
-    def closed(self, bar: int, price: float, reason: str) -> BrokerTrade:
+    def closed(self, bar: int, price: float, reason: str, place: str) -> BrokerTrade:
         side = "long" if self.long else "short"
-        return BrokerTrade(self.entry_bar, self.entry_price, side, self.size, bar, price, reason)
+        return BrokerTrade(self.entry_bar, self.entry_price, side, self.size, bar, price, reason, place)
 
 
 def simulate(
@@ -88,7 +92,8 @@ def simulate(
     for bar in range(len(bars)):
         if exit_reason is not None:
             assert position is not None
-            trades.append(position.closed(bar, _price(bars, "open", bar, position.long), exit_reason))
+            price = _price(bars, "open", bar, position.long)
+            trades.append(position.closed(bar, price, exit_reason, "open"))
             position = exit_reason = None
         spared = False
         if entry is not None:
@@ -102,10 +107,11 @@ def simulate(
                 break
             hit = _hit(position, _price(bars, place, bar, position.long), place == "open", spared)
             if hit is not None:
-                trades.append(position.closed(bar, *hit))
+                trades.append(position.closed(bar, *hit, "open" if place == "open" else "inside"))
                 position = None
         if position is not None and bar in flatten_bars:
-            trades.append(position.closed(bar, _price(bars, "close", bar, position.long), flatten_reason))
+            price = _price(bars, "close", bar, position.long)
+            trades.append(position.closed(bar, price, flatten_reason, "close"))
             position = None
         allowed = may_enter is None or bar in may_enter
         exit_reason, entry = _decide(signals, bar, position, allowed)

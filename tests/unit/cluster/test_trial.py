@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.backtest.money import to_amount
 from aiopt.backtest.results import Trade, TrialResult, compute_metrics, equity_curve
 from aiopt.errors import BacktestError
 from aiopt.evaluation.folds import HOUR_NS, WalkForwardConfig, WalkForwardPlan
@@ -47,11 +48,13 @@ def trade(entry: int, exit_: int, pnl: float) -> Trade:
 
 
 def result(trades: list[Trade]) -> TrialResult:
+    booked = [(trade.entry_bar, to_amount(-0.25)) for trade in trades]
+    booked += [(trade.exit_bar, to_amount(trade.pnl + 0.25)) for trade in trades]
     equity = equity_curve(
         trades,
         None,
         initial_balance=100_000.0,
-        entry_commissions=[0.25] * len(trades),
+        bookings=booked,
         bid_close=CLOSES,
         ask_close=CLOSES,
     )
