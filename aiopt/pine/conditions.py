@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 
 from aiopt.pine.text import Names, float_number
 from aiopt.strategy.conditions import (
+    EQUALITY_TOLERANCE,
     And,
     Arithmetic,
     Call,
@@ -110,8 +111,10 @@ class ConditionWriter:
     def _quotient(self, node: Arithmetic) -> str:
         left, right = self._term(node.left), self._term(node.right, tight=True)
         if isinstance(node.right, Number):
-            return f"{left} / {right}" if node.right.value != 0 else self._undefined()
-        # x / 0 is na here and in the backtest; some engines would give infinity.
+            zero = abs(node.right.value) <= EQUALITY_TOLERANCE
+            return self._undefined() if zero else f"{left} / {right}"
+        # Pine's `==` takes values within 1e-10 as equal, as the backtest's division does: a divisor that near
+        # zero gives na.  Some engines would give infinity for an exact 0.
         return f"{right} == 0.0 ? na : {left} / {right}"
 
     def _undefined(self) -> str:

@@ -128,7 +128,7 @@ class _ArrayEvaluation:
                 return -self._value(operand)
             case Arithmetic("/", left, right):
                 divisor = self.values(right)
-                zero = divisor == 0.0
+                zero = np.abs(divisor) <= EQUALITY_TOLERANCE  # a difference of equals is seldom exactly 0
                 return np.where(zero, NAN, self._value(left) / np.where(zero, 1.0, divisor))
             case Arithmetic(operator, left, right):
                 return _ARITHMETIC_ARRAYS[operator](self._value(left), self._value(right))
@@ -271,7 +271,7 @@ def _compile_value(node: Value, params: Mapping[str, float]) -> _Step:
 
 
 def _divide(left: float, right: float) -> float:
-    return NAN if right == 0.0 else left / right
+    return NAN if abs(right) <= EQUALITY_TOLERANCE else left / right
 
 
 def _minimum(left: float, right: float) -> float:
