@@ -11,16 +11,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import yaml
 
 from aiopt.errors import ConfigError, InputError, did_you_mean
+from aiopt.yaml_text import load_yaml
 
 T = TypeVar("T")
 
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `([^`]+)`(?: - at `([^`]+)`)?")
+_WRONG_CHOICE = re.compile(r"^Invalid (?:enum )?value '?([^']*?)'? - at `([^`]+)`$")
 
 
 def canonical_json(value: object) -> bytes:
@@ -61,27 +63,65 @@ def decode(data: object, type_: type[T], *, where: str, error: type[InputError] 
             place = match[2] or "$"
             hint = did_you_mean(match[1], _known_keys(type_, place))
             text = f"Unknown key {match[1]!r} at {place}.{hint}"
+        match = _WRONG_CHOICE.search(text)
+        if match is not None:
+            choices = _choices(type_, match[2])
+            if choices:
+                text += f". Choose one of {', '.join(choices)}.{_nearest(match[1], choices)}"
         raise error(f"{where}: {text}") from failure
+
+
+def _choices(type_: Any, place: str) -> list[str]:
+    """Return what may stand at JSON path `place` below `type_`: values of a `Literal`, tags of a union."""
+    parent, _, last = _without_indices(place).rpartition(".")
+    outer = _type_at(type_, parent)
+    found = {field.encode_name: field.type for field in _struct_fields(outer)}.get(last)
+    literals = [str(value) for value in _literals(found)]
+    tags = [struct.__struct_config__.tag for struct in _structs(outer)]
+    return literals or sorted(str(tag) for tag in tags if tag is not None)
+
+
+def _nearest(value: str, choices: list[str]) -> str:
+    hint = did_you_mean(value, choices)
+    return hint if "Did you mean" in hint else ""
+
+
+def _literals(type_: Any) -> list[Any]:
+    """Return the values of the `Literal` types in a type."""
+    arguments = getattr(type_, "__args__", ())
+    if getattr(type_, "__origin__", None) is Literal:
+        return list(arguments)
+    return [value for argument in arguments for value in _literals(argument)]
 
 
 def _known_keys(type_: Any, place: str) -> list[str]:
     """Return the field names of the struct at JSON path `place` below `type_` (best effort: a hint only)."""
+    return [field.encode_name for field in _struct_fields(_type_at(type_, place))]
+
+
+def _without_indices(place: str) -> str:
+    return re.sub(r"\[[^\]]*\]", "", place)
+
+
+def _type_at(type_: Any, place: str) -> Any:
+    """Return the type at JSON path `place` below `type_`, as far as it can be followed."""
     current = type_
-    for part in [piece for piece in place.lstrip("$").split(".") if piece]:
-        name = re.sub(r"\[.*\]$", "", part)
+    for name in [piece for piece in _without_indices(place).lstrip("$").split(".") if piece]:
         fields = {field.encode_name: field.type for field in _struct_fields(current)}
         current = fields.get(name, current)
-    return [field.encode_name for field in _struct_fields(current)]
+    return current
 
 
 def _struct_fields(type_: Any) -> tuple[msgspec.structs.FieldInfo, ...]:
     """Return the fields of a struct type, looking through unions, lists and dict values."""
+    return tuple(field for struct in _structs(type_) for field in msgspec.structs.fields(struct))
+
+
+def _structs(type_: Any) -> list[type[msgspec.Struct]]:
+    """Return the struct types in a type, looking through unions, lists and dict values."""
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
-        return msgspec.structs.fields(type_)
-    found: tuple[msgspec.structs.FieldInfo, ...] = ()
-    for argument in getattr(type_, "__args__", ()):
-        found += _struct_fields(argument)
-    return found
+        return [type_]
+    return [struct for argument in getattr(type_, "__args__", ()) for struct in _structs(argument)]
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -95,7 +135,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"The configuration file must exist, but {path} does not. Check the path.")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as failure:
         raise ConfigError(f"{path}: the file must be valid YAML or JSON, but: {failure}") from failure
     if data is None:
@@ -125,7 +165,11 @@ def environment_overrides(prefix: str, environ: Mapping[str, str] | None = None)
         if not name.startswith(prefix + "__"):
             continue
         keys = [key.lower() for key in name[len(prefix) + 2 :].split("__")]
-        nested: Any = yaml.safe_load(text)
+        try:
+            nested: Any = load_yaml(text)
+        except yaml.YAMLError as failure:
+            msg = f"The environment variable {name} must hold a YAML value, but got {text!r}: {failure}"
+            raise ConfigError(msg) from failure
         for key in reversed(keys):
             nested = {key: nested}
         result = merge(result, nested)

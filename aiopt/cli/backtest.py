@@ -135,6 +135,7 @@ def _load(spec: str, overrides: tuple[str, ...]) -> StrategySpec:
 
     from aiopt.strategy.families import FAMILIES, family
     from aiopt.strategy.spec import load_spec
+    from aiopt.yaml_text import load_yaml
 
     is_file = Path(spec).suffix in {".yaml", ".yml", ".json"} or Path(spec).is_file()
     strategy = load_spec(Path(spec)) if is_file and spec not in FAMILIES else family(spec).spec
@@ -144,7 +145,11 @@ def _load(spec: str, overrides: tuple[str, ...]) -> StrategySpec:
         if not separator or not name:
             msg = f"A parameter must be NAME=VALUE, but got {text!r}. Write e.g. --params rsi_length=10."
             raise ConfigError(msg)
-        params[name] = yaml.safe_load(value)
+        try:
+            params[name] = load_yaml(value)
+        except yaml.YAMLError as failure:
+            msg = f"A parameter must be NAME=NUMBER, but got {text!r}. Write e.g. --params rsi_length=10."
+            raise ConfigError(msg) from failure
     return strategy.with_params(params) if params else strategy
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from aiopt.cli.output import emit, json_option, stderr_console
 from aiopt.errors import EXIT_FAILED, ConfigError
+from aiopt.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     from aiopt.strategy.spec import StrategySpec
@@ -120,7 +121,7 @@ def _parse_params(pairs: tuple[str, ...]) -> dict[str, Any]:
             msg = f"--params must be NAME=NUMBER, but got {pair!r}. Write e.g. --params rsi_length=9."
             raise ConfigError(msg)
         try:
-            result[name.strip()] = yaml.safe_load(value)
+            result[name.strip()] = load_yaml(value)
         except yaml.YAMLError as failure:
             msg = f"--params must be NAME=NUMBER, but got {pair!r}. Write e.g. --params rsi_length=9."
             raise ConfigError(msg) from failure

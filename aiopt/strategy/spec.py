@@ -35,6 +35,7 @@ from aiopt.strategy.conditions import (
     parse_condition,
     walk,
 )
+from aiopt.yaml_text import looks_like_number
 
 Number = int | float
 
@@ -578,8 +579,6 @@ def spec_from_mapping(data: object, *, where: str) -> StrategySpec:
         return decode(data, StrategySpec, where=where, error=SpecError)
     except SpecError as failure:
         text = str(failure)
-        if re.search(r"Expected `str`, got `int` - at `\$\.session\.(start|end)`", text):
-            text += ' YAML reads 20:00 as a number: write it in quotes, "20:00".'
         raise SpecError(text if text.startswith(where) else f"{where}: {text}") from failure
 
 
@@ -595,11 +594,11 @@ def plain_mapping(spec: StrategySpec) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes times in quotes, since YAML reads a bare 20:00 as a number, and short lists on one line."""
+    """Writes in quotes what some reader of YAML takes for a number, and short lists on one line."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if _TIME.match(text) else None
+    style = '"' if _TIME.match(text) or looks_like_number(text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

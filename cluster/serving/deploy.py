@@ -19,6 +19,7 @@ import httpx
 import yaml
 
 from aiopt.errors import ClusterError, ConfigError, InputError, did_you_mean
+from aiopt.yaml_text import load_yaml
 from cluster import lifecycle
 from cluster.serving.backend import UnknownModelError
 from cluster.serving.config import ServingConfig, load_args
@@ -58,7 +59,7 @@ def load_profile(name: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"There is no serving profile {name!r}.{did_you_mean(name, profile_names())}")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = load_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} must be YAML, but is not: {error}") from error
     applications = document.get("applications") if isinstance(document, dict) else None

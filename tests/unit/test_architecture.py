@@ -10,12 +10,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # What a package may import of the project, besides itself.  Every package may use the foundation.
-FOUNDATION = {"aiopt", "aiopt.__version__", "aiopt.errors", "aiopt.files", "aiopt.config", "aiopt.timeframe"}
+FOUNDATION = {
+    "aiopt",
+    "aiopt.__version__",
+    "aiopt.errors",
+    "aiopt.files",
+    "aiopt.config",
+    "aiopt.timeframe",
+    "aiopt.yaml_text",
+}
 MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.errors": set(),
     "aiopt.files": set(),
     "aiopt.config": set(),
     "aiopt.timeframe": set(),
+    "aiopt.yaml_text": set(),
     "aiopt.market": set(),
     "aiopt.catalog": {"aiopt.featurelog", "aiopt.market"},
     "aiopt.indicators": set(),

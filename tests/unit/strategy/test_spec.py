@@ -420,14 +420,17 @@ def test_size_rules(build, message):
         ("{name: s, entry_lnog: 'close > 1'}", "Unknown key 'entry_lnog'.*Did you mean 'entry_long'"),
         ("{name: s, entry_long: 'close > 1', params: {a: true}}", "Expected `int | float`, got `bool`"),
         ("{name: s, entry_long: 'close > 1', params: {a: '1'}}", "Expected `int | float`, got `str`"),
-        ("{name: s, entry_long: 'close > 1', size: {kind: half}}", "Invalid value 'half'"),
         (
-            "{name: s, entry_long: 'close > 1', session: {start: 20:00, end: 21:00}}",
-            'YAML reads 20:00 as a number: write it in quotes, "20:00"',
+            "{name: s, entry_long: 'close > 1', size: {kind: half}}",
+            "Invalid value 'half'.*Choose one of fixed, risk",
+        ),
+        (
+            "{name: s, entry_long: 'close > 1', session: {start: 2000, end: 21:00}}",
+            "Expected `str`, got `int` - at `\\$.session.start`",
         ),
         (
             "{name: s, entry_long: 'close > 1', stop_loss: {unit: points, value: 1}}",
-            "Invalid enum value 'points'",
+            "Invalid enum value 'points'.*Choose one of atr, pips",
         ),
         (
             "{name: s, entry_long: 'close > 1', indicators: {x: {kind: rsi, length: 3}}}",
