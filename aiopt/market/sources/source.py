@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from aiopt.errors import DataError
 from aiopt.market.instrument import INSTRUMENTS, Instrument
+from aiopt.market.sources.conventions import GIVEN, FileClock, convention
 from aiopt.market.sources.local_time import Clock, parse_clock
 from aiopt.market.ticks import TickArrays
 
@@ -86,6 +87,17 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return Clock(f"UTC{self.utc_offset_h:+g} h", None, ahead_ns)
         return parse_clock(self.timezone or default)
 
+    @property
+    def clock_given(self) -> bool:
+        """True if the user said which clock the source is on."""
+        return self.utc_offset_h is not None or self.timezone is not None
+
+    def file_clock(self, format: str, file: Path) -> FileClock:
+        """Return the clock given, or the best known one of a format."""
+        usual = convention(format, file)
+        clock = self.clock(usual.clocks[0].name)
+        return FileClock(clock, GIVEN if self.clock_given else usual.origin)
+
     def settings(self) -> dict[str, str]:
         """Return the options as text for the manifest."""
         offset = "format" if self.utc_offset_h is None else f"{self.utc_offset_h:g}"
@@ -142,6 +154,8 @@ class TickSource:
         Hours since the epoch the source says have no ticks, and those it has no file for.
     hours : mapping of int to str
         For a source that accounts for every hour of its span: hour since the epoch to its outcome.
+    clocks : tuple of FileClock
+        What each file was read as, one for all, or none if the stamps are UTC by definition.
     """
 
     format: str
@@ -152,6 +166,7 @@ class TickSource:
     empty_hours: tuple[int, ...] = ()
     missing_hours: tuple[int, ...] = ()
     hours: Mapping[int, str] = field(default_factory=dict)
+    clocks: tuple[FileClock, ...] = ()
 
 
 _LETTERS = re.compile(r"[A-Za-z]+")

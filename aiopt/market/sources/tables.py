@@ -36,7 +36,8 @@ def open_csv(root: Path, files: Sequence[Path], instrument: Instrument, options:
         If a header lacks time, bid or ask, or the names say another instrument.
     """
     check_symbols(files, root, instrument)
-    clock = options.clock("UTC")
+    file_clock = options.file_clock(CSV, root)
+    clock = file_clock.clock
     notes = _clock_notes(clock)
 
     def blocks(stream: IO[bytes], path: Path, wall: WallClock) -> Iterator[tuple[int, TickArrays]]:
@@ -55,13 +56,14 @@ def open_csv(root: Path, files: Sequence[Path], instrument: Instrument, options:
     paths = tuple(sorted(files, key=lambda path: (first_stamp(path), path)))
 
     def read(number: int) -> Iterator[Batch]:
-        path, wall = paths[number], WallClock(clock)
+        path = paths[number]
+        wall = WallClock(clock, path)
         with path.open("rb") as stream:
             for first_row, ticks in blocks(stream, path, wall):
                 yield Batch(ticks, number, first_row, stream.tell() if not stream.closed else 0)
         notes.extend(wall.notes())
 
-    return TickSource(format=CSV, root=root, files=paths, read=read, notes=notes)
+    return TickSource(format=CSV, root=root, files=paths, read=read, notes=notes, clocks=(file_clock,))
 
 
 def open_parquet(
@@ -75,7 +77,8 @@ def open_parquet(
         If a file is not Parquet or lacks time, bid or ask, or the names say another instrument.
     """
     check_symbols(files, root, instrument)
-    clock = options.clock("UTC")
+    file_clock = options.file_clock(PARQUET, root)
+    clock = file_clock.clock
     notes = _clock_notes(clock)
 
     def frames(path: Path, wall: WallClock, batch_rows: int) -> Iterator[tuple[int, int, TickArrays]]:
@@ -96,13 +99,14 @@ def open_parquet(
     paths = tuple(sorted(files, key=lambda path: (first_stamp(path), path)))
 
     def read(number: int) -> Iterator[Batch]:
-        path, wall = paths[number], WallClock(clock)
+        path = paths[number]
+        wall = WallClock(clock, path)
         size = path.stat().st_size
         for first_row, total, ticks in frames(path, wall, _BATCH_ROWS):
             yield Batch(ticks, number, first_row, size * (first_row + len(ticks)) // total)
         notes.extend(wall.notes())
 
-    return TickSource(format=PARQUET, root=root, files=paths, read=read, notes=notes)
+    return TickSource(format=PARQUET, root=root, files=paths, read=read, notes=notes, clocks=(file_clock,))
 
 
 def _first(batches: Iterator[TickArrays]) -> int:
