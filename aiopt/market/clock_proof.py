@@ -35,7 +35,7 @@ class ClockProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     clock : str
         Its name; several, comma-separated, if files differ.
     origin : str
-        Why it was taken: ``"given"``, ``"format"``, ``"assumed"``, ``"year"`` or ``"weeks"``; several, likewise.
+        Why it was taken: ``"given"``, ``"format"``, ``"assumed"``, ``"year"``, ``"weeks"``; several likewise.
     weeks : int
         FX weeks in which there is something.
     fitting : int
@@ -99,7 +99,7 @@ def clock_proof(
     else:
         found = "not proved, no week opens or closes in the source"
         short = _short(weeks)
-        if short:
+        if short and ASSUMED in origins:
             found += (
                 f" (what there is begins or ends {short:+d} h from 17:00 New York: cut off, or another clock)"
             )
@@ -122,19 +122,22 @@ def doubtful_clock(
     only where a provider's files of one form come on either clock is that enough to ask.
     """
     used = list(clocks) or [_DEFAULT]
-    if any(one.origin != ASSUMED for one in used) or any(week.fits() for week in weeks):
+    if not all(one.disputed for one in used) or any(week.fits() for week in weeks):
         return None
     short = _short(weeks)
     if not short:
         return None
     week = next(week for week in weeks if week.hours_short())
     file = week.edges.file
+    where = (
+        f"begins {short} h after the opening ({stamp_text(week.begin_ns)[:19]})"
+        if short > 0
+        else f"ends {-short} h before the closing ({stamp_text(week.end_ns)[:19]})"
+    )
     msg = (
         "Weeks must open on Sunday and close on Friday at 17:00 New York, but read as the clock "
-        f"{used[min(file, len(used) - 1)].clock.name}, which is assumed, the source "
-        f"{'begins' if short > 0 else 'ends'} {abs(short)} h {'after the opening' if short > 0 else 'before the closing'} "
-        f"({stamp_text(week.begin_ns if short > 0 else week.end_ns)[:19]}): it is cut off there, or on another "
-        f"clock.{_fit_text(weeks, used)} Say which with --timezone."
+        f"{_clock_name(used, file)}, which is only assumed, the source {where}: it is cut off there, or on "
+        f"another clock.{_fit_text(weeks, used)} Say which with --timezone."
     )
     return DataError(msg, file=files[file] if file < len(files) else None)
 
@@ -154,9 +157,9 @@ def shift_error(
     off = f", {first.hours:+d} h" if first.hours else ", which no shift of the whole week mends"
     more = "" if len(found) == 1 else f", as do {len(found) - 1} more weeks ({hours})"
     msg = (
-        f"Weeks must open on Sunday and close on Friday at 17:00 New York, but read as the clock "
-        f"{used[min(file, len(used) - 1)].clock.name} one opens at {stamp_text(first.edges.first_ns)} and closes "
-        f"at {stamp_text(first.edges.last_ns)}{off}{more}: the source's clock is another."
+        "Weeks must open on Sunday and close on Friday at 17:00 New York, but read as the clock "
+        f"{_clock_name(used, file)} one begins at {stamp_text(first.edges.first_ns)} and ends at "
+        f"{stamp_text(first.edges.last_ns)}{off}{more}: the source's clock is another."
         f"{_fit_text(weeks, used)} {remedy}"
     )
     return DataError(msg, file=files[file] if file < len(files) else None, row=first.edges.row)
@@ -169,6 +172,10 @@ def _fit_text(weeks: Sequence[Week], used: Sequence[FileClock]) -> str:
     listed = ", ".join(f"--timezone {name}" for name in names)
     same = " (alike in these weeks)" if len(names) > 1 else ""
     return f" What fits its weeks: {listed}{same}."
+
+
+def _clock_name(used: Sequence[FileClock], file: int) -> str:
+    return used[min(file, len(used) - 1)].clock.name
 
 
 def _short(weeks: Sequence[Week]) -> int:

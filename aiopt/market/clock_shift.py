@@ -1,4 +1,4 @@
-"""The FX week as the witness of a clock: what opens before Sunday 17:00 New York, or closes after Friday 17:00.
+"""The FX week as the witness of a clock: it opens on Sunday and closes on Friday, at 17:00 New York.
 
 Owns what is remembered of each week's two edges, and when they fit, contradict or prove nothing.  Nothing
 makes a week longer than it is: holidays, holes and cut files only shorten it.  So a market that is there
@@ -40,7 +40,7 @@ class WeekEdges:
     file, row : int
         Where the first was read.
     start_ns, stop_ns : int or None
-        First stamp from two minutes before the opening on, and the last one (of bars: the end of the last bar)
+        First stamp from two minutes before the opening on, and the last one (of bars: the end of the last)
         up to two minutes after the closing.
     early, late : dict of int to int
         Half-hours (bars: bar lengths, if longer) before the opening and after the closing in which there is
@@ -239,10 +239,8 @@ class WeekWatch:
         if known is None or first < known.first_ns:
             at = int(np.argmin(stamps))
             at = at if part is None else int(part[at])
-            number, line = (
-                (file if isinstance(file, int) else int(file[at])),
-                at if row is None else int(row[at]),
-            )
+            number = file if isinstance(file, int) else int(file[at])
+            line = at if row is None else int(row[at])
             if known is None:
                 known = self._weeks[open_ns] = WeekEdges(first, last, number, line)
             known.first_ns, known.file, known.row = first, number, line
@@ -291,7 +289,7 @@ def _fill(
 
 
 def _unbroken(bins: dict[int, int]) -> int | None:
-    """Return the outermost stamp of the half-hours that follow each other from the edge; None if none does."""
+    """Return the outermost stamp of the half-hours that follow each other from the edge; None without any."""
     found = None
     number = 0
     while number in bins:

@@ -13,6 +13,7 @@ import msgspec
 
 import aiopt
 from aiopt.errors import DataError
+from aiopt.market.clock_proof import ClockProof
 from aiopt.market.import_pass import ImportPass, Progress
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
@@ -187,6 +188,8 @@ class TickCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Of a tick store: what its import found and did.
     quality : TickQuality or None
         Figures per hour; None if the ticks could not be judged.
+    clock : ClockProof or None
+        What the stamps were read as and what proves it; of a tick store, as it was imported.
     """
 
     source: str
@@ -203,6 +206,7 @@ class TickCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     synthetic: bool = False
     imported: list[RuleCount] = []
     quality: TickQuality | None = None
+    clock: ClockProof | None = None
 
     @property
     def ok(self) -> bool:
@@ -270,6 +274,7 @@ def validate_ticks(
         data_hash=None if stored is None else stored.data_hash,
         synthetic=stored is not None and stored.synthetic,
         imported=[] if stored is None else stored.rules,
+        clock=job.validator.clock_proof() if stored is None else stored.clock,
         quality=watch.result(counts, job.validator.findings.values(), job.validator.gaps, job.source.files),
     )
 
@@ -289,6 +294,7 @@ def _broken_store(source: Path, stored: Manifest, wrong: list[str]) -> TickCheck
         notes=stored.notes,
         data_hash=stored.data_hash,
         synthetic=stored.synthetic,
+        clock=stored.clock,
     )
 
 

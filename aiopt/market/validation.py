@@ -124,8 +124,8 @@ class Validator:
         Raises
         ------
         DataError
-            If a week is off and the treatment is ``fail``, or ``fix`` and it is not off by whole hours at both
-            edges; names the row of its first tick and the clocks that fit.
+            If a week is off and the treatment is ``fail``, or ``fix`` and it is not off by whole hours at
+            both edges; names the row of its first tick and the clocks that fit.
         """
         found = self._weeks.shifts()
         if not found:

@@ -21,8 +21,8 @@ from aiopt.market.sources.local_time import BROKER, NEW_YORK, Clock, WallClock, 
 from aiopt.market.ticks import HOUR_NS
 
 GIVEN, FORMAT, ASSUMED, YEAR, WEEKS = "given", "format", "assumed", "year", "weeks"
-"""Why a file was read as a clock: the user said so; the format says so; usual, but the file does not say; known
-of the provider's year; chosen by the file's own weeks."""
+"""Why a file was read as a clock: the user said so; the format says so; usual, but the file does not say;
+known of the provider's year; chosen by the file's own weeks."""
 
 LONDON_LESS_5 = "Europe/London-5"
 _HALF_HOUR_NS = HOUR_NS // 2
@@ -38,10 +38,13 @@ class FileClock:
         What it is.
     origin : str
         `GIVEN`, `FORMAT`, `ASSUMED`, `YEAR` or `WEEKS`.
+    disputed : bool
+        True if files of the very same form come on another clock.
     """
 
     clock: Clock
     origin: str = FORMAT
+    disputed: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,32 +59,38 @@ class Convention:
         Of the clock, if there is one alone.
     years : dict of int to Clock
         Years for which files were checked.
+    disputed : bool
+        See `FileClock`.
     """
 
     clocks: tuple[Clock, ...]
     origin: str
     years: dict[int, Clock]
+    disputed: bool = False
+
+    def best(self) -> FileClock:
+        """Return the best known clock."""
+        return FileClock(self.clocks[0], self.origin, self.disputed)
 
 
-def _convention(*names: str, origin: str, years: dict[int, str] | None = None) -> Convention:
+def _convention(
+    *names: str, origin: str, years: dict[int, str] | None = None, disputed: bool = False
+) -> Convention:
     known = {year: parse_clock(name) for year, name in (years or {}).items()}
-    return Convention(tuple(parse_clock(name) for name in names), origin, known)
+    return Convention(tuple(parse_clock(name) for name in names), origin, known, disputed)
 
 
 _UTC = _convention("UTC", origin=FORMAT)
 _CONVENTIONS: dict[str, Convention] = {
-    # Documented as EST without daylight saving.  The EUR/USD minutes of 2018 follow New York's wall clock, those
-    # of 2019 London's less five hours: of 2018 all 53 weeks say so, of 2019 the two stretches in which the
-    # two cities' summer times differ.  Of other years nothing is known here.
+    # Documented as EST without daylight saving.  The EUR/USD minutes of 2018 follow New York's wall clock (53
+    # weeks say so), those of 2019 London's less five hours.  Of other years nothing is known here.
     "histdata": _convention(
         NEW_YORK, LONDON_LESS_5, "-05:00", origin=WEEKS, years={2018: NEW_YORK, 2019: LONDON_LESS_5}
     ),
     "metatrader": _convention(BROKER, origin=ASSUMED),
     # The same files: only the folder's name tells the two providers apart, and it proves nothing.
-    "oanda": _convention("UTC", origin=ASSUMED),
-    "fxcm": _convention("-05:00", origin=ASSUMED),
-    "csv": _convention("UTC", origin=ASSUMED),
-    "parquet": _convention("UTC", origin=ASSUMED),
+    "oanda": _convention("UTC", origin=ASSUMED, disputed=True),
+    "fxcm": _convention("-05:00", origin=ASSUMED, disputed=True),
 }
 
 
@@ -117,7 +126,7 @@ def choose(
         If neither the weeks nor what is known tells.
     """
     if len(options.clocks) == 1:
-        return FileClock(options.clocks[0], options.origin)
+        return options.best()
     years: Counter[int] = Counter()
     trials = [_Trial(clock, file, bar_ns) for clock in options.clocks]
     apart: set[frozenset[int]] = set()
@@ -140,15 +149,17 @@ def choose(
     rivals = [other for other in alive[1:] if frozenset((best, other)) in apart]
     if not rivals:
         # All that is left agrees on every stamp: proved if a week is seen, else at least undisputed.
-        return FileClock(trials[best].clock, WEEKS if fits else ASSUMED)
+        undisputed = YEAR if trials[best].clock == known else ASSUMED
+        return FileClock(trials[best].clock, WEEKS if fits else undisputed)
     if fits > max(trials[other].fits() for other in rivals):
         return FileClock(trials[best].clock, WEEKS)
     if known is not None and any(trials[number].clock == known for number in alive):
         return FileClock(known, YEAR)
     names = " or ".join(trials[number].clock.name for number in (best, *rivals))
     msg = (
-        f"The clock of a file must follow from its weeks or its year, but this one can be {names}: it holds no "
-        "opening or closing of a week that tells, and nothing is known of its year. Give it with --timezone."
+        "The clock of a file must follow from its weeks or its year, but this one can be "
+        f"{names}: it holds no opening or closing of a week that tells, and nothing is known of its year. "
+        "Give it with --timezone."
     )
     raise DataError(msg, file=file)
 
@@ -207,12 +218,10 @@ def fitting_clocks(weeks: Sequence[tuple[Week, Clock]]) -> list[str]:
         ]
         for ahead in _half_hours_off(turned):
             late = ahead * _HALF_HOUR_NS
+            if zone is not None and ahead % 2:
+                continue
             fits = sum(week.fits(late) for week in turned)
-            if (
-                fits
-                and not any(week.contradicts(late) for week in turned)
-                and (zone is None or ahead % 2 == 0)
-            ):
+            if fits and not any(week.contradicts(late) for week in turned):
                 found.append((fits, _name(zone, ahead)))
     most = max((fits for fits, _ in found), default=0)
     return [name for fits, name in found if fits == most]

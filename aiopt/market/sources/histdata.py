@@ -1,8 +1,8 @@
 """HistData's ASCII files: monthly ticks and yearly minute bars, zipped or not.
 
 Owns their two line formats.  The provider documents "EST without daylight saving"; the files are in fact on
-other clocks, which differ by year: each file's weeks decide, see `conventions`.  Knows nothing of what is done
-with the ticks.
+other clocks, which differ by year: each file's weeks decide, see `conventions`.  Knows nothing of what is
+done with the ticks.
 """
 
 from __future__ import annotations

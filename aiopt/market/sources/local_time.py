@@ -201,10 +201,8 @@ class WallClock:
                     before = self._latest_ns if start == 0 else int(local[start - 1])
                     ascending = before is None or before <= int(local[start])
                     self._changes[day] = _Change(int(local[start]), first_row + start, ascending)
-                change = self._changes[day]
-                result[part] += np.where(
-                    change.occurs_again(local[part], self._step_back_ns), first - second, 0
-                )
+                again = self._changes[day].occurs_again(local[part], self._step_back_ns)
+                result[part] += np.where(again, first - second, 0)
         self._latest_ns = int(local[-1])
         return result
 
@@ -221,10 +219,8 @@ class WallClock:
             name = f"{hour_text(change.local_ns // HOUR_NS)} of {self._clock.zone}"
             if not change.is_proved:
                 raise self._either(change, name)
-            text = (
-                f"{change.first + change.second} stamp(s) in {name}, which was twice: {change.first} read as"
-            )
-            result.append(f"{text} the first, {change.second} (after a step back) as the second.")
+            text = f"{change.first + change.second} stamp(s) in {name}, which was twice: {change.first} "
+            result.append(f"{text}read as the first, {change.second} (after a step back) as the second.")
         return result
 
     def _never(self, local_ns: int, row: int) -> DataError:
@@ -241,8 +237,8 @@ class WallClock:
         msg = (
             "Stamps of an hour that was twice must step back once, so that both can be told apart, but "
             f"{change.first + change.second} in {name} do so {change.steps} times"
-            f"{'' if change.ascending else ' in falling order'}: they could be of either. Remove them, give the "
-            "clock as an offset (--utc-offset), or export the file in UTC."
+            f"{'' if change.ascending else ' in falling order'}: they could be of either. Remove them, give "
+            "the clock as an offset (--utc-offset), or export the file in UTC."
         )
         return DataError(msg, file=self._file, row=change.row)
 
@@ -257,7 +253,7 @@ def _exists(zone: str) -> bool:
 
 @lru_cache(maxsize=262_144)
 def _offsets_ns(zone: str, cell: int) -> tuple[int, int]:
-    """Return how far a clock is ahead of UTC in a half-hour of its own, at its first and second occurrence."""
+    """Return how far a clock is ahead of UTC in a half-hour of its own, both times it may occur."""
     wall = dt.datetime(1970, 1, 1) + cell * dt.timedelta(minutes=30)
     found = (wall.replace(tzinfo=ZoneInfo(zone), fold=fold).utcoffset() for fold in (0, 1))
     first, second = (int((offset or dt.timedelta()).total_seconds()) * 1_000_000_000 for offset in found)

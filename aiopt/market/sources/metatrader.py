@@ -2,8 +2,8 @@
 
 Owns their line formats.  The files do not say which clock the server runs on; New York plus seven hours, on
 which the broker's day closes at 17:00 New York, is assumed unless another is given, and their weeks must bear
-it out.  HistData's files in this layout (``DAT_MT_…``) are on HistData's clocks.  Knows nothing of what is done
-with ticks and bars.
+it out.  HistData's files in this layout (``DAT_MT_…``) are on HistData's clocks.  Knows nothing of what is
+done with ticks and bars.
 """
 
 from __future__ import annotations

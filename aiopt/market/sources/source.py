@@ -94,9 +94,8 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def file_clock(self, format: str, file: Path) -> FileClock:
         """Return the clock given, or the best known one of a format."""
-        usual = convention(format, file)
-        clock = self.clock(usual.clocks[0].name)
-        return FileClock(clock, GIVEN if self.clock_given else usual.origin)
+        usual = convention(format, file).best()
+        return FileClock(self.clock(usual.clock.name), GIVEN) if self.clock_given else usual
 
     def settings(self) -> dict[str, str]:
         """Return the options as text for the manifest."""
