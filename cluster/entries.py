@@ -22,6 +22,7 @@ from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
 from aiopt.config import canonical_json
 from aiopt.files import atomic_write_bytes
+from aiopt.market.bar_manifest import BarManifest, spread_of
 from aiopt.market.bars import BarSet
 from aiopt.market.manifest import Manifest
 from aiopt.pine.emitter import write_script
@@ -104,7 +105,7 @@ run_entry_remotely = ray.remote(**stage_options("trial"))(run_entry)
 def emit_entries(
     run_dir: Path,
     config: OptimizeConfig,
-    manifest: Manifest,
+    manifest: Manifest | BarManifest,
     bars: dict[str, BarSet],
     *,
     progress: Callable[[float, float], None] | None = None,
@@ -118,7 +119,7 @@ def emit_entries(
     config : OptimizeConfig
         Of the run.
     manifest : Manifest
-        Of the ticks.
+        Of the ticks or bars.
     bars : dict of str to BarSet
         Per timeframe.
     progress : callable, optional
@@ -180,7 +181,12 @@ def _record(entry: Entry, result: TrialResult, bars: BarSet) -> EntryRecord:
 
 
 def _provenance(
-    run_id: str, ranking: Ranking, entry: Entry, config: OptimizeConfig, manifest: Manifest, bars: BarSet
+    run_id: str,
+    ranking: Ranking,
+    entry: Entry,
+    config: OptimizeConfig,
+    manifest: Manifest | BarManifest,
+    bars: BarSet,
 ) -> Provenance:
     costs = config.backtest
     return Provenance(
@@ -193,7 +199,7 @@ def _provenance(
         first_ts_ns=int(bars.bid.ts_open_ns[0]),
         last_ts_ns=int(bars.bid.ts_open_ns[-1]),
         costs=(
-            "bid/ask spread of the data, commission "
+            f"spread: {spread_of(manifest)}; commission "
             f"{costs.commission_per_million:g} per million and side, slippage {costs.slippage_ticks} ticks"
         ),
         in_sample=_figures(entry.in_sample),

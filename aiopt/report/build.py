@@ -12,6 +12,7 @@ import msgspec
 from aiopt import __version__
 from aiopt.config import content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.market.bar_manifest import BarManifest, manifest_type
 from aiopt.market.instrument import instrument
 from aiopt.market.manifest import Manifest
 from aiopt.ranking import model as ranked
@@ -95,7 +96,10 @@ def build_report(run: RunFolder) -> Report:
 
 def _data(run: RunFolder) -> Data | None:
     path = run.path / MANIFEST
-    return data_quality(read_json(path, Manifest)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    found: Manifest | BarManifest = read_json(path, manifest_type(read_json(path, dict)))
+    return data_quality(found)
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:

@@ -95,4 +95,10 @@ def _caveats(report: Report) -> Section:
             "The ticks of this run are synthetic: a random generator made them. A good figure here shows "
             "that the search works as programmed, or luck; it says nothing about EUR/USD.",
         )
+    if report.data is not None and report.data.bars is not None:
+        texts.append(
+            f"This run stands on bars of {report.data.timeframe}, not on ticks: what happened inside one is not "
+            "known. A stop and a target inside one bar may have been reached the other way round. "
+            f"Spread: {report.data.spread}."
+        )
     return ("Caveats", texts)
