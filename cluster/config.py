@@ -230,8 +230,8 @@ def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> Opt
     """
     in_file = {} if path is None else read_mapping(path)
     data = anchored(in_file, Path() if path is None else path.parent)
-    data = merge(data, anchored(environment_overrides(ENVIRONMENT_PREFIX), Path()))
-    data = merge(data, anchored(overrides, Path()))
+    for above in (environment_overrides(ENVIRONMENT_PREFIX), overrides):
+        data = merge(_without_replaced(data, above), anchored(above, Path()))
     config = decode(data, OptimizeConfig, where="configuration" if path is None else str(path))
     load_strategies(config)
     given = {
@@ -267,6 +267,23 @@ def load_strategies(config: OptimizeConfig) -> list[Strategy]:
     for strategy in found:
         strategy.points(msgspec.structs.replace(config, trials=1))
     return found
+
+
+def _without_replaced(data: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what settings above replace by its other kind: ticks for bars, one spread for another."""
+    result = dict(data)
+    for name, other in (("ticks", "bars"), ("bars", "ticks")):
+        if above.get(name) and not above.get(other):
+            result.pop(other, None)
+    if above.get("ticks") and not above.get("bars"):
+        for name in ("ask_bars", "bar_reading", "spread"):
+            result.pop(name, None)
+    spread, given = result.get("spread"), above.get("spread")
+    if isinstance(spread, Mapping) and isinstance(given, Mapping):
+        for name, other in (("pips", "file"), ("file", "pips")):
+            if given.get(name) is not None:
+                result["spread"] = {key: value for key, value in spread.items() if key != other}
+    return result
 
 
 def run_identity(config: OptimizeConfig, strategies: list[Strategy], data_hash: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import click
 
 from aiopt.cli.output import emit, json_option, progress
 from aiopt.cli.ticks_download import download
+from aiopt.cli.ticks_spread import spread_model
 from aiopt.errors import EXIT_BAD_INPUT, EXIT_OK
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def command() -> None:
 
 
 command.add_command(download)
+command.add_command(spread_model)
 
 
 @command.command("import", epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks")

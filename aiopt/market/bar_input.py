@@ -40,7 +40,7 @@ from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
 from aiopt.market.manifest import SilentHour, SourceFile
 from aiopt.market.spread_model import SpreadConfig, load_spread
-from aiopt.market.ticks import HOUR_NS, hour_text, stamp_text
+from aiopt.market.ticks import HOUR_NS, hour_text, round_price, stamp_text
 from aiopt.timeframe import Timeframe, parse_timeframe
 
 SIDES = ("bid", "ask", "mid")
@@ -506,8 +506,10 @@ def _columns(values: dict[str, NDArray[np.float64]]) -> dict[str, pl.Series]:
 
 
 def _on_grid(frame: pl.DataFrame, item: Instrument) -> pl.DataFrame:
-    scale = item.price_scale
-    return frame.with_columns((pl.col(name) * scale).round() / scale for name in _PRICES)
+    # In NumPy: Polars divides by multiplying with the inverse, which misses the nearest double.
+    return frame.with_columns(
+        **_columns({name: round_price(frame[name].to_numpy(), item) for name in _PRICES})
+    )
 
 
 def _check_grid(frame: pl.DataFrame, base: Timeframe, side: str, path: Path) -> None:

@@ -297,7 +297,8 @@ def write_spread_model(path: Path, model: SpreadModel) -> None:
     ]
     for row in rows:
         fields = ", ".join(
-            f"{name}: {value!r}" if name == "at" else f"{name}: {value:g}" for name, value in row.items()
+            f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value!r}"
+            for name, value in row.items()
         )
         lines.append(f"  - {{{fields}}}")
     atomic_write_text(Path(path), "\n".join(lines) + "\n")

@@ -97,8 +97,8 @@ def _caveats(report: Report) -> Section:
         )
     if report.data is not None and report.data.bars is not None:
         texts.append(
-            f"This run stands on bars of {report.data.timeframe}, not on ticks: what happened inside one is not "
-            "known. A stop and a target inside one bar may have been reached the other way round. "
+            f"This run stands on bars of {report.data.timeframe}, not on ticks: what happened inside one is "
+            "not known. A stop and a target inside one bar may have been reached the other way round. "
             f"Spread: {report.data.spread}."
         )
     return ("Caveats", texts)
