@@ -7,7 +7,7 @@ of Ray, of engines or of how a report looks; it turns files into records and say
 
     runs/<run-id>/
     ├── config.json        the resolved configuration
-    ├── manifest.json      the tick store's manifest, or that of the bars: source, span, counts, what was dropped
+    ├── manifest.json      the tick store's manifest, or that of the bars: source, span, what was dropped
     ├── state.json         RunState: how far the run came
     ├── bars/              the bars the trials read
     ├── trials.parquet     every trial, failed ones too
