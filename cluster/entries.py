@@ -21,6 +21,7 @@ from aiopt.backtest.config import BacktestConfig, Segments
 from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
 from aiopt.config import canonical_json
+from aiopt.evaluation.rollover import held_over, held_over_text
 from aiopt.files import atomic_write_bytes
 from aiopt.market.bar_manifest import BarManifest, spread_of
 from aiopt.market.bars import BarSet
@@ -83,6 +84,7 @@ def run_entry(
     single = dataclasses.replace(bars, ask=bars.bid, single_price=True)
     with BacktestSession(single, msgspec.structs.replace(config, mode="parity")) as session:
         parity = session.run(spec)
+    provenance = msgspec.structs.replace(provenance, rollover=_rollover(research, bars, config))
     with tempfile.TemporaryDirectory() as folder:
         # Checking a script takes seconds, so it is done here, on the worker; the driver writes the files.
         write_script(
@@ -95,6 +97,14 @@ def run_entry(
         )
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     return EntryOutput(research=research, parity=parity, files=files)
+
+
+def _rollover(result: TrialResult, bars: BarSet, config: BacktestConfig) -> str:
+    return held_over_text(
+        held_over(((trade.nights, trade.size) for trade in result.trades), pip_size=bars.instrument.pip_size),
+        currency=bars.instrument.quote,
+        charged=None if config.swap is None else result.metrics.swap,
+    )
 
 
 _HOUR_NS = 3_600_000_000_000
@@ -201,6 +211,7 @@ def _provenance(
         costs=(
             f"spread: {spread_of(manifest)}; commission "
             f"{costs.commission_per_million:g} per million and side, slippage {costs.slippage_ticks} ticks"
+            f"{'' if costs.swap is None else ', swap'}"
         ),
         in_sample=_figures(entry.in_sample),
         out_of_sample=_figures(entry.out_of_sample),

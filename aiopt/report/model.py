@@ -142,6 +142,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     by_weekday: Breakdown | None
     pine: str | None
     spec_hash: str
+    rollover: str = ""
     rules: list[Fact] = []
 
     def window(self, kind: str) -> Window | None:

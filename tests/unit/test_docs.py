@@ -12,6 +12,7 @@ import yaml
 
 from aiopt.analyst import AnalystSettings
 from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.swap import SwapConfig
 from aiopt.evaluation import WalkForwardConfig
 from aiopt.market.bar_input import BarReading
 from aiopt.market.spread_model import SpreadConfig
@@ -40,6 +41,7 @@ def rows_of(section: str) -> dict[str, str]:
         ("`bar_reading`", BarReading),
         ("`spread`", SpreadConfig),
         ("`backtest`", BacktestConfig),
+        ("`backtest.swap`", SwapConfig),
         ("`walk_forward`", WalkForwardConfig),
         ("`ranking`", RankingConfig),
         ("`analysis`", AnalysisConfig),
