@@ -1,10 +1,12 @@
-"""Bar lengths: `5m`, `1h`.  Owns their notation; knows nothing of bars."""
+"""Bar lengths: `5m`, `1h`, and exact grids of times.  Owns their notation; knows nothing of bars."""
 
 from __future__ import annotations
 
 import re
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from aiopt.errors import ConfigError
 
@@ -30,6 +32,35 @@ class Timeframe(msgspec.Struct, frozen=True, order=True):
     def seconds(self) -> int:
         """Length in seconds."""
         return self.ns // 1_000_000_000
+
+
+def time_grid(first_ns: int, stop_ns: int, step_ns: int) -> npt.NDArray[np.int64]:
+    """Return ``first_ns, first_ns + step_ns, …``, all that are before `stop_ns`.
+
+    `numpy.arange` counts its steps in floating point: over 104 days of minutes it loses the last one.
+
+    Parameters
+    ----------
+    first_ns, stop_ns : int
+        Times in nanoseconds.
+    step_ns : int
+        Positive.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Empty if ``stop_ns <= first_ns``.
+
+    Raises
+    ------
+    ConfigError
+        If `step_ns` is not positive.
+    """
+    first_ns, stop_ns, step_ns = int(first_ns), int(stop_ns), int(step_ns)
+    if step_ns <= 0:
+        raise ConfigError(f"`step_ns > 0` must hold, but got step_ns={step_ns}. Give the length of a step.")
+    count = max(-((first_ns - stop_ns) // step_ns), 0)
+    return first_ns + step_ns * np.arange(count, dtype=np.int64)
 
 
 def timeframe_of_ns(ns: int) -> Timeframe:

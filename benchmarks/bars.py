@@ -31,6 +31,7 @@ from aiopt.market.manifest import Manifest, read_manifest
 from aiopt.market.partial_bars import empty_partial
 from aiopt.market.sample import generate_ticks
 from aiopt.market.tick_shards import plan_shards
+from aiopt.market.ticks import nearest_decimal
 from aiopt.timeframe import Timeframe, parse_timeframe
 from benchmarks._harness import CACHE, Figure, interleaved, median
 from benchmarks._tick_files import exact_store
@@ -301,6 +302,10 @@ def _write(
         frame = bars.select(
             "ts_open_ns", *(pl.col(f"{price}_{name}").alias(name) for name in FIELDS), "ticks"
         )
+        if price == "mid":
+            frame = frame.with_columns(
+                pl.Series(name, nearest_decimal(frame[name].to_numpy())) for name in FIELDS[:4]
+            )
         meta = BarMeta(
             instrument=manifest.instrument,
             timeframe=timeframe.label,

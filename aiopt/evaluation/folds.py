@@ -28,6 +28,7 @@ import numpy.typing as npt
 from aiopt.errors import ConfigError, MetricInputError
 from aiopt.evaluation.arrays import FloatArray, finite_vector, require
 from aiopt.evaluation.metrics import SECONDS_PER_YEAR
+from aiopt.timeframe import time_grid
 
 IntArray = npt.NDArray[np.int64]
 
@@ -353,9 +354,7 @@ def period_profits(
         "Take the times from a WalkForwardPlan.",
     )
     require(not (np.diff(times) < 0).any(), "times ascend", "times that do not", "Sort the bars.")
-    # Counted in whole periods: `arange` of nanoseconds counts its steps in floating point and loses edges.
-    count = (stop_ns - start_ns) // period_ns
-    edges = start_ns + period_ns * np.arange(count + 1, dtype=np.int64)
+    edges = time_grid(start_ns, stop_ns + 1, period_ns)
     return np.diff(values[np.searchsorted(times, edges, side="left")])
 
 

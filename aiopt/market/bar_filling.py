@@ -13,7 +13,7 @@ import polars as pl
 from aiopt.errors import ConfigError, did_you_mean
 from aiopt.market.calendar import is_open
 from aiopt.market.sessions import Session
-from aiopt.timeframe import Timeframe
+from aiopt.timeframe import Timeframe, time_grid
 
 Fill = Literal["none", "flat", "linear"]
 FILL_RULES: tuple[str, ...] = get_args(Fill)
@@ -66,7 +66,7 @@ def fill_gaps(
     if ts.size == 0:
         return bars.with_columns(filled=pl.lit(False))
     if session is None:
-        wanted = np.arange(ts[0], ts[-1] + 1, timeframe.ns, dtype=np.int64)
+        wanted = time_grid(ts[0], ts[-1] + 1, timeframe.ns)
     else:
         spans = session.spans(int(ts[0]), int(ts[-1]), timeframe)
         wanted = spans.openings(int(ts[0]), int(ts[-1]), timeframe)

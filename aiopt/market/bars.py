@@ -26,13 +26,13 @@ from aiopt.files import atomic_path, remove_stale
 from aiopt.market.instrument import Instrument, instrument
 from aiopt.market.manifest import MANIFEST_NAME
 from aiopt.market.ohlcv import read_ohlcv
-from aiopt.market.ticks import TICK_COLUMNS
-from aiopt.timeframe import Timeframe, parse_timeframe
+from aiopt.market.ticks import TICK_COLUMNS, nearest_decimal
+from aiopt.timeframe import Timeframe, parse_timeframe, time_grid
 
 Empty = Literal["omit", "flat"]
 
 PRICES = ("bid", "ask", "mid")
-"""Price sides bars are built from; a mid tick is ``(bid + ask) / 2``."""
+"""Price sides bars are built from; a mid tick is ``(bid + ask) / 2``, see `nearest_decimal`."""
 
 EMPTY_RULES = ("omit", "flat")
 """What happens to a bar without ticks: left out, or flat at the previous close with volume 0."""
@@ -265,7 +265,8 @@ def build_bars(
         Bars start at whole multiples of it since the Unix epoch, so a tick belongs to the bar
         ``floor(ts_event_ns / timeframe)``.
     price : {"bid", "ask", "mid"}
-        Side.  Mid is ``(bid + ask) / 2`` in float64 per tick; its volume is the sum of both sizes.
+        Side.  Mid is ``(bid + ask) / 2`` per tick, as `nearest_decimal` writes it; its volume is the sum of
+        both sizes.
     empty : {"omit", "flat"}
         Bars without ticks are left out, or flat at the previous close with volume 0 and 0 ticks.
 
@@ -302,6 +303,9 @@ def build_bars(
         )
         .collect()
     )
+    if price == "mid":
+        names = ("open", "high", "low", "close")
+        bars = bars.with_columns(pl.Series(name, nearest_decimal(bars[name].to_numpy())) for name in names)
     return fill_flat(bars, length) if empty == "flat" else bars
 
 
@@ -323,7 +327,7 @@ def fill_flat(bars: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
     if bars.height == 0:
         return bars
     ts = bars["ts_open_ns"].to_numpy()
-    full = np.arange(ts[0], ts[-1] + 1, timeframe.ns, dtype=np.int64)
+    full = time_grid(ts[0], ts[-1] + 1, timeframe.ns)
     source = np.searchsorted(ts, full, side="right") - 1
     traded = ts[source] == full
     close = bars["close"].to_numpy()[source]

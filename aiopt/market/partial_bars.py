@@ -22,7 +22,7 @@ from aiopt.market.bar_kernels import cut_by_time, reduce_mid, reduce_side, reduc
 from aiopt.market.bars import BAR_SCHEMA, Empty, check_empty, fill_flat
 from aiopt.market.sessions import Session
 from aiopt.market.spreads import finish_spread
-from aiopt.market.ticks import DAY_NS
+from aiopt.market.ticks import DAY_NS, nearest_decimal
 from aiopt.timeframe import Timeframe, timeframe_of_ns
 
 Columns = dict[str, NDArray[Any]]
@@ -197,6 +197,7 @@ def reduce_runs(
         if price == "mid":
             sides = (ticks["bid"], ticks["ask"], ticks["bid_size"], ticks["ask_size"])
             check += reduce_mid(*sides, starts, stops, rows)
+            rows[:4] = nearest_decimal(rows[:4])  # keeps the order, so extremes stay extremes
         else:
             check += reduce_side(ticks[price], ticks[f"{price}_size"], starts, stops, rows)
         for field, values in zip(_FIELDS, rows, strict=True):

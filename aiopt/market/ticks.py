@@ -78,6 +78,17 @@ def round_price(price: NDArray[np.float64], instrument: Instrument) -> NDArray[n
     return np.asarray(np.rint(price * instrument.price_scale) / instrument.price_scale)
 
 
+def nearest_decimal(price: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the doubles nearest to prices of at most nine decimals: a mid price is half a price step.
+
+    ``(bid + ask) / 2`` of two such doubles misses the double nearest to the decimal half step a third of the
+    time, by one bit.  Nine decimals hold the half step of every instrument; from 9,007,199 upwards, where a
+    double does not hold them, prices stay as they are.
+    """
+    exact = np.abs(price) < 2.0**53 / 1e9
+    return np.where(exact, np.rint(np.where(exact, price, 0.0) * 1e9) / 1e9, price)
+
+
 def day_text(day: int) -> str:
     """Return ``"2014-05-01"`` for a number of days since the epoch."""
     return str(np.datetime64(day, "D"))

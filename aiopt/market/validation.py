@@ -392,7 +392,7 @@ class Validator:
         self, ticks: TickArrays, runs: tuple[NDArray[np.int64], NDArray[np.int64]]
     ) -> NDArray[np.bool_]:
         """Return which ticks stand in a run of equal quotes that began more than `stale_s` ago."""
-        ts, limit_ns = ticks.ts_event_ns, self.rules.stale_s * 1e9
+        ts, limit_ns = ticks.ts_event_ns, round(self.rules.stale_s * 1_000_000_000)
         result = np.zeros(len(ticks), dtype=bool)
         starts, since = runs
         # A run ends before the next begins, so only long steps between beginnings can hold stale ticks.
@@ -406,7 +406,7 @@ class Validator:
         self, ticks: TickArrays, same_quote: NDArray[np.bool_], step_ns: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the first tick of each run of equal quotes without a silence, and since when it stands."""
-        ts, limit_ns = ticks.ts_event_ns, self.rules.stale_s * 1e9
+        ts, limit_ns = ticks.ts_event_ns, round(self.rules.stale_s * 1_000_000_000)
         changed = ~same_quote
         changed[1:] |= step_ns > limit_ns
         last = self._last
@@ -419,7 +419,7 @@ class Validator:
         return starts, since
 
     def _check_gaps(self, batch: SourcedTicks, step_ns: NDArray[np.int64]) -> None:
-        ts, limit_ns = batch.ticks.ts_event_ns, self.rules.gap_s * 1e9
+        ts, limit_ns = batch.ticks.ts_event_ns, round(self.rules.gap_s * 1_000_000_000)
         long = np.flatnonzero(step_ns > limit_ns) + 1
         start = ts[long - 1]
         if self._last is not None and ts[0] - self._last.ts_ns > limit_ns:

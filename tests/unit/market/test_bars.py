@@ -24,6 +24,7 @@ from aiopt.market.bars import (
     read_bars,
     write_bars,
 )
+from aiopt.market.ticks import nearest_decimal
 from aiopt.timeframe import parse_timeframe
 
 MINUTE_NS = 60_000_000_000
@@ -56,7 +57,7 @@ def naive_bars(
     """Bars by a plain loop: the definition, written a second time."""
     groups: dict[int, list[tuple[float, float]]] = {}
     for ts, bid, ask, bid_size, ask_size in sorted(ticks.rows(), key=lambda row: row[0]):
-        value = {"bid": bid, "ask": ask, "mid": (bid + ask) / 2}[price]
+        value = {"bid": bid, "ask": ask, "mid": nearest_decimal((bid + ask) / 2)}[price]
         size = {"bid": bid_size, "ask": ask_size, "mid": bid_size + ask_size}[price]
         groups.setdefault(ts // length_ns, []).append((value, size))
     bars = []

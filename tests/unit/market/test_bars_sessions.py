@@ -15,6 +15,7 @@ from aiopt.errors import ConfigError
 from aiopt.market.bars import PRICES
 from aiopt.market.partial_bars import TickReducer, base_timeframe, merge_partials
 from aiopt.market.sessions import Session, check_session_timeframe, parse_session
+from aiopt.market.ticks import nearest_decimal
 from aiopt.timeframe import parse_timeframe
 
 NEW_YORK = parse_session("17:00", "America/New_York")
@@ -117,7 +118,7 @@ def test_session_bars_equal_brute_force_for_any_cut(
         assert bars["ts_open_ns"].tolist() == list(expected)
         assert bars["ticks"].tolist() == [len(rows) for rows in expected.values()]
         firsts = [rows[0] for rows in expected.values()]
-        assert bars["mid_open"].tolist() == ((bid[firsts] + ticks["ask"][firsts]) / 2).tolist()
+        assert bars["mid_open"].tolist() == nearest_decimal((bid[firsts] + ticks["ask"][firsts]) / 2).tolist()
         assert bars["bid_high"].tolist() == [bid[rows].max() for rows in expected.values()]
         assert bars["ask_volume"].tolist() == [sizes[1][rows].sum() for rows in expected.values()]
 
