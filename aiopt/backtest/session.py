@@ -150,7 +150,7 @@ class BacktestSession:
         """
         bars, config = self.bars, self.config
         sizes = {
-            "tick_size": bars.instrument.tick_size,
+            "tick_size": bars.price_step,
             "pip_size": bars.instrument.pip_size,
             "initial_balance": config.initial_balance,
         }

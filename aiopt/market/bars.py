@@ -241,6 +241,11 @@ class BarSet:
         """True if gaps of either side were filled with prices of the future."""
         return self.bid.interpolated or self.ask.interpolated
 
+    @property
+    def price_step(self) -> float:
+        """The grid the prices lie on: the instrument's tick, of mid prices half a tick."""
+        return self.instrument.tick_size / 2 if self.bid.price == "mid" else self.instrument.tick_size
+
     def slice(self, start: int, stop: int) -> BarSet:
         """Return bars ``start`` (included) to ``stop`` (excluded) of both sides."""
         bid = self.bid.slice(start, stop)
