@@ -15,7 +15,6 @@ import click
 
 from aiopt.cli.output import emit, json_option, progress
 from aiopt.cli.ticks_download import download
-from aiopt.cli.ticks_spread import spread_model
 from aiopt.errors import EXIT_BAD_INPUT, EXIT_OK
 
 if TYPE_CHECKING:
@@ -36,8 +35,8 @@ _instrument_option = click.option("--instrument", help="Symbol, e.g. EURUSD.")
 _format_option = click.option(
     "--format",
     "format_",
-    help="dukascopy, dukascopy_json, oanda, fxcm, histdata, truefx, metatrader, csv or parquet; recognised "
-    "if left out.",
+    help="dukascopy, dukascopy_json, oanda, fxcm, histdata, truefx, metatrader, csv, json or parquet; "
+    "recognised if left out.",
 )
 _rule_option = click.option(
     "--rule",
@@ -57,17 +56,25 @@ _READER_OPTIONS = (
     click.option(
         "--size-unit",
         type=float,
-        default=1.0,
-        show_default=True,
-        help="Units of the base currency a size of 1 stands for in CSV and Parquet; 1e6 for millions.",
+        help="Units of the base currency a size of 1 stands for in tables; 1e6 for millions. If left out: 1, "
+        "or 1e6 for exports of Dukascopy's ticks.",
     ),
     click.option(
         "--map",
         "column_map",
         metavar="ts=NAME,bid=NAME,ask=NAME",
-        help="Columns of a CSV or Parquet whose names are not recognised; also bid_size, ask_size, symbol.",
+        help="Columns of a table whose names are not recognised; also bid_size, ask_size, symbol.",
     ),
-    click.option("--time-unit", help="s, ms, us or ns of a numeric time; by its size if left out."),
+    click.option(
+        "--time-unit",
+        help="What a numeric time counts: s, ms, us, ns, dotnet, filetime, excel, or digits such as "
+        "YYYYMMDDHHMMSSmmm; proved by its range if left out.",
+    ),
+    click.option(
+        "--time-format",
+        help="How a time is written, e.g. '%d/%m/%Y %H:%M:%S.%f' (also %y %b %I %p %z); proved by all rows "
+        "if left out.",
+    ),
     click.option("--no-header", is_flag=True, help="The CSV has no header: --map counts columns from 0."),
 )
 
@@ -80,9 +87,10 @@ def _reader_options(function: Callable[..., Any]) -> Callable[..., Any]:
         *,
         timezone: str | None,
         utc_offset: float | None,
-        size_unit: float,
+        size_unit: float | None,
         column_map: str | None,
         time_unit: str | None,
+        time_format: str | None,
         no_header: bool,
         **others: Any,
     ) -> Any:
@@ -94,6 +102,7 @@ def _reader_options(function: Callable[..., Any]) -> Callable[..., Any]:
             size_unit=size_unit,
             columns=parse_columns(column_map or ""),
             time_unit=time_unit,
+            time_format=time_format,
             header=not no_header,
         )
         return function(reader=reader, **others)
@@ -130,7 +139,6 @@ def command() -> None:
 
 
 command.add_command(download)
-command.add_command(spread_model)
 
 
 @command.command("import", epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks")
@@ -309,7 +317,6 @@ def summary(manifest: Manifest, out: Path) -> dict[str, Any]:
         "partitions": len(manifest.partitions),
         "silent_hours": len(manifest.silent_hours),
         "rules": _rule_rows(manifest.rules, manifest.rows_read),
-        "clock": manifest.clock,
         "notes": manifest.notes,
     }
 
@@ -338,7 +345,6 @@ def check_document(check: TickCheck, html: Path | None = None) -> dict[str, Any]
         "longest_gaps": [] if quality is None else _longest(quality.gaps),
         "ticks_per_hour": {} if quality is None else quality.hours,
         "failures": check.failures,
-        "clock": check.clock,
         "notes": check.notes,
         "html": None if html is None else str(html),
     }
@@ -380,8 +386,6 @@ def _print_store(console: Console, manifest: Manifest, out: Path) -> None:
     console.print(f"source     {manifest.source} ({manifest.source_format})", soft_wrap=True)
     console.print(f"store      {out}", soft_wrap=True)
     console.print(f"data hash  {manifest.data_hash}", soft_wrap=True)
-    if manifest.clock is not None:
-        console.print(f"clock      {manifest.clock.text}", soft_wrap=True)
     _print_rules(console, manifest.rules, manifest.rows_read)
     if manifest.silent_hours:
         console.print(f"{len(manifest.silent_hours)} hour(s) of open market without ticks, see manifest.json")
@@ -405,8 +409,6 @@ def _print_check(console: Console, check: TickCheck, document: dict[str, Any]) -
             console.print(f"      {place.rule}: {_escaped(place.file)}, row {place.row}", soft_wrap=True)
     if document["html"]:
         console.print(f"page: {_escaped(document['html'])}", soft_wrap=True)
-    if check.clock is not None:
-        console.print(f"clock: {check.clock.text}", soft_wrap=True)
     for note in check.notes:
         console.print(f"note: {note}", soft_wrap=True)
     for failure in check.failures:

@@ -14,7 +14,7 @@ from aiopt.market.instrument import Instrument
 from aiopt.market.sources import dukascopy, dukascopy_json, histdata, metatrader, quote_zip, tables, truefx
 from aiopt.market.sources.delimited import first_line
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource
-from aiopt.market.sources.zipped import open_member
+from aiopt.market.sources.zipped import open_member, open_text, suffix_of
 
 Opener = Callable[[Path, Sequence[Path], Instrument, ReaderOptions], TickSource]
 
@@ -27,6 +27,7 @@ FORMATS: dict[str, str] = {
     "truefx": "TrueFX's months (zip or CSV), GMT",
     "metatrader": "tick exports of MetaTrader 5 (CSV or zip), on the broker's clock, New York + 7 h",
     "csv": "CSV with a header naming time, bid, ask and optionally sizes and symbol, or with --map",
+    "json": "JSON lists of objects with such names, as dukascopy-node writes them",
     "parquet": "Parquet in the tick schema or with such column names, or with --map",
 }
 """Names of the formats and what they are."""
@@ -40,6 +41,7 @@ _OPENERS: dict[str, Opener] = {
     "truefx": truefx.open_source,
     "metatrader": metatrader.open_source,
     "csv": tables.open_csv,
+    "json": tables.open_json,
     "parquet": tables.open_parquet,
 }
 _SUFFIXES: dict[str, tuple[str, ...]] = {
@@ -51,6 +53,7 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
     "truefx": (".zip", ".csv", ".txt"),
     "metatrader": (".zip", ".csv", ".txt", ".tsv"),
     "csv": (".csv", ".txt", ".tsv"),
+    "json": (".json",),
     "parquet": (".parquet", ".pq"),
 }
 _KNOWN = {suffix for suffixes in _SUFFIXES.values() for suffix in suffixes}
@@ -84,13 +87,13 @@ def open_source(
     options = options or ReaderOptions()
     name = recognise(root, files, mapped=bool(options.columns)) if format is None else format
     _check_options(root, name, options)
-    chosen = [file for file in files if file.suffix.lower() in _SUFFIXES[name]]
+    chosen = [file for file in files if suffix_of(file) in _SUFFIXES[name]]
     if not chosen:
         wanted = " or ".join(_SUFFIXES[name])
         msg = f"A source of format {name} must hold {wanted} files, but this one holds {_kinds(files)}. "
         raise DataError(f"{msg}Name another --format.{_listing()}", file=root)
     source = _OPENERS[name](root, chosen, instrument, options)
-    others = [file for file in files if file.suffix.lower() not in _SUFFIXES[name]]
+    others = [file for file in files if suffix_of(file) not in _SUFFIXES[name]]
     if others:
         source.notes.append(f"{len(others)} file(s) of other kinds left aside ({_kinds(others)}).")
     return source
@@ -104,9 +107,10 @@ def recognise(root: Path, files: Sequence[Path], *, mapped: bool = False) -> str
     DataError
         If none of the formats fits, or more than one does.
     """
-    found = {file.suffix.lower() for file in files} & _KNOWN
+    found = {suffix_of(file) for file in files} & _KNOWN
     kinds = {".pq": ".parquet", ".txt": ".csv", ".tsv": ".csv"}
-    if found != {".json"} or not any(map(dukascopy_json.is_tick_answer, _json_files(files))):
+    json_name = _recognise_json(_json_files(files)) if found == {".json"} else None
+    if json_name is None:
         # JSON beside anything else is a description of it, not ticks.
         found.discard(".json")
     merged = {kinds.get(suffix, suffix) for suffix in found}
@@ -117,18 +121,24 @@ def recognise(root: Path, files: Sequence[Path], *, mapped: bool = False) -> str
         msg = f"The format of a source must be recognisable, but this one holds {_kinds(files)}."
         raise DataError(msg + _listing(), file=root)
     suffix = merged.pop()
-    first = next(file for file in files if file.suffix.lower() in found)
+    first = next(file for file in files if suffix_of(file) in found)
     if suffix == ".bi5":
         return "dukascopy"
-    if suffix == ".json":
-        return "dukascopy_json"
+    if json_name is not None:
+        return json_name
     if suffix == ".parquet":
         return "parquet"
     if suffix == ".csv":
-        with first.open("rb") as stream:
+        with open_text(first) as stream:
             line = first_line(stream)
         return "csv" if mapped else _recognise_text(first, line) or "csv"
     return _recognise_zip(root, first)
+
+
+def _recognise_json(files: Sequence[Path]) -> str | None:
+    if any(map(dukascopy_json.is_tick_answer, files)):
+        return "dukascopy_json"
+    return "json" if any(map(tables.is_json_table, files)) else None
 
 
 def _recognise_text(path: Path, line: str) -> str | None:
@@ -145,8 +155,11 @@ def _check_options(root: Path, name: str, options: ReaderOptions) -> None:
     if name.startswith("dukascopy") and clock:
         msg = f"A clock may only be given to files that do not say theirs, but {name} is UTC. Leave it out."
         raise DataError(msg, file=root)
-    if name not in {"csv", "parquet"} and (options.columns or options.time_unit):
-        msg = f"Columns and time units may only be given for csv and parquet, but the format is {name}. "
+    if name not in {"csv", "json", "parquet"} and (
+        options.columns or options.time_unit or options.time_format
+    ):
+        msg = "Columns, time units and time formats may only be given for csv, json and parquet, but the "
+        msg += f"format is {name}. "
         raise DataError(msg + "Leave them out, or name another --format.", file=root)
 
 
@@ -167,7 +180,7 @@ def _recognise_zip(root: Path, path: Path) -> str:
 
 
 def _json_files(files: Sequence[Path]) -> list[Path]:
-    return [file for file in files if file.suffix.lower() == ".json"]
+    return [file for file in files if suffix_of(file) == ".json"]
 
 
 def _list_files(root: Path) -> list[Path]:
@@ -192,7 +205,7 @@ def _list_files(root: Path) -> list[Path]:
 def _kinds(files: Sequence[Path]) -> str:
     counts: dict[str, int] = {}
     for file in files:
-        kind = file.suffix.lower() or "no suffix"
+        kind = suffix_of(file) or "no suffix"
         counts[kind] = counts.get(kind, 0) + 1
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 

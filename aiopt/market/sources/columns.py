@@ -1,6 +1,7 @@
-"""Tables with named columns as ticks: which column is what, and every usual way to write a time.
+"""Tables with named columns as ticks: which column is what.
 
-Owns the common names of time, bid, ask, size and symbol columns.  Knows nothing of files.
+Owns the common names of time, bid, ask, size and symbol columns, and what a set of names says about a file's
+origin.  How a time is read is in `stamps`.  Knows nothing of files.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from numpy.typing import NDArray
 from aiopt.errors import DataError, did_you_mean
 from aiopt.market.instrument import Instrument, find_instrument
 from aiopt.market.sources.delimited import numbers
-from aiopt.market.sources.local_time import WallClock
-from aiopt.market.sources.source import TIME_UNITS_NS, ReaderOptions, wrong_instrument
+from aiopt.market.sources.source import wrong_instrument
+from aiopt.market.sources.stamps import StampReader
 from aiopt.market.ticks import TickArrays
 
 # Best first; compared without case, spaces and punctuation.
 NAMES: dict[str, tuple[str, ...]] = {
     "time": (
-        *("tseventns", "tsevent", "timestampns", "timestampms", "timestampus", "timestamp", "datetime"),
-        *("gmttime", "utctime", "time", "ts", "date", "tsns", "tsms", "index", "indexlevel0"),
+        *("tseventns", "timemsc", "tsevent", "timestampns", "timestampus", "timestampms", "timestamp"),
+        *("datetime", "gmttime", "utctime", "time", "ts", "date", "tsns", "tsms", "index", "indexlevel0"),
+        "localtime",
     ),
     "bid": ("bid", "bidprice", "bidpx", "bidpx00", "b"),
     "ask": ("ask", "askprice", "askpx", "askpx00", "offer", "offerprice", "a"),
@@ -36,24 +38,17 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """Accepted column names, by meaning, in plain lower-case letters and digits."""
 
-_PATTERNS = (
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y.%m.%d %H:%M:%S%.f",
-    "%Y/%m/%d %H:%M:%S%.f",
-    "%Y%m%d %H:%M:%S%.f",
-    "%d.%m.%Y %H:%M:%S%.f",
-    "%Y%m%d %H%M%S%3f",
-    "%Y%m%d %H%M%S",
-)
-# An integer time is a Unix time; its unit follows from its size: 1e11 s is in 5138, 1e11 ms in 1973.
-_UNITS = ((10**11, 1_000_000_000), (10**14, 1_000_000), (10**17, 1_000), (2**63, 1))
-_ZONE = re.compile(r"(Z|[+-]\d{2}:?\d{2})$")
+_DUKASCOPY_EXPORT = ({"gmttime", "localtime"}, {"ask", "bid", "askvolume", "bidvolume"})
+_DUKASCOPY_PRICES = {"timestamp", "askprice", "bidprice", "askvolume", "bidvolume"}
 
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """Which column holds what; None where there is none."""
+    """Which column holds what; None where there is none.
+
+    `of_metatrader` says that the names are those of ticks from MetaTrader's Python package, whose Unix times
+    count on the broker's clock.
+    """
 
     time: str
     bid: str
@@ -62,6 +57,15 @@ class ColumnMap:
     ask_size: str | None
     symbol: str | None
     time_of_day: str | None
+    of_metatrader: bool = False
+
+    def times(self, frame: pl.DataFrame) -> pl.Series:
+        """Return the stamps of a table, date and time of day joined where they are apart."""
+        times = frame[self.time]
+        if self.time_of_day is None:
+            return times
+        joined = times.cast(pl.String) + pl.Series([" "]) + frame[self.time_of_day].cast(pl.String)
+        return joined.alias(f"{self.time} {self.time_of_day}")
 
     def names(self) -> list[str]:
         """Return the columns used."""
@@ -108,22 +112,43 @@ def map_columns(names: Sequence[str], file: Path, given: Mapping[str, str] | Non
         for meaning, accepted in NAMES.items()
     }
     time_of_day = None
+    of_metatrader = {"timemsc", "flags", "time"} <= set(plain)
     if "date" in plain and "time" in plain and found["time"] in (plain["date"], plain["time"]):
         found["time"], time_of_day = plain["date"], plain["time"]
     time, bid, ask = found["time"], found["bid"], found["ask"]
     if time is None or bid is None or ask is None:
         missing = [meaning for meaning in ("time", "bid", "ask") if found[meaning] is None]
         raise DataError(_missing_text(missing, names, plain), file=file)
-    return ColumnMap(time, bid, ask, found["bid_size"], found["ask_size"], found["symbol"], time_of_day)
+    sizes = found["bid_size"], found["ask_size"]
+    return ColumnMap(time, bid, ask, *sizes, found["symbol"], time_of_day, of_metatrader)
+
+
+def size_unit_of(frame: pl.DataFrame, columns: ColumnMap) -> float:
+    """Return the units of the base currency of a size of 1 by what the columns of a file are called.
+
+    Dukascopy counts millions, and so do the programs that fetch its ticks; where the names leave a doubt, a
+    fraction among the first sizes shows it.
+    """
+    plain = {_plain(name) for name in columns.names()}
+    times, others = _DUKASCOPY_EXPORT
+    if plain & times and others <= plain:
+        return 1e6
+    if plain == _DUKASCOPY_PRICES:
+        for name in (columns.bid_size, columns.ask_size):
+            sizes = frame[name or ""].cast(pl.String).str.replace(",", ".", literal=True)
+            values = sizes.cast(pl.Float64, strict=False)
+            if (values != values.round()).any():
+                return 1e6
+    return 1.0
 
 
 def ticks_of(
     frame: pl.DataFrame,
     columns: ColumnMap,
     instrument: Instrument,
-    options: ReaderOptions,
+    size_unit: float,
     place: tuple[Path, int],
-    wall: WallClock,
+    stamps: StampReader,
 ) -> TickArrays:
     """Turn a table into ticks.
 
@@ -135,12 +160,12 @@ def ticks_of(
         From `map_columns`.
     instrument : Instrument
         What the symbol column, if any, must say.
-    options : ReaderOptions
-        Units of times and sizes.
+    size_unit : float
+        Units of the base currency of a size of 1.
     place : tuple of Path and int
         File, and row of the first tick.
-    wall : WallClock
-        Of times without a zone.
+    stamps : StampReader
+        Of the file.
 
     Raises
     ------
@@ -150,54 +175,13 @@ def ticks_of(
     file, first_row = place
     if columns.symbol is not None:
         check_symbol_column(frame[columns.symbol], instrument, file, first_row)
-    times = frame[columns.time]
-    if columns.time_of_day is not None:
-        times = times.cast(pl.String) + pl.Series([" "]) + frame[columns.time_of_day].cast(pl.String)
     return TickArrays(
-        stamps_of(times, file, first_row, wall, options.time_unit),
+        stamps.read(columns.times(frame), first_row),
         _values(frame[columns.bid], file, first_row),
         _values(frame[columns.ask], file, first_row),
-        _sizes(frame, columns.bid_size, options, place),
-        _sizes(frame, columns.ask_size, options, place),
+        _sizes(frame, columns, columns.bid_size, size_unit, place),
+        _sizes(frame, columns, columns.ask_size, size_unit, place),
     )
-
-
-def stamps_of(
-    times: pl.Series, file: Path, first_row: int, wall: WallClock, unit: str | None = None
-) -> NDArray[np.int64]:
-    """Return times as UTC nanoseconds.
-
-    Numbers are Unix times in `unit`, or in s, ms, us or ns by their size.  Date-times and text without a zone
-    are on the clock `wall`.
-
-    Raises
-    ------
-    DataError
-        If a value is missing or is no time; names the row.
-    """
-    if times.dtype == pl.String:
-        times = times.str.strip_chars()
-        number = _unix_text(times, unit)
-        if number is None:
-            return _parse_text(times, file, first_row, wall)
-        times = number
-    if times.null_count():
-        raise _no_time(times, int(times.is_null().arg_true()[0]), file, first_row)
-    if times.dtype == pl.Date:
-        raise DataError(
-            f"A tick needs a time of day, but the column {times.name!r} holds days. Add the time.", file=file
-        )
-    if isinstance(times.dtype, pl.Datetime):
-        zoned = times.dtype.time_zone is not None
-        utc_ns = times.dt.cast_time_unit("ns").to_physical().to_numpy()
-        stamps = np.asarray(utc_ns, dtype=np.int64)
-        return stamps if zoned else wall.to_utc(stamps)
-    if times.dtype.is_integer() or times.dtype.is_decimal():
-        return _unix(times.cast(pl.Int64).to_numpy(), times.name, unit)
-    if times.dtype.is_float():
-        return _unix_float(times, file, first_row, unit)
-    msg = f"The column {times.name!r} must hold times, but holds {times.dtype}. Use integers or date-times."
-    raise DataError(msg, file=file)
 
 
 def local_stamps(column: pl.Series, pattern: str, file: Path, first_row: int) -> NDArray[np.int64]:
@@ -217,59 +201,11 @@ def local_stamps(column: pl.Series, pattern: str, file: Path, first_row: int) ->
     return np.asarray(stamps.cast(pl.Int64).to_numpy(), dtype=np.int64)
 
 
-def _parse_text(text: pl.Series, file: Path, first_row: int, wall: WallClock) -> NDArray[np.int64]:
-    if text.len() == 0:
-        return np.zeros(0, dtype=np.int64)
-    sample = text.drop_nulls()
-    if sample.len() and _ZONE.search(str(sample[0])) is not None:
-        zoned = text.str.replace(r"Z$", "+00:00").str.replace(" ", "T", literal=True)
-        stamps = zoned.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="ns", strict=False)
-        zoned_text = True
-    else:
-        zoned_text = False
-        attempts = (text.str.to_datetime(pattern, time_unit="ns", strict=False) for pattern in _PATTERNS)
-        stamps = min(attempts, key=lambda attempt: attempt.null_count())
-    if stamps.null_count():
-        raise _no_time(text, int(stamps.is_null().arg_true()[0]), file, first_row)
-    parsed = np.asarray(stamps.to_physical().to_numpy(), dtype=np.int64)
-    return parsed if zoned_text else wall.to_utc(parsed)
-
-
-def _unix_text(text: pl.Series, unit: str | None) -> pl.Series | None:
-    """Return text that is Unix times as numbers, integers where all are; None for other text."""
-    for kind in (pl.Int64, pl.Float64):
-        values = text.cast(kind, strict=False)
-        # Eight digits are a day (20180101), not a second of 1970.
-        if values.len() and not values.null_count() and (unit or bool((values.abs() > 10**8).all())):
-            return values
-    return None
-
-
-def _unix(values: NDArray[np.int64], name: str, unit: str | None) -> NDArray[np.int64]:
-    if values.size == 0:
-        return np.asarray(values, dtype=np.int64)
-    if unit is not None:
-        return np.asarray(values, dtype=np.int64) * TIME_UNITS_NS[unit]
-    if _plain(name).endswith("ns"):
-        return np.asarray(values, dtype=np.int64)
-    largest = int(np.abs(values).max())
-    factor = next(factor for limit, factor in _UNITS if largest < limit)
-    return np.asarray(values, dtype=np.int64) * factor
-
-
-def _unix_float(times: pl.Series, file: Path, first_row: int, unit: str | None) -> NDArray[np.int64]:
-    values = times.to_numpy().astype(np.float64)
-    if not np.isfinite(values).all():
-        raise _no_time(times, int(np.argmax(~np.isfinite(values))), file, first_row)
-    largest = np.abs(values).max(initial=0.0)
-    factor = TIME_UNITS_NS[unit] if unit else next(factor for limit, factor in _UNITS if largest < limit)
-    # Whole microseconds: a float64 of seconds since 1970 has no more.
-    return np.asarray(np.rint(values * (factor / 1_000.0)), dtype=np.int64) * 1_000
-
-
-def _values(column: pl.Series, file: Path, first_row: int, *, required: bool = True) -> NDArray[np.float64]:
+def _values(
+    column: pl.Series, file: Path, first_row: int, *, required: bool = True, like: pl.Series | None = None
+) -> NDArray[np.float64]:
     if column.dtype == pl.String:
-        return numbers(column, file, first_row, required=required)
+        return numbers(column, file, first_row, required=required, like=like)
     if not (column.dtype.is_numeric() or column.dtype == pl.Null):
         msg = f"The column {column.name!r} must hold numbers, but holds {column.dtype}. Convert it."
         raise DataError(msg, file=file)
@@ -281,20 +217,23 @@ def _values(column: pl.Series, file: Path, first_row: int, *, required: bool = T
 
 
 def _sizes(
-    frame: pl.DataFrame, name: str | None, options: ReaderOptions, place: tuple[Path, int]
+    frame: pl.DataFrame, columns: ColumnMap, name: str | None, size_unit: float, place: tuple[Path, int]
 ) -> NDArray[np.float64]:
     if name is None:
         return np.zeros(frame.height)
     file, first_row = place
-    sizes = _values(frame[name], file, first_row, required=False) * options.size_unit
+    # A comma in a size is a decimal one only where prices have it too: else it may part the thousands.
+    bid = frame[columns.bid]
+    like = bid if bid.dtype == pl.String else None
+    sizes = _values(frame[name], file, first_row, required=False, like=like) * size_unit
     finite = np.where(np.isfinite(sizes), sizes, 0.0)
     broken = np.abs(finite - np.rint(finite)) > 1e-6 * np.maximum(1.0, np.abs(finite))
     if broken.any():
         row = int(np.argmax(broken))
-        given = float(sizes[row] / options.size_unit)
+        given = float(sizes[row] / size_unit)
         msg = (
             f"Sizes must be whole units of the base currency, but {name} is {given!r} (size unit "
-            f"{options.size_unit:g}). If sizes are in millions, give --size-unit 1e6."
+            f"{size_unit:g}). If sizes are in millions, give --size-unit 1e6."
         )
         raise DataError(msg, file=file, row=first_row + row)
     return sizes
@@ -326,19 +265,13 @@ def _missing_text(missing: Sequence[str], names: Sequence[str], plain: dict[str,
     if {"open", "high", "low", "close"} <= set(plain):
         return (
             f"A source of ticks must have columns for time, bid and ask, but this one holds bars ({listed}). "
-            "Backtest Parquet bars directly with `aiopt backtest SPEC --bars FILE`."
+            "Import them as bars: `aiopt bars import SRC --out DIR`."
         )
     accepted = "; ".join(f"{meaning}: {', '.join(NAMES[meaning][:4])}, …" for meaning in missing)
     return (
         f"A source of ticks must have columns for time, bid and ask, but {' and '.join(missing)} missing "
         f"among {listed}. Rename the columns ({accepted}) or name them: --map ts=…,bid=…,ask=…."
     )
-
-
-def _no_time(times: pl.Series, at: int, file: Path, first_row: int) -> DataError:
-    shown = "nothing" if times[at] is None else repr(times[at])
-    msg = f"The column {times.name!r} must hold a time, but got {shown}. Use ISO 8601 or Unix time."
-    return DataError(msg, file=file, row=first_row + at)
 
 
 def _plain(name: str) -> str:

@@ -5,7 +5,6 @@ Owns what "file and row" means for text: row 0 is the first line after the heade
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -93,8 +92,12 @@ def split_header(line: str) -> tuple[str, list[str]]:
     return delimiter, [field.strip().strip('"').strip() for field in line.split(delimiter)]
 
 
-def numbers(column: pl.Series, file: Path, first_row: int, *, required: bool = True) -> NDArray[np.float64]:
-    """Return a text column as float64; an empty field is NaN.
+def numbers(
+    column: pl.Series, file: Path, first_row: int, *, required: bool = True, like: pl.Series | None = None
+) -> NDArray[np.float64]:
+    """Return a text column as float64; an empty field is NaN (0 unless `required`).
+
+    A comma is a decimal comma where no number of the block has a point, nor any of the column `like`.
 
     Raises
     ------
@@ -104,11 +107,19 @@ def numbers(column: pl.Series, file: Path, first_row: int, *, required: bool = T
     text = column.str.strip_chars()
     values = text.cast(pl.Float64, strict=False)
     wrong = values.is_null() & text.is_not_null() & (text != "")
+    if wrong.any() and _has_decimal_commas(text) and (like is None or _has_decimal_commas(like)):
+        values = text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+        wrong = values.is_null() & text.is_not_null() & (text != "")
     if wrong.any():
         row = int(wrong.arg_true()[0])
         raise _not_a(column, "number", text[row], file, first_row + row)
     filled = values.fill_null(float("nan")) if required else values.fill_null(0.0)
     return np.asarray(filled.to_numpy(), dtype=np.float64)
+
+
+def _has_decimal_commas(text: pl.Series) -> bool:
+    commas, points = (text.str.contains(mark, literal=True).any() for mark in ",.")
+    return bool(commas) and not points
 
 
 def integers(column: pl.Series, file: Path, first_row: int) -> NDArray[np.int64]:
@@ -125,11 +136,6 @@ def integers(column: pl.Series, file: Path, first_row: int) -> NDArray[np.int64]
         row = int(values.is_null().arg_true()[0])
         raise _not_a(column, "whole number", text[row], file, first_row + row)
     return np.asarray(values.to_numpy(), dtype=np.int64)
-
-
-def text_stream(data: bytes) -> IO[bytes]:
-    """Return bytes as a file."""
-    return io.BytesIO(data)
 
 
 def _csv_error(

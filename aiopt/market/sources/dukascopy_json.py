@@ -21,6 +21,7 @@ from aiopt.errors import DataError
 from aiopt.market.instrument import Instrument
 from aiopt.market.sources.dukascopy import expected_hours
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource, check_symbols
+from aiopt.market.sources.zipped import read_text
 from aiopt.market.ticks import HOUR_NS, TickArrays, hour_text
 
 FORMAT = "dukascopy_json"
@@ -28,6 +29,8 @@ FORMAT = "dukascopy_json"
 _HOUR_MS = 3_600_000
 # Far beyond any hour or price, and small enough that sums of a whole answer fit 64 bits.
 _Step = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31)]
+# The end of 2261: beyond it int64 nanoseconds end.
+_LAST_MS = 9_214_646_400_000
 _LISTS = ("times", "asks", "bids", "ask_volumes", "bid_volumes")
 
 
@@ -50,7 +53,7 @@ class TickAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         Units of the base currency.
     """
 
-    timestamp: Annotated[int, msgspec.Meta(ge=0, le=2**52)]
+    timestamp: Annotated[int, msgspec.Meta(ge=0, le=_LAST_MS)]
     multiplier: float
     ask: float | None
     bid: float | None
@@ -206,8 +209,11 @@ def is_tick_answer(path: Path) -> bool:
 
 
 def _is_other_answer(raw: bytes) -> bool:
-    """Return whether this is whole JSON of the API's other answers: candles, instruments."""
+    """Return whether this is whole JSON of the API's other answers: candles, instruments, lists."""
     try:
+        if raw.lstrip()[:1] == b"[":
+            msgspec.json.decode(raw)
+            return True
         keys = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).keys()
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
@@ -216,6 +222,6 @@ def _is_other_answer(raw: bytes) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_text(path)
     except OSError as failure:
         raise DataError(f"The file must be readable, but: {failure.strerror}.", file=path) from failure

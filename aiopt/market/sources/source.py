@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from aiopt.errors import DataError
 from aiopt.market.instrument import INSTRUMENTS, Instrument
-from aiopt.market.sources.conventions import GIVEN, FileClock, convention
 from aiopt.market.sources.local_time import Clock, parse_clock
+from aiopt.market.sources.stamps import StampRules
+from aiopt.market.sources.time_text import compile_format
+from aiopt.market.sources.time_units import UNITS, latest_ns
 from aiopt.market.ticks import TickArrays
 
 MEANINGS = ("ts", "bid", "ask", "bid_size", "ask_size", "symbol")
-TIME_UNITS_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,26 +39,29 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         For CSV and Parquet: ``"ts"``, ``"bid"``, ``"ask"``, ``"bid_size"``, ``"ask_size"`` or ``"symbol"`` to
         the name of a column, or to its 0-based position if `header` is false.
     time_unit : str or None
-        ``"s"``, ``"ms"``, ``"us"`` or ``"ns"`` of a numeric time; by its size if None.
+        Key of `UNITS`, what a numeric time counts; proved by the file if None.
+    time_format : str or None
+        How text says a time, see `aiopt.market.sources.time_text`; proved by the file if None.
     header : bool
         False if the first line of a CSV holds data.
-    size_unit : float
+    size_unit : float or None
         Units of the base currency that a size of 1 in a CSV or Parquet source stands for, e.g. 1e6 if sizes
-        are in millions.
+        are in millions; 1, or the layout's own, if None.
     """
 
     utc_offset_h: float | None = None
     timezone: str | None = None
-    size_unit: float = 1.0
+    size_unit: float | None = None
     columns: dict[str, str] = {}
     time_unit: str | None = None
+    time_format: str | None = None
     header: bool = True
 
     def __post_init__(self) -> None:
         if self.utc_offset_h is not None and not -24 <= self.utc_offset_h <= 24:
             msg = f"`-24 <= utc_offset_h <= 24` must hold, but got {self.utc_offset_h}. Give hours."
             raise DataError(msg)
-        if not 0 < self.size_unit <= 1e12:
+        if self.size_unit is not None and not 0 < self.size_unit <= 1e12:
             msg = f"`0 < size_unit <= 1e12` must hold, but got {self.size_unit}. Use 1 or 1e6."
             raise DataError(msg)
 
@@ -72,9 +76,7 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if self.columns and not {"ts", "bid", "ask"} <= set(self.columns):
             msg = f"Mapped columns must include ts, bid and ask, but got {', '.join(self.columns)}. Add them."
             raise DataError(msg)
-        if self.time_unit is not None and self.time_unit not in TIME_UNITS_NS:
-            units = ", ".join(TIME_UNITS_NS)
-            raise DataError(f"The time unit must be one of {units}, but got {self.time_unit!r}. Choose one.")
+        check_stamp_options(self.time_unit, self.time_format)
         if not self.header and not self.columns:
             raise DataError(
                 "Columns without names must be mapped by position. Add e.g. --map ts=0,bid=1,ask=2."
@@ -87,15 +89,20 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return Clock(f"UTC{self.utc_offset_h:+g} h", None, ahead_ns)
         return parse_clock(self.timezone or default)
 
+    def stamp_rules(self, instrument: Instrument) -> StampRules:
+        """Return what is stated about stamps, and the life of the instrument."""
+        return StampRules(
+            low_ns=instrument.life_start_ns,
+            high_ns=latest_ns(),
+            unit=self.time_unit,
+            format=self.time_format,
+            clock_given=self.clock_given,
+        )
+
     @property
     def clock_given(self) -> bool:
-        """True if the user said which clock the source is on."""
+        """True if a clock was stated."""
         return self.utc_offset_h is not None or self.timezone is not None
-
-    def file_clock(self, format: str, file: Path) -> FileClock:
-        """Return the clock given, or the best known one of a format."""
-        usual = convention(format, file).best()
-        return FileClock(self.clock(usual.clock.name), GIVEN) if self.clock_given else usual
 
     def settings(self) -> dict[str, str]:
         """Return the options as text for the manifest."""
@@ -103,12 +110,30 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return {
             "utc_offset_h": offset,
             "timezone": self.timezone or "format",
-            "size_unit": f"{self.size_unit:g}",
+            "size_unit": "1" if self.size_unit is None else f"{self.size_unit:g} (stated)",
             "columns": ",".join(f"{name}={column}" for name, column in sorted(self.columns.items()))
             or "names",
             "time_unit": self.time_unit or "size",
             "header": "yes" if self.header else "no",
+            **({} if self.time_format is None else {"time_format": self.time_format}),
         }
+
+
+def check_stamp_options(unit: str | None, format: str | None) -> None:
+    """Refuse a unit that is not known, a layout that is none, and both together.
+
+    Raises
+    ------
+    DataError
+        Says what would be right.
+    """
+    if unit is not None and unit not in UNITS:
+        raise DataError(f"The time unit must be one of {', '.join(UNITS)}, but got {unit!r}. Choose one.")
+    if format is not None:
+        compile_format(format)
+        if unit is not None:
+            msg = f"Stamps must be described once, but got the unit {unit!r} and the layout {format!r}. "
+            raise DataError(msg + "Leave one out.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +178,6 @@ class TickSource:
         Hours since the epoch the source says have no ticks, and those it has no file for.
     hours : mapping of int to str
         For a source that accounts for every hour of its span: hour since the epoch to its outcome.
-    clocks : tuple of FileClock
-        What each file was read as, one for all, or none if the stamps are UTC by definition.
     """
 
     format: str
@@ -165,7 +188,6 @@ class TickSource:
     empty_hours: tuple[int, ...] = ()
     missing_hours: tuple[int, ...] = ()
     hours: Mapping[int, str] = field(default_factory=dict)
-    clocks: tuple[FileClock, ...] = ()
 
 
 _LETTERS = re.compile(r"[A-Za-z]+")

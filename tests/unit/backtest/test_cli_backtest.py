@@ -25,8 +25,6 @@ TRADE_KEYS = {
     "exit_reason",
     "pnl",
     "commission",
-    "swap",
-    "nights",
 }
 
 

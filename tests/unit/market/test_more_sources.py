@@ -182,7 +182,10 @@ def test_a_table_without_header_is_mapped_by_position(tmp_path: Path) -> None:
     [
         ({"columns": {"ts": "a", "bid": "b"}}, "must include ts, bid and ask, but got ts, bid"),
         ({"columns": {"tz": "a"}}, "must mean one of ts, bid"),
-        ({"time_unit": "min"}, "The time unit must be one of s, ms, us, ns, but got 'min'"),
+        (
+            {"time_unit": "min"},
+            "The time unit must be one of s, ms, us, ns, .*YYYYMMDDHHMMSSmmm, but got 'min'",
+        ),
         ({"header": False}, "must be mapped by position"),
         ({"timezone": "NY", "utc_offset_h": 2.0}, "must be given once"),
         ({"timezone": "Mars/Olympus"}, "A timezone must be UTC, an offset"),
@@ -196,7 +199,7 @@ def test_wrong_options_say_what_would_be_right(options: dict[str, object], messa
 
 def test_options_a_format_has_no_use_for_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "EURUSD-2014-05.csv", TRUEFX)
-    with pytest.raises(DataError, match="only be given for csv and parquet, but the format is truefx"):
+    with pytest.raises(DataError, match="only be given for csv, json and parquet, but the format is truefx"):
         open_source(path, EURUSD, format="truefx", options=ReaderOptions(time_unit="ms"))
     hour = tmp_path / "2019/01/04/10h_ticks.bi5"
     hour.parent.mkdir(parents=True)
@@ -274,12 +277,11 @@ def test_a_repeated_hour_is_told_by_the_step_back_and_counted_per_hour() -> None
     assert wall.notes() == [note + "(after a step back) as the second."]
 
 
-def test_a_skipped_hour_proves_another_clock() -> None:
-    wall = WallClock(parse_clock("NY"), Path("ticks.csv"))
-    assert wall.to_utc(np.array([ns("2018-03-11T01:59")])).tolist() == [ns("2018-03-11T06:59")]
-    with pytest.raises(DataError, match="02:30:00 lies in 2018-03-11T02 of America/New_York") as caught:
-        wall.to_utc(np.array([ns("2018-03-11T03:00"), ns("2018-03-11T02:30")]))
-    assert (caught.value.file, caught.value.row) == (Path("ticks.csv"), 2)
+def test_a_skipped_hour_is_read_as_if_the_clock_had_not_changed_and_counted() -> None:
+    wall = WallClock(parse_clock("NY"))
+    found = wall.to_utc(np.array([ns("2018-03-11T01:59"), ns("2018-03-11T02:30"), ns("2018-03-11T03:00")]))
+    assert found.tolist() == [ns("2018-03-11T06:59"), ns("2018-03-11T07:30"), ns("2018-03-11T07:00")]
+    assert "1 stamp(s) in 2018-03-11T02 of America/New_York, which never was" in wall.notes()[0]
 
 
 # --- bars -------------------------------------------------------------------------------------------------
