@@ -91,6 +91,7 @@ def run_entry(
             provenance=provenance,
             instrument=bars.instrument,
             initial_balance=config.initial_balance,
+            leverage=config.leverage,
         )
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     return EntryOutput(research=research, parity=parity, files=files)

@@ -138,7 +138,8 @@ def result_row(
     plan = context.plan
     columns = _identity(point, context)
     development = len(plan.development)
-    for name, values in _segment_figures(result.trades, plan).items():
+    figures = _segment_figures(result.trades, plan) | _account_events(result, ts_open_ns, plan)
+    for name, values in figures.items():
         columns[f"segment_{name}"] = values[:development]
         columns[f"holdout_{name}"] = values[development:]
     edges = (plan.start_ns, plan.holdout_start_ns, plan.stop_ns)
@@ -189,6 +190,19 @@ def _segment_figures(trades: Sequence[Trade], plan: WalkForwardPlan) -> dict[str
         "wins": np.bincount(segment[pnl > 0], minlength=n).tolist(),
         **sums,
     }
+
+
+def _account_events(
+    result: TrialResult, ts_open_ns: NDArray[np.int64], plan: WalkForwardPlan
+) -> dict[str, list[int]]:
+    """Return, per segment, how often margin refused an entry or cut its size, and whether it was ruined."""
+    boundaries, n = np.array(plan.boundaries_ns), plan.config.segments
+    found = {}
+    for name in ("refused", "capped", "ruined"):
+        times = ts_open_ns[np.array(getattr(result, f"{name}_bars"), dtype=np.int64)]
+        segment = np.searchsorted(boundaries, times, side="right") - 1
+        found[name] = np.bincount(segment, minlength=n).tolist()
+    return found
 
 
 def _profits(

@@ -25,9 +25,10 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ``"parity"``: one price, no costs, no margin; trades equal those of the emitted Pine Script on
         TradingView's chart, and a position open at the end is reported as open.
     initial_balance : float
-        Quote currency (USD for EURUSD).
+        Quote currency (USD for EURUSD); every segment begins with it.
     leverage : float
-        An entry needs ``units * price / leverage`` of balance.  Research only.
+        An entry needs ``units * price / leverage`` of equity, or it is refused (research only); sizes by
+        risk are cut to what it allows (both modes).  See `aiopt.backtest.account`.
     commission_per_million : float
         Quote currency per million quote currency traded, on each side; at most four decimals.  Charged
         exactly, see `aiopt.backtest.money`.  Research only.
@@ -82,7 +83,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def is_parity(self) -> bool:
-        """True in parity mode, where costs, slippage and margin do not apply."""
+        """True in parity mode, where costs, slippage, refusals and ruin do not apply."""
         return self.mode == "parity"
 
 

@@ -12,10 +12,11 @@ open, low, high, close; on equal distance the high comes first (as in PineTS; Na
 whole price steps, so float noise decides nothing.
 
 `full_replay` feeds every bar.  `sparse_replay` feeds the bars on which something can happen: the bar after a
-signal the strategy will act on, and the first bar whose range reaches its stop or target.  On all other bars
-no order is in the market or none can be reached, so leaving them out changes no fill; tests hold the two
-replays equal.  The engine pulls the next chunk when it takes the last quote of the current one: a bar's
-close, which reaches nothing its extremes have not, so the strategy's state is final by then.
+signal the strategy will act on, the first bar whose range reaches its stop or target, and the bar after a
+close that may have ruined the account.  On all other bars no order is in the market or none can be reached,
+so leaving them out changes no fill; tests hold the two replays equal.  The engine pulls the next chunk when
+it takes the last quote of the current one: a bar's close, which reaches nothing its extremes have not, so the
+strategy's state is final by then.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ EXTREMES_NS, FLATTEN_NS, CLOSE_NS = -3, -2, -1
 """Offsets to the bar's closing time."""
 
 _SEARCH_BARS = 256
+_TOLERANCE = 1e-7
+"""A fraction of a step: replaying or deciding on one bar too many does no harm."""
 _NAMES = ("open", "high", "low", "close")
 _QUOTE_SIZE = 10**FIXED_PRECISION
 """One unit, raw: quoted sizes are not read, see `PathFillModel`."""
@@ -153,10 +156,13 @@ class Boundaries:
         Whether a signal at the close of the bar may open a position.
     flatten_bar : ndarray of shape (n_bars,), int64
         The bar at whose close a position held on this bar is closed; `n_bars` for never.
+    segment : ndarray of shape (n_bars,), int64
+        Segment of each bar; -1 outside all.
     """
 
     may_enter: NDArray[np.bool_]
     flatten_bar: NDArray[np.int64]
+    segment: NDArray[np.int64]
     flatten_bars: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -179,13 +185,16 @@ def make_boundaries(n_bars: int, ranges: list[tuple[int, int]] | None, *, close_
     if ranges is None:
         may_enter = np.ones(n_bars, dtype=bool)
         may_enter[-1:] = False
-        return Boundaries(may_enter, np.full(n_bars, n_bars - 1 if close_at_end else n_bars, dtype=np.int64))
+        flatten_bar = np.full(n_bars, n_bars - 1 if close_at_end else n_bars, dtype=np.int64)
+        return Boundaries(may_enter, flatten_bar, np.zeros(n_bars, dtype=np.int64))
     may_enter = np.zeros(n_bars, dtype=bool)
     flatten_bar = np.full(n_bars, n_bars, dtype=np.int64)
-    for start, stop in ranges:
+    segment = np.full(n_bars, -1, dtype=np.int64)
+    for number, (start, stop) in enumerate(ranges):
+        segment[start:stop] = number
         may_enter[start : max(start, stop - 1)] = True
         flatten_bar[start:stop] = stop - 1
-    return Boundaries(may_enter, flatten_bar)
+    return Boundaries(may_enter, flatten_bar, segment)
 
 
 def full_replay(
@@ -239,6 +248,7 @@ class _Actions:
         self._leave_long = np.flatnonzero(short | signals.exit_long)
         self._leave_short = np.flatnonzero(long | signals.exit_short)
         self._flatten_bar = boundaries.flatten_bar
+        self._lowest, self._highest = float(bars.bid.close.min()), float(bars.ask.close.max())
 
     def after(self, bar: int, strategy: SpecStrategy) -> tuple[int | None, int]:
         """Return the bar to decide on (None: none) and the bar to replay next (`n_bars`: none).
@@ -248,7 +258,8 @@ class _Actions:
         side = strategy.side
         last = int(self._flatten_bar[bar])
         if side == FLAT or bar == last:  # on the last bar the close, still to come, flattens
-            decision = self._next(self._entries, bar)
+            # A ruined account enters nothing before its segment's end.
+            decision = self._next(self._entries, last if strategy.account.ruined else bar)
             return decision, decision + 1
         if not math.isnan(strategy.held_stop):
             decision = bar  # the stop is armed at this close
@@ -257,11 +268,24 @@ class _Actions:
         until = min(decision + 1, last, self._n_bars)
         touched = self._touch(side, strategy.stop_price, strategy.target_price, bar + 1, until)
         following = min(touched, until)
+        lost = self._lost(side, strategy.ruin_price, bar, following)
+        if lost < following:
+            return lost, lost + 1
         return (decision if following == decision + 1 else None), following
 
     def _next(self, bars: NDArray[np.int64], bar: int) -> int:
         position = int(np.searchsorted(bars, bar))
         return int(bars[position]) if position < bars.size else self._n_bars
+
+    def _lost(self, side: int, ruin: float, start: int, end: int) -> int:
+        """Return the first bar in [start, end) whose close may ruin the account, else `end`."""
+        if math.isnan(ruin) or (
+            ruin < self._lowest - _TOLERANCE if side == LONG else ruin > self._highest + _TOLERANCE
+        ):
+            return end
+        close = (self._bars.bid if side == LONG else self._bars.ask).close[start:end]
+        reached = close <= ruin + _TOLERANCE if side == LONG else close >= ruin - _TOLERANCE
+        return start + int(reached.argmax()) if reached.any() else end
 
     def _touch(self, side: int, stop: float, target: float, start: int, end: int) -> int:
         """Return the first bar in [start, end) whose range reaches the stop or target, else `end`."""
@@ -269,8 +293,7 @@ class _Actions:
         lower, upper = (stop, target) if side == LONG else (target, stop)
         while start < end:
             part = slice(start, min(end, start + _SEARCH_BARS))
-            # Half a step of tolerance: replaying one bar too many does no harm.
-            reached = (prices.low[part] <= lower + 1e-7) | (prices.high[part] >= upper - 1e-7)
+            reached = (prices.low[part] <= lower + _TOLERANCE) | (prices.high[part] >= upper - _TOLERANCE)
             if reached.any():
                 return start + int(reached.argmax())
             start = part.stop

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.backtest.money import Amount, to_amount, to_float
-from aiopt.errors import BacktestError, MetricInputError
+from aiopt.errors import MetricInputError
 from aiopt.evaluation import metrics
 
-ExitReason = Literal["stop_loss", "take_profit", "exit_signal", "reverse", "segment_end", "end_of_data"]
+ExitReason = Literal[
+    "stop_loss", "take_profit", "exit_signal", "reverse", "segment_end", "end_of_data", "ruin"
+]
 Side = Literal["long", "short"]
 
 FIGURE_PERIOD_NS = 3_600_000_000_000
@@ -45,7 +47,8 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Units of the base currency, positive.
     exit_reason : str
         ``stop_loss``, ``take_profit``, ``exit_signal``, ``reverse`` (an opposite entry), ``segment_end`` or
-        ``end_of_data`` (both closed at the close of `exit_bar`).
+        ``end_of_data`` (both closed at the close of `exit_bar`), or ``ruin`` (the close before `exit_bar`
+        found the account lost).
     pnl : float
         Quote currency, after commission; the float nearest to the exact amount.
     commission : float
@@ -90,7 +93,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     profit_factor, win_rate, expectancy, payoff_ratio : float
         See `aiopt.evaluation.metrics`.
     max_drawdown, max_drawdown_amount : float
-        Fraction of the peak, in (-1, 0], and quote currency, on equity marked at every close.
+        Fraction of the peak, in (-1, 0], and quote currency, on equity marked at every close.  There is no
+        fraction of an account that is lost: NaN.
     sharpe_ratio, sortino_ratio : float
         Annualised, over hourly profit (hours without a position count, as 0).
     exposure : float
@@ -138,9 +142,14 @@ class TrialResult:
         A position that was still open (parity mode).
     equity : ndarray of shape (n_bars + 1,), float64, quote currency
         Element 0 is the initial balance; element i + 1 is balance plus open profit at the close of bar i, a
-        long marked at the bid and a short at the ask.
+        long marked at the bid and a short at the ask.  Over several segments it is their profits one after
+        the other, though each segment's account begins with the initial balance.
     metrics : Metrics
         Figures of all trades.
+    refused_bars, capped_bars : tuple of int
+        Signal bars whose entry the margin refused, and whose size by risk it cut.
+    ruined_bars : tuple of int
+        Bars on which an account was found lost; at most one per segment.
     """
 
     spec_hash: str
@@ -151,6 +160,9 @@ class TrialResult:
     open_trade: OpenTrade | None
     equity: NDArray[np.float64]
     metrics: Metrics
+    refused_bars: tuple[int, ...] = ()
+    capped_bars: tuple[int, ...] = ()
+    ruined_bars: tuple[int, ...] = ()
 
     def to_document(self, *, equity: bool = False) -> dict[str, Any]:
         """Return plain data for JSON; with `equity` also the curve."""
@@ -162,6 +174,9 @@ class TrialResult:
             "metrics": msgspec.to_builtins(self.metrics),
             "trades": msgspec.to_builtins(self.trades),
             "open_trade": msgspec.to_builtins(self.open_trade),
+            "refused_bars": list(self.refused_bars),
+            "capped_bars": list(self.capped_bars),
+            "ruined_bars": list(self.ruined_bars),
         }
         if equity:
             document["equity"] = self.equity.tolist()
@@ -296,20 +311,7 @@ def pnl_by_period(
 def compute_metrics(
     trades: Sequence[Trade], equity: NDArray[np.float64], ts_open_ns: NDArray[np.int64]
 ) -> Metrics:
-    """Return the figures of a backtest.
-
-    Raises
-    ------
-    BacktestError
-        If equity is not positive throughout: the account was ruined.
-    """
-    if equity.min() <= 0:
-        bar = int(np.argmax(equity <= 0)) - 1
-        msg = (
-            f"Equity must stay positive, but was {equity.min():.2f} after a ruin at bar {bar}. "
-            "Trade smaller positions or raise initial_balance."
-        )
-        raise BacktestError(msg)
+    """Return the figures of a backtest."""
     pnl = np.array([trade.pnl for trade in trades], dtype=np.float64)
     lengths = np.array([trade.exit_bar - trade.entry_bar + 1 for trade in trades], dtype=np.float64)
     held = np.zeros(ts_open_ns.size, dtype=bool)
@@ -330,7 +332,7 @@ def compute_metrics(
         win_rate=metrics.win_rate(pnl),
         expectancy=metrics.expectancy(pnl),
         payoff_ratio=metrics.payoff_ratio(pnl),
-        max_drawdown=metrics.max_drawdown(equity),
+        max_drawdown=metrics.max_drawdown(equity) if equity.min() > 0 else float("nan"),
         max_drawdown_amount=metrics.max_drawdown_amount(np.diff(equity)),
         sharpe_ratio=metrics.sharpe_ratio(hourly, periods_per_year=hours_per_year),
         sortino_ratio=metrics.sortino_ratio(hourly, periods_per_year=hours_per_year),

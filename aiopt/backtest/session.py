@@ -32,6 +32,7 @@ from nautilus_trader.model.identifiers import InstrumentId, Symbol, Venue
 from nautilus_trader.model.instruments import CurrencyPair
 from nautilus_trader.model.objects import Currency, Money, Price, Quantity
 
+from aiopt.backtest.account import AccountRules
 from aiopt.backtest.config import BacktestConfig, Segments
 from aiopt.backtest.execution import PathFillModel
 from aiopt.backtest.money import Amount, Bookkeeper, to_float
@@ -136,7 +137,8 @@ class BacktestSession:
         Raises
         ------
         BacktestError
-            If the engine refused an order, the account lacked margin or was ruined, or a callback failed.
+            If the engine refused an order or a callback failed.  An entry the margin does not allow and an
+            account that is lost are no errors: see `aiopt.backtest.account` and the result.
         """
         bars, config = self.bars, self.config
         sizes = {
@@ -194,8 +196,15 @@ class BacktestSession:
             size_decimals=_SIZE_DECIMALS,
             volume=self.bars.bid.volume,
             pine_entry_bar=config.is_parity,
-            margin_per_notional=0.0 if config.is_parity else 1.0 / config.leverage,
-            initial_balance=config.initial_balance,
+            account=AccountRules(
+                initial_balance=config.initial_balance,
+                leverage=config.leverage,
+                has_margin=not config.is_parity,
+                size_step=source.size_step,
+            ),
+            segment_of=boundaries.segment.tolist().__getitem__,
+            bid_close=self.bars.bid.close,
+            ask_close=self.bars.ask.close,
             books=self._books,
             flatten_reason="end_of_data" if segments is None else "segment_end",
         )
@@ -272,6 +281,10 @@ class BacktestSession:
             open_trade=open_trade,
             equity=equity,
             metrics=compute_metrics(trades, equity, bars.bid.ts_open_ns),
+            refused_bars=tuple(strategy.account.refused_bars),
+            capped_bars=tuple(strategy.account.capped_bars),
+            # Found at a close, or by an exit inside the bar: both lie before the next bar's opening quote.
+            ruined_bars=tuple(self._bar_of(ts_ns - OPEN_NS) for ts_ns in strategy.account.ruined_ts_ns),
         )
 
     def _bookings(self, strategy: SpecStrategy) -> list[tuple[int, Amount]]:

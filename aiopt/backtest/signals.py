@@ -11,6 +11,11 @@ from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals
 class SignalSource(Protocol):
     """The seam between signals and the strategy."""
 
+    @property
+    def size_step(self) -> int | None:
+        """Units to which sizes by risk are rounded down; None for fixed sizes."""
+        ...
+
     def at(self, bar: int) -> BarSignal:
         """Return what was said at the close of bar `bar` (0-based)."""
         ...
@@ -21,6 +26,7 @@ class ArraySignals:
 
     def __init__(self, arrays: SignalArrays) -> None:
         self.arrays = arrays
+        self.size_step = arrays.size_step
 
     def at(self, bar: int) -> BarSignal:
         """Return the bar's elements of the arrays."""
@@ -54,6 +60,7 @@ class StreamedSignals:
 
     def __init__(self, signals: StreamingSignals, recorder: BacktestRecorder | None = None) -> None:
         self._signals = signals
+        self.size_step = signals.size_step
         self._recorder = recorder
         self.observed: list[BarSignal] = []
 

@@ -1,6 +1,7 @@
 """The Nautilus strategy that trades a StrategySpec's signals.
 
-Owns the life of one position: entry, stop and target, exit by signal, reversal, closing at a segment's end.
+Owns the life of one position: entry, stop and target, exit by signal, reversal, closing at a segment's end or
+when the account is lost.  What margin allows is `aiopt.backtest.account`'s business.
 Knows nothing of indicators or conditions (they come through `SignalSource`), bars' arrays or results' layout.
 
 Timing, with insert latency 1 ns and cancel latency 0 (see `aiopt.backtest.replay` for the quotes):
@@ -9,7 +10,8 @@ Timing, with insert latency 1 ns and cancel latency 0 (see `aiopt.backtest.repla
   quote, the open of bar t+1;
 - a signal that closes a position cancels its stop and target at once, so that at the next open the market
   order acts, as the emitted Pine Script does;
-- stop and target are sent when the entry fills, as reduce-only orders that live before the bar's extremes.
+- stop and target are sent when the entry fills, as reduce-only orders that live before the bar's extremes;
+- a bar's close that finds the account lost closes the position at the next open, like an exit signal.
 """
 
 from __future__ import annotations
@@ -24,13 +26,14 @@ from nautilus_trader.model.enums import OrderSide
 from nautilus_trader.model.objects import Price, Quantity
 from nautilus_trader.trading.strategy import Strategy
 
-from aiopt.backtest.money import Amount, Bookkeeper, Settlement, to_amount, to_float
+from aiopt.backtest.account import AccountRules, SegmentAccount
+from aiopt.backtest.money import Amount, Bookkeeper, Settlement, to_float
 from aiopt.backtest.signals import SignalSource, StreamedSignals
 from aiopt.strategy.signals import BarSignal
 
 LONG, FLAT, SHORT = 1, 0, -1
 
-CLOSING_REASONS = ("exit_signal", "reverse", "segment_end", "end_of_data")
+CLOSING_REASONS = ("exit_signal", "reverse", "segment_end", "end_of_data", "ruin")
 
 
 class ClosedPosition(NamedTuple):
@@ -79,10 +82,12 @@ class TradingRules(NamedTuple):
     pine_entry_bar : bool
         True: a short whose entry bar opens at or above its stop keeps it unarmed until that bar has closed,
         as TradingView does (a long in the same place is stopped at the open).
-    margin_per_notional : float
-        Balance an entry needs per quote currency of its value; 0.0 for no requirement.
-    initial_balance : float
-        Account currency.
+    account : AccountRules
+        Margin and ruin.
+    segment_of : callable of int to int
+        Segment a bar lies in; each has an account of its own.
+    bid_close, ask_close : sequence of float
+        What positions and entries are valued at, at the close of each bar.
     books : Bookkeeper
         Settles every position; the venue charges nothing.
     flatten_reason : str
@@ -95,8 +100,10 @@ class TradingRules(NamedTuple):
     size_decimals: int
     volume: Any
     pine_entry_bar: bool
-    margin_per_notional: float
-    initial_balance: float
+    account: AccountRules
+    segment_of: Callable[[int], int]
+    bid_close: Any
+    ask_close: Any
     books: Bookkeeper
     flatten_reason: str
 
@@ -150,18 +157,22 @@ class SpecStrategy(Strategy):
         self.target_price: float = math.nan
         self.position: HeldPosition | None = None
         self.closed: list[ClosedPosition] = []
-        self._balance: Amount = to_amount(rules.initial_balance)
+        self.account = SegmentAccount(rules.account)
         self.failure: str | None = None
-
-    @property
-    def balance(self) -> float:
-        """Initial balance plus what the closed positions gained, account currency."""
-        return to_float(self._balance)
 
     @property
     def side(self) -> int:
         """`LONG`, `SHORT` or `FLAT`."""
         return FLAT if self.position is None else self.position.side
+
+    @property
+    def ruin_price(self) -> float:
+        """Close at which the held position's loss takes the whole account; NaN where nothing can."""
+        held = self.position
+        if held is None or not self._rules.account.has_margin:
+            return math.nan
+        charged = self._rules.books.commission(held.units, held.entry_price)
+        return held.entry_price - held.side * to_float(self.account.balance - charged) / held.units
 
     # --- driven by the engine ---------------------------------------------------------------------------
 
@@ -214,29 +225,35 @@ class SpecStrategy(Strategy):
         """Act at the close of a bar."""
         if bar >= self._rules.n_bars - 1:
             return
+        self.account.enter_segment(self._rules.segment_of(bar))
+        if self.side != FLAT and self.account.is_lost(self._equity(bar), self.clock.timestamp_ns()):
+            self._close("ruin")
+            return
         may_enter = self._rules.may_enter(bar)
         wants_long = signal.entry_long and may_enter
         wants_short = signal.entry_short and may_enter
         if self.side == FLAT:
             if wants_long or wants_short:
-                self._enter(LONG if wants_long else SHORT, signal)
+                self._enter(LONG if wants_long else SHORT, bar, signal)
             return
         opposite = wants_short if self.side == LONG else wants_long
         leaves = signal.exit_long if self.side == LONG else signal.exit_short
         if opposite:
             new_side = -self.side
             self._close("reverse")
-            self._enter(new_side, signal)
+            self._enter(new_side, bar, signal)
         elif leaves:
             self._close("exit_signal")
         elif not math.isnan(self.held_stop):
             self._send_stop(self.held_stop)
 
-    def _enter(self, side: int, signal: BarSignal) -> None:
+    def _enter(self, side: int, bar: int, signal: BarSignal) -> None:
+        price = (self._rules.ask_close if side == LONG else self._rules.bid_close)[bar]
+        units = self.account.admit(bar, signal.units, price=price, equity=self._equity(bar))
+        if not units:
+            return
         order = self.order_factory.market(
-            self._instrument.id,
-            OrderSide.BUY if side == LONG else OrderSide.SELL,
-            self._quantity(signal.units),
+            self._instrument.id, OrderSide.BUY if side == LONG else OrderSide.SELL, self._quantity(units)
         )
         if side == LONG:
             plan = _Plan(side, signal.stop_long, signal.target_long)
@@ -244,6 +261,16 @@ class SpecStrategy(Strategy):
             plan = _Plan(side, signal.stop_short, signal.target_short)
         self._plans[order.client_order_id] = plan
         self.submit_order(order)
+
+    def _equity(self, bar: int) -> Amount:
+        """Return the account's equity at the close of a bar."""
+        held = self.position
+        if held is None:
+            return self.account.balance
+        mark = (self._rules.bid_close if held.side == LONG else self._rules.ask_close)[bar]
+        books = self._rules.books
+        open_profit = books.gross(held.side, held.units, held.entry_price, mark)
+        return self.account.balance - books.commission(held.units, held.entry_price) + open_profit
 
     def _close(self, reason: str) -> None:
         assert self.position is not None
@@ -277,7 +304,6 @@ class SpecStrategy(Strategy):
             round(price, self._rules.price_decimals),
         )
         self._position_id = event.position_id
-        self._check_margin(units * price)
         # Pine's rounding of the fill is the engine's: compare decimals.
         price = self.position.entry_price
         if plan.side == SHORT and self._rules.pine_entry_bar and price >= plan.stop:
@@ -298,18 +324,9 @@ class SpecStrategy(Strategy):
         exit_price = round(event.last_px.as_double(), self._rules.price_decimals)
         settlement = self._rules.books.settle(held.side, held.units, held.entry_price, exit_price)
         self.closed.append(ClosedPosition(*held, event.ts_event, exit_price, reason, settlement))
-        self._balance += settlement.net
+        self.account.book(settlement.net, event.ts_event)
         self.position = None
         self._forget_exits()
-
-    def _check_margin(self, notional: float) -> None:
-        needed = notional * self._rules.margin_per_notional
-        if needed > self.balance and self.failure is None:
-            self.failure = (
-                f"An entry needs a margin within the balance, but {notional:.2f} at leverage "
-                f"{1 / self._rules.margin_per_notional:g} needs {needed:.2f} and the balance is "
-                f"{self.balance:.2f}. Trade smaller, or raise leverage or initial_balance."
-            )
 
     # --- orders -----------------------------------------------------------------------------------------
 

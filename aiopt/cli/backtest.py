@@ -194,7 +194,27 @@ def _print(console: Console, document: dict[str, Any], result: TrialResult) -> N
     ):
         table.add_row(name, text)
     console.print(table)
+    _print_account(console, document["config"], result)
     _print_trades(console, result, instrument(bars["instrument"]))
+
+
+def _print_account(console: Console, config: dict[str, Any], result: TrialResult) -> None:
+    """Say loudly what margin and ruin did: the figures above are then those of another strategy."""
+    limits = f"leverage {config['leverage']:g} and a balance of {config['initial_balance']:,.2f} at the start"
+    for bars, text in (
+        (result.refused_bars, "entries refused: their margin exceeded the account"),
+        (result.capped_bars, "entries cut to the size whose margin the account carries"),
+    ):
+        if bars:
+            console.print(
+                f"[bold red]{len(bars):,} {text}[/bold red] (first at the close of bar {bars[0]}; {limits}). "
+                "Trade smaller, or raise --leverage or --balance."
+            )
+    if result.ruined_bars:
+        console.print(
+            f"[bold red]The account was lost at bar {result.ruined_bars[0]}[/bold red] ({limits}); "
+            "nothing was traded after it."
+        )
 
 
 def _print_trades(console: Console, result: TrialResult, market: Instrument) -> None:

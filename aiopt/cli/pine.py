@@ -43,6 +43,13 @@ def command() -> None:
     show_default=True,
     help="Account at the start, quote currency.",
 )
+@click.option(
+    "--leverage",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Largest value of a position per equity; sizes by risk are cut to it.",
+)
 @json_option
 def emit_command(
     spec: str,
@@ -52,6 +59,7 @@ def emit_command(
     pairs: tuple[str, ...],
     symbol: str,
     initial_balance: float,
+    leverage: float,
     as_json: bool,
 ) -> None:
     """Write SPEC, a file or the name of a ready family, as Pine Script.
@@ -82,6 +90,7 @@ def emit_command(
         instrument=instrument(symbol),
         version=int(version),
         initial_balance=initial_balance,
+        leverage=leverage,
     )
     document = {
         "path": str(path),

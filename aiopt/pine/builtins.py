@@ -249,7 +249,11 @@ FUNCTIONS: dict[str, Function] = {function.name: function for function in _FUNCT
 
 VARIABLES: dict[str, PineType] = {
     **dict.fromkeys(
-        ("open", "high", "low", "close", "volume", "hl2", "hlc3", "ohlc4", "strategy.position_size"),
+        ("open", "high", "low", "close", "volume", "hl2", "hlc3", "ohlc4"),
+        PineType("float"),
+    ),
+    **dict.fromkeys(
+        ("strategy.position_size", "strategy.equity"),
         PineType("float"),
     ),
     "time": PineType("int"),

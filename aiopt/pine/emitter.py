@@ -11,7 +11,8 @@ Why the order section looks as it does
   the next open, and nothing may come in between.  Without it TradingView could fill the stop at a gapped open
   first and then open twice the size.
 * Stops and targets are rounded by `math.round_to_mintick` at the bar of the signal, as in the backtest.
-* Margin is 0, so that the emulator neither refuses entries nor liquidates.
+* Margin is 0, so that the emulator neither refuses entries nor liquidates.  A size by risk is cut to what the
+  equity carries at the leverage, an input, as in the backtest; a reversal that is cut to nothing just closes.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
 
 _FIXED_NAMES = (
     *("ready", "sessionMinute", "sessionDay", "inSession", "entryUnits", "sized"),
+    *("leverageInput", "carriedUnits", "orderUnits"),
     *("longSignal", "shortSignal", "exitLongSignal", "exitShortSignal", "enterLong", "enterShort"),
     *("longStop", "longTarget", "shortStop", "shortTarget"),
 )
@@ -70,6 +72,7 @@ class _Script:
     spec: StrategySpec
     instrument: Instrument
     initial_balance: float
+    leverage: float
     names: Names = field(default_factory=lambda: Names(_FIXED_NAMES))
     variables: dict[str, str] = field(default_factory=dict)  # name in conditions → Pine variable
     exact: dict[str, str] = field(default_factory=dict)  # ATR id → its value, unrounded
@@ -102,6 +105,7 @@ def emit(
     instrument: Instrument,
     version: int = 6,
     initial_balance: float = 100_000.0,
+    leverage: float = 30.0,
 ) -> str:
     """Return a strategy as Pine Script.
 
@@ -117,6 +121,8 @@ def emit(
         6 or 5.
     initial_balance : float
         Account at the start, quote currency; risk-based sizes are measured by it.
+    leverage : float
+        Largest value of a position per equity: risk-based sizes are cut to it.
 
     Returns
     -------
@@ -126,7 +132,7 @@ def emit(
     Raises
     ------
     ConfigError
-        If the version is neither 5 nor 6, or the balance is not positive.
+        If the version is neither 5 nor 6, or the balance or leverage is not positive.
     PineError
         If the text breaks a rule of the checker; then aiopt is at fault.
     """
@@ -136,7 +142,10 @@ def emit(
     if not initial_balance > 0:
         msg = f"`initial_balance > 0` must hold, but got {initial_balance}. Give the account at the start."
         raise ConfigError(msg)
-    script = _Script(spec, instrument, initial_balance)
+    if not leverage > 0:
+        msg = f"`leverage > 0` must hold, but got {leverage}. Give what the broker allows, e.g. 30."
+        raise ConfigError(msg)
+    script = _Script(spec, instrument, initial_balance, leverage)
     header = header_lines(provenance, name=spec.name, spec_hash=spec.spec_hash, symbol=instrument.symbol)
     script.lines = [f"//@version={version}", *header, *comment(spec.description or "No description.")]
     _declaration(script)
@@ -183,6 +192,9 @@ def _declaration(script: _Script) -> None:
 def _inputs(script: _Script) -> None:
     lines, variables = input_lines(script.spec, script.names)
     script.variables |= variables
+    if not isinstance(script.spec.size, FixedSize):
+        value = float_number(script.leverage)
+        lines.append(f'float leverageInput = input.float({value}, "account leverage", minval=0.1, step=1.0)')
     script.section("Parameters", lines)
 
 
@@ -261,8 +273,10 @@ def _size_lines(script: _Script) -> list[str]:
     risked = f"{float_number(script.initial_balance)} * {float_number(size.risk_pct)} / 100.0"
     units = f"math.floor(math.min({risked} / ({distance}), {float_number(MAX_UNITS)}) / {step}) * {step}"
     return [
-        f"// Size: {number(size.risk_pct)} % of the initial balance is lost at the stop",
+        f"// Size: {number(size.risk_pct)} % of the initial balance is lost at the stop, if margin allows",
         f"float entryUnits = {distance} > 0.0 ? {units} : 0.0",
+        f"float carriedUnits = math.floor(strategy.equity * leverageInput / close / {step}) * {step}",
+        "float orderUnits = math.min(entryUnits, carriedUnits)",
     ]
 
 
@@ -280,14 +294,20 @@ def _orders(script: _Script) -> None:
         for side in script.sides
     }
     lines = [f"var float {variable} = na" for side in script.sides for variable, _, _ in levels[side.word]]
-    quantity = number(spec.size.units) if isinstance(spec.size, FixedSize) else "entryUnits"
+    is_fixed = isinstance(spec.size, FixedSize)
+    quantity = number(spec.size.units) if isinstance(spec.size, FixedSize) else "orderUnits"
     for side in script.sides:
         lines.append(f"if enter{side.title}")
         for variable, distance, sign in levels[side.word]:
             price = f"close {sign} {script.distance(distance)}"
             lines.append(f"    {variable} := math.round_to_mintick({price})")
         order = f'"{side.title}", strategy.{side.word}, qty={quantity}'
-        lines.append(f"    strategy.entry({order})")
+        if is_fixed:
+            lines.append(f"    strategy.entry({order})")
+            continue
+        lines += ["    if orderUnits > 0.0", f"        strategy.entry({order})"]
+        if len(script.sides) == 2:
+            lines += ["    else", f'        strategy.close("{side.opposite}", comment="Reverse")']
     protected = spec.stop_loss is not None or spec.take_profit is not None
     if protected:
         lines.append("// Called on every bar: an exit placed only once could be lost at a reversal")
@@ -353,6 +373,7 @@ def write_script(
     instrument: Instrument,
     version: int = 6,
     initial_balance: float = 100_000.0,
+    leverage: float = 30.0,
 ) -> Path:
     """Write ``NAME.pine`` and beside it ``NAME.json``, the spec it was made from.
 
@@ -362,7 +383,7 @@ def write_script(
         Created if missing.
     name : str
         File name without suffix: a letter or digit, then at most 99 letters, digits, hyphens, underscores.
-    spec, provenance, instrument, version, initial_balance
+    spec, provenance, instrument, version, initial_balance, leverage
         As in `emit`.
 
     Returns
@@ -389,6 +410,7 @@ def write_script(
         instrument=instrument,
         version=version,
         initial_balance=initial_balance,
+        leverage=leverage,
     )
     # The spec first: a script without its spec could not be traced.
     atomic_write_text(Path(folder) / f"{name}.json", spec.to_json() + "\n")

@@ -117,6 +117,9 @@ def make_statistics(
         probability_of_loss=known(overfit.probability_of_loss),
         periods_per_year=plan.periods_per_year,
         groups=[_group(group, baseline, candidates.get(group.name, 0), plan) for group in groups],
+        refused_trials=sum(any(row.segment_refused) for group in filled for row in group.rows),
+        capped_trials=sum(any(row.segment_capped) for group in filled for row in group.rows),
+        ruined_trials=sum(any(row.segment_ruined) for group in filled for row in group.rows),
     )
 
 

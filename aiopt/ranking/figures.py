@@ -24,6 +24,9 @@ class Totals:
     gross_loss: float = 0.0
     commission: float = 0.0
     units: float = 0.0
+    refused: int = 0
+    capped: int = 0
+    ruined: int = 0
 
     def __add__(self, other: Totals) -> Totals:
         return Totals(
@@ -33,7 +36,21 @@ class Totals:
             gross_loss=self.gross_loss + other.gross_loss,
             commission=self.commission + other.commission,
             units=self.units + other.units,
+            refused=self.refused + other.refused,
+            capped=self.capped + other.capped,
+            ruined=self.ruined + other.ruined,
         )
+
+
+def account_events(totals: Totals | Figures) -> str:
+    """Return what margin and ruin did, as the end of a sentence; empty if nothing."""
+    events = (
+        (totals.refused, "entries refused by the margin"),
+        (totals.capped, "sizes cut to the margin"),
+        (totals.ruined, "segments whose account was lost"),
+    )
+    told = [f"{count} {what}" for count, what in events if count]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def segment_totals(row: TrialRow, segments: tuple[int, ...]) -> Totals:
@@ -45,6 +62,9 @@ def segment_totals(row: TrialRow, segments: tuple[int, ...]) -> Totals:
         gross_loss=math.fsum(row.segment_gross_loss[i] for i in segments),
         commission=math.fsum(row.segment_commission[i] for i in segments),
         units=math.fsum(row.segment_units[i] for i in segments),
+        refused=sum(row.segment_refused[i] for i in segments),
+        capped=sum(row.segment_capped[i] for i in segments),
+        ruined=sum(row.segment_ruined[i] for i in segments),
     )
 
 
@@ -57,6 +77,9 @@ def holdout_totals(row: TrialRow) -> Totals:
         gross_loss=math.fsum(row.holdout_gross_loss),
         commission=math.fsum(row.holdout_commission),
         units=math.fsum(row.holdout_units),
+        refused=sum(row.holdout_refused),
+        capped=sum(row.holdout_capped),
+        ruined=sum(row.holdout_ruined),
     )
 
 
@@ -107,6 +130,9 @@ def make_figures(
         gross_loss=totals.gross_loss,
         commission=totals.commission,
         units=totals.units,
+        refused=totals.refused,
+        capped=totals.capped,
+        ruined=totals.ruined,
         periods=int(pnl.size),
         sharpe_low=known(interval[0]),
         sharpe_high=known(interval[1]),

@@ -47,6 +47,10 @@ class Figures(Record, frozen=True, kw_only=True):
         Sum of the trades' sizes, units of base currency.
     periods : int
         Length of the stretch in periods, closed hours included.
+    refused, capped : int
+        Entries the margin refused, and entries whose size by risk it cut.
+    ruined : int
+        Segments whose account was lost.
     """
 
     net_pnl: float
@@ -66,6 +70,9 @@ class Figures(Record, frozen=True, kw_only=True):
     periods: int
     sharpe_low: float | None = None
     sharpe_high: float | None = None
+    refused: int = 0
+    capped: int = 0
+    ruined: int = 0
 
 
 class Component(Record, frozen=True, kw_only=True):
@@ -319,6 +326,9 @@ class Statistics(Record, frozen=True, kw_only=True):
         test segment are disjoint.
     pbo, probability_of_loss : float or None
         Of choosing among all trials of all groups.
+    refused_trials, capped_trials, ruined_trials : int
+        Trials whose entries the margin refused, whose sizes it cut, or who lost their account, in some
+        development segment.
     """
 
     trials: int
@@ -338,6 +348,9 @@ class Statistics(Record, frozen=True, kw_only=True):
     probability_of_loss: float | None
     periods_per_year: float
     groups: list[GroupStatistics]
+    refused_trials: int = 0
+    capped_trials: int = 0
+    ruined_trials: int = 0
 
 
 class Ranking(Record, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ from aiopt.ranking.baseline import Baseline, make_baseline, make_statistics
 from aiopt.ranking.config import RankingConfig
 from aiopt.ranking.figures import (
     Totals,
+    account_events,
     holdout_totals,
     known,
     make_figures,
@@ -190,7 +191,7 @@ def _candidates(
             trades = candidate.totals.trades
             if trades < config.min_oos_trades:
                 needed = f"{config.min_oos_trades} are needed (`min_oos_trades`)"
-                reason = f"{trades} trades out of sample, and {needed}"
+                reason = f"{trades} trades out of sample, and {needed}{account_events(candidate.totals)}"
                 rejected.append(_reject(candidate, reason, score=None))
             elif math.isnan(candidate.score):
                 reason = "the profit out of sample does not vary, so it has no Sharpe ratio"

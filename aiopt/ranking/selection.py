@@ -18,6 +18,7 @@ import numpy.typing as npt
 from aiopt.evaluation.arrays import FloatArray
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratios
+from aiopt.ranking.figures import segment_totals
 from aiopt.ranking.trials import TrialRow
 
 
@@ -176,10 +177,22 @@ def choose_lanes(
     if empty:
         return [], (
             f"no trial has {min_trades} trades (`min_train_trades`) and a varying profit in the train window "
-            f"of {empty[0]}"
+            f"of {empty[0]}{_margin_note(group, windows[empty[0]])}"
         )
     *folds, refit = orders.values()
     count = min(lanes, *(len(order) for order in orders.values()))
     return [
         Lane(number=j + 1, choices=tuple(order[j] for order in folds), refit=refit[j]) for j in range(count)
     ], ""
+
+
+def _margin_note(group: Group, segments: tuple[int, ...]) -> str:
+    """Return how many trials margin or ruin kept from trading on some segments; empty if none."""
+    totals = [segment_totals(row, segments) for row in group.rows]
+    refused, ruined = sum(t.refused > 0 for t in totals), sum(t.ruined > 0 for t in totals)
+    if not refused and not ruined:
+        return ""
+    return (
+        f"; of {len(totals)} trials the margin refused entries to {refused} there and {ruined} lost their "
+        "account: trade smaller, or raise `backtest.leverage` or `backtest.initial_balance`"
+    )

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _METADATA_KEY = b"aiopt"
-_PER_SEGMENT = ("trades", "wins", "gross_profit", "gross_loss", "commission", "units")
+_PER_SEGMENT = (
+    *("trades", "wins", "gross_profit", "gross_loss", "commission", "units"),
+    *("refused", "capped", "ruined"),
+)
 
 
 class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +67,11 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Commission paid, at least 0; already inside the profits.
     segment_units : list of float
         Sum over trades of their size in units of base currency, each round trip counted once.
+    segment_refused, segment_capped : list of int
+        Entries the margin refused, and entries whose size by risk it cut.
+    segment_ruined : list of int
+        1 where the segment's account was lost, 0 elsewhere.  The loss is in the profits, and in no other
+        segment's: each begins with `initial_balance`.
     pnl : list of float
         Change of equity per period, positions marked to market.
     holdout_… :
@@ -90,6 +98,9 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     segment_gross_loss: list[float] = []
     segment_commission: list[float] = []
     segment_units: list[float] = []
+    segment_refused: list[int] = []
+    segment_capped: list[int] = []
+    segment_ruined: list[int] = []
     pnl: list[float] = []
     holdout_trades: list[int] = []
     holdout_wins: list[int] = []
@@ -97,6 +108,9 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     holdout_gross_loss: list[float] = []
     holdout_commission: list[float] = []
     holdout_units: list[float] = []
+    holdout_refused: list[int] = []
+    holdout_capped: list[int] = []
+    holdout_ruined: list[int] = []
     holdout_pnl: list[float] = []
 
     @property

@@ -12,6 +12,7 @@ from itertools import accumulate
 
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.ranking import model as ranked
+from aiopt.ranking.figures import account_events
 from aiopt.report.breakdown import by_hour, by_weekday, heat_map
 from aiopt.report.model import (
     Check,
@@ -225,6 +226,19 @@ def _evidence(entry: ranked.Entry, ranking: ranked.Ranking, currency: str) -> li
         _probability("Holdout p-value, adjusted", known.holdout_p_value_adjusted, "for the entries shown"),
     ]
     found = [fact for fact in facts if fact is not None]
+    found += [
+        Fact(
+            name=f"Account, {kind}",
+            value="lost" if one.ruined else "margin reached",
+            note=events.strip(" ()"),
+        )
+        for kind, one in (
+            ("in-sample", entry.in_sample),
+            ("out of sample", entry.out_of_sample),
+            ("holdout", entry.holdout),
+        )
+        if one is not None and (events := account_events(one))
+    ]
     if known.selection_percentile is not None:
         share = f"{100 * known.selection_percentile:.0f}%"
         found.append(Fact(name="Better than", value=share, note="of the group's trials; 50% is blind choice"))

@@ -48,11 +48,14 @@ class SignalArrays:
     stop_long, target_long, stop_short, target_short : ndarray of shape (n_bars,)
         Prices for an entry signalled on the bar; NaN where there is none.
     units : ndarray of shape (n_bars,)
-        Size of an entry signalled on the bar, units of the base currency.
+        Size of an entry signalled on the bar, units of the base currency, before the account's margin.
     ready : ndarray of shape (n_bars,), bool
         Where every indicator has a value.
     indicators : dict of str to ndarray of shape (n_bars,)
         By the names conditions use: ``rsi``, ``macd.signal``.
+    size_step : int or None
+        Units to which sizes by risk are rounded down, also when the account cuts them to what its margin
+        allows; None for fixed sizes, which are never cut.
     """
 
     entry_long: BoolArray
@@ -66,6 +69,7 @@ class SignalArrays:
     units: FloatArray
     ready: BoolArray
     indicators: dict[str, FloatArray]
+    size_step: int | None = None
 
     def __len__(self) -> int:
         return int(self.entry_long.size)
@@ -202,6 +206,7 @@ def compute_signals(
         units=units,
         ready=ready,
         indicators=indicators,
+        size_step=_size_step(spec),
     )
 
 
@@ -233,6 +238,10 @@ def _distances(
     if distance.indicator is None:
         return np.full(n_bars, value * pip_size)
     return value * indicators[distance.indicator]
+
+
+def _size_step(spec: StrategySpec) -> int | None:
+    return spec.size.step if isinstance(spec.size, RiskSize) else None
 
 
 def _units(spec: StrategySpec, stop: FloatArray, initial_balance: float, n_bars: int) -> FloatArray:
@@ -275,6 +284,7 @@ class StreamingSignals:
         self._stop = _streaming_distance(spec, spec.stop_loss, pip_size)
         self._target = _streaming_distance(spec, spec.take_profit, pip_size)
         self._units = _streaming_units(spec, initial_balance)
+        self.size_step = _size_step(spec)
         self._tick_size = tick_size
         self._digits = price_digits(tick_size)
 
@@ -377,7 +387,7 @@ def _streaming_units(spec: StrategySpec, initial_balance: float) -> Callable[[fl
 
 def signals_equal(left: SignalArrays, right: SignalArrays) -> bool:
     """Return whether two sets of signals agree on every bar, bit for bit, NaN equal to NaN."""
-    return all(
+    return left.size_step == right.size_step and all(
         np.array_equal(getattr(left, field), getattr(right, field), equal_nan=field not in _FLAGS)
         for field in BarSignal._fields
     )
@@ -400,4 +410,4 @@ def stream_signals(
         field: np.array([row[i] for row in rows], dtype=bool if field in _FLAGS else np.float64)
         for i, field in enumerate(BarSignal._fields)
     }
-    return SignalArrays(**gathered, indicators={})
+    return SignalArrays(**gathered, indicators={}, size_step=stream.size_step)

@@ -186,7 +186,7 @@ class RiskSize(
     """A position that loses `risk_pct` per cent of the *initial* balance at its stop.
 
     ``units = floor(initial_balance * risk_pct / 100 / stop_distance / step) * step``; an entry whose size
-    would be less than one step is not taken.
+    would be less than one step is not taken.  The account cuts it to what margin allows.
 
     Attributes
     ----------

@@ -2,7 +2,7 @@
 
 A test oracle, not a backtester: `simulate` takes signals and bars and returns the trades the rules below
 imply, one bar after the other, without an engine.  NautilusTrader's trades must equal it.  It knows nothing
-of NautilusTrader, costs or accounts: `aiopt.testing.statement` settles its trades.
+of NautilusTrader or costs: `aiopt.testing.statement` settles its trades.
 
 Rules, in the order of a bar:
 
@@ -14,6 +14,15 @@ Rules, in the order of a bar:
    stop or target that is reached fills at its own price.
 4. On a segment's last bar a position is closed at the close.
 5. At the close the strategy decides on the position it then has.
+
+With a `BrokerAccount` there is money too, and it starts afresh after every segment's last bar:
+
+6. Before rule 5, a close at which balance and open profit sum to nothing or less ruins the account: the
+   position is closed at the next open.  So does an exit that leaves no balance.  Nothing is entered after
+   that until the segment ends.
+7. An order for an entry is worth its units at the ask (buy) or bid (sale) of the close at which it is
+   decided.  Worth more than equity times leverage, a fixed size is refused; a size by risk shrinks to the
+   whole steps that fit, and is refused if there is none.  A refused reversal still closes the old position.
 """
 
 from __future__ import annotations
@@ -45,6 +54,15 @@ class BrokerTrade:
     exit_place: str | None = None
 
 
+@dataclass(frozen=True)
+class BrokerAccount:
+    """Money of a segment: rules 6 and 7; without `margin` only the sizes by risk of rule 7."""
+
+    initial_balance: float
+    leverage: float
+    margin: bool = True
+
+
 @dataclass
 class _Position:
     entry_bar: int
@@ -67,6 +85,7 @@ def simulate(
     may_enter: Collection[int] | None = None,
     flatten_bars: Collection[int] = (),
     flatten_reason: str = "segment_end",
+    account: BrokerAccount | None = None,
 ) -> list[BrokerTrade]:
     """Return the trades of `signals` on `bars`, the open one last.
 
@@ -84,12 +103,16 @@ def simulate(
         Rule 4's last bars of segments.
     flatten_reason : str
         Exit reason of rule 4.
+    account : BrokerAccount, optional
+        Default: money is no matter.
     """
     trades: list[BrokerTrade] = []
     position: _Position | None = None
     exit_reason: str | None = None
-    entry: tuple[bool, int] | None = None
+    entry: tuple[bool, int, float] | None = None
+    wallet = None if account is None else _Wallet(account, signals, bars)
     for bar in range(len(bars)):
+        before = len(trades)
         if exit_reason is not None:
             assert position is not None
             price = _price(bars, "open", bar, position.long)
@@ -114,11 +137,66 @@ def simulate(
             trades.append(position.closed(bar, price, flatten_reason, "close"))
             position = None
         allowed = may_enter is None or bar in may_enter
-        exit_reason, entry = _decide(signals, bar, position, allowed)
+        if wallet is not None:
+            wallet.settle(trades[before:])
+            if wallet.ruins(bar, position):
+                exit_reason = "ruin"
+                continue
+        exit_reason, wanted = _decide(signals, bar, position, allowed)
+        if wanted is not None:
+            size = float(signals.units[bar])
+            size = size if wallet is None else wallet.granted(bar, wanted, size, position)
+            entry = (wanted, bar, size) if size > 0 else None
+        if wallet is not None and bar in flatten_bars:
+            wallet = _Wallet(account, signals, bars)
     if position is not None:
         side = "long" if position.long else "short"
         trades.append(BrokerTrade(position.entry_bar, position.entry_price, side, position.size))
     return trades
+
+
+class _Wallet:
+    """Money of the present segment."""
+
+    def __init__(self, account: BrokerAccount, signals: SignalArrays, bars: BarSet) -> None:
+        self._account = account
+        self._step = signals.size_step
+        self._bars = bars
+        self._balance = account.initial_balance
+        self._ruined = False
+
+    def settle(self, trades: list[BrokerTrade]) -> None:
+        for trade in trades:
+            assert trade.exit_price is not None
+            gain = (
+                trade.exit_price - trade.entry_price
+                if trade.side == "long"
+                else trade.entry_price - trade.exit_price
+            )
+            self._balance = round(self._balance + gain * trade.size, 8)
+            self._ruined = self._ruined or (self._account.margin and self._balance <= 0)
+
+    def ruins(self, bar: int, position: _Position | None) -> bool:
+        if position is None or not self._account.margin or self._equity(bar, position) > 0:
+            return False
+        self._ruined = True
+        return True
+
+    def granted(self, bar: int, long: bool, size: float, position: _Position | None) -> float:
+        if self._ruined:
+            return 0.0
+        price = _price(self._bars, "close", bar, not long)
+        worth = self._equity(bar, position) * self._account.leverage
+        if self._step is None:
+            return 0.0 if self._account.margin and size * price > worth else size
+        return min(size, max(0.0, worth / price // self._step * self._step))
+
+    def _equity(self, bar: int, position: _Position | None) -> float:
+        if position is None:
+            return self._balance
+        mark = _price(self._bars, "close", bar, position.long)
+        gain = mark - position.entry_price if position.long else position.entry_price - mark
+        return round(self._balance + gain * position.size, 8)
 
 
 def _price(bars: BarSet, place: str, bar: int, long: bool) -> float:
@@ -126,12 +204,14 @@ def _price(bars: BarSet, place: str, bar: int, long: bool) -> float:
     return float(getattr(bars.bid if long else bars.ask, place)[bar])
 
 
-def _entered(signals: SignalArrays, bars: BarSet, bar: int, long: bool, signal_bar: int) -> _Position:
+def _entered(
+    signals: SignalArrays, bars: BarSet, bar: int, long: bool, signal_bar: int, size: float
+) -> _Position:
     return _Position(
         entry_bar=bar,
         entry_price=_price(bars, "open", bar, not long),
         long=long,
-        size=float(signals.units[signal_bar]),
+        size=size,
         stop=float((signals.stop_long if long else signals.stop_short)[signal_bar]),
         target=float((signals.target_long if long else signals.target_short)[signal_bar]),
     )
@@ -164,14 +244,14 @@ def _at_or_above(left: float, right: float) -> bool:
 
 def _decide(
     signals: SignalArrays, bar: int, position: _Position | None, allowed: bool
-) -> tuple[str | None, tuple[bool, int] | None]:
-    """Return the reason to exit and the entry (long?, signal bar), for the next open."""
+) -> tuple[str | None, bool | None]:
+    """Return the reason to exit and the side of an entry (long?), for the next open."""
     entry_long = allowed and bool(signals.entry_long[bar])
     entry_short = allowed and bool(signals.entry_short[bar])
     if position is None:
-        return None, ((entry_long, bar) if entry_long or entry_short else None)
+        return None, (entry_long if entry_long or entry_short else None)
     opposite = entry_short if position.long else entry_long
     if opposite:
-        return "reverse", (not position.long, bar)
+        return "reverse", not position.long
     exits = signals.exit_long if position.long else signals.exit_short
     return ("exit_signal" if exits[bar] else None), None

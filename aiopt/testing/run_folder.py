@@ -318,6 +318,8 @@ def _sums(
     sums: dict[str, list[Any]] = {
         key: [] for key in ("trades", "wins", "gross_profit", "gross_loss", "commission", "units")
     }
+    # The made-up trades are far from any margin.
+    sums |= {key: [0] * len(segments) for key in ("refused", "capped", "ruined")}
     for segment in segments:
         start, stop = plan.boundaries_ns[segment], plan.boundaries_ns[segment + 1]
         inside = [trade for trade in trades if start <= trade.exit_ts_ns < stop]

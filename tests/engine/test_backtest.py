@@ -21,7 +21,7 @@ from aiopt.market.bars import BarArrays, BarSet
 from aiopt.market.instrument import instrument
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.signals import SignalArrays, compute_signals
-from aiopt.strategy.spec import FixedSize, RiskSize
+from aiopt.strategy.spec import RiskSize
 from aiopt.testing.bars import random_walk_bars
 from aiopt.testing.broker import simulate
 from aiopt.timeframe import parse_timeframe
@@ -70,10 +70,13 @@ def make_bars(ticks, gaps, spread=0):
 
 
 @st.composite
-def markets(draw):
-    """Adversarial bars: few ticks wide, so that every price coincides with every other now and then."""
+def markets(draw, scale=1):
+    """Adversarial bars: few steps wide, so that every price coincides with every other now and then.
+
+    A step is `scale` ticks.
+    """
     n_bars = draw(st.integers(2, 40))
-    small = st.integers(-4, 4)
+    small = st.integers(-4, 4).map(lambda steps: steps * scale)
     rows, last = [], 0
     for _ in range(n_bars):
         opened = last + draw(st.one_of(st.just(0), small))
@@ -85,15 +88,15 @@ def markets(draw):
 
 
 @st.composite
-def scripts(draw, bars):
-    """Signals at random, stops and targets within a few ticks of the close or absent."""
+def scripts(draw, bars, scale=1):
+    """Signals at random, stops and targets within a few steps of the close or absent."""
     n_bars = len(bars)
 
     def column(values):
         return np.array(draw(st.lists(values, min_size=n_bars, max_size=n_bars)))
 
     kind = column(st.sampled_from(["", "", "long", "short"]))
-    distance = st.one_of(st.none(), st.integers(0, 6))
+    distance = st.one_of(st.none(), st.integers(0, 6).map(lambda steps: steps * scale))
     stop = np.array([np.nan if d is None else d * TICK for d in column(distance)], dtype=float)
     target = np.array([np.nan if d is None else d * TICK for d in column(distance)], dtype=float)
     close = bars.bid.close
@@ -313,19 +316,6 @@ def test_prices_finer_than_the_engine_can_hold_are_refused():
     bars = BarSet(instrument("EURUSD"), fine.timeframe, fine, fine, True, "fine")
     with pytest.raises(DataError, match="at most 6 decimals"):
         BacktestSession(bars, BacktestConfig(mode="parity"))
-
-
-def test_an_entry_beyond_the_margin_fails_the_trial_with_the_reason():
-    spec = FAMILIES["rsi_reversion"].spec
-    large = spec_with_size(spec, FixedSize(units=10_000_000))
-    with (
-        BacktestSession(walk(3_000, seed=4), BacktestConfig()) as session,
-        pytest.raises(BacktestError, match=r"at leverage 30 needs .* balance is .* Trade smaller"),
-    ):
-        session.run(large)
-    bars = walk(3_000, seed=4)
-    assert BacktestSession(bars, BacktestConfig(mode="parity")).run(large).trades
-    assert BacktestSession(bars, BacktestConfig()).run(spec).trades, "the session must survive a failed trial"
 
 
 def test_sizes_by_risk_follow_the_stop_of_the_signal_bar():

@@ -55,6 +55,9 @@ RISK = """{"name": "risk", "params": {"length": 20, "stop_atr": 1.5, "risk_lengt
  "size": {"kind": "risk", "risk_pct": 0.5}}"""
 """No target, no exit for shorts, a session over midnight in another zone, sizes by risk, lifted functions."""
 
+LEVERED = RISK.replace('"risk"', '"levered"', 1).replace('"risk_pct": 0.5', '"risk_pct": 8.0')
+"""Asks for more than margin allows at nearly every entry.  Not one of SPECS, to spare time."""
+
 LONG_ONLY = """{"name": "long_only", "params": {"level": 30.0},
  "indicators": {"rsi": {"kind": "rsi", "source": "hlc3", "args": {"length": 7}}},
  "entry_long": "rsi < level", "exit_long": "rsi > 100 - level"}"""
@@ -230,6 +233,27 @@ def test_trades_equal_on_a_real_month(pine, real_month: BarSet, name: str) -> No
     _assert_equal_trades(
         _nautilus_rows(result), _pine_rows(run.closed), SPECS[name], real_month.bid, at_least=50
     )
+
+
+@pytest.mark.parametrize(("balance", "refuses"), [(100_000.0, False), (50.0, True)])
+def test_sizes_by_risk_are_cut_and_refused_alike(
+    pine, generated_month: BarSet, balance: float, refuses: bool
+) -> None:
+    spec = StrategySpec.from_json(LEVERED)
+    bars = generated_month.slice(0, 9000)
+    config = BacktestConfig(mode="parity", initial_balance=balance, leverage=25.0)
+    with BacktestSession(bars, config) as session:
+        result = session.run(spec)
+    script = emit(
+        spec, provenance=Provenance(), instrument=EURUSD, initial_balance=balance, leverage=config.leverage
+    )
+    run = pine.run(script, bars.bid)
+    assert _nautilus_rows(result) == _pine_rows(run.closed)
+    assert len(result.trades) >= 20
+    assert result.capped_bars
+    assert bool(result.refused_bars) == refuses
+    closed = {trade.exit_bar - 1 for trade in result.trades if trade.exit_reason == "reverse"}
+    assert bool(closed & set(result.refused_bars)) == refuses, "a refused reversal closes the position"
 
 
 @pytest.mark.parametrize("name", ["rsi_reversion", "tight"])

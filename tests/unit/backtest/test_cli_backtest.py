@@ -120,8 +120,35 @@ def test_bad_input_is_refused_with_a_remedy(folder, capsys, monkeypatch, argumen
     assert message in found["error"]["message"]
 
 
-def test_a_trial_that_fails_is_a_failure_and_no_figure(folder, capsys):
-    code, found = document(capsys, "ema_cross_atr", "--bars", folder, "--balance", "100")
-    assert code == 1
-    assert found["error"]["type"] == "BacktestError"
-    assert "Trade smaller" in found["error"]["message"]
+def test_refused_entries_are_told_in_words_and_in_the_document(folder, capsys):
+    arguments = ["ema_cross_atr", "--bars", str(folder), "--balance", "100"]
+    code, found = document(capsys, *arguments)
+    assert code == 0
+    assert found["metrics"]["trades"] == 0
+    assert len(found["refused_bars"]) > 5
+    assert run(["backtest", *arguments]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{len(found['refused_bars'])} entries refused" in told
+    assert "Trade smaller, or raise --leverage or --balance" in told
+
+
+def test_a_lost_account_is_told(folder, capsys, tmp_path):
+    hold = {
+        "name": "hold",
+        "indicators": {"dip": {"kind": "rsi", "args": {"length": 14}}},
+        "entry_long": "dip < 45",
+        "exit_long": "dip > 75",
+        "size": {"kind": "fixed", "units": 400_000},
+    }
+    spec = tmp_path / "hold.json"
+    spec.write_text(json.dumps(hold))
+    arguments = [str(spec), "--bars", str(folder), "--balance", "500", "--leverage", "1000"]
+    code, found = document(capsys, *arguments)
+    assert code == 0
+    (bar,) = found["ruined_bars"]
+    assert found["trades"][-1]["exit_reason"] == "ruin"
+    assert found["trades"][-1]["exit_bar"] == bar + 1
+    assert found["metrics"]["max_drawdown"] is None
+    assert found["metrics"]["final_equity"] <= 0
+    assert run(["backtest", *arguments]) == 0
+    assert f"The account was lost at bar {bar}" in " ".join(capsys.readouterr().out.split())

@@ -16,7 +16,7 @@ from aiopt.backtest.results import (
     equity_curve,
     pnl_by_period,
 )
-from aiopt.errors import BacktestError, MetricInputError
+from aiopt.errors import MetricInputError
 
 
 def trade(entry_bar, exit_bar, entry_price, exit_price, side="long", size=1000.0, commission=0.0):
@@ -129,7 +129,9 @@ def test_without_trades_ratios_are_not_defined():
     assert all(math.isnan(value) for value in (figures.profit_factor, figures.win_rate, figures.sharpe_ratio))
 
 
-def test_a_ruined_account_is_an_error_and_no_figure():
+def test_a_ruined_account_has_figures_but_no_fraction_of_its_peak():
     ts = np.arange(2, dtype=np.int64)
-    with pytest.raises(BacktestError, match=r"must stay positive.*bar 1"):
-        compute_metrics([], np.array([100.0, 50.0, -1.0]), ts)
+    figures = compute_metrics([], np.array([100.0, 50.0, -1.0]), ts)
+    assert math.isnan(figures.max_drawdown)
+    assert figures.max_drawdown_amount == 101.0
+    assert figures.return_fraction == pytest.approx(-1.01)

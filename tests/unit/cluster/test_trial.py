@@ -90,6 +90,17 @@ def test_profit_of_the_periods_is_the_profit_of_the_trades() -> None:
     assert sum(row.holdout_pnl) == pytest.approx(7.5)
 
 
+def test_margin_and_ruin_are_counted_where_they_happened() -> None:
+    found = dataclasses.replace(
+        result([trade(0, 1, 3.0)]), refused_bars=(0, 3, 4), capped_bars=(5, 8, 9), ruined_bars=(7, 11)
+    )
+    row = result_row(found, TIMES, POINT, CONTEXT)
+    check_row(row, PLAN)
+    assert (row.segment_refused, row.holdout_refused) == ([2, 1], [0])
+    assert (row.segment_capped, row.holdout_capped) == ([0, 1], [2])
+    assert (row.segment_ruined, row.holdout_ruined) == ([0, 1], [1])
+
+
 def test_no_trades_is_a_result() -> None:
     row = result_row(result([]), TIMES, POINT, CONTEXT)
     check_row(row, PLAN)

@@ -185,10 +185,12 @@ def test_risk_size_uses_the_initial_balance() -> None:
         stop_loss=PriceDistance(unit="pips", value=20),
         size=RiskSize(risk_pct=0.5),
     )
-    text = emit(spec, provenance=Provenance(), instrument=EURUSD, initial_balance=50_000.0)
+    text = emit(spec, provenance=Provenance(), instrument=EURUSD, initial_balance=50_000.0, leverage=20.0)
     assert "math.min(50000.0 * 0.5 / 100.0 / (20.0 * 0.0001), 1000000000.0) / 1000.0) * 1000.0" in text
     assert "initial_capital=50000.0" in text
-    assert "qty=entryUnits" in text
+    assert 'leverageInput = input.float(20.0, "account leverage"' in text
+    assert "math.floor(strategy.equity * leverageInput / close / 1000.0) * 1000.0" in text
+    assert "qty=orderUnits" in text
     assert "entryUnits > 0.0 and close > open" in text
 
 
