@@ -137,7 +137,7 @@ def test_a_lost_account_is_told(folder, capsys, tmp_path):
         "name": "hold",
         "indicators": {"dip": {"kind": "rsi", "args": {"length": 14}}},
         "entry_long": "dip < 45",
-        "exit_long": "dip > 75",
+        "exit_long": "dip > 97",
         "size": {"kind": "fixed", "units": 400_000},
     }
     spec = tmp_path / "hold.json"
