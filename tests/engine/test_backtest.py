@@ -130,6 +130,7 @@ class ScriptedSignals:
 
     def __init__(self, script):
         self._script = ArraySignals(script)
+        self.size_step = script.size_step
         self._bar = -1
 
     def update(self, ts_open_ns, open, high, low, close, volume):

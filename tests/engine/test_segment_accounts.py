@@ -76,9 +76,7 @@ def check_world(bars, script, segments, config):
     """Both replays agree with each other and with the oracle; return the sparse one's result."""
     with BacktestSession(bars, config) as session:
         sparse = session.run_signals("script", script, segments=segments)
-        source = ScriptedSignals(script)
-        source.size_step = script.size_step
-        streamed = session._run("script", StreamedSignals(source), None, segments)
+        streamed = session._run("script", StreamedSignals(ScriptedSignals(script)), None, segments)
     assert engine_trades(sparse) == expected_trades(bars, script, segments, config)
     assert streamed.trades == sparse.trades
     for events in ("refused_bars", "capped_bars", "ruined_bars"):
