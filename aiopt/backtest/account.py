@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from aiopt.backtest.money import Amount, to_amount, to_float
 
+
 class AccountRules(NamedTuple):
     """What an account may do.
 

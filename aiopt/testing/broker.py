@@ -147,7 +147,7 @@ def simulate(
             size = float(signals.units[bar])
             size = size if wallet is None else wallet.granted(bar, wanted, size, position)
             entry = (wanted, bar, size) if size > 0 else None
-        if wallet is not None and bar in flatten_bars:
+        if account is not None and bar in flatten_bars:
             wallet = _Wallet(account, signals, bars)
     if position is not None:
         side = "long" if position.long else "short"

@@ -136,8 +136,8 @@ def test_a_lost_account_is_told(folder, capsys, tmp_path):
     hold = {
         "name": "hold",
         "indicators": {"dip": {"kind": "rsi", "args": {"length": 14}}},
-        "entry_long": "dip < 45",
-        "exit_long": "dip > 97",
+        "entry_short": "dip > 55",
+        "exit_short": "dip < 2",
         "size": {"kind": "fixed", "units": 400_000},
     }
     spec = tmp_path / "hold.json"
