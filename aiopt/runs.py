@@ -7,7 +7,7 @@ of Ray, of engines or of how a report looks; it turns files into records and say
 
     runs/<run-id>/
     ├── config.json        the resolved configuration
-    ├── manifest.json      the tick store's manifest: source, span, per-hour counts, what was dropped
+    ├── manifest.json      the tick store's manifest, or that of the bars: source, span, what was dropped
     ├── state.json         RunState: how far the run came
     ├── bars/              the bars the trials read
     ├── trials.parquet     every trial, failed ones too
@@ -122,7 +122,11 @@ class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
     exit_reason : str
         Why it was closed, e.g. ``"stop_loss"``.
     pnl, commission : float
-        Quote currency; `pnl` is after commission.
+        Quote currency; `pnl` is after commission and swap.
+    swap : float
+        Quote currency, part of `pnl`; negative was paid.
+    nights : int or None
+        Nights held over 17:00 New York, charged or not; None in a run of a version that did not count them.
     """
 
     entry_ts_ns: int
@@ -134,6 +138,8 @@ class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
     exit_reason: str
     pnl: float
     commission: float = 0.0
+    swap: float = 0.0
+    nights: int | None = None
     entry_bar: int | None = None
     exit_bar: int | None = None
 

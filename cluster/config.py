@@ -17,6 +17,8 @@ from aiopt.backtest.config import BacktestConfig
 from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
 from aiopt.errors import ConfigError, InputError, SearchSpaceError
 from aiopt.evaluation.folds import WalkForwardConfig
+from aiopt.market.bar_input import BarReading
+from aiopt.market.spread_model import SpreadConfig
 from aiopt.ranking.config import RankingConfig
 from aiopt.strategy.families import FAMILIES, family
 from aiopt.strategy.space import METHODS, SearchSpace, load_search_space
@@ -87,7 +89,16 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     name : str
         First part of the run folder's name.
     ticks : str or None
-        Tick store, folder of tick Parquet, bi5 tree, zips or CSV.  None: the generated sample.
+        Tick store, folder of tick Parquet, bi5 tree, zips or CSV.
+    bars : tuple of str
+        Bars instead of ticks: bar files of our own, or a provider's minute or hour bars; one path may be
+        given as plain text.  Neither ticks nor bars: the generated sample.
+    ask_bars : tuple of str
+        Bars of the ask, where `bars` are of the bid alone.
+    bar_reading : BarReading
+        What files of bars do not say about themselves.
+    spread : SpreadConfig
+        The spread of one-sided bars.
     sample : SampleConfig
         The generated sample.
     instrument : str
@@ -115,6 +126,10 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     name: str = "optimize"
     ticks: str | None = None
+    bars: tuple[str, ...] = ()
+    ask_bars: tuple[str, ...] = ()
+    bar_reading: BarReading = BarReading()
+    spread: SpreadConfig = SpreadConfig()
     sample: SampleConfig = SampleConfig()
     instrument: str = "EURUSD"
     timeframes: tuple[str, ...] = ("1m", "5m")
@@ -131,6 +146,7 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if _NAME.match(self.name) is None:
             msg = f"`name` must be letters, digits, - and _, starting with a letter, but got {self.name!r}."
             raise ConfigError(msg)
+        self._check_input()
         if self.trials < 1:
             msg = f"`trials >= 1` must hold, but got trials={self.trials}. A sweep needs at least one trial."
             raise SearchSpaceError(msg)
@@ -152,6 +168,17 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             )
             raise ConfigError(msg)
         msgspec.structs.force_setattr(self, "timeframes", tuple(labels))
+
+    def _check_input(self) -> None:
+        if self.ticks is not None and self.bars:
+            msg = f"A run stands on ticks or on bars, but got ticks={self.ticks!r} and bars. Leave one out."
+            raise ConfigError(msg)
+        if self.bars:
+            return
+        for name, default in (("ask_bars", ()), ("bar_reading", BarReading()), ("spread", SpreadConfig())):
+            if getattr(self, name) != default:
+                msg = f"`{name}` is of bars, but the run stands on ticks. Give --bars, or leave it out."
+                raise ConfigError(msg)
 
 
 class Strategy(msgspec.Struct, frozen=True):
@@ -203,12 +230,21 @@ def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> Opt
     """
     in_file = {} if path is None else read_mapping(path)
     data = anchored(in_file, Path() if path is None else path.parent)
-    data = merge(data, anchored(environment_overrides(ENVIRONMENT_PREFIX), Path()))
-    data = merge(data, anchored(overrides, Path()))
+    for above in (environment_overrides(ENVIRONMENT_PREFIX), overrides):
+        data = merge(_without_replaced(data, above), anchored(above, Path()))
     config = decode(data, OptimizeConfig, where="configuration" if path is None else str(path))
     load_strategies(config)
-    if config.ticks is not None and not Path(config.ticks).exists():
-        raise InputError(f"The ticks must exist, but {config.ticks} does not. Check --ticks.")
+    given = {
+        "ticks": [config.ticks] if config.ticks else [],
+        "bars": config.bars,
+        "ask_bars": config.ask_bars,
+    }
+    for name, paths in given.items():
+        for one in paths:
+            if not Path(one).exists():
+                option = name.replace("_", "-")
+                msg = f"The {name.replace('_', ' ')} must exist, but {one} does not. Check --{option}."
+                raise InputError(msg)
     return config
 
 
@@ -233,14 +269,34 @@ def load_strategies(config: OptimizeConfig) -> list[Strategy]:
     return found
 
 
+def _without_replaced(data: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what settings above replace by its other kind: ticks for bars, one spread for another."""
+    result = dict(data)
+    for name, other in (("ticks", "bars"), ("bars", "ticks")):
+        if above.get(name) and not above.get(other):
+            result.pop(other, None)
+    if above.get("ticks") and not above.get("bars"):
+        for name in ("ask_bars", "bar_reading", "spread"):
+            result.pop(name, None)
+    spread, given = result.get("spread"), above.get("spread")
+    if isinstance(spread, Mapping) and isinstance(given, Mapping):
+        for name, other in (("pips", "file"), ("file", "pips")):
+            if given.get(name) is not None:
+                result["spread"] = {key: value for key, value in spread.items() if key != other}
+    return result
+
+
 def run_identity(config: OptimizeConfig, strategies: list[Strategy], data_hash: str) -> dict[str, Any]:
     """Return what decides a run's result: the content of ``config.json``.
 
-    Equal identities give equal rankings.  The paths of ticks and strategy files are not part of it, their
-    content is.  Of the analyst, what it is asked is part, the address it is asked at is not.
+    Equal identities give equal rankings.  The paths of ticks, bars, spread model and strategy files are not
+    part of it, their content is.  Of the analyst, what it is asked is part, the address it is asked at is
+    not.
     """
     settings = msgspec.to_builtins(config)
-    del settings["ticks"], settings["sample"]
+    # The data hash covers what was read from these, the spread of bars included.
+    for name in ("ticks", "bars", "ask_bars", "bar_reading", "spread", "sample"):
+        del settings[name]
     reader = settings["analysis"]["reader"]
     reader["endpoint"] = None if reader["endpoint"] is None else "a model"
     for name in TRANSPORT:
@@ -270,10 +326,20 @@ def _strategy(name: str) -> Strategy:
 
 
 def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Make the paths in plain settings absolute."""
+    """Make the paths in plain settings absolute, and one path of bars a list."""
     result = dict(data)
     if isinstance(result.get("ticks"), str):
         result["ticks"] = str((folder / result["ticks"]).resolve())
+    for name in ("bars", "ask_bars"):
+        if isinstance(result.get(name), str):
+            result[name] = [result[name]]
+        if isinstance(result.get(name), list | tuple):
+            result[name] = [
+                str((folder / one).resolve()) if isinstance(one, str) else one for one in result[name]
+            ]
+    spread = result.get("spread")
+    if isinstance(spread, Mapping) and isinstance(spread.get("file"), str):
+        result["spread"] = {**spread, "file": str((folder / spread["file"]).resolve())}
     if isinstance(result.get("strategies"), list | tuple):
         result["strategies"] = [
             str((folder / name).resolve()) if isinstance(name, str) and Path(name).suffix else name

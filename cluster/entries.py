@@ -21,7 +21,9 @@ from aiopt.backtest.config import BacktestConfig, Segments
 from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
 from aiopt.config import canonical_json
+from aiopt.evaluation.rollover import held_over, held_over_text
 from aiopt.files import atomic_write_bytes
+from aiopt.market.bar_manifest import BarManifest, spread_of
 from aiopt.market.bars import BarSet
 from aiopt.market.manifest import Manifest
 from aiopt.pine.emitter import write_script
@@ -82,6 +84,7 @@ def run_entry(
     single = dataclasses.replace(bars, ask=bars.bid, single_price=True)
     with BacktestSession(single, msgspec.structs.replace(config, mode="parity")) as session:
         parity = session.run(spec)
+    provenance = msgspec.structs.replace(provenance, rollover=_rollover(research, bars, config))
     with tempfile.TemporaryDirectory() as folder:
         # Checking a script takes seconds, so it is done here, on the worker; the driver writes the files.
         write_script(
@@ -97,6 +100,14 @@ def run_entry(
     return EntryOutput(research=research, parity=parity, files=files)
 
 
+def _rollover(result: TrialResult, bars: BarSet, config: BacktestConfig) -> str:
+    return held_over_text(
+        held_over(((trade.nights, trade.size) for trade in result.trades), pip_size=bars.instrument.pip_size),
+        currency=bars.instrument.quote,
+        charged=None if config.swap is None else result.metrics.swap,
+    )
+
+
 _HOUR_NS = 3_600_000_000_000
 
 run_entry_remotely = ray.remote(**stage_options("trial"))(run_entry)
@@ -105,7 +116,7 @@ run_entry_remotely = ray.remote(**stage_options("trial"))(run_entry)
 def emit_entries(
     run_dir: Path,
     config: OptimizeConfig,
-    manifest: Manifest,
+    manifest: Manifest | BarManifest,
     bars: dict[str, BarSet],
     *,
     progress: Callable[[float, float], None] | None = None,
@@ -119,7 +130,7 @@ def emit_entries(
     config : OptimizeConfig
         Of the run.
     manifest : Manifest
-        Of the ticks.
+        Of the ticks or bars.
     bars : dict of str to BarSet
         Per timeframe.
     progress : callable, optional
@@ -181,7 +192,12 @@ def _record(entry: Entry, result: TrialResult, bars: BarSet) -> EntryRecord:
 
 
 def _provenance(
-    run_id: str, ranking: Ranking, entry: Entry, config: OptimizeConfig, manifest: Manifest, bars: BarSet
+    run_id: str,
+    ranking: Ranking,
+    entry: Entry,
+    config: OptimizeConfig,
+    manifest: Manifest | BarManifest,
+    bars: BarSet,
 ) -> Provenance:
     costs = config.backtest
     return Provenance(
@@ -194,8 +210,9 @@ def _provenance(
         first_ts_ns=int(bars.bid.ts_open_ns[0]),
         last_ts_ns=int(bars.bid.ts_open_ns[-1]),
         costs=(
-            "bid/ask spread of the data, commission "
+            f"spread: {spread_of(manifest)}; commission "
             f"{costs.commission_per_million:g} per million and side, slippage {costs.slippage_ticks} ticks"
+            f"{'' if costs.swap is None else ', swap'}"
         ),
         in_sample=_figures(entry.in_sample),
         out_of_sample=_figures(entry.out_of_sample),

@@ -1,4 +1,4 @@
-"""The optimisation job: ticks → bars → sweep → rank → Pine → analysis → report, in one run folder.
+"""The optimisation job: ticks or bars → bars → sweep → rank → Pine → analysis → report, in one run folder.
 
 Owns the order of the stages and what makes a call resume.  Each stage is one call of another module; nothing
 is computed here.
@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 import ray
 
-from aiopt.config import canonical_json, content_hash
+from aiopt.config import canonical_json
 from aiopt.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -34,13 +34,10 @@ from aiopt.errors import (
 )
 from aiopt.evaluation.folds import plan_walk_forward
 from aiopt.files import atomic_write_bytes, storage_error
-from aiopt.market.bar_shards import BarRequest
+from aiopt.market.bar_manifest import BarManifest
 from aiopt.market.bars import BarSet, bar_path, load_bar_set, read_bars
-from aiopt.market.importing import open_ticks
 from aiopt.market.instrument import instrument
-from aiopt.market.manifest import MANIFEST_NAME, Manifest, read_manifest
-from aiopt.market.sample import MODEL as SAMPLE_MODEL
-from aiopt.market.sample import generate_ticks
+from aiopt.market.manifest import Manifest
 from aiopt.ranking.model import Ranking
 from aiopt.ranking.trials import TrialRow, write_trials
 from aiopt.report import write_report
@@ -55,17 +52,14 @@ from cluster.config import (
     load_strategies,
     run_identity,
 )
-from cluster.data import build_bars_distributed
 from cluster.entries import emit_entries
+from cluster.inputs import RunInput, open_input
 from cluster.metrics import RunMetrics
 from cluster.ranking import start_ranking
 from cluster.run_folder import RunProgress, owned_run
 from cluster.summary import RunResult, summarise
 from cluster.sweep import SweepProgress, run_sweep
 from cluster.trial import TrialContext, plan_points
-
-CACHE = ".ticks"
-"""Folder below the runs for generated and imported ticks."""
 
 SCRATCH = ".tune"
 """Folder below a run for Ray Tune's bookkeeping while the sweep runs."""
@@ -110,8 +104,10 @@ def optimize_job(
     """
     try:
         _refuse_relative("--runs-dir", runs_dir)
-        if "ticks" in overrides:
-            _refuse_relative("--ticks", Path(overrides["ticks"]))
+        for name in ("ticks", "bars", "ask_bars"):
+            given = overrides.get(name, ())
+            for path in [given] if isinstance(given, str) else given:
+                _refuse_relative(f"--{name.replace('_', '-')}", Path(path))
         config = load_optimize_config(config_path, overrides)
         connect()
         with _interrupts():
@@ -176,14 +172,11 @@ def run_optimize(
     """
     strategies = load_strategies(config)
     say = _timed(log)
-    say("ticks: reading")
-    ticks_dir = prepare_ticks(config, runs_dir / CACHE, _paced(say, "ticks"))
-    manifest = read_manifest(ticks_dir)
-    kind = "SYNTHETIC ticks" if manifest.synthetic else "ticks"
-    say(f"ticks: {manifest.rows:,} {kind} of {manifest.instrument}, data {manifest.data_hash[:12]}")
-    judged = config.ranking.with_pip(instrument(manifest.instrument).pip_size)
+    data = open_input(config, runs_dir, say, _paced(say, "ticks"))
+    say(data.describe())
+    judged = config.ranking.with_pip(instrument(data.manifest.instrument).pip_size)
     config = msgspec.structs.replace(config, ranking=judged)
-    identity = run_identity(config, strategies, manifest.data_hash)
+    identity = run_identity(config, strategies, data.manifest.data_hash)
     run_dir = runs_dir / (run_id or default_run_id(identity))
     with owned_run(run_dir, identity, force=force) as state:
         say(f"run folder {run_dir}")
@@ -192,9 +185,9 @@ def run_optimize(
             if not (run_dir / REPORT_HTML).is_file():
                 write_report(run_dir)
             return summarise(run_dir, log, finished_before=True)
-        atomic_write_bytes(run_dir / MANIFEST, (ticks_dir / MANIFEST_NAME).read_bytes())
-        run = _Run(run_dir, config, strategies, manifest, state, say)
-        bars = run.build_bars(ticks_dir)
+        atomic_write_bytes(run_dir / MANIFEST, data.manifest_bytes())
+        run = _Run(run_dir, config, strategies, data, state, say)
+        bars = run.build_bars()
         run.sweep_and_rank(bars)
         run.emit(bars)
         run.analyse(bars)
@@ -202,17 +195,6 @@ def run_optimize(
         run.report()
         say("finished")
         return summarise(run_dir, log, finished_before=False)
-
-
-def prepare_ticks(config: OptimizeConfig, cache_dir: Path, progress: Progress) -> Path:
-    """Return the tick store of a run, generated or imported into the cache where needed."""
-    if config.ticks is not None:
-        return open_ticks(Path(config.ticks), cache_dir, instrument=config.instrument, progress=progress)
-    sample = config.sample
-    folder = cache_dir / f"sample-{content_hash([sample, config.instrument, SAMPLE_MODEL])[:12]}"
-    settings = msgspec.to_builtins(sample)
-    generate_ticks(folder, instrument=config.instrument, progress=progress, **settings)
-    return folder
 
 
 class _Run:
@@ -223,32 +205,26 @@ class _Run:
         run_dir: Path,
         config: OptimizeConfig,
         strategies: list[Strategy],
-        manifest: Manifest,
+        data: RunInput,
         state: RunProgress,
         log: Log,
     ) -> None:
         self._dir = run_dir
         self._config = config
         self._strategies = strategies
-        self._manifest = manifest
+        self._data = data
+        self._manifest = data.manifest
         self._state = state
         self._log = log
         self._metrics = RunMetrics(run_dir.name)
 
-    def build_bars(self, ticks_dir: Path) -> dict[str, BarSet]:
+    def build_bars(self) -> dict[str, BarSet]:
         """Build bid and ask bars of every timeframe, and load them."""
         self._state.enter("bars")
         timeframes = tuple(parse_timeframe(label) for label in self._config.timeframes)
         folder = self._dir / BARS
         if not _bars_present(folder, self._manifest, timeframes):
-            built = build_bars_distributed(
-                ticks_dir,
-                folder,
-                BarRequest(timeframes=timeframes, prices=("bid", "ask")),
-                progress=_paced(self._log, "bars"),
-            )
-            self._metrics.set("aiopt_ticks_per_second", built.ticks_per_s)
-            self._log(f"bars: {built.ticks:,} ticks in {built.elapsed_s:.1f} s")
+            self._data.build(folder, timeframes, self._log, _paced(self._log, "bars"), self._metrics)
         bars = {
             timeframe.label: load_bar_set(folder / self._manifest.instrument / timeframe.label)
             for timeframe in timeframes
@@ -351,7 +327,7 @@ def _timed(log: Log) -> Log:
     return lambda text: log(f"[{time.monotonic() - started:6.1f} s] {text}")
 
 
-def _bars_present(folder: Path, manifest: Manifest, timeframes: tuple[Timeframe, ...]) -> bool:
+def _bars_present(folder: Path, manifest: Manifest | BarManifest, timeframes: tuple[Timeframe, ...]) -> bool:
     """Tell whether every bar file is there and was built from this data."""
     paths = [
         bar_path(folder, manifest.instrument, timeframe, price)

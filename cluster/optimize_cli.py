@@ -18,7 +18,14 @@ from aiopt.errors import EXIT_INTERRUPTED, InputError
 from aiopt.market.instrument_file import worker_environment
 from cluster import lifecycle
 from cluster.cluster_cli import node_resources, resource_options, state_dir_option
-from cluster.config import ENVIRONMENT_PREFIX, OptimizeConfig, anchored, load_optimize_config
+from cluster.config import (
+    ENVIRONMENT_PREFIX,
+    OptimizeConfig,
+    anchored,
+    load_optimize_config,
+    load_strategies,
+)
+from cluster.preflight import check_run
 from cluster.submit import Job, job_script, runtime_environment
 
 
@@ -27,6 +34,28 @@ from cluster.submit import Job, job_script, runtime_environment
 @click.option(
     "--ticks", type=click.Path(path_type=Path), help="Store, Parquet folder, bi5 tree, zips or CSV."
 )
+@click.option(
+    "--bars",
+    "bars",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Bars instead of ticks: bar files, or a provider's minute or hour bars; may be repeated.",
+)
+@click.option(
+    "--ask-bars",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Bars of the ask, where --bars are of the bid; may be repeated.",
+)
+@click.option("--bars-price", help="Side of one-sided bars that do not say: bid, ask or mid.")
+@click.option("--spread-pips", type=float, help="Spread of one-sided bars: the same for all, in pips.")
+@click.option(
+    "--spread-file",
+    type=click.Path(path_type=Path),
+    help="Spread of one-sided bars by hour: a table of `aiopt ticks spread-model`.",
+)
+@click.option("--timezone", help="Clock of the bars' stamps, if not the format's own: UTC, +02:00, NY+7.")
+@click.option("--instrument", help="Symbol, e.g. EURUSD.")
 @click.option(
     "--runs-dir", type=click.Path(path_type=Path, file_okay=False), default="runs", show_default=True
 )
@@ -58,7 +87,7 @@ def command(
     object_store_gib: float | None,
     **settings: Any,
 ) -> int:
-    """Sweep strategies over ticks, rank them out of sample and emit Pine Script, on a Ray cluster.
+    """Sweep strategies over ticks or bars, rank them out of sample and emit Pine Script, on a Ray cluster.
 
     Starts a local cluster if none runs.  A run that was interrupted continues where it stopped; a finished
     one prints its result again.
@@ -66,6 +95,12 @@ def command(
     overrides = _overrides(settings)
     # What is wrong with the input is found here, before a cluster starts.
     settings_of_run = load_optimize_config(config, overrides)
+    check_run(
+        settings_of_run,
+        load_strategies(settings_of_run),
+        runs_dir,
+        log=lambda text: click.echo(text, err=True),
+    )
     fixed = {
         "num_cpus": num_cpus,
         "num_gpus": num_gpus,
@@ -99,15 +134,31 @@ def command(
     return code
 
 
+_NESTED = {
+    "top": ("ranking", "top"),
+    "bars_price": ("bar_reading", "price"),
+    "timezone": ("bar_reading", "timezone"),
+    "spread_pips": ("spread", "pips"),
+    "spread_file": ("spread", "file"),
+}
+"""Flags of settings that are nested in the configuration."""
+
+
 def _overrides(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that flags gave, as the configuration spells them."""
-    given = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
-    given = {name: value for name, value in given.items() if value is not None}
+    given: dict[str, Any] = {
+        name: str(value) if isinstance(value, Path) else value for name, value in settings.items()
+    }
+    given = {name: value for name, value in given.items() if value is not None and value != ()}
+    for name in ("bars", "ask_bars"):
+        if name in given:
+            given[name] = [str(path) for path in given[name]]
+    for name, (group, key) in _NESTED.items():
+        if name in given:
+            given[group] = {**given.get(group, {}), key: given.pop(name)}
     for name in ("timeframes", "strategies"):
         if name in given:
             given[name] = [part.strip() for part in given[name].split(",") if part.strip()]
-    if "top" in given:
-        given["ranking"] = {"top": given.pop("top")}
     return anchored(given, Path())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from aiopt.market.bar_manifest import BarManifest, manifest_type, spread_of
 from aiopt.market.manifest import Manifest
 from aiopt.ranking.model import Entry, Ranking
 from aiopt.runs import MANIFEST, PINE, RANKING, REPORT_HTML, read_json
@@ -44,6 +45,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         Points of the run, and how many of them failed.
     synthetic : bool
         The ticks were generated, not traded.
+    spread : str
+        Where the difference of bid and ask comes from.
     headline : str
         The ranking in one sentence.
     entries : list of dict
@@ -59,6 +62,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     trials: int
     failed: int
     synthetic: bool
+    spread: str
     headline: str
     entries: list[dict[str, Any]]
     report: str
@@ -67,8 +71,10 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: bool) -> RunResult:
     """Print the table of the ranked entries and return the result document."""
     ranking = read_json(run_dir / RANKING, Ranking)
-    manifest = read_json(run_dir / MANIFEST, Manifest)
-    for line in ranking_table(ranking, synthetic=manifest.synthetic):
+    path = run_dir / MANIFEST
+    manifest: Manifest | BarManifest = read_json(path, manifest_type(read_json(path, dict)))
+    spread = spread_of(manifest)
+    for line in ranking_table(ranking, synthetic=manifest.synthetic, spread=spread):
         log(line)
     log(f"report      {run_dir / REPORT_HTML}")
     log(f"Pine Script {run_dir / PINE}")
@@ -81,13 +87,14 @@ def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: boo
         trials=ranking.statistics.trials,
         failed=ranking.statistics.failed,
         synthetic=manifest.synthetic,
+        spread=spread,
         headline=ranking.headline,
         entries=[_entry_document(run_dir, entry) for entry in ranking.entries],
         report=str(run_dir / REPORT_HTML),
     )
 
 
-def ranking_table(ranking: Ranking, *, synthetic: bool) -> list[str]:
+def ranking_table(ranking: Ranking, *, synthetic: bool, spread: str) -> list[str]:
     """Return the ranked entries as lines of a plain table, for a log."""
     rows = [
         (
@@ -116,7 +123,7 @@ def ranking_table(ranking: Ranking, *, synthetic: bool) -> list[str]:
     note = [SYNTHETIC] if synthetic else []
     empty = ["No candidate could be ranked; the report gives the reason for each."] if not rows else []
     table = [*lines, ""] if rows else []
-    return ["", *table, *empty, ranking.headline, *note, ""]
+    return ["", *table, *empty, ranking.headline, f"Spread: {spread}.", *note, ""]
 
 
 def _number(value: float | None, format_: str) -> str:

@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="jobs/optimize.py", description="Ticks to ranked strategies.")
     result.add_argument("--config", type=Path, help="YAML or JSON file; default: built-in settings")
     result.add_argument("--ticks", help="tick store, folder of tick Parquet, bi5 tree, zips or CSV")
+    result.add_argument("--bars", action="append", help="bars instead of ticks; may be repeated")
     result.add_argument("--runs-dir", type=Path, default=Path("runs"), help="folder of run folders")
     result.add_argument("--run-id", help="name of the run folder; default: NAME-HASH")
     result.add_argument("--force", action="store_true", help="delete a run folder that is in the way")
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     overrides = dict(given.overrides)
     if given.ticks is not None:
         overrides["ticks"] = given.ticks
+    if given.bars is not None:
+        overrides["bars"] = given.bars
     return optimize_job(
         config_path=given.config,
         overrides=overrides,

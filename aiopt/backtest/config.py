@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aiopt.backtest.swap import SwapConfig
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError
 
@@ -34,6 +35,9 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         exactly, see `aiopt.backtest.money`.  Research only.
     slippage_ticks : int
         Ticks by which market and stop fills are worse.  Limit fills never slip.  Research only.
+    swap : SwapConfig or None
+        What positions held over 17:00 New York are charged; None: nothing, but the nights are counted.
+        Research only.
     seed : int
         Kept in results.  The engine itself draws no random numbers.
     signals : str
@@ -52,6 +56,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     leverage: float = 30.0
     commission_per_million: float = 35.0
     slippage_ticks: int = 0
+    swap: SwapConfig | None = None
     seed: int = 0
     signals: Literal["arrays", "streaming"] = "arrays"
 

@@ -50,9 +50,13 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ``end_of_data`` (both closed at the close of `exit_bar`), or ``ruin`` (the close before `exit_bar`
         found the account lost).
     pnl : float
-        Quote currency, after commission; the float nearest to the exact amount.
+        Quote currency, after commission and swap; the float nearest to the exact amount.
     commission : float
         Quote currency, of both sides, not negative; the float nearest to the exact amount.
+    swap : float
+        Quote currency, part of `pnl`: negative was paid for nights, positive received.
+    nights : int
+        Nights it was held over 17:00 New York, charged or not; the triple day's rollover counts three.
     """
 
     entry_bar: int
@@ -66,6 +70,8 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     exit_reason: ExitReason
     pnl: float
     commission: float
+    swap: float = 0.0
+    nights: int = 0
 
 
 class OpenTrade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,9 +91,12 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes
     ----------
     trades, wins : int
-        Closed trades, and those with a profit after commission.
-    net_profit, gross_profit, gross_loss, commission : float
-        Quote currency.  Gross figures are sums of trades after commission; `gross_loss` is not positive.
+        Closed trades, and those with a profit after commission and swap.
+    net_profit, gross_profit, gross_loss, commission, swap : float
+        Quote currency.  Gross figures are sums of trades after all costs; `gross_loss` is not positive.
+        `commission` is paid; `swap` is negative where it was paid.
+    held_over, nights : int
+        Trades held over 17:00 New York, and their nights, charged or not.
     final_equity, return_fraction : float
         Equity at the last close, and its change as a fraction of the initial balance.
     profit_factor, win_rate, expectancy, payoff_ratio : float
@@ -111,6 +120,9 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     gross_profit: float
     gross_loss: float
     commission: float
+    swap: float
+    held_over: int
+    nights: int
     final_equity: float
     return_fraction: float
     profit_factor: float
@@ -326,6 +338,9 @@ def compute_metrics(
         gross_profit=total(pnl[pnl > 0]),
         gross_loss=total(pnl[pnl < 0]),
         commission=total(trade.commission for trade in trades),
+        swap=total(trade.swap for trade in trades),
+        held_over=sum(trade.nights > 0 for trade in trades),
+        nights=sum(trade.nights for trade in trades),
         final_equity=float(equity[-1]),
         return_fraction=float(equity[-1] / equity[0] - 1.0),
         profit_factor=metrics.profit_factor(pnl),

@@ -33,9 +33,10 @@ from nautilus_trader.model.instruments import CurrencyPair
 from nautilus_trader.model.objects import Currency, Money, Price, Quantity
 
 from aiopt.backtest.account import AccountRules
+from aiopt.backtest.bookkeeper import Bookkeeper
 from aiopt.backtest.config import BacktestConfig, Segments
 from aiopt.backtest.execution import PathFillModel
-from aiopt.backtest.money import Amount, Bookkeeper, to_float
+from aiopt.backtest.money import Amount, to_float
 from aiopt.backtest.pricing import chart_price
 from aiopt.backtest.replay import (
     OPEN_NS,
@@ -49,6 +50,7 @@ from aiopt.backtest.results import OpenTrade, Side, Trade, TrialResult, compute_
 from aiopt.backtest.signals import ArraySignals, SignalSource, StreamedSignals
 from aiopt.backtest.sink import BacktestRecorder, RowSink
 from aiopt.backtest.strategy import LONG, ClosedPosition, SpecStrategy, TradingRules
+from aiopt.backtest.swap import Nights
 from aiopt.errors import AioptError, BacktestError, ConfigError, DataError
 from aiopt.market.bars import BarSet
 from aiopt.market.instrument import Instrument
@@ -103,6 +105,14 @@ class BacktestSession:
         self._books = Bookkeeper(
             price_decimals=self._decimals,
             commission_per_million=0.0 if config.is_parity else config.commission_per_million,
+            nights=Nights(
+                None if config.is_parity else config.swap,
+                bars.instrument,
+                bars.bid.ts_open_ns,
+                bars.timeframe.ns,
+                bars.bid.close,
+                self._decimals,
+            ),
         )
         self._boundaries: tuple[Segments | None, Boundaries] | None = None
 
@@ -293,11 +303,17 @@ class BacktestSession:
         for closed in strategy.closed:
             settlement = closed.settlement
             booked.append((self._bar_of(closed.entry_ts_ns), -settlement.entry_commission))
-            booked.append((self._bar_of(closed.exit_ts_ns), settlement.net + settlement.entry_commission))
-        held = strategy.position
-        if held is not None:
-            charged = self._books.commission(held.units, held.entry_price)
-            booked.append((self._bar_of(held.entry_ts_ns), -charged))
+            gained = settlement.gross - settlement.exit_commission
+            booked.append((self._bar_of(closed.exit_ts_ns), gained))
+            if settlement.swap:
+                swaps = self._books.rollovers(
+                    closed.side, closed.units, closed.entry_ts_ns, closed.exit_ts_ns
+                )
+                booked += [(self._bar_of(ts_ns), amount) for ts_ns, amount in swaps]
+        still = strategy.position
+        if still is not None:
+            charged = self._books.commission(still.units, still.entry_price)
+            booked.append((self._bar_of(still.entry_ts_ns), -charged))
         return booked
 
     def _trade(self, closed: ClosedPosition) -> Trade:
@@ -315,6 +331,8 @@ class BacktestSession:
             exit_reason=closed.exit_reason,  # type: ignore[arg-type]
             pnl=to_float(closed.settlement.net),
             commission=to_float(closed.settlement.commission),
+            swap=to_float(closed.settlement.swap),
+            nights=closed.settlement.nights,
         )
 
     def _bar_of(self, ts_ns: int) -> int:

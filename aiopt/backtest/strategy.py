@@ -27,7 +27,8 @@ from nautilus_trader.model.objects import Price, Quantity
 from nautilus_trader.trading.strategy import Strategy
 
 from aiopt.backtest.account import AccountRules, SegmentAccount
-from aiopt.backtest.money import Amount, Bookkeeper, Settlement, to_float
+from aiopt.backtest.bookkeeper import Bookkeeper, Settlement
+from aiopt.backtest.money import Amount, to_float
 from aiopt.backtest.signals import SignalSource, StreamedSignals
 from aiopt.strategy.signals import BarSignal
 
@@ -322,7 +323,7 @@ class SpecStrategy(Strategy):
         held = self.position
         assert held is not None
         exit_price = round(event.last_px.as_double(), self._rules.price_decimals)
-        settlement = self._rules.books.settle(held.side, held.units, held.entry_price, exit_price)
+        settlement = self._rules.books.settle(*held, event.ts_event, exit_price)
         self.closed.append(ClosedPosition(*held, event.ts_event, exit_price, reason, settlement))
         self.account.book(settlement.net, event.ts_event)
         self.position = None

@@ -55,6 +55,12 @@ _SHOWN_TRADES = 10
 )
 @click.option("--slippage-ticks", type=int, default=0, show_default=True, help="On market and stop fills.")
 @click.option(
+    "--swap",
+    "swap_path",
+    type=click.Path(path_type=Path),
+    help="Charge nights: a YAML or JSON file with points or rates, see docs/configuration.md.",
+)
+@click.option(
     "--signals",
     type=click.Choice(["arrays", "streaming"]),
     default="arrays",
@@ -82,6 +88,7 @@ def command(
     leverage: float,
     commission: float,
     slippage_ticks: int,
+    swap_path: Path | None,
     signals: str,
     out: Path | None,
     log_dir: Path | None,
@@ -93,7 +100,7 @@ def command(
     """
     from aiopt.backtest.config import BacktestConfig
     from aiopt.backtest.pricing import add_spread, chart_price
-    from aiopt.config import decode
+    from aiopt.config import decode, read_mapping
     from aiopt.files import atomic_write_bytes
     from aiopt.market.bars import load_bar_set
 
@@ -105,6 +112,7 @@ def command(
             "leverage": leverage,
             "commission_per_million": commission,
             "slippage_ticks": slippage_ticks,
+            "swap": None if swap_path is None else read_mapping(swap_path),
             "signals": signals,
         },
         BacktestConfig,
@@ -112,6 +120,8 @@ def command(
     )
     bars = load_bar_set(bars_path, timeframe=timeframe)
     if config.is_parity:
+        if swap_path is not None:
+            raise ConfigError("Parity mode charges no swap, but --swap was given. Leave it out.")
         if spread_pips is not None:
             raise ConfigError("Parity mode has no spread, but --spread-pips was given. Leave it out.")
         bars = chart_price(bars)
@@ -156,25 +166,36 @@ def _load(spec: str, overrides: tuple[str, ...]) -> StrategySpec:
 def _document(
     strategy: StrategySpec, config: BacktestConfig, bars: BarSet, result: TrialResult
 ) -> dict[str, Any]:
+    from aiopt.evaluation.rollover import held_over, held_over_text
+
+    pair = bars.instrument
     return {
         "spec": {"name": strategy.name, "family": strategy.family, "params": strategy.params},
         "config": msgspec.to_builtins(config),
         "bars": {
-            "instrument": bars.instrument.symbol,
+            "instrument": pair.symbol,
             "timeframe": bars.timeframe.label,
             "count": len(bars),
             "first_ts_ns": int(bars.bid.ts_open_ns[0]),
             "last_ts_ns": int(bars.bid.ts_open_ns[-1]),
             "synthetic": bars.synthetic,
         },
+        "rollover": held_over_text(
+            held_over(((trade.nights, trade.size) for trade in result.trades), pip_size=pair.pip_size),
+            currency=pair.quote,
+            charged=None if config.swap is None else result.metrics.swap,
+        ),
         **result.to_document(),
     }
 
 
 def _print(console: Console, document: dict[str, Any], result: TrialResult) -> None:
+    from aiopt.evaluation.statement import statement
     from aiopt.market.instrument import instrument
 
     bars, metrics = document["bars"], result.metrics
+    currency = instrument(bars["instrument"]).quote
+    net, commission = (statement(value, currency) for value in (metrics.net_profit, metrics.commission))
     generated = ", synthetic data" if bars["synthetic"] else ""
     console.print(
         f"[bold]{document['spec']['name']}[/bold] on {bars['count']:,} {bars['timeframe']} bars of "
@@ -183,7 +204,7 @@ def _print(console: Console, document: dict[str, Any], result: TrialResult) -> N
     table = Table(show_header=False, box=None)
     for name, text in (
         ("trades", f"{metrics.trades} ({metrics.wins} won)"),
-        ("net profit", f"{metrics.net_profit:,.2f} after {metrics.commission:,.2f} commission"),
+        ("net profit", f"{net} {currency} after {commission} commission"),
         ("return", f"{metrics.return_fraction:.3%}"),
         ("profit factor", _figure(metrics.profit_factor)),
         ("expectancy", _figure(metrics.expectancy)),
@@ -195,6 +216,7 @@ def _print(console: Console, document: dict[str, Any], result: TrialResult) -> N
         table.add_row(name, text)
     console.print(table)
     _print_account(console, document["config"], result)
+    console.print(f"{document['rollover']}.")
     _print_trades(console, result, instrument(bars["instrument"]))
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     "--timezone",
     help="Clock of the stamps, if not the format's own: UTC, +02:00, Europe/Athens, NY+7 (most FX brokers).",
 )
+@click.option(
+    "--keep-clock", is_flag=True, help="Take the clock although weeks contradict it; the bars say so."
+)
 @click.option("--drop-bad", is_flag=True, help="Leave impossible bars out, and count them.")
 @json_option
 def command(
@@ -34,6 +37,7 @@ def command(
     instrument: str,
     format_: str | None,
     timezone: str | None,
+    keep_clock: bool,
     drop_bad: bool,
     as_json: bool,
 ) -> None:
@@ -45,7 +49,13 @@ def command(
     from aiopt.market.bar_importing import import_bars
 
     result = import_bars(
-        source, out, instrument=instrument, format=format_, timezone=timezone, drop_bad=drop_bad
+        source,
+        out,
+        instrument=instrument,
+        format=format_,
+        timezone=timezone,
+        drop_bad=drop_bad,
+        keep_clock=keep_clock,
     )
     emit(as_json, result, lambda console: _print(console, result))
 
@@ -56,8 +66,9 @@ def _print(console: Console, result: BarImport) -> None:
     counts = ", ".join(f"{count:,} {side}" for side, count in result.bars.items())
     console.print(
         f"{counts} bars of {result.instrument} {result.timeframe}, {stamp_text(result.first_ts_ns)[:16]} to "
-        f"{stamp_text(result.last_ts_ns)[:16]} UTC ({result.format}, clock {result.clock})"
+        f"{stamp_text(result.last_ts_ns)[:16]} UTC ({result.format})"
     )
+    console.print(f"clock: {result.proof.text}", soft_wrap=True)
     for name, count in (("repeated", result.repeated), ("impossible", result.dropped)):
         if count:
             console.print(f"{count:,} {name} bars left out")

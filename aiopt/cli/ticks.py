@@ -15,6 +15,7 @@ import click
 
 from aiopt.cli.output import emit, json_option, progress
 from aiopt.cli.ticks_download import download
+from aiopt.cli.ticks_spread import spread_model
 from aiopt.errors import EXIT_BAD_INPUT, EXIT_OK
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def command() -> None:
 
 
 command.add_command(download)
+command.add_command(spread_model)
 
 
 @command.command("import", epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks")
@@ -317,6 +319,7 @@ def summary(manifest: Manifest, out: Path) -> dict[str, Any]:
         "partitions": len(manifest.partitions),
         "silent_hours": len(manifest.silent_hours),
         "rules": _rule_rows(manifest.rules, manifest.rows_read),
+        "clock": manifest.clock,
         "notes": manifest.notes,
     }
 
@@ -345,6 +348,7 @@ def check_document(check: TickCheck, html: Path | None = None) -> dict[str, Any]
         "longest_gaps": [] if quality is None else _longest(quality.gaps),
         "ticks_per_hour": {} if quality is None else quality.hours,
         "failures": check.failures,
+        "clock": check.clock,
         "notes": check.notes,
         "html": None if html is None else str(html),
     }
@@ -386,6 +390,8 @@ def _print_store(console: Console, manifest: Manifest, out: Path) -> None:
     console.print(f"source     {manifest.source} ({manifest.source_format})", soft_wrap=True)
     console.print(f"store      {out}", soft_wrap=True)
     console.print(f"data hash  {manifest.data_hash}", soft_wrap=True)
+    if manifest.clock is not None:
+        console.print(f"clock      {manifest.clock.text}", soft_wrap=True)
     _print_rules(console, manifest.rules, manifest.rows_read)
     if manifest.silent_hours:
         console.print(f"{len(manifest.silent_hours)} hour(s) of open market without ticks, see manifest.json")
@@ -409,6 +415,8 @@ def _print_check(console: Console, check: TickCheck, document: dict[str, Any]) -
             console.print(f"      {place.rule}: {_escaped(place.file)}, row {place.row}", soft_wrap=True)
     if document["html"]:
         console.print(f"page: {_escaped(document['html'])}", soft_wrap=True)
+    if check.clock is not None:
+        console.print(f"clock: {check.clock.text}", soft_wrap=True)
     for note in check.notes:
         console.print(f"note: {note}", soft_wrap=True)
     for failure in check.failures:

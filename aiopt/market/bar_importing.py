@@ -18,13 +18,15 @@ import numpy as np
 import polars as pl
 
 from aiopt.errors import DataError, did_you_mean
+from aiopt.market.bar_clock import bars_to_utc
 from aiopt.market.bars import BAR_SCHEMA, BarMeta, bar_path, write_bars
+from aiopt.market.clock_proof import ClockProof
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
 from aiopt.market.ohlcv import modal_timeframe
 from aiopt.market.sources import histdata, metatrader, quote_zip
 from aiopt.market.sources.delimited import first_line
-from aiopt.market.sources.local_time import NEW_YORK, Clock, parse_clock
+from aiopt.market.sources.local_time import UTC, Clock
 from aiopt.market.sources.source import check_symbols
 from aiopt.market.sources.zipped import open_text
 from aiopt.market.ticks import round_price, stamp_text
@@ -35,20 +37,17 @@ _PRICES = ("open", "high", "low", "close")
 
 @dataclass(frozen=True)
 class _Format:
-    """A layout of bars: its own clock, and a reader that gives a frame per price side."""
+    """A layout of bars: a reader that gives a frame per price side, stamps as the file has them."""
 
-    clock: Callable[[Path], str]
-    read: Callable[[Path, Clock], dict[str, pl.DataFrame]]
-
-
-def _bid_only(
-    read: Callable[[Path, Clock], pl.DataFrame],
-) -> Callable[[Path, Clock], dict[str, pl.DataFrame]]:
-    return lambda path, clock: {"bid": read(path, clock)}
+    read: Callable[[Path], dict[str, pl.DataFrame]]
 
 
-def _both_sides(path: Path, clock: Clock) -> dict[str, pl.DataFrame]:
-    frame = quote_zip.read_bars(path, clock)
+def _bid_only(read: Callable[[Path, Clock], pl.DataFrame]) -> Callable[[Path], dict[str, pl.DataFrame]]:
+    return lambda path: {"bid": read(path, UTC)}
+
+
+def _both_sides(path: Path) -> dict[str, pl.DataFrame]:
+    frame = quote_zip.read_bars(path, UTC)
     # The fifth column of a side is a size; these providers leave it 0 in bars of quotes.
     return {
         side: frame.select(
@@ -62,10 +61,10 @@ def _both_sides(path: Path, clock: Clock) -> dict[str, pl.DataFrame]:
 
 
 _FORMATS: dict[str, _Format] = {
-    "histdata": _Format(lambda _: NEW_YORK, _bid_only(histdata.read_minute_bars)),
-    "metatrader": _Format(metatrader.default_clock, _bid_only(metatrader.read_bars)),
-    "oanda": _Format(lambda _: quote_zip.CLOCKS[quote_zip.OANDA], _both_sides),
-    "fxcm": _Format(lambda _: quote_zip.CLOCKS[quote_zip.FXCM], _both_sides),
+    "histdata": _Format(_bid_only(histdata.read_minute_bars)),
+    "metatrader": _Format(_bid_only(metatrader.read_bars)),
+    "oanda": _Format(_both_sides),
+    "fxcm": _Format(_both_sides),
 }
 BAR_FORMATS = tuple(_FORMATS)
 """Names of the layouts of bars that are read."""
@@ -84,12 +83,14 @@ class BarSource:
     timeframe : Timeframe
         Length of a bar.
     format, clock : str
-        Layout of the files, and the clock their stamps were read as.
+        Layout of the files, and the clock (or clocks) their stamps were read as.
     sides : dict of str to polars.DataFrame
         ``"bid"`` and perhaps ``"ask"`` to bars of `BAR_SCHEMA`: opening times in UTC nanoseconds, ascending,
         prices on the instrument's grid.  One side if the provider gives one.
     repeated, dropped : int
         Bars left out: equal ones read before, and impossible ones (only on request).
+    proof : ClockProof
+        What proves the clock.
     """
 
     instrument: Instrument
@@ -99,6 +100,7 @@ class BarSource:
     sides: dict[str, pl.DataFrame]
     repeated: int
     dropped: int
+    proof: ClockProof
 
 
 def is_imported(source: str) -> bool:
@@ -112,7 +114,9 @@ class BarImport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes
     ----------
     instrument, timeframe, format, clock : str
-        Of the bars; `clock` is the one the stamps were read as.
+        Of the bars; `clock` is the one (or the ones) the stamps were read as.
+    proof : ClockProof
+        What proves the clock.
     data_hash : str
         SHA-256 over the bars of all sides.
     first_ts_ns, last_ts_ns : int
@@ -131,6 +135,7 @@ class BarImport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     timeframe: str
     format: str
     clock: str
+    proof: ClockProof
     data_hash: str
     first_ts_ns: int
     last_ts_ns: int
@@ -148,6 +153,7 @@ def import_bars(
     format: str | None = None,
     timezone: str | None = None,
     drop_bad: bool = False,
+    keep_clock: bool = False,
 ) -> BarImport:
     """Import a provider's bars as bar files ``OUT/INSTRUMENT/TIMEFRAME/PRICE.parquet``.
 
@@ -168,17 +174,27 @@ def import_bars(
         Clock of the stamps, if not the layout's own.
     drop_bad : bool
         Leave impossible bars out and count them instead of refusing the source.
+    keep_clock : bool
+        Take the clock although weeks contradict it.
 
     Raises
     ------
     DataError
-        If the source holds no bars of a known layout, or a bar is impossible or contradicts another; names
-        file and row.
+        If the source holds no bars of a known layout, its weeks contradict the clock, or a bar is impossible
+        or contradicts another; names file and row.
     StorageError
         If the disk is full or `out` is not writable.
     """
-    read = read_bar_source(source, instrument=instrument, format=format, timezone=timezone, drop_bad=drop_bad)
+    read = read_bar_source(
+        source,
+        instrument=instrument,
+        format=format,
+        timezone=timezone,
+        drop_bad=drop_bad,
+        keep_clock=keep_clock,
+    )
     source, label = Path(source), read.timeframe.label
+    origin = f"{'/'.join(source.absolute().parts[-3:])} ({read.format}{_IMPORTED}{read.proof.text[:-1]})"
     data_hash = _hash(read.instrument, label, read.sides)
     written = []
     for side, frame in read.sides.items():
@@ -187,7 +203,7 @@ def import_bars(
             timeframe=label,
             price=side,
             data_hash=data_hash,
-            source=f"{'/'.join(source.absolute().parts[-3:])} ({read.format}{_IMPORTED}{read.clock})",
+            source=origin,
         )
         path = bar_path(Path(out), read.instrument.symbol, read.timeframe, side)
         write_bars(path, frame, meta)
@@ -198,6 +214,7 @@ def import_bars(
         timeframe=label,
         format=read.format,
         clock=read.clock,
+        proof=read.proof,
         data_hash=data_hash,
         first_ts_ns=min(int(stamp[0]) for stamp in stamps),
         last_ts_ns=max(int(stamp[-1]) for stamp in stamps),
@@ -215,12 +232,13 @@ def read_bar_source(
     format: str | None = None,
     timezone: str | None = None,
     drop_bad: bool = False,
+    keep_clock: bool = False,
 ) -> BarSource:
     """Read a provider's bars and check them, without writing anything.
 
     Parameters
     ----------
-    source, instrument, format, timezone, drop_bad
+    source, instrument, format, timezone, drop_bad, keep_clock
         See `import_bars`.
 
     Raises
@@ -238,8 +256,9 @@ def read_bar_source(
     check_symbols(files, source, item)
     name = format or _recognise(files[0])
     layout = _FORMATS[name]
-    clock = parse_clock(timezone or layout.clock(files[0]))
-    parts = [(file, layout.read(file, clock)) for file in files]
+    parts, proof = bars_to_utc(
+        [(file, layout.read(file)) for file in files], name, item, timezone=timezone, keep=keep_clock
+    )
     sides: dict[str, pl.DataFrame] = {}
     repeated = dropped = 0
     for side in parts[0][1]:
@@ -250,7 +269,7 @@ def read_bar_source(
         sides[side], twice = _joined(frames, files)
         repeated += twice
     timeframe = modal_timeframe(next(iter(sides.values()))["ts_open_ns"].to_numpy(), source)
-    return BarSource(item, timeframe, name, clock.name, sides, repeated, dropped)
+    return BarSource(item, timeframe, name, proof.clock, sides, repeated, dropped, proof)
 
 
 def _list(source: Path) -> list[Path]:

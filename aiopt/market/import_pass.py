@@ -80,7 +80,7 @@ class ImportPass:
         self.source = source
         self.instrument = instrument
         self.settings = rules.settings() | options.settings()
-        self.validator = Validator(instrument, rules, files=source.files, strict=strict)
+        self.validator = Validator(instrument, rules, files=source.files, clocks=source.clocks, strict=strict)
         self.rows = [0] * len(source.files)
         self._progress = progress
         self._sizes = [path.stat().st_size for path in source.files]
@@ -167,6 +167,7 @@ class ImportPass:
             ],
             partitions=parts,
             hours=self._hours(),
+            clock=self.validator.clock_proof(),
         )
 
     def judge(self, watch: QualityWatch) -> tuple[int, tuple[int | None, int | None]]:

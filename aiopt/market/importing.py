@@ -10,9 +10,11 @@ import hashlib
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 import aiopt
 from aiopt.errors import DataError
+from aiopt.market.clock_proof import ClockProof
 from aiopt.market.import_pass import ImportPass, Progress
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
@@ -27,7 +29,7 @@ from aiopt.market.manifest import (
 from aiopt.market.quality import QualityWatch, TickQuality
 from aiopt.market.sources import ReaderOptions, TickSource, open_source
 from aiopt.market.store import build_store, locked
-from aiopt.market.validation import DEFAULT_RULES, ValidationRules
+from aiopt.market.validation import DEFAULT_RULES, SourcedTicks, ValidationRules, Validator
 
 
 def import_ticks(
@@ -159,6 +161,58 @@ def open_ticks(
     return out
 
 
+def check_sample(
+    source: Path, *, instrument: str = "EURUSD", rows: int = 1_000_000
+) -> tuple[tuple[Path, ...], int, int]:
+    """Judge the first rows of a source with every rule of an import, without storing anything.
+
+    Parameters
+    ----------
+    source : Path
+        Anything `import_ticks` reads.
+    instrument : str
+        Symbol.
+    rows : int
+        Rows after which no further batch is read.
+
+    Returns
+    -------
+    files : tuple of Path
+        What the source consists of.
+    first_ts_ns, last_ts_ns : int
+        Span of the rows read.
+
+    Raises
+    ------
+    DataError
+        As an import of these rows would; a source whose ticks lie behind the first rows can still fail later.
+    """
+    item = find_instrument(instrument)
+    opened = open_source(Path(source), item, options=ReaderOptions())
+    validator = Validator(item, DEFAULT_RULES, files=opened.files)
+    validator.check_missing_hours(opened.missing_hours, opened.root)
+    seen, span = 0, [2**62, -(2**62)]
+    for number in range(len(opened.files)):
+        for batch in opened.read(number):
+            count = len(batch.ticks)
+            place = np.full(count, number, dtype=np.int32)
+            index = np.arange(batch.first_row, batch.first_row + count, dtype=np.int64)
+            kept = validator.check_rows(SourcedTicks(batch.ticks, place, index))
+            seen += count
+            if len(kept):
+                stamps = kept.ticks.ts_event_ns
+                span = [min(span[0], int(stamps.min())), max(span[1], int(stamps.max()))]
+            if seen >= rows:
+                break
+        if seen >= rows:
+            break
+    validator.finish_rows()
+    if span[0] > span[1]:
+        msg = f"A source must leave at least one tick, but of the first {seen:,} rows none is left. Check it."
+        raise DataError(msg, file=source)
+    return opened.files, span[0], span[1]
+
+
 class TickCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `validate_ticks` found.
 
@@ -187,6 +241,8 @@ class TickCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Of a tick store: what its import found and did.
     quality : TickQuality or None
         Figures per hour; None if the ticks could not be judged.
+    clock : ClockProof or None
+        What the stamps were read as and what proves it; of a tick store, as it was imported.
     """
 
     source: str
@@ -203,6 +259,7 @@ class TickCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     synthetic: bool = False
     imported: list[RuleCount] = []
     quality: TickQuality | None = None
+    clock: ClockProof | None = None
 
     @property
     def ok(self) -> bool:
@@ -270,6 +327,7 @@ def validate_ticks(
         data_hash=None if stored is None else stored.data_hash,
         synthetic=stored is not None and stored.synthetic,
         imported=[] if stored is None else stored.rules,
+        clock=job.validator.clock_proof() if stored is None else stored.clock,
         quality=watch.result(counts, job.validator.findings.values(), job.validator.gaps, job.source.files),
     )
 
@@ -289,6 +347,7 @@ def _broken_store(source: Path, stored: Manifest, wrong: list[str]) -> TickCheck
         notes=stored.notes,
         data_hash=stored.data_hash,
         synthetic=stored.synthetic,
+        clock=stored.clock,
     )
 
 

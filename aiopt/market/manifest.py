@@ -14,6 +14,7 @@ import msgspec
 
 from aiopt.errors import ManifestError
 from aiopt.files import atomic_write_bytes, sha256_file
+from aiopt.market.clock_proof import ClockProof
 from aiopt.market.commit import COMMIT, finish_pending
 
 MANIFEST_NAME = "manifest.json"
@@ -151,6 +152,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hours : dict of str to str
         Of a download: every hour of the span asked for, ``"2014-05-02T12"`` to ``"ticks"``, ``"empty"``,
         ``"closed"`` or ``"failed"``.  Empty for other sources.
+    clock : ClockProof or None
+        What the stamps were read as, and what proves it.  None for generated ticks, and in stores written
+        before clocks were proved.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -172,6 +176,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: list[SourceFile]
     partitions: list[Partition]
     hours: dict[str, str] = {}
+    clock: ClockProof | None = None
 
 
 def partition_path(symbol: str, date: str) -> str:

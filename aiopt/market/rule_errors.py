@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiopt.errors import DataError
-from aiopt.market.clock_shift import Shift
 from aiopt.market.instrument import Instrument
 from aiopt.market.rules import RULES
 from aiopt.market.sourced import SourcedTicks
@@ -32,19 +31,6 @@ def tick_error(
     when = stamp_text(int(ticks.ts_event_ns[at]))
     msg = f"{text}, but got {values} at {when}. {RULES[name].remedy.format(name=name)}"
     return DataError(msg, file=_file(int(batch.file[at]), files), row=int(batch.row[at]))
-
-
-def shift_error(found: Sequence[Shift], files: Sequence[Path]) -> DataError:
-    """Return the error for weeks on another clock; names the first tick of the first."""
-    first = found[0]
-    hours = ", ".join(f"{hours:+d} h" for hours in sorted({shift.hours for shift in found}))
-    more = "" if len(found) == 1 else f", as do {len(found) - 1} more weeks ({hours})"
-    msg = (
-        "Weeks must open on Sunday and close on Friday at 17:00 New York, but one opens at "
-        f"{stamp_text(first.edges.first_ns)} and closes at {stamp_text(first.edges.last_ns)}, "
-        f"{first.hours:+d} h{more}: the source's clock is another. {RULES['clock_shift'].remedy}"
-    )
-    return DataError(msg, file=_file(first.edges.file, files), row=first.edges.row)
 
 
 def gap_error(batch: SourcedTicks, at: int, start_ns: int, gap_s: float, files: Sequence[Path]) -> DataError:

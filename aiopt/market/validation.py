@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from aiopt.errors import DataError
 from aiopt.market import rule_errors
 from aiopt.market.calendar import fx_weeks, is_open, open_time_ns
+from aiopt.market.clock_proof import ClockProof, clock_proof, doubtful_clock, shift_error
 from aiopt.market.clock_shift import Shift, WeekWatch
 from aiopt.market.instrument import Instrument
 from aiopt.market.manifest import RuleCount
 from aiopt.market.rules import DEFAULT_RULES, RULES, TREATMENTS, Rule, ValidationRules, parse_rules
 from aiopt.market.sourced import Finding, Gap, SourcedTicks, move, swapped, with_columns
+from aiopt.market.sources.conventions import FileClock
 from aiopt.market.spikes import find_spikes
 from aiopt.market.ticks import DAY_NS, HOUR_NS, TickArrays, hour_text, round_price
 
@@ -65,6 +67,8 @@ class Validator:
         Treatments and thresholds.
     files : sequence of Path
         What `SourcedTicks.file` counts.
+    clocks : sequence of FileClock
+        What their stamps were read as; UTC if empty.
     strict : bool
         Raise at the first tick that breaks a rule of treatment ``fail``.  Otherwise such ticks are counted
         and dropped, `failures` has the first of each rule, `findings` the first of each rule and hour, and
@@ -77,6 +81,7 @@ class Validator:
         rules: ValidationRules = DEFAULT_RULES,
         *,
         files: Sequence[Path] = (),
+        clocks: Sequence[FileClock] = (),
         strict: bool = True,
     ) -> None:
         self.instrument = instrument
@@ -84,6 +89,7 @@ class Validator:
         self.findings: dict[tuple[str, int], Finding] = {}
         self.gaps: list[Gap] = []
         self._files = files
+        self._clocks = clocks
         self._strict = strict
         self._tallies = {name: _Tally() for name in RULES}
         self._dropped_hours: Counter[int] = Counter()
@@ -118,19 +124,26 @@ class Validator:
         Raises
         ------
         DataError
-            If a week is off and the treatment is ``fail``; names the row of its first tick.
+            If a week is off and the treatment is ``fail``, or ``fix`` and it is not off by whole hours at
+            both edges; names the row of its first tick and the clocks that fit.
         """
         found = self._weeks.shifts()
         if not found:
+            doubt = doubtful_clock(self._weeks.weeks(), self._clocks, self._files)
+            if doubt is not None and self.rules.treatment("clock_shift") == "fail":
+                self._fail("clock_shift", doubt)
             return []
         tally = self._tallies["clock_shift"]
         tally.found += len(found)
-        fix = self.rules.treatment("clock_shift") == "fix"
+        fix = self.rules.treatment("clock_shift") == "fix" and all(shift.hours for shift in found)
         for shift in found:
             hour = shift.edges.first_ns // HOUR_NS
             tally.hours[hour - shift.hours if fix else hour] += 1
-        if self.rules.treatment("clock_shift") == "fail":
-            self._fail("clock_shift", rule_errors.shift_error(found, self._files))
+        if not fix and self.rules.treatment("clock_shift") != "keep":
+            remedy = RULES["clock_shift"].remedy
+            self._fail(
+                "clock_shift", shift_error(found, self._weeks.weeks(), self._clocks, self._files, remedy)
+            )
         if not fix:
             return []
         tally.fixed += len(found)
@@ -187,6 +200,11 @@ class Validator:
             which = f"{hour_text(hours[0])} (UTC){more}"
             msg = f"Every hour of the open market must have a file, but {which} has none."
             self._fail("missing_hour", DataError(f"{msg} {RULES['missing_hour'].remedy}", file=source))
+
+    def clock_proof(self) -> ClockProof:
+        """Return what the weeks seen prove of the clock of the source; once `finish_rows` was called."""
+        moved = self._tallies["clock_shift"].fixed
+        return clock_proof(self._weeks.weeks(), self._clocks, self.instrument, moved=moved)
 
     def counts(self) -> list[RuleCount]:
         """Return what each rule found so far."""

@@ -56,6 +56,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Open of the first and of the last bar, UTC.
     costs : str or None
         Costs the figures include, in words.
+    rollover : str or None
+        What the backtest held over 17:00 New York and what that cost or would cost, in words.
     in_sample, out_of_sample, holdout : dict
         Figures by name; empty if there are none.
     verification : Verification or None
@@ -71,6 +73,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     first_ts_ns: int | None = None
     last_ts_ns: int | None = None
     costs: str | None = None
+    rollover: str | None = None
     in_sample: Figures = {}
     out_of_sample: Figures = {}
     holdout: Figures = {}
@@ -102,6 +105,7 @@ def header_lines(provenance: Provenance, *, name: str, spec_hash: str, symbol: s
         ("chart", chart),
         ("period", _period_text(provenance)),
         ("costs", provenance.costs or "none stated"),
+        ("rollover", _rollover_text(provenance.rollover)),
         ("in sample", _figures_text(provenance.in_sample)),
         ("out of sample", _figures_text(provenance.out_of_sample)),
         ("holdout", _figures_text(provenance.holdout)),
@@ -126,6 +130,15 @@ def _period_text(provenance: Provenance) -> str:
 
 def _utc_text(ts_ns: int) -> str:
     return dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _rollover_text(counted: str | None) -> str:
+    limit = "TradingView's emulator charges no swap"
+    return (
+        f"{limit}; trades held over 17:00 New York were not counted."
+        if counted is None
+        else (f"{limit}, so none is in this chart's figures. In the backtest {counted}.")
+    )
 
 
 def _figures_text(figures: Figures) -> str:

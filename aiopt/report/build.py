@@ -12,7 +12,8 @@ import msgspec
 from aiopt import __version__
 from aiopt.config import content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.market.instrument import instrument
+from aiopt.market.bar_manifest import BarManifest, manifest_type
+from aiopt.market.instrument import Instrument, instrument
 from aiopt.market.manifest import Manifest
 from aiopt.ranking import model as ranked
 from aiopt.ranking.trials import read_plan, read_trials
@@ -52,14 +53,16 @@ def build_report(run: RunFolder) -> Report:
     config = run.config or {}
     data = _data(run)
     ranking = run.ranking
-    currency = instrument(data.instrument).quote if data is not None else ""
-    balance = float(config.get("backtest", {}).get("initial_balance", 100_000.0))
+    pair = None if data is None else instrument(data.instrument)
+    currency = "" if pair is None else pair.quote
+    backtest = config.get("backtest", {})
+    balance = float(backtest.get("initial_balance", 100_000.0))
     trials, plan = _trials(run, ranking)
     sweep = None
     if trials is not None and plan is not None:
         statistics = None if ranking is None else ranking.statistics
         sweep = sweep_overview(trials, plan=plan, statistics=statistics)
-    entries = [] if ranking is None else _entries(run, ranking, trials, balance, currency)
+    entries = [] if ranking is None else _entries(run, ranking, trials, balance, currency, pair)
     if sweep is not None and trials is not None and plan is not None:
         marked = [*sweep.points, *entry_points(entries, trials, plan)]
         sweep = msgspec.structs.replace(sweep, points=marked)
@@ -95,7 +98,10 @@ def build_report(run: RunFolder) -> Report:
 
 def _data(run: RunFolder) -> Data | None:
     path = run.path / MANIFEST
-    return data_quality(read_json(path, Manifest)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    found: Manifest | BarManifest = read_json(path, manifest_type(read_json(path, dict)))
+    return data_quality(found)
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
@@ -145,8 +151,14 @@ def _trials(run: RunFolder, ranking: ranked.Ranking | None) -> tuple[Trials | No
 
 
 def _entries(
-    run: RunFolder, ranking: ranked.Ranking, trials: Trials | None, balance: float, currency: str
+    run: RunFolder,
+    ranking: ranked.Ranking,
+    trials: Trials | None,
+    balance: float,
+    currency: str,
+    pair: Instrument | None,
 ) -> list[Entry]:
+    swap_charged = (run.config or {}).get("backtest", {}).get("swap") is not None
     records = {record.rank: record for record in run.entries}
     views = []
     for entry in ranking.entries:
@@ -166,6 +178,8 @@ def _entries(
                 pine=run.pine_source(entry.name if record is None else record.name),
                 initial_balance=balance,
                 currency=currency,
+                pair=pair,
+                swap_charged=swap_charged,
             )
         )
     return views

@@ -304,9 +304,13 @@ def histogram(values: Sequence[float], marks: Sequence[Mark], *, x_title: str, b
 
 
 def hour_map(
-    days: Sequence[str], counts: Sequence[Sequence[int | None]], *, absent: str = "not delivered"
+    days: Sequence[str],
+    counts: Sequence[Sequence[int | None]],
+    *,
+    absent: str = "not delivered",
+    what: str = "ticks",
 ) -> str:
-    """Draw ticks per day and hour (UTC) as a calendar; None marks an `absent` hour, -1 draws nothing.
+    """Draw `what` per day and hour (UTC) as a calendar; None marks an `absent` hour, -1 draws nothing.
 
     Parameters
     ----------
@@ -315,7 +319,9 @@ def hour_map(
     counts : nested sequence of shape (len(days), 24)
     """
     cell_h = 15.0 if len(days) <= 40 else max(4.0, 600.0 / len(days))
-    canvas = Canvas(1080, int(24 + cell_h * len(days) + 8), label="Ticks per hour and day", minimum=700)
+    canvas = Canvas(
+        1080, int(24 + cell_h * len(days) + 8), label=f"{what.capitalize()} per hour and day", minimum=700
+    )
     step = (1080 - 96 - _RIGHT) / 24
     most = max((count for row in counts for count in row if count), default=1)
     for hour in range(0, 24, 2):
@@ -333,7 +339,7 @@ def hour_map(
                 canvas.rect(x, y, step - 1.5, cell_h - 1.5, "cell absent", tip=f"{day} {hour:02d}h: {absent}")
                 continue
             level = 0 if not count else 1 + min(6, int(7 * math.sqrt(count / most)))
-            tip = f"{day} {hour:02d}h UTC: {count:,} ticks"
+            tip = f"{day} {hour:02d}h UTC: {count:,} {what}"
             canvas.rect(x, y, step - 1.5, cell_h - 1.5, f"cell h{level}", tip=tip)
     return canvas.render()
 

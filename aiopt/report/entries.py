@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.evaluation.rollover import held_over, held_over_text
+from aiopt.market.instrument import Instrument
 from aiopt.ranking import model as ranked
 from aiopt.ranking.figures import account_events
 from aiopt.report.breakdown import by_hour, by_weekday, heat_map
@@ -30,7 +32,7 @@ from aiopt.report.model import (
 from aiopt.report.rules import rules
 from aiopt.report.svg import short
 from aiopt.report.sweep import Trials, sharpe_rows
-from aiopt.runs import EntryRecord
+from aiopt.runs import EntryRecord, TradeRecord
 
 _DAY_NS = 86_400_000_000_000
 _PART_NAMES = {
@@ -58,6 +60,8 @@ def entry_view(
     pine: str | None,
     initial_balance: float,
     currency: str,
+    pair: Instrument | None,
+    swap_charged: bool,
 ) -> Entry:
     """Return what the report shows of one ranked entry.
 
@@ -77,6 +81,10 @@ def entry_view(
         Where the walk-forward path starts.
     currency : str
         Quote currency.
+    pair : Instrument or None
+        What was traded; None where the run does not say.
+    swap_charged : bool
+        Whether nights cost something in the backtest.
     """
     trades = [] if record is None else record.trades
     return Entry(
@@ -97,6 +105,7 @@ def entry_view(
         checks=[_check(check) for check in entry.checks],
         evidence=_evidence(entry, ranking, currency),
         stress=_stress(entry, currency),
+        rollover=_rollover(trades, pair, swap_charged=swap_charged),
         folds=[_fold(fold) for fold in entry.folds],
         walk_forward=_walk_forward(entry, ranking.plan, initial_balance),
         emitted=None if record is None else Curve(ts_ns=record.equity_ts_ns, equity=record.equity),
@@ -271,6 +280,18 @@ def _stress(entry: ranked.Entry, currency: str) -> list[Fact]:
         value = f"{entry.break_even_extra_spread_pips:+.2f} pips".replace("-", "−")
         facts.append(Fact(name="Nothing left at", value=value))
     return facts
+
+
+def _rollover(trades: Sequence[TradeRecord], pair: Instrument | None, *, swap_charged: bool) -> str:
+    """Return the sentence on nights; empty where they were not counted."""
+    counted = [(trade.nights, trade.size) for trade in trades if trade.nights is not None]
+    if pair is None or not counted or len(counted) != len(trades):
+        return ""
+    return held_over_text(
+        held_over(counted, pip_size=pair.pip_size),
+        currency=pair.quote,
+        charged=math.fsum(trade.swap for trade in trades) if swap_charged else None,
+    )
 
 
 def _costs(stress: ranked.Stress) -> str:

@@ -9,7 +9,14 @@ Section = tuple[str, list[str]]
 
 def methods(report: Report) -> list[Section]:
     """Return the sections of "Methods and caveats": title and paragraphs."""
-    sections = [_walk_forward(report), _backtest(), _score(report), _luck(), _intervals(), _caveats(report)]
+    sections = [
+        _walk_forward(report),
+        _backtest(report),
+        _score(report),
+        _luck(),
+        _intervals(),
+        _caveats(report),
+    ]
     return [section for section in sections if section[1]]
 
 
@@ -31,14 +38,17 @@ def _walk_forward(report: Report) -> Section:
     )
 
 
-def _backtest() -> Section:
+def _backtest(report: Report) -> Section:
+    backtest = report.config.get("backtest", {})
+    charged = isinstance(backtest, dict) and backtest.get("swap") is not None
+    swap = "Swap is charged at 17:00 New York, see the settings" if charged else "Swap is not charged"
     return (
         "Backtest",
         [
             "Signals are computed at the close of each bid bar and filled at the next bar's open: buys at "
             "the ask, sells at the bid, with commission and any slippage set below. Inside a bar the path "
             "is open, high, low, close if the high is nearer to the open, else open, low, high, close. The "
-            "engine is NautilusTrader. Swap, partial fills, outages and market impact are not modelled.",
+            f"engine is NautilusTrader. {swap}. Partial fills, outages and market impact are not modelled.",
         ],
     )
 
@@ -94,5 +104,11 @@ def _caveats(report: Report) -> Section:
             0,
             "The ticks of this run are synthetic: a random generator made them. A good figure here shows "
             "that the search works as programmed, or luck; it says nothing about EUR/USD.",
+        )
+    if report.data is not None and report.data.bars is not None:
+        texts.append(
+            f"This run stands on bars of {report.data.timeframe}, not on ticks: what happened inside one is "
+            "not known. A stop and a target inside one bar may have been reached the other way round. "
+            f"Spread: {report.data.spread}."
         )
     return ("Caveats", texts)

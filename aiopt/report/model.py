@@ -142,6 +142,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     by_weekday: Breakdown | None
     pine: str | None
     spec_hash: str
+    rollover: str = ""
     rules: list[Fact] = []
 
     def window(self, kind: str) -> Window | None:
@@ -239,12 +240,15 @@ class HourRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True):
-    """The ticks the run stood on."""
+    """The data of the run: `ticks`, or `bars` of `timeframe`, and in words where the `spread` is from."""
 
     instrument: str
     synthetic: bool
     source: str
     ticks: int | None
+    bars: int | None = None
+    timeframe: str = ""
+    spread: str
     start_ns: int | None
     stop_ns: int | None
     data_hash: str

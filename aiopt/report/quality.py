@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 from itertools import groupby
 
+from aiopt.market.bar_manifest import BarManifest, BarOrigin, spread_of
 from aiopt.market.manifest import Manifest, SilentHour
 from aiopt.report.model import Data, Fact, HourRow
 from aiopt.report.svg import utc
@@ -19,6 +20,7 @@ _REASONS = {
     "not_asked": "between two downloads, never asked for",
     "all_dropped": "all its ticks were dropped",
     "no_ticks": "no ticks in the source",
+    "no_bars": "no bars in the source",
 }
 _TREATMENTS = {
     "keep": "kept, counted",
@@ -29,13 +31,16 @@ _TREATMENTS = {
 _UNITS = {"gap": "gaps", "missing_hour": "hours", "clock_shift": "weeks"}
 
 
-def data_quality(manifest: Manifest) -> Data:
-    """Return what the report says about the ticks."""
+def data_quality(manifest: Manifest | BarManifest) -> Data:
+    """Return what the report says about the ticks or bars."""
+    if isinstance(manifest, BarManifest):
+        return _bar_quality(manifest)
     return Data(
         instrument=manifest.instrument,
         synthetic=manifest.synthetic,
         source=manifest.source,
         ticks=manifest.rows,
+        spread=spread_of(manifest),
         start_ns=manifest.first_ts_ns,
         stop_ns=manifest.last_ts_ns,
         data_hash=manifest.data_hash,
@@ -55,12 +60,58 @@ def _facts(manifest: Manifest) -> list[Fact]:
         Fact(name="Span", value=span, note=f"{len(manifest.partitions)} days with ticks"),
         Fact(name="Ticks kept", value=f"{manifest.rows:,}", note=f"of {manifest.rows_read:,} read"),
         Fact(name="Ticks dropped", value=f"{dropped:,}", note=_share(dropped, manifest.rows_read)),
+        Fact(name="Spread", value=spread_of(manifest)),
         Fact(name="Data hash", value=manifest.data_hash),
         Fact(name="Source hash", value=manifest.source_hash),
     ]
     if manifest.files:
         facts.append(Fact(name="Files read", value=f"{len(manifest.files):,}"))
     return facts + [Fact(name="Note", value=note) for note in manifest.notes]
+
+
+def _bar_quality(manifest: BarManifest) -> Data:
+    left_out = [Fact(name=name, value=f"{count:,}", note="") for name, count in manifest.left_out.items()]
+    left_out += [
+        Fact(name=name, value=f"{count:,}", note=one.source)
+        for one in manifest.sources
+        for name, count in one.left_out.items()
+    ]
+    return Data(
+        instrument=manifest.instrument,
+        synthetic=manifest.synthetic,
+        source=manifest.source,
+        ticks=None,
+        bars=manifest.bars,
+        timeframe=manifest.timeframe,
+        spread=manifest.spread,
+        start_ns=manifest.first_ts_ns,
+        stop_ns=manifest.last_ts_ns,
+        data_hash=manifest.data_hash,
+        facts=_bar_facts(manifest),
+        treated=left_out,
+        gaps=_gaps(manifest.silent_hours),
+        hours=_rows_of_days(manifest.day_bars, set()),
+    )
+
+
+def _bar_facts(manifest: BarManifest) -> list[Fact]:
+    span = f"{_minute(manifest.first_ts_ns)} to {_minute(manifest.last_ts_ns)} UTC"
+    bars = f"{manifest.bars:,} of {manifest.timeframe}"
+    return [
+        *(Fact(name="Source", value=one.source, note=_bar_source(one)) for one in manifest.sources),
+        Fact(name="Instrument", value=manifest.instrument),
+        Fact(name="Span", value=span, note=f"opening times; {len(manifest.day_bars):,} days with bars"),
+        Fact(name="Bars of each side", value=bars, note="longer bars are merged from these"),
+        Fact(name="Spread", value=manifest.spread),
+        Fact(name="Data hash", value=manifest.data_hash, note="of bid and ask bars, the spread included"),
+        *(Fact(name="Note", value=note) for note in manifest.notes),
+    ]
+
+
+def _bar_source(one: BarOrigin) -> str:
+    span = f"{_minute(one.first_ts_ns)} to {_minute(one.last_ts_ns)} UTC"
+    files = f"{len(one.files):,} {'file' if len(one.files) == 1 else 'files'}"
+    return f"{one.bars:,} {one.side} bars, {span}, format {one.format}, clock {one.clock}, {files}"
 
 
 def _treated(manifest: Manifest) -> list[Fact]:
@@ -93,10 +144,13 @@ def _gaps(silent: Iterable[SilentHour]) -> list[Fact]:
 
 
 def _hours(manifest: Manifest) -> list[HourRow]:
-    kept = {part.date: part.hour_rows for part in manifest.partitions}
+    absent = {one.hour for one in manifest.silent_hours if one.reason in {"missing_file", "not_asked"}}
+    return _rows_of_days({part.date: part.hour_rows for part in manifest.partitions}, absent)
+
+
+def _rows_of_days(kept: dict[str, list[int]], absent: set[str]) -> list[HourRow]:
     if not kept:
         return []
-    absent = {one.hour for one in manifest.silent_hours if one.reason in {"missing_file", "not_asked"}}
     first, last = (dt.date.fromisoformat(edge(kept)) for edge in (min, max))
     days = [(first + dt.timedelta(days=offset)).isoformat() for offset in range((last - first).days + 1)]
     rows = [

@@ -39,13 +39,18 @@ def _tried(sweep: Sweep, data: Data | None) -> str:
         f"{_number(sweep.trials, 'trial')} of {_number(families, 'strategy family', 'strategy families')} on "
         f"{_number(frames, 'timeframe')} were backtested"
     )
-    if data is not None and data.ticks is not None:
+    spread = ""
+    if data is not None:
         kind = "synthetic " if data.synthetic else ""
-        text += f" on {data.ticks:,} {kind}{data.instrument} ticks"
+        if data.ticks is not None:
+            text += f" on {data.ticks:,} {kind}{data.instrument} ticks"
+        elif data.bars is not None:
+            text += f" on {data.bars:,} {kind}{data.instrument} bars of {data.timeframe}"
         if data.start_ns is not None and data.stop_ns is not None:
             text += f" from {_day(data.start_ns)} to {_day(data.stop_ns)}"
+        spread = f" Spread: {data.spread}."
     failed = f" {_number(sweep.failed, 'trial')} failed; they count as tried." if sweep.failed else ""
-    return f"{text}.{failed}"
+    return f"{text}.{spread}{failed}"
 
 
 def _luck(best: float, expected: float, trials: int) -> str:

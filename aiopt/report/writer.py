@@ -30,7 +30,7 @@ _TRADE_COLUMNS = (
         "entry_ts_ns",
         "exit_ts_ns",
     ),
-    *("entry_price", "exit_price", "size", "exit_reason", "pnl", "commission"),
+    *("entry_price", "exit_price", "size", "exit_reason", "pnl", "commission", "swap", "nights"),
 )
 
 
@@ -103,7 +103,7 @@ def trades_csv(report: Report) -> str:
                     ),
                     *(_iso(trade.entry_ts_ns), _iso(trade.exit_ts_ns), trade.entry_ts_ns, trade.exit_ts_ns),
                     *(trade.entry_price, trade.exit_price, trade.size, trade.exit_reason),
-                    *(trade.pnl, trade.commission),
+                    *(trade.pnl, trade.commission, trade.swap, trade.nights),
                 )
             )
     return _csv(_TRADE_COLUMNS, rows)

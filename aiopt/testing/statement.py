@@ -6,30 +6,56 @@ it to the last digit.  Knows nothing of engines and shares no code with the book
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
+from zoneinfo import ZoneInfo
 
+from aiopt.market.bars import BarSet
 from aiopt.testing.broker import BrokerTrade
 
 _DIGITS = 60
+_NEW_YORK = ZoneInfo("America/New_York")
+
+NightPrice = Callable[[dt.date, str, Decimal], Decimal]
+"""New York date, side, bid at the rollover → what one night adds per unit of base, quote currency."""
 
 
 @dataclass(frozen=True)
 class StatementLine:
-    """What one closed trade did to the account, exactly; `commission` is a cost and not negative."""
+    """What one closed trade did to the account, exactly.
+
+    Attributes
+    ----------
+    gross : Decimal
+        Profit of the prices.
+    commission : Decimal
+        A cost, not negative.
+    swap : Decimal
+        Negative was paid.
+    nights : int
+        A triple rollover counts three.
+    """
 
     gross: Decimal
     commission: Decimal
+    swap: Decimal
+    nights: int
 
     @property
     def pnl(self) -> Decimal:
         """What the balance gained."""
-        return self.gross - self.commission
+        return self.gross - self.commission + self.swap
 
 
 def account_statement(
-    trades: Sequence[BrokerTrade], *, commission_per_million: float = 0.0
+    trades: Sequence[BrokerTrade],
+    bars: BarSet,
+    *,
+    commission_per_million: float = 0.0,
+    night: NightPrice | None = None,
+    triple_weekday: int = 2,
 ) -> list[StatementLine]:
     """Return one line per closed trade.
 
@@ -37,18 +63,75 @@ def account_statement(
     ----------
     trades : sequence of BrokerTrade
         Of `aiopt.testing.broker.simulate`; an open one has no line.
+    bars : BarSet
+        What they were traded on.
     commission_per_million : float
         Quote currency per million traded, each side.
+    night : callable, optional
+        Prices a night; without it nights are counted and cost nothing.
+    triple_weekday : int
+        Monday is 0; its rollover counts three.
     """
     with localcontext(Context(prec=_DIGITS)):
-        return [_line(trade, commission_per_million) for trade in trades if trade.exit_price is not None]
+        rate = _decimal(commission_per_million) / 1_000_000
+        lines = []
+        for trade in trades:
+            if trade.exit_price is None:
+                continue
+            entry, leave, size = (
+                _decimal(value) for value in (trade.entry_price, trade.exit_price, trade.size)
+            )
+            move = leave - entry if trade.side == "long" else entry - leave
+            held = [
+                (3 if moment.weekday() == triple_weekday else 1, moment) for moment in _held_over(trade, bars)
+            ]
+            swap = Decimal(0)
+            if night is not None:
+                for nights, moment in held:
+                    swap += size * nights * night(moment.date(), trade.side, _bid_at(bars, moment))
+            lines.append(
+                StatementLine(
+                    gross=move * size,
+                    commission=(entry * size + leave * size) * rate,
+                    swap=swap,
+                    nights=sum(nights for nights, _ in held),
+                )
+            )
+        return lines
 
 
-def _line(trade: BrokerTrade, commission_per_million: float) -> StatementLine:
-    entry, leave, size = (_decimal(value) for value in (trade.entry_price, trade.exit_price, trade.size))
-    move = leave - entry if trade.side == "long" else entry - leave
-    rate = _decimal(commission_per_million) / 1_000_000
-    return StatementLine(gross=move * size, commission=(entry * size + leave * size) * rate)
+def _held_over(trade: BrokerTrade, bars: BarSet) -> Iterator[dt.datetime]:
+    """Yield the business days' 17:00 New York between entry and exit."""
+    assert trade.exit_bar is not None
+    entered = _moment(int(bars.bid.ts_open_ns[trade.entry_bar]))
+    left = _moment(int(bars.bid.ts_open_ns[trade.exit_bar]))
+    at_open = trade.exit_place == "open"
+    if not at_open:
+        left += dt.timedelta(seconds=bars.timeframe.seconds)
+    day = entered.astimezone(_NEW_YORK).date()
+    while True:
+        rollover = dt.datetime.combine(day, dt.time(17), tzinfo=_NEW_YORK)
+        # A fill at the open of the bar that begins with the rollover comes after it, one inside the bar
+        # that ends with it before.
+        instant = rollover.astimezone(dt.UTC)
+        if instant > left or (instant == left and not at_open):
+            return
+        if instant > entered and day.weekday() < 5:
+            yield rollover
+        day += dt.timedelta(days=1)
+
+
+def _bid_at(bars: BarSet, moment: dt.datetime) -> Decimal:
+    ended = [
+        float(close)
+        for ts_ns, close in zip(bars.bid.ts_open_ns.tolist(), bars.bid.close.tolist(), strict=True)
+        if _moment(ts_ns) + dt.timedelta(seconds=bars.timeframe.seconds) <= moment
+    ]
+    return _decimal(ended[-1])
+
+
+def _moment(ts_ns: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ts_ns // 10**9, dt.UTC)
 
 
 def _decimal(value: float | None) -> Decimal:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from aiopt.backtest.config import BacktestConfig
 from aiopt.backtest.pricing import add_spread
 from aiopt.backtest.session import BacktestSession
+from aiopt.backtest.signals import ArraySignals, StreamedSignals
+from aiopt.backtest.swap import InterestRate, SwapConfig, SwapPoints
 from aiopt.market.bars import BarSet
 from aiopt.market.instrument import instrument
 from aiopt.strategy.signals import SignalArrays
@@ -36,7 +38,7 @@ def walk(symbol, n_bars, seed, *, timeframe="1m", spread_pips=0.8, first_ns=None
     return add_spread(BarSet(pair, bid.timeframe, bid, bid, True, bid.data_hash), spread_pips)
 
 
-def script(bars, seed, units):
+def script(bars, seed, units, exits=0.2):
     """Entries and exits at random, some with a stop."""
     rng = np.random.default_rng(seed)
     n_bars = len(bars)
@@ -47,8 +49,8 @@ def script(bars, seed, units):
     return SignalArrays(
         entry_long=kind == "long",
         entry_short=kind == "short",
-        exit_long=rng.random(n_bars) < 0.2,
-        exit_short=rng.random(n_bars) < 0.2,
+        exit_long=rng.random(n_bars) < exits,
+        exit_short=rng.random(n_bars) < exits,
         stop_long=np.round(close - distance, digits),
         target_long=np.full(n_bars, np.nan),
         stop_short=np.round(close + distance, digits),
@@ -82,7 +84,7 @@ def test_every_trade_is_the_decimal_account_and_all_add_up_to_the_cent(symbol, s
     config = BacktestConfig(initial_balance=1e9, leverage=1000.0, commission_per_million=commission)
     with BacktestSession(bars, config) as session:
         result = session.run_signals("script", signals)
-    lines = account_statement(oracle(bars, signals), commission_per_million=commission)
+    lines = account_statement(oracle(bars, signals), bars, commission_per_million=commission)
     assert len(lines) == len(result.trades) > 10
     for trade, line in zip(result.trades, lines, strict=True):
         # The float nearest to the exact decimal: nothing is rounded on the way.
@@ -92,6 +94,86 @@ def test_every_trade_is_the_decimal_account_and_all_add_up_to_the_cent(symbol, s
     assert Decimal(repr(result.metrics.net_profit)).quantize(cent) == net.quantize(cent)
     assert Decimal(repr(float(result.equity[-1]))).quantize(cent) == (10**9 + net).quantize(cent)
     assert math.fsum(trade.pnl for trade in result.trades) == pytest.approx(float(net), abs=1e-9)
+
+
+RATES = {
+    "EUR": [("2017-01-01", "-0.4"), ("2018-03-13", "0.25")],
+    "USD": [("2017-06-01", "1.5"), ("2018-11-04", "2.375")],
+    "JPY": [("2010-01-01", "-0.1")],
+}
+
+
+def priced(kind, pair):
+    """A swap table twice: as configuration, and as the oracle's price of a night."""
+    if kind == "points":
+        points = SwapPoints(long=-6.37, short=1.25, unit="points")
+        tick = Decimal(repr(pair.tick_size))
+        return SwapConfig(
+            points={pair.symbol: points}
+        ), lambda date, side, bid: tick * Decimal("-6.37" if side == "long" else "1.25")
+    rates = {
+        name: tuple(InterestRate(date=date, percent=float(percent)) for date, percent in rows)
+        for name, rows in RATES.items()
+    }
+
+    def night(date, side, bid):
+        base, quote = (
+            [Decimal(percent) for start, percent in RATES[name] if start <= date.isoformat()][-1]
+            for name in (pair.base, pair.quote)
+        )
+        percent = (base - quote if side == "long" else quote - base) - Decimal("0.5")
+        return bid * percent / 100 / 360
+
+    return SwapConfig(rates=rates, markup_percent=0.5), night
+
+
+@settings(max_examples=16, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    symbol=st.sampled_from(["EURUSD", "USDJPY"]),
+    seed=st.integers(0, 10**6),
+    kind=st.sampled_from([None, "points", "rates"]),
+    # Around both clock changes of 2018, and over Christmas, whose nights count as any.
+    start=st.sampled_from(["2018-03-07T21:00", "2018-10-31T20:00", "2018-12-20T22:30"]),
+    timeframe=st.sampled_from(["30m", "1h", "4h"]),
+    units=st.sampled_from([1, 100_000]),
+)
+def test_nights_are_counted_and_charged_as_the_oracle_says(symbol, seed, kind, start, timeframe, units):
+    first_ns = int(np.datetime64(start, "ns").astype(np.int64))
+    bars = walk(symbol, 240, seed, timeframe=timeframe, first_ns=first_ns)
+    signals = script(bars, seed, units)
+    signals = replace(
+        signals, exit_long=signals.exit_long & (signals.exit_short), exit_short=signals.exit_long
+    )
+    swap, night = (None, None) if kind is None else priced(kind, bars.instrument)
+    config = BacktestConfig(initial_balance=1e8, leverage=1000.0, swap=swap)
+    with BacktestSession(bars, config) as session:
+        result = session.run_signals("script", signals)
+        streamed = session._run("script", StreamedSignals(Scripted(signals)), None, None)
+    assert streamed.trades == result.trades
+    assert np.array_equal(streamed.equity, result.equity)
+    lines = account_statement(oracle(bars, signals), bars, commission_per_million=35.0, night=night)
+    assert [trade.nights for trade in result.trades] == [line.nights for line in lines]
+    assert sum(line.nights for line in lines) > 0
+    for trade, line in zip(result.trades, lines, strict=True):
+        # An interest rate is a quotient: kept to 1e-16 per rollover, exact otherwise.
+        assert trade.swap == pytest.approx(float(line.swap), rel=1e-15, abs=1e-14)
+        assert trade.pnl == pytest.approx(float(line.pnl), rel=1e-12, abs=1e-12)
+    net = sum(line.pnl for line in lines)
+    cent = Decimal("0.01")
+    assert Decimal(repr(result.metrics.net_profit)).quantize(cent) == net.quantize(cent)
+    assert Decimal(repr(float(result.equity[-1]))).quantize(cent) == (10**8 + net).quantize(cent)
+
+
+class Scripted:
+    """Stands for `StreamingSignals`: says what the arrays say, bar after bar."""
+
+    def __init__(self, signals):
+        self._source = ArraySignals(signals)
+        self._bar = -1
+
+    def update(self, ts_open_ns, open, high, low, close, volume):
+        self._bar += 1
+        return self._source.at(self._bar)
 
 
 def test_small_trades_pay_small_commissions_in_both_replays():

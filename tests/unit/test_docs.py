@@ -12,7 +12,10 @@ import yaml
 
 from aiopt.analyst import AnalystSettings
 from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.swap import SwapConfig
 from aiopt.evaluation import WalkForwardConfig
+from aiopt.market.bar_input import BarReading
+from aiopt.market.spread_model import SpreadConfig
 from aiopt.ranking import RankingConfig
 from aiopt.strategy.space import load_search_space
 from cluster.config import AnalysisConfig, OptimizeConfig, SampleConfig
@@ -35,7 +38,10 @@ def rows_of(section: str) -> dict[str, str]:
     [
         ("Top level", OptimizeConfig),
         ("`sample`", SampleConfig),
+        ("`bar_reading`", BarReading),
+        ("`spread`", SpreadConfig),
         ("`backtest`", BacktestConfig),
+        ("`backtest.swap`", SwapConfig),
         ("`walk_forward`", WalkForwardConfig),
         ("`ranking`", RankingConfig),
         ("`analysis`", AnalysisConfig),

@@ -1,8 +1,8 @@
-"""HistData's ASCII files: monthly ticks and yearly minute bars, zipped or not, stamped in New York time.
+"""HistData's ASCII files: monthly ticks and yearly minute bars, zipped or not.
 
 Owns their two line formats.  The provider documents "EST without daylight saving"; the files are in fact on
-New York's wall clock (UTC-4 in summer), which is how they are read here.  Knows nothing of what is done with
-the ticks.
+other clocks, which differ by year: each file's weeks decide, see `conventions`.  Knows nothing of what is
+done with the ticks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import polars as pl
 from aiopt.errors import DataError
 from aiopt.market.instrument import Instrument
 from aiopt.market.sources.columns import local_stamps
+from aiopt.market.sources.conventions import FileClock, choose, convention
 from aiopt.market.sources.delimited import first_line, numbers, read_blocks
 from aiopt.market.sources.local_time import NEW_YORK, Clock, WallClock, parse_clock
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource, check_symbols, no_sizes
@@ -45,15 +46,17 @@ def open_source(
     Raises
     ------
     DataError
-        If a file holds minute bars, or is of another instrument.
+        If a file holds minute bars, is of another instrument, or does not tell its clock.
     """
     check_symbols(files, root, instrument)
     paths = tuple(sorted(files, key=_first_stamp))
-    clock = options.clock(NEW_YORK)
-    notes = [f"Stamps were read as the clock {clock.name} and turned into UTC."]
+    clocks = tuple(_clock(path, options) for path in paths)
+    names = ", ".join(dict.fromkeys(one.clock.name for one in clocks))
+    notes = [f"Stamps were read as the clock {names} and turned into UTC."]
 
     def read(number: int) -> Iterator[Batch]:
-        path, wall = paths[number], WallClock(clock)
+        path = paths[number]
+        wall = WallClock(clocks[number].clock, path)
         with open_text(path) as stream:
             for first_row, block in read_blocks(stream, path, columns=_TICK_COLUMNS):
                 local_ns = local_stamps(block["time"], "%Y%m%d %H%M%S%3f", path, first_row)
@@ -67,7 +70,7 @@ def open_source(
                 yield Batch(ticks, number, first_row, path.stat().st_size)
         notes.extend(wall.notes())
 
-    return TickSource(format=FORMAT, root=root, files=paths, read=read, notes=notes)
+    return TickSource(format=FORMAT, root=root, files=paths, read=read, notes=notes, clocks=clocks)
 
 
 def read_minute_bars(path: Path, clock: Clock | None = None) -> pl.DataFrame:
@@ -86,7 +89,7 @@ def read_minute_bars(path: Path, clock: Clock | None = None) -> pl.DataFrame:
         ``ts_open_ns`` int64 UTC, ``open high low close`` float64, ``ticks`` int64 (0: not known), ``row``
         int64.
     """
-    wall = WallClock(clock or parse_clock(NEW_YORK))
+    wall = WallClock(clock or parse_clock(NEW_YORK), path, bars=True)
     with open_text(path) as stream:
         blocks = [
             pl.DataFrame(
@@ -105,6 +108,18 @@ def read_minute_bars(path: Path, clock: Clock | None = None) -> pl.DataFrame:
 def is_bars(line: str) -> bool:
     """Return whether a first line is that of a file of minute bars."""
     return _BAR_LINE.match(line) is not None
+
+
+def _clock(path: Path, options: ReaderOptions) -> FileClock:
+    """Return the clock of a file of ticks: the one given, or what its weeks say."""
+    if options.clock_given:
+        return options.file_clock(FORMAT, path)
+    with open_text(path) as stream:
+        stamps = (
+            local_stamps(block["time"], "%Y%m%d %H%M%S%3f", path, first_row)
+            for first_row, block in read_blocks(stream, path, columns=_TICK_COLUMNS)
+        )
+        return choose(path, convention(FORMAT, path), stamps)
 
 
 def _first_stamp(path: Path) -> str:

@@ -1,8 +1,9 @@
 """MetaTrader's exports: ticks of MetaTrader 5, bars of 4 and 5, stamped on the broker's server clock.
 
 Owns their line formats.  The files do not say which clock the server runs on; New York plus seven hours, on
-which the broker's day closes at 17:00 New York, is taken unless another is given.  HistData's files in this
-layout (``DAT_MT_…``) are on New York's clock.  Knows nothing of what is done with ticks and bars.
+which the broker's day closes at 17:00 New York, is assumed unless another is given, and their weeks must bear
+it out.  HistData's files in this layout (``DAT_MT_…``) are on HistData's clocks.  Knows nothing of what is
+done with ticks and bars.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from aiopt.errors import DataError
 from aiopt.market.instrument import Instrument
 from aiopt.market.sources.columns import local_stamps
 from aiopt.market.sources.delimited import first_line, numbers, read_blocks, split_header
-from aiopt.market.sources.local_time import BROKER, NEW_YORK, Clock, WallClock
+from aiopt.market.sources.local_time import Clock, WallClock
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource, check_symbols, no_sizes
 from aiopt.market.sources.zipped import open_text
 from aiopt.market.ticks import TickArrays
@@ -40,12 +41,6 @@ def is_bars(line: str) -> bool:
     return _OLD_BAR.match(line) is not None or "<OPEN>" in line.upper()
 
 
-def default_clock(path: Path) -> str:
-    """Return the name of the clock a file is on unless another is given."""
-    by_histdata = path.name.upper().startswith(("DAT_MT_", "HISTDATA_COM_MT_"))
-    return NEW_YORK if by_histdata else BROKER
-
-
 def open_source(
     root: Path, files: Sequence[Path], instrument: Instrument, options: ReaderOptions
 ) -> TickSource:
@@ -61,11 +56,13 @@ def open_source(
     """
     check_symbols(files, root, instrument)
     paths = tuple(sorted(files, key=_first_stamp))
-    clock = options.clock(default_clock(paths[0]))
+    file_clock = options.file_clock(FORMAT, paths[0])
+    clock = file_clock.clock
     notes = [f"Stamps were read as the clock {clock.name} and turned into UTC."]
 
     def read(number: int) -> Iterator[Batch]:
-        path, wall = paths[number], WallClock(clock)
+        path = paths[number]
+        wall = WallClock(clock, path)
         bid = ask = float("nan")
         left_out = 0
         for first_row, block in _blocks(path):
@@ -87,7 +84,7 @@ def open_source(
             notes.append(f"{path.name}: {left_out} line(s) without a quote left out.")
         notes.extend(wall.notes())
 
-    return TickSource(format=FORMAT, root=root, files=paths, read=read, notes=notes)
+    return TickSource(format=FORMAT, root=root, files=paths, read=read, notes=notes, clocks=(file_clock,))
 
 
 def read_bars(path: Path, clock: Clock) -> pl.DataFrame:
@@ -106,7 +103,7 @@ def read_bars(path: Path, clock: Clock) -> pl.DataFrame:
     polars.DataFrame
         ``ts_open_ns`` int64 UTC, ``open high low close`` float64, ``ticks`` int64, ``row`` int64.
     """
-    wall = WallClock(clock)
+    wall = WallClock(clock, path, bars=True)
     blocks = []
     for first_row, block in _blocks(path):
         columns = {name: numbers(block[f"<{name.upper()}>"], path, first_row) for name in _PRICES}

@@ -1,5 +1,7 @@
 """Daily zips of quotes as QuantConnect's Lean lays them out: OANDA in UTC, FXCM five hours behind.
 
+Nothing in a file says which of the two it is; their weeks do.
+
 Owns ``YYYYMMDD_quote.zip`` with rows ``milliseconds since midnight, bid, ask`` and the minute bars of the
 same layout.  Knows nothing of what is done with the ticks.
 """
@@ -68,10 +70,11 @@ def open_source(
             msg = f"A day must have one file, but {earlier} is of the same day. Import each on its own."
             raise DataError(msg, file=later)
     check_symbols(paths, root, instrument)
-    clock = options.clock(CLOCKS[format])
+    file_clock = options.file_clock(format, root)
+    clock = file_clock.clock
     notes = [] if clock.is_utc else [f"Stamps were read as the clock {clock.name} and turned into UTC."]
     read = partial(_read, paths, instrument, clock, notes)
-    return TickSource(format=format, root=root, files=paths, read=read, notes=notes)
+    return TickSource(format=format, root=root, files=paths, read=read, notes=notes, clocks=(file_clock,))
 
 
 def is_bars(line: str) -> bool:
@@ -95,7 +98,7 @@ def read_bars(path: Path, clock: Clock = UTC) -> pl.DataFrame:
     polars.DataFrame
         ``ts_open_ns`` int64 UTC, ``bid_open … bid_volume``, ``ask_open … ask_volume`` float64, ``row`` int64.
     """
-    wall = WallClock(clock)
+    wall = WallClock(clock, path, bars=True)
     midnight_ns = _day(path) * DAY_NS if is_quote_zip(path) else None
     with open_member(path) as (_, stream):
         blocks = []
@@ -113,7 +116,8 @@ def read_bars(path: Path, clock: Clock = UTC) -> pl.DataFrame:
 def _read(
     paths: Sequence[Path], instrument: Instrument, clock: Clock, notes: list[str], number: int
 ) -> Iterator[Batch]:
-    path, wall = paths[number], WallClock(clock)
+    path = paths[number]
+    wall = WallClock(clock, path)
     midnight_ns = _day(path) * DAY_NS
     _check_content(path, instrument)
     with open_member(path) as (_, stream):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from aiopt.errors import DataError
 from aiopt.market.instrument import INSTRUMENTS, Instrument
+from aiopt.market.sources.conventions import GIVEN, FileClock, convention
 from aiopt.market.sources.local_time import Clock, parse_clock
 from aiopt.market.sources.stamps import StampRules
 from aiopt.market.sources.time_text import compile_format
@@ -104,6 +105,11 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """True if a clock was stated."""
         return self.utc_offset_h is not None or self.timezone is not None
 
+    def file_clock(self, format: str, file: Path) -> FileClock:
+        """Return the clock given, or the best known one of a format."""
+        usual = convention(format, file).best()
+        return FileClock(self.clock(usual.clock.name), GIVEN) if self.clock_given else usual
+
     def settings(self) -> dict[str, str]:
         """Return the options as text for the manifest."""
         offset = "format" if self.utc_offset_h is None else f"{self.utc_offset_h:g}"
@@ -178,6 +184,8 @@ class TickSource:
         Hours since the epoch the source says have no ticks, and those it has no file for.
     hours : mapping of int to str
         For a source that accounts for every hour of its span: hour since the epoch to its outcome.
+    clocks : tuple of FileClock
+        What each file was read as, one for all, or none if the stamps are UTC by definition.
     """
 
     format: str
@@ -188,6 +196,7 @@ class TickSource:
     empty_hours: tuple[int, ...] = ()
     missing_hours: tuple[int, ...] = ()
     hours: Mapping[int, str] = field(default_factory=dict)
+    clocks: tuple[FileClock, ...] = ()
 
 
 _LETTERS = re.compile(r"[A-Za-z]+")

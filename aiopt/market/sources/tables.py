@@ -21,7 +21,7 @@ from aiopt.errors import DataError
 from aiopt.market.instrument import Instrument
 from aiopt.market.sources.columns import ColumnMap, map_columns, size_unit_of, ticks_of
 from aiopt.market.sources.delimited import first_line, read_blocks, split_header
-from aiopt.market.sources.local_time import BROKER, Clock, WallClock
+from aiopt.market.sources.local_time import Clock, WallClock
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource, check_symbols
 from aiopt.market.sources.stamps import (
     AmbiguousStampsError,
@@ -133,7 +133,8 @@ def _source(
     notes: list[str] = []
     of_metatrader = all(table.columns.of_metatrader for table in tables)
     # MetaTrader's Python package counts Unix times on the broker's clock, as its exports do.
-    clock = options.clock(BROKER if of_metatrader else "UTC")
+    file_clock = options.file_clock("metatrader" if of_metatrader else format, root)
+    clock = file_clock.clock
     readings = _prove_all(tables, rules, notes)
     units = {table.path: options.size_unit or size_unit_of(table.sample, table.columns) for table in tables}
     if options.size_unit is None and any(unit != 1 for unit in units.values()):
@@ -157,7 +158,8 @@ def _source(
     ordered = sorted(tables, key=lambda table: (first_stamp(table), table.path))
 
     def read(number: int) -> Iterator[Batch]:
-        table, wall = ordered[number], WallClock(clock)
+        table = ordered[number]
+        wall = WallClock(clock, table.path)
         stamps = reader(table, wall)
         for first_row, frame, done in table.rows(table.columns.names()):
             place = (table.path, first_row)
@@ -169,7 +171,7 @@ def _source(
                 notes.append(note)
 
     paths = tuple(table.path for table in ordered)
-    return TickSource(format=format, root=root, files=paths, read=read, notes=notes)
+    return TickSource(format=format, root=root, files=paths, read=read, notes=notes, clocks=(file_clock,))
 
 
 def stamp_notes(reading: Reading | None, clock: Clock) -> list[str]:

@@ -41,11 +41,13 @@ def open_source(
     """
     check_symbols(files, root, instrument)
     paths = tuple(sorted(files, key=_first_stamp))
-    clock = options.clock("UTC")
+    file_clock = options.file_clock(FORMAT, root)
+    clock = file_clock.clock
     notes: list[str] = []
 
     def read(number: int) -> Iterator[Batch]:
-        path, wall = paths[number], WallClock(clock)
+        path = paths[number]
+        wall = WallClock(clock, path)
         with open_text(path) as stream:
             for first_row, block in read_blocks(stream, path, columns=_COLUMNS):
                 check_symbol_column(block["pair"], instrument, path, first_row)
@@ -60,7 +62,7 @@ def open_source(
                 yield Batch(ticks, number, first_row, path.stat().st_size)
         notes.extend(wall.notes())
 
-    return TickSource(format=FORMAT, root=root, files=paths, read=read, notes=notes)
+    return TickSource(format=FORMAT, root=root, files=paths, read=read, notes=notes, clocks=(file_clock,))
 
 
 def _first_stamp(path: Path) -> str:

@@ -25,6 +25,8 @@ TRADE_KEYS = {
     "exit_reason",
     "pnl",
     "commission",
+    "swap",
+    "nights",
 }
 
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from aiopt.errors import AioptError, ConfigError, InputError, SearchSpaceError, SpecError
+from aiopt.market.spread_model import SpreadConfig
 from aiopt.strategy.families import FAMILIES
 from cluster.config import (
     OptimizeConfig,
@@ -115,3 +116,50 @@ def test_same_family_twice(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(FAMILIES["rsi_reversion"].spec.to_yaml())
     with pytest.raises(SearchSpaceError, match="rsi_reversion occurs twice"):
         load_optimize_config(write(tmp_path, "strategies: [rsi_reversion, spec.yaml]"), {})
+
+
+def test_bars_take_the_place_of_ticks_and_keep_their_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ticks", "a", "b"):
+        (tmp_path / name).mkdir()
+    one = load_optimize_config(write(tmp_path, "bars: a\nspread: {file: s.yaml}"), {})
+    assert one.bars == (str(tmp_path / "a"),)
+    assert one.spread.file == str(tmp_path / "s.yaml")
+    both = load_optimize_config(write(tmp_path, "bars: [a, b]\nspread: {pips: 0.8}"), {})
+    assert both.bars == (str(tmp_path / "a"), str(tmp_path / "b"))
+    other = load_optimize_config(tmp_path / "c.yaml", {"spread": {"file": str(tmp_path / "s.yaml")}})
+    assert (other.spread.pips, other.spread.file) == (None, str(tmp_path / "s.yaml"))
+    # What stands higher replaces the other kind of input, and what belongs to it.
+    ticks = load_optimize_config(tmp_path / "c.yaml", {"ticks": str(tmp_path / "ticks")})
+    assert (ticks.ticks, ticks.bars, ticks.spread.given) == (str(tmp_path / "ticks"), (), False)
+    bars = load_optimize_config(write(tmp_path, "ticks: ticks"), {"bars": [str(tmp_path / "a")]})
+    assert (bars.ticks, bars.bars) == (None, (str(tmp_path / "a"),))
+    monkeypatch.setenv("AIOPT_OPTIMIZE__BARS", f"[{tmp_path / 'b'}]")
+    assert load_optimize_config(tmp_path / "c.yaml", {}).bars == (str(tmp_path / "b"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("bars: a\nticks: a", "on ticks or on bars"),
+        ("spread: {pips: 1.0}", "`spread` is of bars"),
+        ("ask_bars: a", "`ask_bars` is of bars"),
+        ("bar_reading: {price: bid}", "`bar_reading` is of bars"),
+        ("bars: a\nbar_reading: {price: bidd}", "Did you mean 'bid'"),
+        ("bars: [a, nothere]", "bars must exist"),
+        ("bars: a\nask_bars: nothere", "ask bars must exist.*--ask-bars"),
+        ("bars: a\nspread: {pip: 1}", "Did you mean 'pips'"),
+    ],
+)
+def test_bad_settings_of_bars(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match=message):
+        load_optimize_config(write(tmp_path, text), {})
+
+
+def test_identity_of_bars_is_their_content() -> None:
+    base = OptimizeConfig()
+    bars = OptimizeConfig(bars=("/somewhere",), spread=SpreadConfig(pips=0.8))
+    strategies = load_strategies(base)
+    assert run_identity(bars, strategies, "d") == run_identity(base, strategies, "d")

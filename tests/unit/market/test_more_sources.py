@@ -277,11 +277,12 @@ def test_a_repeated_hour_is_told_by_the_step_back_and_counted_per_hour() -> None
     assert wall.notes() == [note + "(after a step back) as the second."]
 
 
-def test_a_skipped_hour_is_read_as_if_the_clock_had_not_changed_and_counted() -> None:
-    wall = WallClock(parse_clock("NY"))
-    found = wall.to_utc(np.array([ns("2018-03-11T01:59"), ns("2018-03-11T02:30"), ns("2018-03-11T03:00")]))
-    assert found.tolist() == [ns("2018-03-11T06:59"), ns("2018-03-11T07:30"), ns("2018-03-11T07:00")]
-    assert "1 stamp(s) in 2018-03-11T02 of America/New_York, which never was" in wall.notes()[0]
+def test_a_skipped_hour_proves_another_clock() -> None:
+    wall = WallClock(parse_clock("NY"), Path("ticks.csv"))
+    assert wall.to_utc(np.array([ns("2018-03-11T01:59")])).tolist() == [ns("2018-03-11T06:59")]
+    with pytest.raises(DataError, match="02:30:00 lies in 2018-03-11T02 of America/New_York") as caught:
+        wall.to_utc(np.array([ns("2018-03-11T03:00"), ns("2018-03-11T02:30")]))
+    assert (caught.value.file, caught.value.row) == (Path("ticks.csv"), 2)
 
 
 # --- bars -------------------------------------------------------------------------------------------------

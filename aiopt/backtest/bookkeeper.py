@@ -1,0 +1,121 @@
+"""What a position costs and earns, to the last digit.
+
+Owns the settlement of positions: prices are whole price steps, sizes whole units, so profit and commission
+are products of decimals and come out exact (`aiopt.backtest.money`).  Knows nothing of NautilusTrader, whose
+own amounts are not used: it rounds the commission of every fill to whole cents or whole yen.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from aiopt.backtest.money import AMOUNT_DECIMALS, Amount, divided
+from aiopt.backtest.swap import Nights
+from aiopt.errors import ConfigError
+
+_PER_MILLION_DECIMALS = 6
+
+
+class Settlement(NamedTuple):
+    """What one round trip did to the account, in amounts of its currency.
+
+    Attributes
+    ----------
+    gross : int
+        Profit of the prices alone.
+    entry_commission, exit_commission : int
+        Paid at the entry and at the exit, not negative.
+    swap : int
+        Of all rollovers it was held over; negative was paid.
+    nights : int
+        Nights of those rollovers, charged or not; a triple one counts three.
+    """
+
+    gross: Amount
+    entry_commission: Amount
+    exit_commission: Amount
+    swap: Amount = 0
+    nights: int = 0
+
+    @property
+    def commission(self) -> Amount:
+        """Of both sides."""
+        return self.entry_commission + self.exit_commission
+
+    @property
+    def net(self) -> Amount:
+        """What the balance gained."""
+        return self.gross - self.commission + self.swap
+
+
+class Bookkeeper:
+    """Settles positions on one instrument under one set of costs.
+
+    Parameters
+    ----------
+    price_decimals : int
+        Prices are whole multiples of ``10**-price_decimals``.
+    commission_per_million : float
+        Quote currency per million of quote currency traded, on each side; at most four decimals.
+    nights : Nights
+        Counts and prices the nights.
+
+    Raises
+    ------
+    ConfigError
+        If the commission has more decimals than are kept exactly.
+    """
+
+    def __init__(self, *, price_decimals: int, commission_per_million: float, nights: Nights) -> None:
+        self._nights = nights
+        self._steps_per_unit = 10**price_decimals
+        scaled = Decimal(repr(float(commission_per_million))).scaleb(4)
+        if scaled != scaled.to_integral_value():
+            msg = (
+                "`commission_per_million` may have at most four decimals, but got "
+                f"commission_per_million={commission_per_million!r}. Choose e.g. 35."
+            )
+            raise ConfigError(msg)
+        self._per_million = int(scaled)  # 10**-4 of the quote currency
+        decimals = price_decimals + _PER_MILLION_DECIMALS + 4
+        self._commission_factor = 10 ** max(0, AMOUNT_DECIMALS - decimals)
+        self._commission_divisor = 10 ** max(0, decimals - AMOUNT_DECIMALS)
+        self._step_amount = 10 ** (AMOUNT_DECIMALS - price_decimals)
+
+    def steps(self, price: float) -> int:
+        """Return a price as whole price steps."""
+        return round(price * self._steps_per_unit)
+
+    def commission(self, units: float, price: float) -> Amount:
+        """Return the commission of one fill: ``units * price / 1e6 * commission_per_million``."""
+        product = int(units) * self.steps(price) * self._per_million * self._commission_factor
+        return divided(product, self._commission_divisor)
+
+    def gross(self, side: int, units: float, entry_price: float, exit_price: float) -> Amount:
+        """Return the profit of the prices alone; `side` is 1 for a long and -1 for a short."""
+        return side * int(units) * (self.steps(exit_price) - self.steps(entry_price)) * self._step_amount
+
+    def rollovers(
+        self, side: int, units: float, entry_ts_ns: int, exit_ts_ns: int
+    ) -> list[tuple[int, Amount]]:
+        """Return time and swap of every rollover charged between two fills."""
+        return self._nights.bookings(side, units, entry_ts_ns, exit_ts_ns)
+
+    def settle(
+        self,
+        side: int,
+        units: float,
+        entry_ts_ns: int,
+        entry_price: float,
+        exit_ts_ns: int,
+        exit_price: float,
+    ) -> Settlement:
+        """Return what a round trip did to the account; times are those of the fills."""
+        return Settlement(
+            gross=self.gross(side, units, entry_price, exit_price),
+            entry_commission=self.commission(units, entry_price),
+            exit_commission=self.commission(units, exit_price),
+            swap=sum(amount for _, amount in self.rollovers(side, units, entry_ts_ns, exit_ts_ns)),
+            nights=self._nights.count(entry_ts_ns, exit_ts_ns),
+        )

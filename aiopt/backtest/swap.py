@@ -1,0 +1,265 @@
+"""What a night costs: swap points or interest rates, charged on positions held over the rollover.
+
+Owns the configuration `SwapConfig` and its arithmetic, in exact amounts (`aiopt.backtest.money`).  Knows
+nothing of NautilusTrader; times of the rollovers come from `aiopt.backtest.rollover`.
+
+A position is held over a rollover if it was opened before it and closed at or after it.  A fill at the open
+of a bar counts at that instant; a stop or target filled inside a bar counts at the bar's end, so a position
+closed in the bar that ends with the rollover is not charged, and one closed inside a long bar that the
+rollover lies in is.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from bisect import bisect_right
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aiopt.backtest.money import AMOUNT_DECIMALS, Amount, divided, to_amount
+from aiopt.backtest.rollover import TRIPLE_DAYS, TripleDay, rollovers
+from aiopt.errors import ConfigError
+from aiopt.market.calendar import NEW_YORK
+from aiopt.market.instrument import Instrument
+
+_PERCENT_DECIMALS = 6
+_LARGEST_PIPS = 10_000.0
+_LARGEST_PERCENT = 1_000.0
+
+
+class SwapPoints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one night adds to a position of one instrument, per unit of base currency.
+
+    Attributes
+    ----------
+    long, short : float
+        Pips or points per night, as a broker's table gives them: negative is paid, positive received.
+    unit : str
+        ``"pips"``, or ``"points"``: the instrument's smallest price steps, as MetaTrader counts.
+    """
+
+    long: float
+    short: float
+    unit: Literal["pips", "points"] = "pips"
+
+    def __post_init__(self) -> None:
+        for name in ("long", "short"):
+            value = getattr(self, name)
+            if not -_LARGEST_PIPS <= value <= _LARGEST_PIPS:  # refuses NaN too
+                msg = f"`-10000 <= swap.points.{name} <= 10000` must hold, but got {name}={value!r}."
+                raise ConfigError(f"{msg} Give pips per night, e.g. -0.7.")
+        if self.unit not in ("pips", "points"):
+            msg = f"`swap.points.unit` must be pips or points, but got unit={self.unit!r}. Choose one."
+            raise ConfigError(msg)
+
+
+class InterestRate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An annual interest rate from a date on.
+
+    Attributes
+    ----------
+    date : str
+        First New York date it holds on, ``YYYY-MM-DD``.
+    percent : float
+        Per year, at most six decimals; may be negative.
+    """
+
+    date: str
+    percent: float
+
+    def __post_init__(self) -> None:
+        try:
+            dt.date.fromisoformat(self.date)
+        except ValueError:
+            msg = f"`swap.rates` need dates YYYY-MM-DD, but got date={self.date!r}. Write e.g. 2018-12-20."
+            raise ConfigError(msg) from None
+        _check_percent("swap.rates percent", self.percent)
+
+
+class SwapConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is charged for nights: `points`, or `rates`.
+
+    Attributes
+    ----------
+    points : dict of str to SwapPoints
+        Per instrument, e.g. ``{"EURUSD": {"long": -0.7, "short": 0.1}}``.
+    rates : dict of str to tuple of InterestRate
+        Per currency, of base and quote, in the order of their dates.  A night adds, in quote currency,
+        ``units * price * (sign * (r_base - r_quote) - markup_percent) / 100 / day_count`` with the sign 1 for
+        a long and -1 for a short, the rates of the rollover's date, and the bid close of the last bar that
+        has ended at the rollover as the price.
+    markup_percent : float
+        With `rates`: what the broker keeps of both sides, per year.
+    day_count : int
+        With `rates`: days of the year interest is reckoned by, 360 or 365.
+    triple_day : str
+        Weekday whose rollover counts three nights; ``"none"`` for no such day.
+
+    Raises
+    ------
+    ConfigError
+        If neither or both tables are given, a value is out of range or dates do not ascend.
+    """
+
+    points: dict[str, SwapPoints] = {}
+    rates: dict[str, tuple[InterestRate, ...]] = {}
+    markup_percent: float = 0.0
+    day_count: Literal[360, 365] = 360
+    triple_day: TripleDay = "wednesday"
+
+    def __post_init__(self) -> None:
+        if bool(self.points) == bool(self.rates):
+            given = "both" if self.points else "neither"
+            msg = f"`swap` needs either points or rates, but {given} is given. Give one table."
+            raise ConfigError(msg)
+        _check_percent("swap.markup_percent", self.markup_percent)
+        if self.markup_percent < 0 or (self.points and self.markup_percent):
+            msg = f"`swap.markup_percent` is not negative and goes with rates, but got {self.markup_percent}."
+            raise ConfigError(msg + " Put it into the points instead.")
+        if self.day_count not in (360, 365):
+            msg = f"`swap.day_count` must be 360 or 365, but got {self.day_count}. Choose one."
+            raise ConfigError(msg)
+        if self.triple_day not in TRIPLE_DAYS:
+            choices = ", ".join(TRIPLE_DAYS)
+            msg = f"`swap.triple_day` must be one of {choices}, but got {self.triple_day!r}. Choose one."
+            raise ConfigError(msg)
+        for currency, rows in self.rates.items():
+            dates = [row.date for row in rows]
+            if not dates or sorted(set(dates)) != dates:
+                msg = f"`swap.rates.{currency}` needs rows whose dates ascend, but got {dates}. Sort them."
+                raise ConfigError(msg)
+
+
+def _check_percent(name: str, value: float) -> None:
+    held = (
+        math.isfinite(value) and abs(value) <= _LARGEST_PERCENT and value == round(value, _PERCENT_DECIMALS)
+    )
+    if not held:
+        msg = f"`{name}` must be a yearly rate of at most six decimals, but got {value!r}. Write e.g. 2.5."
+        raise ConfigError(msg)
+
+
+class Nights:
+    """Counts and prices the nights positions are held over.
+
+    Parameters
+    ----------
+    config : SwapConfig or None
+        None: nights are counted, Wednesday's as three, and nothing is charged.
+    instrument : Instrument
+        What is held.
+    ts_open_ns : ndarray of shape (n_bars,), int64
+        Opening times of the bars.
+    timeframe_ns : int
+        Length of a bar.
+    bid_close : ndarray of shape (n_bars,), float64
+        Bid at the bars' ends.
+    price_decimals : int
+        Prices are whole multiples of ``10**-price_decimals``.
+
+    Raises
+    ------
+    ConfigError
+        If the tables say nothing about the instrument, or begin after the bars.
+    """
+
+    def __init__(
+        self,
+        config: SwapConfig | None,
+        instrument: Instrument,
+        ts_open_ns: NDArray[np.int64],
+        timeframe_ns: int,
+        bid_close: NDArray[np.float64],
+        price_decimals: int,
+    ) -> None:
+        ts_ns, nights = rollovers(
+            int(ts_open_ns[0]),
+            int(ts_open_ns[-1]) + timeframe_ns,
+            triple_day="wednesday" if config is None else config.triple_day,
+            always_open=instrument.always_open,
+        )
+        self._ts_ns: list[int] = ts_ns.tolist()
+        self._nights: list[int] = nights.tolist()
+        self._before: list[int] = [0, *np.cumsum(nights).tolist()]
+        self.charged = config is not None
+        self._per_night: Callable[[int, int], tuple[int, int]] | None = None
+        if config is None:
+            return
+        if config.points:
+            self._per_night = _point_amounts(config, instrument)
+        else:
+            ended = np.searchsorted(ts_open_ns + timeframe_ns, ts_ns, side="right") - 1
+            closes = bid_close[np.maximum(ended, 0)].tolist()
+            steps = [round(close * 10**price_decimals) for close in closes]
+            self._per_night = _rate_amounts(config, instrument, self._ts_ns, steps, price_decimals)
+
+    def count(self, entry_ts_ns: int, exit_ts_ns: int) -> int:
+        """Return the nights between two fills; a triple rollover counts three."""
+        first = bisect_right(self._ts_ns, entry_ts_ns)
+        return self._before[bisect_right(self._ts_ns, exit_ts_ns)] - self._before[first]
+
+    def bookings(
+        self, side: int, units: float, entry_ts_ns: int, exit_ts_ns: int
+    ) -> list[tuple[int, Amount]]:
+        """Return time and amount (quote currency, positive is received) of every rollover held over."""
+        if self._per_night is None:
+            return []
+        first, behind = bisect_right(self._ts_ns, entry_ts_ns), bisect_right(self._ts_ns, exit_ts_ns)
+        booked = []
+        for index in range(first, behind):
+            numerator, denominator = self._per_night(side, index)
+            amount = divided(numerator * int(units) * self._nights[index], denominator)
+            booked.append((self._ts_ns[index], amount))
+        return booked
+
+
+def _point_amounts(config: SwapConfig, instrument: Instrument) -> Callable[[int, int], tuple[int, int]]:
+    """Return a function of side and rollover: amount per unit and night as a fraction."""
+    points = config.points.get(instrument.symbol)
+    if points is None:
+        known = ", ".join(sorted(config.points))
+        msg = f"`swap.points` must name the instrument traded, but has {known} and not {instrument.symbol}."
+        raise ConfigError(f"{msg} Add {instrument.symbol}, or leave swap out.")
+    size = Decimal(repr(instrument.pip_size if points.unit == "pips" else instrument.tick_size))
+    long, short = (to_amount(float(Decimal(repr(value)) * size)) for value in (points.long, points.short))
+    return lambda side, index: (long if side > 0 else short, 1)
+
+
+def _rate_amounts(
+    config: SwapConfig, instrument: Instrument, ts_ns: list[int], price_steps: list[int], price_decimals: int
+) -> Callable[[int, int], tuple[int, int]]:
+    """Return a function of side and rollover: amount per unit and night as a fraction."""
+    dates = [dt.datetime.fromtimestamp(ts // 10**9, NEW_YORK).date().isoformat() for ts in ts_ns]
+    base, quote = (_rates_on(dates, config, name) for name in (instrument.base, instrument.quote))
+    markup = _scaled(config.markup_percent)
+    numerator = 10**AMOUNT_DECIMALS
+    denominator = 10 ** (price_decimals + _PERCENT_DECIMALS + 2) * config.day_count
+
+    def per_night(side: int, index: int) -> tuple[int, int]:
+        percent = side * (base[index] - quote[index]) - markup
+        return percent * price_steps[index] * numerator, denominator
+
+    return per_night
+
+
+def _rates_on(dates: list[str], config: SwapConfig, currency: str) -> list[int]:
+    rows = config.rates.get(currency)
+    if rows is None:
+        known = ", ".join(sorted(config.rates))
+        msg = f"`swap.rates` must name base and quote currency, but has {known} and not {currency}."
+        raise ConfigError(f"{msg} Add {currency}.")
+    starts = [row.date for row in rows]
+    if dates and dates[0] < starts[0]:
+        msg = f"`swap.rates.{currency}` must begin before the bars do, but begins {starts[0]} and the first "
+        raise ConfigError(f"{msg}rollover is on {dates[0]}. Add an earlier row.")
+    return [_scaled(rows[bisect_right(starts, date) - 1].percent) for date in dates]
+
+
+def _scaled(percent: float) -> int:
+    return round(percent * 10**_PERCENT_DECIMALS)

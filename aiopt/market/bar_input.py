@@ -1,0 +1,570 @@
+"""Bars as the input of a run: any files of bars to bid and ask bars on one grid of time and price.
+
+Owns what may be put together: sources of one instrument and timeframe, sides of one market, a spread where
+one side is missing.  Reading a provider's files is `aiopt.market.bar_importing`'s; spreads are
+`aiopt.market.spread_model`'s.  Knows nothing of runs and clusters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from aiopt import __version__
+from aiopt.errors import ConfigError, DataError, UnevenBarsError, did_you_mean
+from aiopt.files import sha256_file
+from aiopt.market.bar_importing import read_bar_source
+from aiopt.market.bar_manifest import BarManifest, BarOrigin
+from aiopt.market.bar_resampling import check_timeframes, resample_bars
+from aiopt.market.bars import (
+    BAR_SCHEMA,
+    TIME_BARS,
+    BarMeta,
+    BarTable,
+    bar_path,
+    read_bar_meta,
+    read_bars,
+    read_series,
+    write_bars,
+)
+from aiopt.market.calendar import open_hours
+from aiopt.market.instrument import Instrument
+from aiopt.market.instrument import instrument as find_instrument
+from aiopt.market.manifest import SilentHour, SourceFile
+from aiopt.market.spread_model import SpreadConfig, load_spread
+from aiopt.market.ticks import HOUR_NS, hour_text, round_price, stamp_text
+from aiopt.timeframe import Timeframe, parse_timeframe
+
+SIDES = ("bid", "ask", "mid")
+"""What the prices of one-sided bars can be."""
+
+_PRICES = ("open", "high", "low", "close")
+_MOST_APART = 0.01
+_MOST_FILES = 2_000
+
+REPEATED = "there twice"
+FILLED = "filled, without a quote"
+UNPAIRED = "of one side only"
+
+
+class BarReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What files of bars do not say about themselves.
+
+    Attributes
+    ----------
+    price : str or None
+        Side of one-sided bars: ``"bid"``, ``"ask"`` or ``"mid"``; None: as the files say.
+    format : str or None
+        Layout, see `aiopt.market.bar_importing.BAR_FORMATS`; recognised if None.
+    timezone : str or None
+        Clock of the stamps; the layout's own if None.
+    drop_bad : bool
+        Leave impossible bars out and count them instead of refusing the source.
+    """
+
+    price: str | None = None
+    format: str | None = None
+    timezone: str | None = None
+    drop_bad: bool = False
+
+    def __post_init__(self) -> None:
+        if self.price is not None and self.price not in SIDES:
+            msg = f"`price` of bars must be one of {', '.join(SIDES)}, but got {self.price!r}."
+            raise ConfigError(msg + did_you_mean(self.price, SIDES))
+
+
+@dataclass(frozen=True)
+class BarInput:
+    """Bid and ask bars, ready to be merged into the timeframes of a run.
+
+    Attributes
+    ----------
+    manifest : BarManifest
+        What they are made from.
+    instrument : Instrument
+        What is traded.
+    base : Timeframe
+        Length of the bars.
+    bid, ask : polars.DataFrame
+        `BAR_SCHEMA`, equal opening times, prices on the instrument's grid, ask at or above bid.
+    """
+
+    manifest: BarManifest
+    instrument: Instrument
+    base: Timeframe
+    bid: pl.DataFrame
+    ask: pl.DataFrame
+
+    def opens(self, timeframe: Timeframe) -> NDArray[np.int64]:
+        """Return the opening times (UTC ns) of the bars of a timeframe."""
+        return resample_bars(self.bid, self.base, timeframe)["ts_open_ns"].to_numpy()
+
+    def write(self, folder: Path, timeframes: Sequence[Timeframe]) -> None:
+        """Write bid and ask bars of each timeframe below `folder`, see `aiopt.market.bars.bar_path`.
+
+        Raises
+        ------
+        DataError
+            If a timeframe cannot be made from `base`.
+        StorageError
+            If the disk is full or the folder is not writable.
+        """
+        check_timeframes(self.base, tuple(timeframes))
+        for timeframe in timeframes:
+            for side, frame in (("bid", self.bid), ("ask", self.ask)):
+                meta = BarMeta(
+                    instrument=self.instrument.symbol,
+                    timeframe=timeframe.label,
+                    price=side,
+                    data_hash=self.manifest.data_hash,
+                    synthetic=self.manifest.synthetic,
+                    source=f"{self.manifest.source}; spread: {self.manifest.spread}",
+                )
+                merged = resample_bars(frame, self.base, timeframe)
+                write_bars(bar_path(folder, self.instrument.symbol, timeframe, side), merged, meta)
+
+
+@dataclass(frozen=True)
+class _Series:
+    """The bars of one source."""
+
+    instrument: str
+    timeframe: str
+    sides: dict[str, pl.DataFrame]
+    synthetic: bool
+    record: BarOrigin
+    path: Path
+
+
+def open_bars(
+    sources: Sequence[Path],
+    *,
+    ask_sources: Sequence[Path] = (),
+    instrument: str = "EURUSD",
+    timeframes: Sequence[Timeframe] = (),
+    reading: BarReading | None = None,
+    spread: SpreadConfig | None = None,
+    log: Callable[[str], None] | None = None,
+) -> BarInput:
+    """Read bars as the input of a run.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        Each a bar file or folder of our own (`aiopt bars build`, `aiopt bars import`), or what
+        `read_bar_source` reads.  Bars that two of them have are taken once if they are equal.
+    ask_sources : sequence of Path
+        One-sided bars of the ask, where `sources` are of the bid.
+    instrument : str
+        Symbol the bars must be of.
+    timeframes : sequence of Timeframe
+        What will be made of the bars; checked early.
+    reading : BarReading, optional
+        What the files do not say.
+    spread : SpreadConfig, optional
+        Of one-sided bars.
+    log : callable, optional
+        Takes one line per source, before it is read.
+
+    Raises
+    ------
+    DataError
+        If a source cannot be read, sources contradict each other, a side is missing and no spread given, or a
+        timeframe cannot be made.
+    ConfigError
+        If the spread cannot be used for these bars.
+    """
+    reading, spread = reading or BarReading(), spread or SpreadConfig()
+    item = find_instrument(instrument)
+    paths = [(Path(path), reading.price) for path in sources] + [(Path(path), "ask") for path in ask_sources]
+    if not paths:
+        raise DataError("Bars as input need at least one source, but got none. Use --bars PATH.")
+    found = []
+    for path, side in paths:
+        if log is not None:
+            log(f"bars: reading {path}")
+        found.append(_read(path, side, item, reading))
+    base = parse_timeframe(found[0].timeframe)
+    _check_alike(found, item)
+    check_timeframes(base, tuple(timeframes))
+    sides, left_out = _sides(found)
+    bid, ask, description = _with_spread(sides, spread, item, base, found[0].path)
+    for side, frame in (("bid", bid), ("ask", ask)):
+        _check_grid(frame, base, side, found[0].path)
+    _check_not_crossed(bid, ask, found[0].path)
+    for timeframe in timeframes:
+        resample_bars(bid, base, timeframe)
+    opens = bid["ts_open_ns"].to_numpy()
+    records = sorted((one.record for one in found), key=lambda one: (one.first_ts_ns, one.source))
+    manifest = BarManifest(
+        aiopt_version=__version__,
+        instrument=item.symbol,
+        timeframe=base.label,
+        source=", ".join(f"{one.source} ({one.format} {base.label} {one.side} bars)" for one in records),
+        spread=description,
+        synthetic=any(one.synthetic for one in found),
+        data_hash=_hash(item, base, bid, ask),
+        bars=bid.height,
+        first_ts_ns=int(opens[0]),
+        last_ts_ns=int(opens[-1]),
+        left_out={name: count for name, count in left_out.items() if count},
+        silent_hours=_silent_hours(opens, base, item),
+        day_bars=_day_bars(opens),
+        notes=list(dict.fromkeys(note for one in records for note in one.notes)),
+        sources=records,
+    )
+    return BarInput(manifest=manifest, instrument=item, base=base, bid=bid, ask=ask)
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+def _read(path: Path, side: str | None, item: Instrument, reading: BarReading) -> _Series:
+    if not path.exists():
+        raise DataError("The bars must exist, but this path does not. Check --bars.", file=path)
+    own = _own_series(path)
+    return _read_own(own, side) if own is not None else _read_foreign(path, side, item, reading)
+
+
+def _own_series(path: Path) -> Path | None:
+    """Return the file or folder of the finest series of our own at `path`; None if the files are others'."""
+    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))[:_MOST_FILES]
+    metas = {file: meta for file in files if file.suffix == ".parquet" and (meta := read_bar_meta(file))}
+    if not metas:
+        return None
+    if path.is_file():
+        return path
+    series: dict[Path, BarMeta] = {file.parent: meta for file, meta in metas.items()}
+    timed = {folder: meta for folder, meta in series.items() if meta.type == TIME_BARS}
+    if not timed:
+        types = ", ".join(sorted({meta.timeframe for meta in series.values()}))
+        msg = f"A run needs bars of one length in time, but this folder holds {types} alone. "
+        raise UnevenBarsError(msg + "Build time bars: `aiopt bars build --timeframes 1m`.", file=path)
+    for name in ("instrument", "data_hash", "session"):
+        values = sorted({str(getattr(meta, name)) for meta in timed.values()})
+        if len(values) > 1:
+            some = ", ".join(str(folder.relative_to(path)) for folder in list(timed)[:4])
+            msg = f"A folder of bars must lead to bars of one {name.replace('_', ' ')}, but found "
+            raise DataError(msg + f"{', '.join(values)}. Name one series: {some}.", file=path)
+    # All were built from the same data, so the finest gives each of the others exactly.
+    return min(timed, key=lambda folder: parse_timeframe(timed[folder].timeframe).ns)
+
+
+def _read_own(path: Path, side: str | None) -> _Series:
+    if path.is_file():
+        tables = {read_bars(path).meta.price: read_bars(path)}
+        files = [path]
+    else:
+        tables = {table.meta.price: table for table in read_series(path).values()}
+        files = [path / f"{price}.parquet" for price in tables]
+        files = [file for file in files if file.is_file()] or sorted(path.glob("*.parquet"))
+    first = next(iter(tables.values()))
+    for table in tables.values():
+        _check_own(table, path)
+    sides, left_out = {}, 0
+    for price, table in tables.items():
+        if len(tables) == 1 and side is not None:
+            if price in SIDES and price != side:
+                msg = f"The bars must be of the {side}, but their file says {price}. Leave `price` out."
+                raise DataError(msg, file=path)
+            price = side
+        sides[price], empty = _quoted(table.frame)
+        left_out = max(left_out, empty)
+    return _series(
+        path,
+        sides,
+        instrument=first.meta.instrument,
+        timeframe=first.meta.timeframe,
+        synthetic=first.meta.synthetic,
+        format="aiopt",
+        clock="UTC",
+        left_out={FILLED: left_out},
+        files=files,
+        notes=[f"Bars built from {first.meta.source}."] if first.meta.source else [],
+    )
+
+
+def _check_own(table: BarTable, path: Path) -> None:
+    try:
+        arrays = table.arrays()
+    except UnevenBarsError as failure:
+        raise UnevenBarsError(failure.reason, file=path, row=failure.row) from failure
+    if arrays.interpolated:
+        msg = "Bars must be of the past alone, but gaps of these were filled with prices to come."
+        raise DataError(msg + " Build them with --fill flat, or without --fill.", file=path)
+
+
+def _read_foreign(path: Path, side: str | None, item: Instrument, reading: BarReading) -> _Series:
+    found = read_bar_source(
+        path,
+        instrument=item.symbol,
+        format=reading.format,
+        timezone=reading.timezone,
+        drop_bad=reading.drop_bad,
+    )
+    sides, left_out = {}, 0
+    for price, bars in found.sides.items():
+        frame, empty = _quoted(bars)
+        sides[side if side is not None and len(found.sides) == 1 else price] = frame
+        left_out = max(left_out, empty)
+    return _series(
+        path,
+        sides,
+        instrument=found.instrument.symbol,
+        timeframe=found.timeframe.label,
+        synthetic=False,
+        format=found.format,
+        clock=found.clock,
+        left_out={REPEATED: found.repeated, "impossible": found.dropped, FILLED: left_out},
+        files=_files(path),
+        notes=[],
+    )
+
+
+def _series(
+    path: Path,
+    sides: dict[str, pl.DataFrame],
+    *,
+    instrument: str,
+    timeframe: str,
+    synthetic: bool,
+    format: str,
+    clock: str,
+    left_out: dict[str, int],
+    files: Sequence[Path],
+    notes: list[str],
+) -> _Series:
+    unknown = next((name for name in sides if name not in SIDES), None)
+    if unknown is not None:
+        msg = "One-sided bars must be known to be of the bid, the ask or the mid, but the file does not say. "
+        raise DataError(msg + "Say it with --bars-price bid (`bar_reading: {price: bid}`).", file=path)
+    for frame in sides.values():
+        if not frame.height:
+            raise DataError("A source must leave at least one bar, but none is left. Check it.", file=path)
+    stamps = [frame["ts_open_ns"] for frame in sides.values()]
+    record = BarOrigin(
+        source="/".join(part for part in path.absolute().parts[-3:] if part != "/"),
+        format=format,
+        clock=clock,
+        side=" and ".join(sides),
+        bars=max(frame.height for frame in sides.values()),
+        left_out={name: count for name, count in left_out.items() if count},
+        first_ts_ns=min(int(stamp[0]) for stamp in stamps),
+        last_ts_ns=max(int(stamp[-1]) for stamp in stamps),
+        files=[
+            SourceFile(
+                path=file.name if file == path else file.relative_to(path).as_posix(),
+                rows=0,
+                sha256=sha256_file(file),
+            )
+            for file in files
+        ],
+        notes=notes,
+    )
+    return _Series(instrument, timeframe, sides, synthetic, record, path)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+
+
+def _quoted(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Return the bars that hold a quote, and how many do not: fillings are no market.
+
+    Where no bar has a volume or a number of ticks, none can be told from a filling, and all are kept.
+    """
+    bars = frame.select(BAR_SCHEMA.names())
+    if "filled" in frame.columns:
+        bars = bars.filter(~frame["filled"])
+    counted = (bars["ticks"] > 0) | (bars["volume"] > 0)
+    if counted.any():
+        flat = (bars["high"] == bars["low"]) & (bars["open"] == bars["close"])
+        bars = bars.filter(counted | ~flat)
+    return bars, frame.height - bars.height
+
+
+# --- putting together -------------------------------------------------------------------------------------
+
+
+def _check_alike(found: Sequence[_Series], item: Instrument) -> None:
+    first = found[0]
+    for one in found:
+        if one.instrument != item.symbol:
+            msg = f"The bars must be of {item.symbol}, but these are of {one.instrument}. "
+            raise DataError(msg + f"Use --instrument {one.instrument}, or name other bars.", file=one.path)
+        if one.timeframe != first.timeframe:
+            msg = f"Sources of bars must have one timeframe, but these are of {one.timeframe} and "
+            msg += f"{first.path} of {first.timeframe}. Give one of the two."
+            raise DataError(msg, file=one.path)
+
+
+def _sides(found: Sequence[_Series]) -> tuple[dict[str, pl.DataFrame], dict[str, int]]:
+    """Return the bars of each side over all sources, bid and ask on the same times; and what was left out."""
+    sides: dict[str, pl.DataFrame] = {}
+    repeated = 0
+    for side in SIDES:
+        parts = [(one.path, one.sides[side]) for one in found if side in one.sides]
+        if parts:
+            sides[side], twice = _joined(parts)
+            repeated = max(repeated, twice)
+    if "mid" in sides and len(sides) > 1:
+        msg = f"Sources must all be of the mid, or none, but got {' and '.join(sides)}. Give one kind."
+        raise DataError(msg, file=found[0].path)
+    unpaired = 0
+    if len(sides) == 2:
+        common = np.intersect1d(
+            sides["bid"]["ts_open_ns"].to_numpy(), sides["ask"]["ts_open_ns"].to_numpy(), assume_unique=True
+        )
+        heights = {side: frame.height for side, frame in sides.items()}
+        unpaired = sum(heights.values()) - 2 * common.size
+        if unpaired > _MOST_APART * max(heights.values()):
+            msg = (
+                f"Bid and ask bars must be of the same times, but of {heights['bid']:,} bid and "
+                f"{heights['ask']:,} ask bars only {common.size:,} share one. Give both sides of each span."
+            )
+            raise DataError(msg, file=found[0].path)
+        if unpaired:
+            sides = {side: frame.filter(pl.col("ts_open_ns").is_in(common)) for side, frame in sides.items()}
+    return sides, {REPEATED: repeated, UNPAIRED: unpaired}
+
+
+def _joined(parts: Sequence[tuple[Path, pl.DataFrame]]) -> tuple[pl.DataFrame, int]:
+    """Return the bars of all sources in order of time, and how many were there twice."""
+    if len(parts) == 1:
+        return parts[0][1], 0
+    numbered = [frame.with_columns(pl.lit(number).alias("part")) for number, (_, frame) in enumerate(parts)]
+    joined = pl.concat(numbered).sort("ts_open_ns", maintain_order=True)
+    same_time = joined["ts_open_ns"].to_numpy()[1:] == joined["ts_open_ns"].to_numpy()[:-1]
+    equal = np.logical_and.reduce(
+        [joined[name].to_numpy()[1:] == joined[name].to_numpy()[:-1] for name in _PRICES]
+    )
+    other = np.flatnonzero(same_time & ~equal) + 1
+    if other.size:
+        at = int(other[0])
+        rows = [
+            f"{parts[joined['part'][row]][0]} has "
+            + ", ".join(f"{name}={joined[name][row]!r}" for name in _PRICES)
+            for row in (at - 1, at)
+        ]
+        msg = f"A time must have one bar, but at {stamp_text(int(joined['ts_open_ns'][at]))} {rows[0]} and "
+        raise DataError(msg + f"{rows[1]}. Give the right clock of each, or leave one out.")
+    kept = joined.filter(pl.Series(np.concatenate(([True], ~same_time)))).drop("part")
+    return kept, int(np.count_nonzero(same_time))
+
+
+def _with_spread(
+    sides: dict[str, pl.DataFrame], config: SpreadConfig, item: Instrument, base: Timeframe, path: Path
+) -> tuple[pl.DataFrame, pl.DataFrame, str]:
+    """Return bid and ask bars, and in words where their difference comes from."""
+    if len(sides) == 2:
+        if config.given:
+            msg = "These bars have bid and ask, so their spread is known, but `spread` gives another. "
+            raise ConfigError(msg + "Leave `spread` (--spread-pips, --spread-file) out.")
+        return _on_grid(sides["bid"], item), _on_grid(sides["ask"], item), "bid and ask of the bars"
+    ((side, frame),) = sides.items()
+    if not config.given:
+        msg = (
+            f"One-sided bars need a spread, but these are of the {side} alone and none is given. Use "
+            "--spread-pips 0.8 (`spread: {pips: 0.8}`), a table by hour (--spread-file, from `aiopt ticks "
+            "spread-model STORE --out spread.yaml`), or the bars of the other side (--ask-bars)."
+        )
+        raise DataError(msg, file=path)
+    spread = load_spread(config, item, base.ns)
+    steps = spread.steps(frame["ts_open_ns"].to_numpy())
+    bid: dict[str, Any] = {}
+    ask: dict[str, Any] = {}
+    for name in _PRICES:
+        if side == "mid":
+            # Half steps: a mid between two steps and an odd spread go down together, so the spread is whole.
+            half = np.rint(frame[name].to_numpy() * (2 * item.price_scale)).astype(np.int64)
+            below = (half - steps) // 2
+        else:
+            price = np.rint(frame[name].to_numpy() * item.price_scale).astype(np.int64)
+            below = price if side == "bid" else price - steps
+        bid[name] = below / item.price_scale
+        ask[name] = (below + steps) / item.price_scale
+    lowest = min(float(values.min()) for values in bid.values())
+    if lowest <= 0:
+        msg = f"A bid must stay positive, but the spread takes one down to {lowest:g}. Give a smaller one."
+        raise ConfigError(msg)
+    described = f"{spread.description} (given: {side})"
+    return frame.with_columns(**_columns(bid)), frame.with_columns(**_columns(ask)), described
+
+
+def _columns(values: dict[str, NDArray[np.float64]]) -> dict[str, pl.Series]:
+    return {name: pl.Series(name, array) for name, array in values.items()}
+
+
+def _on_grid(frame: pl.DataFrame, item: Instrument) -> pl.DataFrame:
+    # In NumPy: Polars divides by multiplying with the inverse, which misses the nearest double.
+    return frame.with_columns(
+        **_columns({name: round_price(frame[name].to_numpy(), item) for name in _PRICES})
+    )
+
+
+def _check_grid(frame: pl.DataFrame, base: Timeframe, side: str, path: Path) -> None:
+    close = np.diff(frame["ts_open_ns"].to_numpy()) < base.ns
+    if close.any():
+        at = int(np.argmax(close))
+        when = [stamp_text(int(frame["ts_open_ns"][row]))[:19] for row in (at, at + 1)]
+        msg = f"Bars of {base.label} must not overlap, but {side} bars open at {when[0]} and {when[1]}. "
+        raise DataError(msg + "Leave the shorter bars out.", file=path)
+
+
+def _check_not_crossed(bid: pl.DataFrame, ask: pl.DataFrame, path: Path) -> None:
+    crossed = np.logical_or.reduce([ask[name].to_numpy() < bid[name].to_numpy() for name in _PRICES])
+    if crossed.any():
+        at = int(np.argmax(crossed))
+        values = "; ".join(
+            f"{side} " + ", ".join(f"{name}={frame[name][at]!r}" for name in _PRICES)
+            for side, frame in (("bid", bid), ("ask", ask))
+        )
+        count, when = int(np.count_nonzero(crossed)), stamp_text(int(bid["ts_open_ns"][at]))[:19]
+        msg = f"An ask bar must not lie below its bid bar, but {count:,} do, the first at {when}: {values}. "
+        raise DataError(msg + "Mend the bars, or give one side and a spread.", file=path)
+
+
+# --- describing -------------------------------------------------------------------------------------------
+
+
+def _hash(item: Instrument, base: Timeframe, bid: pl.DataFrame, ask: pl.DataFrame) -> str:
+    digest = hashlib.sha256(f"{item.symbol} {base.label}".encode())
+    for side, frame in (("bid", bid), ("ask", ask)):
+        digest.update(side.encode())
+        for name in ("ts_open_ns", *_PRICES, "volume"):
+            digest.update(np.ascontiguousarray(frame[name].to_numpy()).data)
+    return digest.hexdigest()
+
+
+def _day_bars(opens: NDArray[np.int64]) -> dict[str, list[int]]:
+    hours, counts = np.unique(opens // HOUR_NS, return_counts=True)
+    days: dict[str, list[int]] = {}
+    for hour, count in zip(hours.tolist(), counts.tolist(), strict=True):
+        days.setdefault(hour_text(hour)[:10], [0] * 24)[hour % 24] = count
+    return days
+
+
+def _silent_hours(opens: NDArray[np.int64], base: Timeframe, item: Instrument) -> list[SilentHour]:
+    """Return the open hours between the first and the last bar in which no bar opens.
+
+    Of bars longer than an hour nothing is said: most of their hours have no opening.
+    """
+    if base.ns > HOUR_NS:
+        return []
+    first, last = int(opens[0]) // HOUR_NS, int(opens[-1]) // HOUR_NS
+    wanted = np.arange(first, last + 1, dtype=np.int64) if item.always_open else open_hours(first, last)
+    silent = np.setdiff1d(wanted, opens // HOUR_NS)
+    return [SilentHour(hour=hour_text(hour), reason="no_bars") for hour in silent.tolist()]
+
+
+__all__ = ["BarInput", "BarReading", "open_bars"]
