@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from aiopt.market.clock_proof import ClockProof, clock_proof, doubtful_clock, shift_error
+from aiopt.market.clock_proof import ClockProof, clock_proof, doubtful_clock, shift_error, step_error
 from aiopt.market.clock_shift import WeekWatch
 from aiopt.market.instrument import Instrument
 from aiopt.market.ohlcv import modal_timeframe
@@ -70,6 +70,9 @@ def bars_to_utc(
         found = [week.shift() for week in weeks if week.contradicts()]
         if found:
             raise shift_error(found, weeks, clocks, files, _REMEDY)
+        steps = watch.steps_back()
+        if steps:
+            raise step_error(steps[0], files, "Or take it as it is with --keep-clock.")
         doubt = doubtful_clock(weeks, clocks, files)
         if doubt is not None:
             raise doubt

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from aiopt.errors import DataError
-from aiopt.market.clock_shift import Shift, Week
+from aiopt.market.clock_shift import Shift, StepBack, Week
 from aiopt.market.instrument import Instrument
 from aiopt.market.sources.conventions import ASSUMED, FORMAT, GIVEN, WEEKS, YEAR, FileClock, fitting_clocks
 from aiopt.market.sources.local_time import UTC
@@ -25,6 +25,7 @@ _ORIGINS = {
     WEEKS: "chosen by the weeks of each file",
 }
 _DEFAULT = FileClock(UTC)
+_MINUTE_NS = 60_000_000_000
 
 
 class ClockProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +97,11 @@ def clock_proof(
         found = f"contradicted by {len(off)} of {len(weeks)} weeks, {treated}"
     elif fitting:
         found = f"proved by {len(fitting)} of {len(weeks)} weeks that open or close at 17:00 New York"
+        inside = [week for week in weeks if week.hours_short()]
+        if inside:
+            first = stamp_text(inside[0].open_ns)[:10]
+            found += f"; {len(inside)} begin late or end early by whole hours (first: that of {first}), as a "
+            found += "holiday, a hole or another clock makes them"
     else:
         found = "not proved, no week opens or closes in the source"
         short = _short(weeks)
@@ -103,6 +109,10 @@ def clock_proof(
             found += (
                 f" (what there is begins or ends {short:+d} h from 17:00 New York: cut off, or another clock)"
             )
+    strays = [week for week in weeks if week.has_strays]
+    if strays:
+        first = stamp_text(strays[0].open_ns)[:10]
+        found += f"; {len(strays)} have something in the week-end beside them (first: that of {first})"
     return ClockProof(
         clock=names,
         origin=", ".join(origins),
@@ -163,6 +173,18 @@ def shift_error(
         f"{_fit_text(weeks, used)} {remedy}"
     )
     return DataError(msg, file=files[file] if file < len(files) else None, row=first.edges.row)
+
+
+def step_error(step: StepBack, files: Sequence[Path], remedy: str) -> DataError:
+    """Return the error for a file that goes back by about whole hours and on from there."""
+    minutes = round((step.before_ns - step.after_ns) / _MINUTE_NS)
+    msg = (
+        f"Time must not repeat, but after {stamp_text(step.before_ns)[:19]} the file goes on from "
+        f"{stamp_text(step.after_ns)[:19]}, {minutes} min earlier: its clock was set back there, or parts "
+        "of it are out of order. Split it there and import each part with its own --timezone, or sort it. "
+        f"{remedy}"
+    )
+    return DataError(msg, file=files[step.file] if step.file < len(files) else None, row=step.row)
 
 
 def _fit_text(weeks: Sequence[Week], used: Sequence[FileClock]) -> str:

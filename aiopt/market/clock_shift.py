@@ -3,6 +3,7 @@
 Owns what is remembered of each week's two edges, and when they fit, contradict or prove nothing.  Nothing
 makes a week longer than it is: holidays, holes and cut files only shorten it.  So a market that is there
 before the opening or after the closing is on another clock, while one that is missing there may be quiet.
+And time does not repeat: where a file steps back by whole hours and goes on, its clock was set back.
 Knows nothing of sources, zones and treatments.
 """
 
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from aiopt.market.calendar import fx_weeks
 from aiopt.market.ticks import HOUR_NS
 
-MOST_HOURS = 14
-"""Shifts looked for: no two clocks on earth are further apart from New York's trading week."""
+MOST_HOURS = 18
+"""Shifts looked for: the clocks of New York and of New Zealand are as far apart."""
 
 _MINUTE_NS = 60_000_000_000
 _SLACK_NS = 2 * _MINUTE_NS
@@ -25,6 +26,7 @@ _QUIET_NS = 20 * _MINUTE_NS
 _OUTSIDE_NS = 25 * _MINUTE_NS
 _STEP_NS = 30 * _MINUTE_NS
 _HALF_WEEKEND_NS = 24 * HOUR_NS
+_MOST_STEPS = 4
 _LONGEST_PROOF_NS = 4 * HOUR_NS
 """A bar of a day is stamped 00:00 on any clock: it tells no hour."""
 
@@ -84,8 +86,13 @@ class Week:
     @property
     def runs_through(self) -> bool:
         """True if the source quotes through the week-end: such a week has no edge to tell anything by."""
-        most = MOST_HOURS * HOUR_NS - _STEP_NS
+        most = (MOST_HOURS + 2) * HOUR_NS
         return self.open_ns - self.begin_ns >= most or self.end_ns - self.close_ns >= most
+
+    @property
+    def has_strays(self) -> bool:
+        """True if there is something in the week-end, though not right up to an edge of the week."""
+        return bool(self.edges.early or self.edges.late) and not self.contradicts()
 
     def opening_fits(self, late_ns: int = 0) -> bool:
         """Return whether the market begins at the opening, if the clock is `late_ns` late."""
@@ -110,7 +117,7 @@ class Week:
         return early >= _OUTSIDE_NS or late >= _OUTSIDE_NS
 
     def hours_short(self) -> int:
-        """Return the whole hours by which the edges lie inside the week, where they agree; else 0.
+        """Return the whole hours by which the edges lie inside the week where they agree, else 0.
 
         Positive: the market begins so much after the opening; negative: it ends so much before the closing.
         A holiday, a file that begins or ends there, or a clock that is late or early.
@@ -164,8 +171,26 @@ class Shift:
     edges: WeekEdges
 
 
+@dataclass(frozen=True)
+class StepBack:
+    """Whole hours that a file goes back by between two rows.
+
+    Attributes
+    ----------
+    before_ns, after_ns : int
+        Stamps of the two rows.
+    file, row : int
+        Where the second stands.
+    """
+
+    before_ns: int
+    after_ns: int
+    file: int
+    row: int
+
+
 class WeekWatch:
-    """Remember the edges of every week.
+    """Remember the edges of every week, and where a file steps back by whole hours.
 
     Parameters
     ----------
@@ -176,6 +201,8 @@ class WeekWatch:
     def __init__(self, bar_ns: int = 0) -> None:
         self._bar_ns = bar_ns
         self._weeks: dict[int, WeekEdges] = {}
+        self._latest: tuple[int, int] | None = None
+        self._steps: list[StepBack] = []
 
     def see(
         self,
@@ -183,9 +210,10 @@ class WeekWatch:
         file: NDArray[np.int32] | int = 0,
         row: NDArray[np.int64] | None = None,
     ) -> None:
-        """Take note of stamps in any order; `row` is their position if absent."""
+        """Take note of stamps in the order of their file; `row` is their position if absent."""
         if not ts_ns.size:
             return
+        self._note_steps(ts_ns, file, row)
         low, high = int(ts_ns.min()), int(ts_ns.max())
         opens, closes = fx_weeks(low - _HALF_WEEKEND_NS, high + _HALF_WEEKEND_NS)
         starts = opens - _HALF_WEEKEND_NS
@@ -224,6 +252,26 @@ class WeekWatch:
     def shifts(self) -> list[Shift]:
         """Return the weeks that contradict the clock their stamps were read as."""
         return [week.shift() for week in self.weeks() if week.contradicts()]
+
+    def steps_back(self) -> list[StepBack]:
+        """Return where files step back by whole hours; nothing if so often that their rows have no order."""
+        return self._steps if len(self._steps) <= _MOST_STEPS else []
+
+    def _note_steps(
+        self, ts_ns: NDArray[np.int64], file: NDArray[np.int32] | int, row: NDArray[np.int64] | None
+    ) -> None:
+        number = file if isinstance(file, int) else int(file[0])
+        same_file = self._latest is not None and self._latest[0] == number
+        before = self._latest[1] if self._latest is not None and same_file else int(ts_ns[0])
+        self._latest = (number, int(ts_ns[-1]))
+        steps = np.diff(ts_ns, prepend=before)
+        for at in np.flatnonzero(steps <= _QUIET_NS - HOUR_NS).tolist():
+            step = int(steps[at])
+            # The first row on the clock set back comes up to twenty minutes after the last one before.
+            on_the_hour = step % HOUR_NS <= _QUIET_NS or -step % HOUR_NS <= _SLACK_NS
+            if on_the_hour and step >= -MOST_HOURS * HOUR_NS - _SLACK_NS:
+                after = int(ts_ns[at])
+                self._steps.append(StepBack(after - step, after, number, at if row is None else int(row[at])))
 
     def _note(
         self,

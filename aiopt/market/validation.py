@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aiopt.errors import DataError
 from aiopt.market import rule_errors
 from aiopt.market.calendar import fx_weeks, is_open, open_time_ns
-from aiopt.market.clock_proof import ClockProof, clock_proof, doubtful_clock, shift_error
+from aiopt.market.clock_proof import ClockProof, clock_proof, doubtful_clock, shift_error, step_error
 from aiopt.market.clock_shift import Shift, WeekWatch
 from aiopt.market.instrument import Instrument
 from aiopt.market.manifest import RuleCount
@@ -129,9 +129,7 @@ class Validator:
         """
         found = self._weeks.shifts()
         if not found:
-            doubt = doubtful_clock(self._weeks.weeks(), self._clocks, self._files)
-            if doubt is not None and self.rules.treatment("clock_shift") == "fail":
-                self._fail("clock_shift", doubt)
+            self._check_doubts()
             return []
         tally = self._tallies["clock_shift"]
         tally.found += len(found)
@@ -200,6 +198,18 @@ class Validator:
             which = f"{hour_text(hours[0])} (UTC){more}"
             msg = f"Every hour of the open market must have a file, but {which} has none."
             self._fail("missing_hour", DataError(f"{msg} {RULES['missing_hour'].remedy}", file=source))
+
+    def _check_doubts(self) -> None:
+        """Refuse a clock that no week contradicts, and yet the source does not bear out."""
+        if self.rules.treatment("clock_shift") == "keep":
+            return
+        steps = self._weeks.steps_back()
+        doubt = doubtful_clock(self._weeks.weeks(), self._clocks, self._files)
+        if steps:
+            remedy = "Or let it pass with --rule clock_shift=keep."
+            self._fail("clock_shift", step_error(steps[0], self._files, remedy))
+        elif doubt is not None:
+            self._fail("clock_shift", doubt)
 
     def clock_proof(self) -> ClockProof:
         """Return what the weeks seen prove of the clock of the source; once `finish_rows` was called."""
