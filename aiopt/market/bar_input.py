@@ -66,6 +66,8 @@ class BarReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Layout, see `aiopt.market.bar_importing.BAR_FORMATS`; recognised if None.
     timezone : str or None
         Clock of the stamps; the layout's own if None.
+    keep_clock : bool
+        Take the clock although weeks contradict it.
     drop_bad : bool
         Leave impossible bars out and count them instead of refusing the source.
     """
@@ -73,6 +75,7 @@ class BarReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     price: str | None = None
     format: str | None = None
     timezone: str | None = None
+    keep_clock: bool = False
     drop_bad: bool = False
 
     def __post_init__(self) -> None:
@@ -309,6 +312,7 @@ def _read_foreign(path: Path, side: str | None, item: Instrument, reading: BarRe
         format=reading.format,
         timezone=reading.timezone,
         drop_bad=reading.drop_bad,
+        keep_clock=reading.keep_clock,
     )
     sides, left_out = {}, 0
     for price, bars in found.sides.items():
@@ -325,7 +329,7 @@ def _read_foreign(path: Path, side: str | None, item: Instrument, reading: BarRe
         clock=found.clock,
         left_out={REPEATED: found.repeated, "impossible": found.dropped, FILLED: left_out},
         files=_files(path),
-        notes=[],
+        notes=[f"Clock of {path.name}: {found.proof.text}"],
     )
 
 
