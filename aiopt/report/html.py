@@ -340,6 +340,6 @@ def _sweep_pictures(sweep: Sweep) -> dict[str, Markup]:
 def _data_picture(data: Data) -> Markup:
     if not data.hours:
         return Markup("")
-    what = "ticks" if data.bars is None else "bars"
+    what = "ticks" if data.bars is None else "bars missing"
     picture = charts.hour_map([row.day for row in data.hours], [row.ticks for row in data.hours], what=what)
     return Markup(picture)

@@ -233,7 +233,11 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HourRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Ticks per hour (UTC) of one day; None marks an hour that was not delivered."""
+    """Ticks per hour (UTC) of one day; None marks an hour that was not delivered.
+
+    Of a run on bars: the bars that are missing while the market was open.  Of a long span a row is a month:
+    the mean of its days that have ticks, or the sum of what is missing.
+    """
 
     day: str
     ticks: list[int | None]

@@ -6,10 +6,16 @@ import datetime as dt
 from collections.abc import Iterable
 from itertools import groupby
 
+import numpy as np
+
 from aiopt.market.bar_manifest import BarManifest, BarOrigin, spread_of
+from aiopt.market.calendar import open_time_ns
+from aiopt.market.instrument import instrument
 from aiopt.market.manifest import Manifest, SilentHour
+from aiopt.market.ticks import DAY_NS, HOUR_NS
 from aiopt.report.model import Data, Fact, HourRow
 from aiopt.report.svg import utc
+from aiopt.timeframe import parse_timeframe
 
 MOST_DAYS = 100
 """Days shown one by one; a longer span is shown as the average day of each month."""
@@ -90,8 +96,34 @@ def _bar_quality(manifest: BarManifest) -> Data:
         facts=_bar_facts(manifest),
         treated=left_out,
         gaps=_gaps(manifest.silent_hours),
-        hours=_rows_of_days(manifest.day_bars, set()),
+        hours=_missing_bars(manifest),
     )
+
+
+def _missing_bars(manifest: BarManifest) -> list[HourRow]:
+    """Return how many bars an open market lacks, hour by hour; nothing of bars longer than an hour."""
+    length = parse_timeframe(manifest.timeframe).ns
+    if length > HOUR_NS:
+        return []
+    first, last = (edge // DAY_NS for edge in (manifest.first_ts_ns, manifest.last_ts_ns))
+    hours = np.arange(24 * first, 24 * (last + 1), dtype=np.int64)
+    always = instrument(manifest.instrument).always_open
+    open_ns = np.full(hours.size, HOUR_NS) if always else open_time_ns(hours * HOUR_NS, (hours + 1) * HOUR_NS)
+    edges = (hours < manifest.first_ts_ns // HOUR_NS) | (hours > manifest.last_ts_ns // HOUR_NS)
+    wanted = np.where(edges, 0, open_ns // length).reshape(-1, 24)
+    rows = []
+    for day, expected in enumerate(wanted.tolist(), start=first):
+        date = str(np.datetime64(day, "D"))
+        found = manifest.day_bars.get(date, [0] * 24)
+        missing: list[int | None] = [max(0, most - one) for most, one in zip(expected, found, strict=True)]
+        rows.append(HourRow(day=date, ticks=missing))
+    if len(rows) <= MOST_DAYS:
+        return rows
+    months = groupby(rows, key=lambda row: row.day[:7])
+    return [
+        HourRow(day=month, ticks=[sum(row.ticks[hour] or 0 for row in members) for hour in range(24)])
+        for month, members in ((month, list(found)) for month, found in months)
+    ]
 
 
 def _bar_facts(manifest: BarManifest) -> list[Fact]:
@@ -144,13 +176,10 @@ def _gaps(silent: Iterable[SilentHour]) -> list[Fact]:
 
 
 def _hours(manifest: Manifest) -> list[HourRow]:
-    absent = {one.hour for one in manifest.silent_hours if one.reason in {"missing_file", "not_asked"}}
-    return _rows_of_days({part.date: part.hour_rows for part in manifest.partitions}, absent)
-
-
-def _rows_of_days(kept: dict[str, list[int]], absent: set[str]) -> list[HourRow]:
+    kept = {part.date: part.hour_rows for part in manifest.partitions}
     if not kept:
         return []
+    absent = {one.hour for one in manifest.silent_hours if one.reason in {"missing_file", "not_asked"}}
     first, last = (dt.date.fromisoformat(edge(kept)) for edge in (min, max))
     days = [(first + dt.timedelta(days=offset)).isoformat() for offset in range((last - first).days + 1)]
     rows = [
