@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aiopt.cli.output import emit, json_option
+from aiopt.cli.ticks import parse_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,13 +22,39 @@ if TYPE_CHECKING:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bars.")
 @click.option("--instrument", default="EURUSD", show_default=True, help="Symbol.")
-@click.option("--format", "format_", help="histdata, metatrader, oanda or fxcm; recognised if left out.")
+@click.option(
+    "--format",
+    "format_",
+    help="histdata, metatrader, oanda, fxcm, csv, json or parquet; recognised if left out.",
+)
 @click.option(
     "--timezone",
     help="Clock of the stamps, if not the format's own: UTC, +02:00, Europe/Athens, NY+7 (most FX brokers).",
 )
 @click.option(
     "--keep-clock", is_flag=True, help="Take the clock although weeks contradict it; the bars say so."
+)
+@click.option(
+    "--map",
+    "column_map",
+    metavar="ts=NAME,open=NAME,…",
+    help="Columns of a table whose names are not recognised: ts (ts_close if it holds closing times), open, "
+    "high, low, close or bid_open … ask_close; also volume, ticks, symbol.",
+)
+@click.option(
+    "--time-unit",
+    help="What a numeric time counts: s, ms, us, ns, dotnet, filetime, excel, or digits such as "
+    "YYYYMMDDHHMM; proved by its range if left out.",
+)
+@click.option(
+    "--time-format",
+    help="How a time is written, e.g. '%d/%m/%Y %H:%M' (also %y %b %I %p %z); proved by all rows if left "
+    "out.",
+)
+@click.option("--no-header", is_flag=True, help="The CSV has no header: --map counts columns from 0.")
+@click.option(
+    "--price",
+    help="bid, ask or mid: what the prices of a table with one price are; it is unknown if left out.",
 )
 @click.option("--drop-bad", is_flag=True, help="Leave impossible bars out, and count them.")
 @json_option
@@ -38,6 +65,11 @@ def command(
     format_: str | None,
     timezone: str | None,
     keep_clock: bool,
+    column_map: str | None,
+    time_unit: str | None,
+    time_format: str | None,
+    no_header: bool,
+    price: str | None,
     drop_bad: bool,
     as_json: bool,
 ) -> None:
@@ -47,7 +79,15 @@ def command(
     backtests without a spread.
     """
     from aiopt.market.bar_importing import import_bars
+    from aiopt.market.bar_tables import BarTableOptions
 
+    table = BarTableOptions(
+        columns=parse_columns(column_map or ""),
+        time_unit=time_unit,
+        time_format=time_format,
+        header=not no_header,
+        price=price,
+    )
     result = import_bars(
         source,
         out,
@@ -56,6 +96,7 @@ def command(
         timezone=timezone,
         drop_bad=drop_bad,
         keep_clock=keep_clock,
+        table=table,
     )
     emit(as_json, result, lambda console: _print(console, result))
 
@@ -72,5 +113,7 @@ def _print(console: Console, result: BarImport) -> None:
     for name, count in (("repeated", result.repeated), ("impossible", result.dropped)):
         if count:
             console.print(f"{count:,} {name} bars left out")
+    for note in result.notes:
+        console.print(f"note: {note}", soft_wrap=True)
     for path in result.files:
         console.print(path, soft_wrap=True)

@@ -19,16 +19,17 @@ import polars as pl
 
 from aiopt.errors import DataError, did_you_mean
 from aiopt.market.bar_clock import bars_to_utc
-from aiopt.market.bars import BAR_SCHEMA, BarMeta, bar_path, write_bars
+from aiopt.market.bar_tables import BarTableOptions, TableBars, has_bars, modal_timeframe, read_bar_table
+from aiopt.market.bars import BAR_SCHEMA, BarMeta, bar_path, read_bar_meta, write_bars
 from aiopt.market.clock_proof import ClockProof
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
-from aiopt.market.ohlcv import modal_timeframe
-from aiopt.market.sources import histdata, metatrader, quote_zip
-from aiopt.market.sources.delimited import first_line
+from aiopt.market.sources import histdata, metatrader, quote_zip, tables, truefx
+from aiopt.market.sources.delimited import first_line, split_header
 from aiopt.market.sources.local_time import UTC, Clock
 from aiopt.market.sources.source import check_symbols
-from aiopt.market.sources.zipped import open_text
+from aiopt.market.sources.stamps import Reading
+from aiopt.market.sources.zipped import open_text, suffix_of
 from aiopt.market.ticks import round_price, stamp_text
 from aiopt.timeframe import Timeframe
 
@@ -66,8 +67,15 @@ _FORMATS: dict[str, _Format] = {
     "oanda": _Format(_both_sides),
     "fxcm": _Format(_both_sides),
 }
-BAR_FORMATS = tuple(_FORMATS)
-"""Names of the layouts of bars that are read."""
+_TABLES = ("csv", "json", "parquet")
+BAR_FORMATS = (*_FORMATS, *_TABLES)
+"""Names of the layouts of bars that are read: those of providers, and tables with named columns."""
+
+_SUFFIXES = {".zip": "text", ".csv": "text", ".txt": "text", ".tsv": "text"} | {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".json": "json",
+}
 
 _IMPORTED = " bars, clock "
 
@@ -86,11 +94,14 @@ class BarSource:
         Layout of the files, and the clock (or clocks) their stamps were read as.
     sides : dict of str to polars.DataFrame
         ``"bid"`` and perhaps ``"ask"`` to bars of `BAR_SCHEMA`: opening times in UTC nanoseconds, ascending,
-        prices on the instrument's grid.  One side if the provider gives one.
+        prices on the instrument's grid.  One side if the provider gives one; ``"last"`` if a table does not
+        say which.
     repeated, dropped : int
         Bars left out: equal ones read before, and impossible ones (only on request).
     proof : ClockProof
         What proves the clock.
+    notes : tuple of str
+        How stamps of tables were read, where that needs a word.
     """
 
     instrument: Instrument
@@ -101,6 +112,7 @@ class BarSource:
     repeated: int
     dropped: int
     proof: ClockProof
+    notes: tuple[str, ...] = ()
 
 
 def is_imported(source: str) -> bool:
@@ -129,6 +141,8 @@ class BarImport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Impossible bars left out on request.
     files : list of str
         Bar files written.
+    notes : list of str
+        How stamps of tables were read, where that needs a word.
     """
 
     instrument: str
@@ -143,6 +157,7 @@ class BarImport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     repeated: int
     dropped: int
     files: list[str]
+    notes: list[str] = []
 
 
 def import_bars(
@@ -154,6 +169,7 @@ def import_bars(
     timezone: str | None = None,
     drop_bad: bool = False,
     keep_clock: bool = False,
+    table: BarTableOptions | None = None,
 ) -> BarImport:
     """Import a provider's bars as bar files ``OUT/INSTRUMENT/TIMEFRAME/PRICE.parquet``.
 
@@ -176,6 +192,8 @@ def import_bars(
         Leave impossible bars out and count them instead of refusing the source.
     keep_clock : bool
         Take the clock although weeks contradict it.
+    table : BarTableOptions, optional
+        What CSV, JSON and Parquet do not say about themselves.
 
     Raises
     ------
@@ -192,6 +210,7 @@ def import_bars(
         timezone=timezone,
         drop_bad=drop_bad,
         keep_clock=keep_clock,
+        table=table,
     )
     source, label = Path(source), read.timeframe.label
     origin = f"{'/'.join(source.absolute().parts[-3:])} ({read.format}{_IMPORTED}{read.proof.text[:-1]})"
@@ -222,6 +241,7 @@ def import_bars(
         repeated=read.repeated,
         dropped=read.dropped,
         files=written,
+        notes=list(read.notes),
     )
 
 
@@ -233,12 +253,13 @@ def read_bar_source(
     timezone: str | None = None,
     drop_bad: bool = False,
     keep_clock: bool = False,
+    table: BarTableOptions | None = None,
 ) -> BarSource:
     """Read a provider's bars and check them, without writing anything.
 
     Parameters
     ----------
-    source, instrument, format, timezone, drop_bad, keep_clock
+    source, instrument, format, timezone, drop_bad, keep_clock, table
         See `import_bars`.
 
     Raises
@@ -248,17 +269,26 @@ def read_bar_source(
         file and row.
     """
     source, item = Path(source), find_instrument(instrument)
-    if format is not None and format not in _FORMATS:
+    if format is not None and format not in BAR_FORMATS:
         raise DataError(
-            f"The format must be one of bars, but got {format!r}.{did_you_mean(format, _FORMATS)}"
+            f"The format must be one of bars, but got {format!r}.{did_you_mean(format, BAR_FORMATS)}"
         )
+    table = table or BarTableOptions()
     files = _list(source)
     check_symbols(files, source, item)
-    name = format or _recognise(files[0])
-    layout = _FORMATS[name]
-    parts, proof = bars_to_utc(
-        [(file, layout.read(file)) for file in files], name, item, timezone=timezone, keep=keep_clock
-    )
+    name = format or _recognise(files[0], table)
+    clock_name, notes = name, []
+    if name in _TABLES:
+        found = [read_bar_table(file, item, table, clock_given=timezone is not None) for file in files]
+        read = [(file, bars.sides) for file, bars in zip(files, found, strict=True)]
+        clock_name, notes = _clock_name(name, found, source), _notes(found)
+        _check_sides(read)
+    else:
+        if table.of_table or table.price is not None:
+            msg = f"Columns, times and --price may only be given for {', '.join(_TABLES)}, but the format is "
+            raise DataError(f"{msg}{name}. Leave them out.", file=source)
+        read = [(file, _FORMATS[name].read(file)) for file in files]
+    parts, proof = bars_to_utc(read, clock_name, item, timezone=timezone, keep=keep_clock)
     sides: dict[str, pl.DataFrame] = {}
     repeated = dropped = 0
     for side in parts[0][1]:
@@ -269,33 +299,94 @@ def read_bar_source(
         sides[side], twice = _joined(frames, files)
         repeated += twice
     timeframe = modal_timeframe(next(iter(sides.values()))["ts_open_ns"].to_numpy(), source)
-    return BarSource(item, timeframe, name, proof.clock, sides, repeated, dropped, proof)
+    return BarSource(item, timeframe, name, proof.clock, sides, repeated, dropped, proof, tuple(notes))
+
+
+def _clock_name(name: str, found: Sequence[TableBars], source: Path) -> str:
+    """Return the layout by whose clock tables are read: MetaTrader's, if its Python package made them."""
+    zoned = {bars.reading.zoned for bars in found}
+    if len(zoned) > 1:
+        msg = "Stamps must all say their zone, or none, but files of this folder differ. Import them apart."
+        raise DataError(msg, file=source)
+    of_metatrader = not zoned.pop() and all(bars.of_metatrader for bars in found)
+    return "metatrader" if of_metatrader else name
+
+
+def _notes(found: Sequence[TableBars]) -> list[str]:
+    notes = [_note(bars.reading) for bars in found if not bars.reading.is_plain]
+    notes += ["Closing times were turned into opening times." for bars in found if bars.closes]
+    return list(dict.fromkeys(notes))
+
+
+def _note(reading: Reading) -> str:
+    return f"Stamps were read as {reading.text}."
+
+
+def _check_sides(parts: Sequence[tuple[Path, dict[str, pl.DataFrame]]]) -> None:
+    first = set(parts[0][1])
+    for file, sides in parts:
+        if set(sides) != first:
+            msg = f"Files of a source must have the same prices, but this one has {' and '.join(sides)}, "
+            raise DataError(f"{msg}others {' and '.join(first)}. Import them apart.", file=file)
 
 
 def _list(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
-    suffixes = {".zip", ".csv", ".txt"}
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes)
-    if not files:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(source.rglob("*")):
+        kind = _SUFFIXES.get(suffix_of(path))
+        if kind is not None and path.is_file():
+            found.setdefault(kind, []).append(path)
+    if len(found) > 1:
+        # JSON beside anything else is a description of it.
+        found.pop("json", None)
+    if len(found) > 1:
+        counts = ", ".join(f"{len(files)} {kind}" for kind, files in found.items())
+        msg = f"A source of bars must hold files of one kind, but this folder holds {counts}. "
+        raise DataError(msg + "Give the folder or file of one.", file=source)
+    if not found:
         what = "holds none" if source.is_dir() else "does not exist"
-        msg = f"A source of bars must be a zip, CSV or folder of them, but this path {what}. Check the path."
-        raise DataError(msg, file=source)
-    return files
+        msg = "A source of bars must be a zip, CSV, JSON or Parquet file or a folder of them, but this path "
+        raise DataError(f"{msg}{what}. Check the path.", file=source)
+    return found.popitem()[1]
 
 
-def _recognise(path: Path) -> str:
+def _recognise(path: Path, table: BarTableOptions) -> str:
+    kind = _SUFFIXES.get(suffix_of(path), "text")
+    if kind == "parquet":
+        if read_bar_meta(path) is not None:
+            msg = "A source of bars must be a provider's, but this is a bar file of aiopt. Use it as it is."
+            raise DataError(msg, file=path)
+        return "parquet"
+    if kind == "json":
+        return "json"
     with open_text(path) as stream:
         line = first_line(stream)
+    if table.of_table:
+        return "csv"
     if histdata.is_bars(line):
         return "histdata"
     if metatrader.is_metatrader(line) and metatrader.is_bars(line):
         return "metatrader"
-    if quote_zip.is_bars(line):
+    if quote_zip.is_bars(line) and path.suffix.lower() == ".zip":
         return "fxcm" if "fxcm" in {part.lower() for part in path.absolute().parts} else "oanda"
+    names = split_header(line)[1]
+    if has_bars(names):
+        return "csv"
     known = ", ".join(_FORMATS)
-    msg = f"A source of bars must be of a known layout ({known}), but it begins with {line[:60]!r}. "
-    raise DataError(msg + "Ticks are imported with `aiopt ticks import`.", file=path, row=0)
+    msg = f"A source of bars must be of a known layout ({known}) or a table with named columns (open, high, "
+    msg += f"low, close), but it begins with {line[:60]!r}. "
+    if _is_of_ticks(path, line, names):
+        msg += "Ticks are imported with `aiopt ticks import`."
+    else:
+        msg += "Name its columns: --map ts=…,open=…,high=…,low=…,close=… (--no-header counts them from 0)."
+    raise DataError(msg, file=path, row=0)
+
+
+def _is_of_ticks(path: Path, line: str, names: Sequence[str]) -> bool:
+    known = truefx.is_truefx(line) or metatrader.is_metatrader(line) or histdata.is_histdata(path, line)
+    return known or tables.has_ticks(names)
 
 
 def _checked(frame: pl.DataFrame, file: Path, item: Instrument, drop_bad: bool) -> pl.DataFrame:

@@ -177,8 +177,8 @@ def ticks_of(
         check_symbol_column(frame[columns.symbol], instrument, file, first_row)
     return TickArrays(
         stamps.read(columns.times(frame), first_row),
-        _values(frame[columns.bid], file, first_row),
-        _values(frame[columns.ask], file, first_row),
+        values_of(frame[columns.bid], file, first_row),
+        values_of(frame[columns.ask], file, first_row),
         _sizes(frame, columns, columns.bid_size, size_unit, place),
         _sizes(frame, columns, columns.ask_size, size_unit, place),
     )
@@ -201,9 +201,16 @@ def local_stamps(column: pl.Series, pattern: str, file: Path, first_row: int) ->
     return np.asarray(stamps.cast(pl.Int64).to_numpy(), dtype=np.int64)
 
 
-def _values(
+def values_of(
     column: pl.Series, file: Path, first_row: int, *, required: bool = True, like: pl.Series | None = None
 ) -> NDArray[np.float64]:
+    """Return a column of numbers or text as float64; null is NaN, or 0 unless `required`.
+
+    Raises
+    ------
+    DataError
+        If a value is no number; names the row.
+    """
     if column.dtype == pl.String:
         return numbers(column, file, first_row, required=required, like=like)
     if not (column.dtype.is_numeric() or column.dtype == pl.Null):
@@ -225,7 +232,7 @@ def _sizes(
     # A comma in a size is a decimal one only where prices have it too: else it may part the thousands.
     bid = frame[columns.bid]
     like = bid if bid.dtype == pl.String else None
-    sizes = _values(frame[name], file, first_row, required=False, like=like) * size_unit
+    sizes = values_of(frame[name], file, first_row, required=False, like=like) * size_unit
     finite = np.where(np.isfinite(sizes), sizes, 0.0)
     broken = np.abs(finite - np.rint(finite)) > 1e-6 * np.maximum(1.0, np.abs(finite))
     if broken.any():

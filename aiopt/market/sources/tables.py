@@ -104,6 +104,15 @@ def open_json(
     return _source(JSON, root, [_json_table(path, options) for path in files], instrument, options)
 
 
+def has_ticks(names: Sequence[str]) -> bool:
+    """Return whether column names are those of ticks."""
+    try:
+        map_columns(names, Path())
+    except DataError:
+        return False
+    return True
+
+
 def is_json_table(path: Path) -> bool:
     """Return whether a file looks like a JSON list of objects."""
     with open_text(path) as stream:

@@ -130,7 +130,7 @@ def test_files_without_usable_times_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="ISO 8601"):
         load_bar_set(path)
     frame([True] * 6).write_parquet(path)
-    with pytest.raises(DataError, match="integer or a date-time"):
+    with pytest.raises(DataError, match="integers or date-times"):
         load_bar_set(path)
     frame(seconds()).head(1).write_parquet(path)
     with pytest.raises(DataError, match="at least two bars"):
