@@ -391,6 +391,10 @@ def _given_columns(names: Sequence[str], file: Path, given: Mapping[str, str]) -
     if absent is not None:
         msg = f"A mapped column must be in the table, but {absent!r} is not.{did_you_mean(absent, names)}"
         raise DataError(msg, file=file)
+    opening = given.get("ts", "")
+    if _CLOSING.search(_plain(opening)) is not None:
+        msg = f"`ts` must be an opening time, but the column {opening!r} is called a closing time. "
+        raise DataError(f"{msg}Map it as ts_close={opening}, or rename it.", file=file)
     plain = {meaning.replace("_", ""): name for meaning, name in given.items()}
     sides = _sides(plain)
     if not sides:
