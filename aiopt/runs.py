@@ -76,6 +76,27 @@ class RunFileError(InputError):
     """A file of a run folder is there but cannot be read."""
 
 
+class RunSession(msgspec.Struct, frozen=True, kw_only=True):
+    """One call that worked on a run.
+
+    Attributes
+    ----------
+    started_at : str
+        ISO 8601 UTC.
+    versions : dict
+        Package name to version; ``code`` is a hash of the product's own modules.
+    changes : list of str
+        What differs from the versions of the session before.
+    proof : str
+        Why the run may be continued all the same; empty where nothing changed or nothing was proved yet.
+    """
+
+    started_at: str
+    versions: dict[str, str]
+    changes: list[str] = []
+    proof: str = ""
+
+
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """How far a run came; the content of ``state.json``.
 
@@ -94,7 +115,9 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     started_at, finished_at : str
         ISO 8601 UTC; empty where not recorded.
     versions : dict
-        Package name to version of the run that wrote the folder.
+        Package name to version of the call that began the run.
+    sessions : list of RunSession
+        Every call that worked on the run, in order.
     """
 
     status: str = "unknown"
@@ -104,6 +127,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str = ""
     finished_at: str = ""
     versions: dict[str, str] = {}
+    sessions: list[RunSession] = []
 
 
 class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):

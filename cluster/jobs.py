@@ -60,6 +60,7 @@ from cluster.run_folder import RunProgress, owned_run
 from cluster.summary import RunResult, summarise
 from cluster.sweep import SweepProgress, run_sweep
 from cluster.trial import TrialContext, plan_points
+from cluster.versions import prove_harmless
 
 SCRATCH = ".tune"
 """Folder below a run for Ray Tune's bookkeeping while the sweep runs."""
@@ -223,6 +224,9 @@ class _Run:
         self._state.enter("bars")
         timeframes = tuple(parse_timeframe(label) for label in self._config.timeframes)
         folder = self._dir / BARS
+        if self._state.changes:
+            # Bars of other software are not trusted: what they are built again as is what the proof runs on.
+            shutil.rmtree(folder, ignore_errors=True)
         if not _bars_present(folder, self._manifest, timeframes):
             self._data.build(folder, timeframes, self._log, _paced(self._log, "bars"), self._metrics)
         bars = {
@@ -251,6 +255,11 @@ class _Run:
             strategies += proposed
         points = plan_points(strategies, config)
         ranking = start_ranking(self._dir.name, self._dir / LEADERBOARD, config.ranking, plan)
+        if self._state.changes:
+            self._log(f"sweep: begun with other versions ({'; '.join(self._state.changes)})")
+            proof = prove_harmless(points, bars, context, ranking, self._state.changes)
+            self._state.proved(proof)
+            self._log(f"sweep: continued, {proof}")
         outcome = run_sweep(
             points, bars, context, ranking, scratch_dir=self._dir / SCRATCH, report=self._show_progress
         )

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import fcntl
-import importlib.metadata
-import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,14 +16,13 @@ from typing import Any
 
 import msgspec
 
-from aiopt import __version__
 from aiopt.config import canonical_json
 from aiopt.errors import RunExistsError, StorageError
 from aiopt.files import atomic_write_bytes, storage_error
-from aiopt.runs import CONFIG, STATE, RunState, is_run, read_json
+from aiopt.runs import CONFIG, STATE, RunSession, RunState, is_run, read_json
+from cluster.versions import changed_versions, current_versions
 
 LOCK = ".lock"
-_LIBRARIES = ("ray", "nautilus_trader", "polars", "numpy")
 
 
 class RunProgress:
@@ -44,6 +41,16 @@ class RunProgress:
         self._state = state
 
     @property
+    def changes(self) -> list[str]:
+        """What the software of this call differs in from that of the call before; empty for a new run."""
+        return self._state.sessions[-1].changes if self._state.sessions else []
+
+    def proved(self, proof: str) -> None:
+        """Record why the run may be continued by other software than it was begun with."""
+        *before, last = self._state.sessions
+        self._write(sessions=[*before, msgspec.structs.replace(last, proof=proof)])
+
+    @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return self._state.status == "done"
@@ -60,7 +67,7 @@ class RunProgress:
         """Record that the run failed or was interrupted in its stage."""
         self._write(status=status, error=error)
 
-    def _write(self, **changes: str) -> None:
+    def _write(self, **changes: Any) -> None:
         self._state = msgspec.structs.replace(self._state, **changes)
         atomic_write_bytes(self._dir / STATE, msgspec.json.format(msgspec.json.encode(self._state)))
 
@@ -116,17 +123,31 @@ def _recorded(state: RunProgress) -> Iterator[RunProgress]:
 def _take_over(run_dir: Path, identity: Mapping[str, Any]) -> RunProgress:
     wanted = canonical_json(identity)
     config = run_dir / CONFIG
+    found = read_json(run_dir / STATE, RunState) if (run_dir / STATE).is_file() else None
     if config.exists() and config.read_bytes() != wanted:
         msg = (
             f"A run folder must belong to one configuration and data, but {run_dir} has another. "
             "Choose another --run-id, or use --force to delete it."
         )
+        changes = [] if found is None else changed_versions(found.versions, current_versions())
+        if changes:
+            msg += f" It was begun by other software, which may know other settings: {'; '.join(changes)}."
         raise RunExistsError(msg)
     atomic_write_bytes(config, wanted)
-    found = read_json(run_dir / STATE, RunState) if (run_dir / STATE).is_file() else None
     if found is None:
-        found = RunState(run_id=run_dir.name, started_at=_now(), versions=_versions())
-    return RunProgress(run_dir, found)
+        found = RunState(run_id=run_dir.name, started_at=_now(), versions=current_versions())
+    if found.status == "done":
+        return RunProgress(run_dir, found)
+    return RunProgress(run_dir, _with_session(found))
+
+
+def _with_session(state: RunState) -> RunState:
+    """Return the state with this call among the sessions; what an unproved session changed is still open."""
+    now = current_versions()
+    proved = [session for session in state.sessions if session.proof or not session.changes]
+    before = proved[-1].versions if proved else state.versions
+    session = RunSession(started_at=_now(), versions=now, changes=changed_versions(before, now))
+    return msgspec.structs.replace(state, sessions=[*state.sessions, session])
 
 
 def _check_folder(run_dir: Path) -> None:
@@ -150,8 +171,3 @@ def _empty(run_dir: Path) -> None:
 
 def _now() -> str:
     return dt.datetime.now(tz=dt.UTC).isoformat(timespec="seconds")
-
-
-def _versions() -> dict[str, str]:
-    found = {"aiopt": __version__, "python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in _LIBRARIES}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from aiopt.market.sample import generate_ticks
-from aiopt.ranking.trials import read_trials
+from aiopt.ranking.journal import Journal
+from aiopt.ranking.trials import read_plan, read_trials
 from aiopt.runs import load_run
 from cluster import lifecycle
 
@@ -170,6 +173,45 @@ def test_interrupted_then_killed_then_resumed_equals_undisturbed(
     assert (run_dir / "trials.parquet").read_bytes() == (undisturbed / "trials.parquet").read_bytes()
     assert (run_dir / "ranking.json").read_bytes() == (undisturbed / "ranking.json").read_bytes()
     assert (run_dir / "analyses.json").read_bytes() == (undisturbed / "analyses.json").read_bytes()
+
+
+def begun_by_other_software(run_dir: Path) -> None:
+    """Make a run look interrupted in its sweep by an older version."""
+    state = json.loads((run_dir / "state.json").read_text())
+    state.update(status="interrupted", stage="sweep", sessions=[])
+    state["versions"] |= {"aiopt": "0.0.9", "code": "0123456789ab"}
+    (run_dir / "state.json").write_text(json.dumps(state))
+
+
+def test_a_run_of_other_software_continues_only_if_its_trials_come_out_the_same(
+    place: Workplace, finished: dict[str, Any]
+) -> None:
+    run_dir = place.folder / "upgraded" / Path(finished["run_dir"]).name
+    shutil.copytree(finished["run_dir"], run_dir)
+    begun_by_other_software(run_dir)
+    code, out, err = place.run("upgraded", "--json")
+    assert code == 0, err
+    assert "aiopt 0.0.9, now 0.1.0" in err
+    (session,) = load_run(run_dir).state.sessions
+    assert session.proof == f"4 of {TRIALS} finished trials run again, all rows equal"
+    assert json.loads(out)["trials"] == TRIALS
+
+    # The same with a row that this software does not reproduce: refused, and nothing is lost.
+    rows = read_trials(run_dir / "trials.parquet")
+    plan = read_plan(run_dir / "trials.parquet")
+    (run_dir / "leaderboard.jsonl").unlink()
+    journal = Journal(run_dir / "leaderboard.jsonl", plan)
+    for row in rows:
+        journal.append(msgspec.structs.replace(row, segment_units=[x + 1 for x in row.segment_units]))
+    journal.close()
+    begun_by_other_software(run_dir)
+    kept = (run_dir / "leaderboard.jsonl").read_bytes()
+    code, _, err = place.run("upgraded", "--json")
+    assert code == 2, err
+    assert "they differ: " in err
+    assert "differ in segment_units" in err
+    assert "Finish it with the versions in its state.json, or start anew" in err
+    assert (run_dir / "leaderboard.jsonl").read_bytes() == kept
 
 
 def test_by_hand_with_ray_job_submit(place: Workplace, finished: dict[str, Any]) -> None:

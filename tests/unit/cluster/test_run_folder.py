@@ -9,6 +9,7 @@ import pytest
 
 from aiopt.errors import BacktestError, RunExistsError
 from cluster.run_folder import owned_run
+from cluster.versions import changed_versions, current_versions
 
 IDENTITY = {"name": "x", "seed": 1}
 
@@ -76,3 +77,56 @@ def test_foreign_folder_is_left_alone_even_with_force(tmp_path: Path) -> None:
     ):
         pass
     assert (tmp_path / "r" / "thesis.tex").read_text() == "precious"
+
+
+def begun_by_other_software(run_dir: Path) -> None:
+    """Leave a run half done, and make its state say that numpy was another."""
+    with pytest.raises(KeyboardInterrupt), owned_run(run_dir, IDENTITY, force=False) as state:
+        state.enter("sweep")
+        raise KeyboardInterrupt
+    found = state_of(run_dir)
+    for versions in (found["versions"], *(session["versions"] for session in found["sessions"])):
+        versions["numpy"] = "1.0"
+    (run_dir / "state.json").write_text(json.dumps(found))
+
+
+def test_every_version_that_worked_on_a_run_is_recorded(tmp_path: Path) -> None:
+    run_dir = tmp_path / "r"
+    begun_by_other_software(run_dir)
+    now = current_versions()
+    change = f"numpy 1.0, now {now['numpy']}"
+    for _ in range(2):  # what nobody has proved stays open
+        with pytest.raises(KeyboardInterrupt), owned_run(run_dir, IDENTITY, force=False) as state:
+            assert state.changes == [change]
+            state.enter("sweep")
+            raise KeyboardInterrupt
+    with owned_run(run_dir, IDENTITY, force=False) as state:
+        assert state.changes == [change]
+        state.proved("2 of 9 finished trials run again, all rows equal")
+    with owned_run(run_dir, IDENTITY, force=False) as state:
+        assert state.changes == []
+        state.finish()
+    sessions = state_of(run_dir)["sessions"]
+    assert [session["versions"]["numpy"] for session in sessions] == ["1.0", *[now["numpy"]] * 4]
+    assert [bool(session["proof"]) for session in sessions] == [False, False, False, True, False]
+    with owned_run(run_dir, IDENTITY, force=False) as state:
+        assert state.finished
+    assert len(state_of(run_dir)["sessions"]) == 5
+
+
+def test_another_configuration_of_other_software_says_so(tmp_path: Path) -> None:
+    begun_by_other_software(tmp_path / "r")
+    with (
+        pytest.raises(RunExistsError, match=r"another --run-id.*begun by other software.*numpy 1\.0, now"),
+        owned_run(tmp_path / "r", {**IDENTITY, "seed": 2}, force=False),
+    ):
+        pass
+
+
+def test_versions_are_compared_by_name() -> None:
+    assert changed_versions({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"}) == [
+        "b 2, now 3",
+        "c not recorded, now 4",
+    ]
+    assert changed_versions(current_versions(), current_versions()) == []
+    assert {"aiopt", "code", "nautilus_trader", "numpy", "python"} <= current_versions().keys()
