@@ -229,9 +229,8 @@ def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> Opt
         Names the source, the key and the rule.
     """
     in_file = {} if path is None else read_mapping(path)
-    data = anchored(in_file, Path() if path is None else path.parent)
-    for above in (environment_overrides(ENVIRONMENT_PREFIX), overrides):
-        data = merge(_without_replaced(data, above), anchored(above, Path()))
+    folder = Path() if path is None else path.parent
+    data = layered(anchored(in_file, folder), environment_settings(), anchored(overrides, Path()))
     config = decode(data, OptimizeConfig, where="configuration" if path is None else str(path))
     load_strategies(config)
     given = {
@@ -267,6 +266,19 @@ def load_strategies(config: OptimizeConfig) -> list[Strategy]:
     for strategy in found:
         strategy.points(msgspec.structs.replace(config, trials=1))
     return found
+
+
+def environment_settings() -> dict[str, Any]:
+    """Return the settings of the environment; their paths count from the working directory."""
+    return anchored(environment_overrides(ENVIRONMENT_PREFIX), Path())
+
+
+def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge plain settings, the last layer on top; what it gives in another way replaces what lay below."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        result = merge(_without_replaced(result, layer), layer)
+    return result
 
 
 def _without_replaced(data: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from cluster.config import (
     ENVIRONMENT_PREFIX,
     OptimizeConfig,
     anchored,
+    environment_settings,
+    layered,
     load_optimize_config,
     load_strategies,
 )
@@ -92,7 +94,8 @@ def command(
     Starts a local cluster if none runs.  A run that was interrupted continues where it stopped; a finished
     one prints its result again.
     """
-    overrides = _overrides(settings)
+    # The environment's paths count from here, and the job runs elsewhere: it gets all of them as overrides.
+    overrides = layered(environment_settings(), _overrides(settings))
     # What is wrong with the input is found here, before a cluster starts.
     settings_of_run = load_optimize_config(config, overrides)
     check_run(

@@ -38,7 +38,7 @@ from aiopt.market.bars import (
 from aiopt.market.calendar import open_hours
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
-from aiopt.market.manifest import SilentHour, SourceFile
+from aiopt.market.manifest import SilentHour, SourceFile, is_tick_store
 from aiopt.market.spread_model import SpreadConfig, load_spread
 from aiopt.market.ticks import HOUR_NS, hour_text, round_price, stamp_text
 from aiopt.timeframe import Timeframe, parse_timeframe
@@ -233,6 +233,8 @@ def open_bars(
 def _read(path: Path, side: str | None, item: Instrument, reading: BarReading) -> _Series:
     if not path.exists():
         raise DataError("The bars must exist, but this path does not. Check --bars.", file=path)
+    if path.is_dir() and is_tick_store(path):
+        raise DataError("Bars were asked for, but this is a tick store. Give it with --ticks.", file=path)
     own = _own_series(path)
     return _read_own(own, side) if own is not None else _read_foreign(path, side, item, reading)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -68,7 +69,7 @@ SHORT = "walk_forward: {train_segments: 1, folds: 1, holdout_segments: 1}\n"
         ("", ["--ticks", "{folder}/empty"], "at least one file"),
         ("", ["--ticks", "{folder}/words.csv"], "words.csv"),
         ("", ["--ticks", "{folder}/bars.csv"], "holds minute bars"),
-        ("", ["--ticks", "{folder}/early.csv"], "1971"),
+        ("", ["--ticks", "{folder}/early.csv"], "31536000000000000"),
         ("instrument: GBPUSD", ["--ticks", "{store}"], "must be of GBPUSD, but this store is of EURUSD"),
         ("walk_forward: {folds: 90}", ["--ticks", "{store}"], "94 segments need at least 94 steps"),
         ("", ["--ticks", "{folder}/torn"], "is missing"),
@@ -110,6 +111,28 @@ def test_sound_input_comes_as_far_as_the_cluster(place: Place) -> None:
     for option, path in (("--ticks", place.store), ("--bars", place.bars)):
         with pytest.raises(AssertionError, match="a cluster was started"):
             place.optimize(SHORT, option, str(path))
+
+
+def test_paths_of_the_environment_count_from_here_also_in_the_job(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job runs in another folder, so it is given them whole; what flags replace is not given at all."""
+    submitted: list[list[str]] = []
+
+    class Reached:
+        def submit(self, command: list[str], **given: object) -> None:
+            submitted.append(command)
+
+        def follow(self, write: object) -> int:
+            return 0
+
+    monkeypatch.setattr(optimize_cli, "_connect", lambda *given: Reached())
+    monkeypatch.chdir(place.bars.parent)
+    monkeypatch.setenv("AIOPT_OPTIMIZE__BARS", "bars")
+    assert place.optimize(SHORT) == 0
+    assert place.optimize(SHORT, "--ticks", "store") == 0
+    given = [json.loads(command[command.index("--overrides") + 1]) for command in submitted]
+    assert given == [{"bars": [str(place.bars)]}, {"ticks": str(place.store)}]
 
 
 def test_a_full_disk_and_a_file_in_the_way_are_found(

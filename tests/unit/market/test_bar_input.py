@@ -289,6 +289,8 @@ def test_other_instruments_and_timeframes_do_not_mix(own: Path, tmp_path: Path) 
         open_bars([own / "EURUSD" / "1m", own / "EURUSD" / "5m"])
     with pytest.raises(DataError, match="must exist, but this path does not"):
         open_bars([tmp_path / "none"])
+    with pytest.raises(DataError, match=r"this is a tick store\. Give it with --ticks"):
+        open_bars([own.parent / "store"])
     with pytest.raises(DataError, match="at least one source"):
         open_bars([])
 
