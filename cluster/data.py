@@ -40,6 +40,7 @@ from aiopt.market.event_shards import (
 )
 from aiopt.market.manifest import Manifest, read_manifest
 from aiopt.market.partial_bars import Columns, empty_partial
+from aiopt.market.stop_ladders import RECORD_COLUMNS, RECORD_PRICES
 from aiopt.market.tick_shards import Shard, plan_shards, without_verification
 from cluster.metrics import RunMetrics
 from cluster.resources import stage_options
@@ -357,7 +358,7 @@ class _EventTask:
 
 
 def _no_bars(request: BarRequest) -> Columns:
-    return empty_partial(request.prices, spread=request.spread_stats)
+    return empty_partial(request.prices, spread=request.spread_stats, stops=request.with_stops)
 
 
 def _block(index: int, columns: Columns, outside: int, failure: bytes | None) -> pa.Table:
@@ -365,8 +366,16 @@ def _block(index: int, columns: Columns, outside: int, failure: bytes | None) ->
     rows = columns["ts_open_ns"].size
     if rows == 0:
         rows = 1
-        columns = {name: np.zeros(1, dtype=values.dtype) for name, values in columns.items()}
-    arrays = {name: pa.array(values) for name, values in columns.items()}
+        columns = {
+            name: values if name in RECORD_PRICES.values() else np.zeros(1, dtype=values.dtype)
+            for name, values in columns.items()
+        }
+    arrays = {name: pa.array(values) for name, values in columns.items() if name not in RECORD_COLUMNS}
+    for count, price in RECORD_PRICES.items():
+        if price in columns:
+            # A bar has as many records as it has: a list in each row, which Ray Data may cut between rows.
+            offsets = np.concatenate(([0], np.cumsum(columns[count])))
+            arrays[price] = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(columns[price]))
     beyond = np.zeros(rows, dtype=np.int64)
     beyond[0] = outside
     arrays[_OUTSIDE_COLUMN] = pa.array(beyond)
@@ -378,14 +387,19 @@ def _block(index: int, columns: Columns, outside: int, failure: bytes | None) ->
 def _shards_of(block: pa.Table) -> Iterator[tuple[int, Columns]]:
     """Yield the shards whose partial bars a block holds."""
     index = block.column(_SHARD_COLUMN).to_numpy()
-    columns = {
-        name: block.column(name).to_numpy()
-        for name in block.column_names
-        if name not in (_SHARD_COLUMN, _FAILURE_COLUMN)
-    }
     for shard in np.unique(index):
-        rows = index == shard
-        yield int(shard), {name: values[rows] for name, values in columns.items()}
+        rows = block.filter(pa.array(index == shard)).drop_columns([_SHARD_COLUMN, _FAILURE_COLUMN])
+        columns: Columns = {}
+        for name in rows.column_names:
+            column = rows.column(name)
+            if name not in RECORD_PRICES.values():
+                columns[name] = column.to_numpy()
+                continue
+            records = column.combine_chunks()
+            count = next(key for key, price in RECORD_PRICES.items() if price == name)
+            columns[count] = np.diff(records.offsets.to_numpy())
+            columns[name] = records.flatten().to_numpy()
+        yield int(shard), columns
 
 
 def _report(

@@ -38,6 +38,7 @@ from aiopt.market.bar_manifest import BarManifest
 from aiopt.market.bars import BarSet, bar_path, load_bar_set, read_bars
 from aiopt.market.instrument import instrument
 from aiopt.market.manifest import Manifest
+from aiopt.market.stop_files import STOPS_NAME
 from aiopt.ranking.model import Ranking
 from aiopt.ranking.trials import TrialRow, write_trials
 from aiopt.report import write_report
@@ -343,7 +344,11 @@ def _bars_present(folder: Path, manifest: Manifest | BarManifest, timeframes: tu
         for timeframe in timeframes
         for price in ("bid", "ask")
     ]
-    return all(path.is_file() and read_bars(path).meta.data_hash == manifest.data_hash for path in paths)
+    # Runs of older versions have no ladder; of ticks off the price grid there is none, and they build again.
+    ladders = [path.with_name(STOPS_NAME) for path in paths] if isinstance(manifest, Manifest) else []
+    return all(path.is_file() for path in (*paths, *ladders)) and all(
+        read_bars(path).meta.data_hash == manifest.data_hash for path in paths
+    )
 
 
 def _refuse_relative(option: str, path: Path) -> None:

@@ -38,6 +38,10 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     swap : SwapConfig or None
         What positions held over 17:00 New York are charged; None: nothing, but the nights are counted.
         Research only.
+    stop_slippage_ticks : float or None
+        Ticks by which a stop reached inside a bar fills beyond its price, before `slippage_ticks`.  None: the
+        first quote at or beyond it where the bars have their ticks' stop ladder, else the mean measured on
+        other ticks of the instrument, else 1; see `aiopt.backtest.stop_fills`.  Research only.
     seed : int
         Kept in results.  The engine itself draws no random numbers.
     signals : str
@@ -57,6 +61,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     commission_per_million: float = 35.0
     slippage_ticks: int = 0
     swap: SwapConfig | None = None
+    stop_slippage_ticks: float | None = None
     seed: int = 0
     signals: Literal["arrays", "streaming"] = "arrays"
 
@@ -73,9 +78,14 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 "Choose e.g. 35.",
             ),
             ("0 <= slippage_ticks <= 1000", 0 <= self.slippage_ticks <= 1000, "Choose e.g. 1."),
+            (
+                "0 <= stop_slippage_ticks <= 1000",
+                self.stop_slippage_ticks is None or 0 <= self.stop_slippage_ticks <= 1000,
+                "Choose e.g. 1, or leave it out.",
+            ),
         ):
             if not held:
-                field = next(name for name in self.__struct_fields__ if name in rule)
+                field = max((name for name in self.__struct_fields__ if name in rule), key=len)
                 value = getattr(self, field)
                 raise ConfigError(f"`{rule}` must hold, but got {field}={value!r}. {remedy}")
 

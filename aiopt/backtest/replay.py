@@ -207,7 +207,7 @@ def full_replay(
     """Yield the quotes of every bar and the bar itself."""
     yield [path.quote(0, "open", path.open_ts_ns(0) - OPEN_NS)]
     for bar, nautilus_bar in enumerate(path.nautilus_bars(bar_type)):
-        fills.open_ts_ns = path.open_ts_ns(bar)
+        fills.bar, fills.open_ts_ns = bar, path.open_ts_ns(bar)
         if bar in boundaries.flatten_bars:
             strategy.schedule_flatten(bar, path.close_ts_ns(bar) + FLATTEN_NS)
         yield [*path.quotes(bar), nautilus_bar]
@@ -231,7 +231,7 @@ def sparse_replay(
         bar = following
         if decision is not None:
             strategy.schedule_decision(decision, path.close_ts_ns(decision))
-        fills.open_ts_ns = path.open_ts_ns(bar)
+        fills.bar, fills.open_ts_ns = bar, path.open_ts_ns(bar)
         if bar in boundaries.flatten_bars:
             strategy.schedule_flatten(bar, path.close_ts_ns(bar) + FLATTEN_NS)
         yield path.quotes(bar)

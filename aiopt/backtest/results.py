@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.backtest.money import Amount, to_amount, to_float
+from aiopt.backtest.stop_fills import StopFills
 from aiopt.errors import MetricInputError
 from aiopt.evaluation import metrics
 
@@ -162,6 +163,8 @@ class TrialResult:
         Signal bars whose entry the margin refused, and whose size by risk it cut.
     ruined_bars : tuple of int
         Bars on which an account was found lost; at most one per segment.
+    stop_fills : StopFills
+        By which rule stops were filled.
     """
 
     spec_hash: str
@@ -175,6 +178,7 @@ class TrialResult:
     refused_bars: tuple[int, ...] = ()
     capped_bars: tuple[int, ...] = ()
     ruined_bars: tuple[int, ...] = ()
+    stop_fills: StopFills = field(default_factory=StopFills)
 
     def to_document(self, *, equity: bool = False) -> dict[str, Any]:
         """Return plain data for JSON; with `equity` also the curve."""
@@ -183,6 +187,7 @@ class TrialResult:
             "config_hash": self.config_hash,
             "data_hash": self.data_hash,
             "seed": self.seed,
+            "stop_fills": msgspec.to_builtins(self.stop_fills),
             "metrics": msgspec.to_builtins(self.metrics),
             "trades": msgspec.to_builtins(self.trades),
             "open_trade": msgspec.to_builtins(self.open_trade),

@@ -49,6 +49,7 @@ from aiopt.backtest.replay import (
 from aiopt.backtest.results import OpenTrade, Side, Trade, TrialResult, compute_metrics, equity_curve
 from aiopt.backtest.signals import ArraySignals, SignalSource, StreamedSignals
 from aiopt.backtest.sink import BacktestRecorder, RowSink
+from aiopt.backtest.stop_fills import StopRule, stop_rule
 from aiopt.backtest.strategy import LONG, ClosedPosition, SpecStrategy, TradingRules
 from aiopt.backtest.swap import Nights
 from aiopt.errors import AioptError, BacktestError, ConfigError, DataError
@@ -114,6 +115,7 @@ class BacktestSession:
                 self._decimals,
             ),
         )
+        self._stops = stop_rule(bars, config)
         self._boundaries: tuple[Segments | None, Boundaries] | None = None
 
     def __enter__(self) -> Self:
@@ -233,6 +235,7 @@ class BacktestSession:
             start_ns=self._path.open_ts_ns(0) - OPEN_NS,
             end_ns=self._path.close_ts_ns(len(self.bars) - 1) + OPEN_NS,
             slippage=0.0 if config.is_parity else config.slippage_ticks * self.bars.instrument.tick_size,
+            stops=self._stops,
         )
         if strategy.failure is not None:
             raise BacktestError(strategy.failure)
@@ -295,6 +298,7 @@ class BacktestSession:
             capped_bars=tuple(strategy.account.capped_bars),
             # Found at a close, or by an exit inside the bar: both lie before the next bar's opening quote.
             ruined_bars=tuple(self._bar_of(ts_ns - OPEN_NS) for ts_ns in strategy.account.ruined_ts_ns),
+            stop_fills=self._stops.fills,
         )
 
     def _bookings(self, strategy: SpecStrategy) -> list[tuple[int, Amount]]:
@@ -465,6 +469,7 @@ class _Engine:
         start_ns: int,
         end_ns: int,
         slippage: float,
+        stops: StopRule,
     ) -> None:
         """Prepare the strategy in a clean engine and run it over a replay."""
         if not self._busy.acquire(blocking=False):
@@ -476,7 +481,7 @@ class _Engine:
             engine = self._engine
             engine.reset()
             prepare()
-            self._fills.slippage = slippage
+            self._fills.slippage, self._fills.stops = slippage, stops
             engine.add_data_iterator("replay", replay(self._fills))
             engine.run(start=start_ns, end=end_ns)
         except AioptError:

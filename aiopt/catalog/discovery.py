@@ -24,6 +24,7 @@ from aiopt.market.bar_importing import is_imported
 from aiopt.market.bars import read_bar_meta
 from aiopt.market.commit import COMMIT, finish_pending
 from aiopt.market.manifest import MANIFEST_NAME, is_tick_store, read_manifest
+from aiopt.market.stop_files import STOPS_NAME, read_stop_meta
 
 STAGING_PREFIXES = (".import-", ".compact-", ".prune-")
 """Folders of work in progress, or of work that was killed."""
@@ -324,7 +325,7 @@ def _indexed(folder: Path) -> Entry | None:
 
 
 def _bars(folder: Path) -> Entry | None:
-    paths = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    paths = bar_files(folder)
     if not paths:
         return None
     metas = [read_bar_meta(path) for path in paths]
@@ -377,6 +378,12 @@ _RECOGNISERS: tuple[Callable[[Path], Entry | None], ...] = (
     _bars,
     _plain,
 )
+
+
+def bar_files(folder: Path) -> list[Path]:
+    """Return the Parquet files directly in a folder, by name, without the stop ladder beside bars."""
+    found = (path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    return sorted(path for path in found if path.name != STOPS_NAME or read_stop_meta(path) is None)
 
 
 def parquet_files(folder: Path) -> list[Path]:

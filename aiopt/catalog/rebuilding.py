@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 import polars as pl
 
-from aiopt.catalog.discovery import parquet_files
+from aiopt.catalog.discovery import bar_files
 from aiopt.catalog.entries import Fault
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.bar_filling import Fill
@@ -22,6 +22,7 @@ from aiopt.market.bars import TIME_BARS, BarMeta, BarTable, bar_path, read_bars
 from aiopt.market.event_bars import EventRule
 from aiopt.market.event_shards import EventRequest, build_event_bars_locally
 from aiopt.market.sessions import parse_session
+from aiopt.market.stop_files import STOPS_NAME, read_stop_meta, read_stop_table
 from aiopt.market.ticks import stamp_text
 from aiopt.timeframe import parse_timeframe
 
@@ -43,7 +44,7 @@ def compare_with_ticks(folder: Path, ticks: Path) -> tuple[list[Fault], bool]:
     all_compared : bool
         False if a file could not be read.
     """
-    paths = parquet_files(folder)
+    paths = bar_files(folder)
     groups: dict[tuple[object, ...], dict[Path, BarTable]] = {}
     for path in paths:
         try:
@@ -78,7 +79,25 @@ def _compare(folder: Path, ticks: Path, tables: Mapping[Path, BarTable]) -> list
                 continue
             problem = f"not the bars of {ticks}: {_difference(found, expected)}"
             faults.append(Fault(entry=str(folder), file=path.name, problem=problem))
+        faults += _compare_stops(
+            folder, ticks, bar_path(Path(scratch), meta.instrument, meta.timeframe, "bid")
+        )
     return faults
+
+
+def _compare_stops(folder: Path, ticks: Path, built: Path) -> list[Fault]:
+    """Compare the stop ladder of a folder, if it has one, with the one built beside a bar file."""
+    found, expected = folder / STOPS_NAME, built.with_name(STOPS_NAME)
+    if read_stop_meta(found) is None:
+        return []
+    try:
+        ours = read_stop_table(found)
+    except DataError:
+        return []  # a fault of its own, named by the reading
+    if expected.is_file() and ours.content_sha256() == read_stop_table(expected).content_sha256():
+        return []
+    problem = f"not the stop ladder of {ticks}: its record quotes are others"
+    return [Fault(entry=str(folder), file=STOPS_NAME, problem=problem)]
 
 
 def _build(ticks: Path, out: Path, meta: BarMeta, prices: tuple[str, ...], spread: bool, flat: bool) -> None:

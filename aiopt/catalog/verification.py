@@ -22,6 +22,7 @@ from aiopt.files import sha256_file
 from aiopt.market.bars import read_bars
 from aiopt.market.download.cache import RECORD_NAME
 from aiopt.market.manifest import Partition, read_manifest
+from aiopt.market.stop_files import STOPS_NAME, read_stop_table
 from aiopt.market.store import content_sha256
 from aiopt.market.ticks import DAY_NS, HOUR_NS, TICK_COLUMNS, TICK_SCHEMA, TickArrays
 
@@ -221,7 +222,10 @@ class _Check:
                 self.fault(name, problem, group)
             if not broken:
                 try:
-                    read_bars(path)
+                    if name == STOPS_NAME:
+                        read_stop_table(path)
+                    else:
+                        read_bars(path)
                 except DataError as failure:
                     self.fault(name, failure.reason)
 

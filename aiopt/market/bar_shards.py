@@ -31,6 +31,8 @@ from aiopt.market.partial_bars import (
     tick_columns,
 )
 from aiopt.market.sessions import Session, check_session_timeframe
+from aiopt.market.stop_files import STOPS_NAME, StopMeta, StopTable, read_stop_meta, write_stop_table
+from aiopt.market.stop_ladders import RECORD_COLUMNS, RECORD_SIDES, make_ladder
 from aiopt.market.tick_shards import ROWS_PER_SHARD, Shard, map_ticks, plan_shards
 from aiopt.timeframe import Timeframe
 
@@ -106,6 +108,9 @@ class BarRequest:
         Add the columns of `aiopt.market.spreads.SPREAD_COLUMNS`.
     fill : {"none", "flat", "linear"}
         Add marked bars for times without ticks, see `aiopt.market.bar_filling`.
+    stops : bool
+        Where bid and ask bars are built, write ``stops.parquet`` beside them, by which a backtest fills stops
+        at the first quote beyond; see `aiopt.market.stop_ladders`.
     """
 
     timeframes: tuple[Timeframe, ...]
@@ -114,6 +119,7 @@ class BarRequest:
     session: Session | None = None
     spread_stats: bool = False
     fill: Fill = "none"
+    stops: bool = True
 
     def __post_init__(self) -> None:
         for name, values in (("timeframe", self.timeframes), ("price", self.prices)):
@@ -137,6 +143,11 @@ class BarRequest:
     def base(self) -> Timeframe:
         """Length of the partial bars."""
         return base_timeframe(self.timeframes)
+
+    @property
+    def with_stops(self) -> bool:
+        """True if stop ladders are built: asked for, and of both sides."""
+        return self.stops and set(RECORD_SIDES) <= set(self.prices)
 
 
 def reduce_shard(shard: Shard, request: BarRequest) -> tuple[Columns, int]:
@@ -169,10 +180,11 @@ def reduce_shard(shard: Shard, request: BarRequest) -> tuple[Columns, int]:
         request.prices,
         session=request.session,
         spread_scale=instrument(shard.instrument).price_scale if spread else 0,
+        stops=request.with_stops,
     )
     parts = list(map_ticks(shard, tick_columns(request.prices, spread=spread), reducer.reduce))
     if not parts:
-        return empty_partial(request.prices, spread=spread), 0
+        return empty_partial(request.prices, spread=spread, stops=request.with_stops), 0
     return merge_partials(parts, request.base, request.session), reducer.outside
 
 
@@ -235,7 +247,41 @@ def write_bar_files(
                     fill=request.fill,
                 )
                 files.append(write_bar_file(out_dir, bars, meta))
+            _write_stops(out_dir, partial, timeframe, request, meta)
     return files
+
+
+def _write_stops(
+    out_dir: Path,
+    partial: Mapping[str, NDArray[Any]],
+    timeframe: Timeframe,
+    request: BarRequest,
+    bars: BarMeta,
+) -> None:
+    """Write the stop ladder of one timeframe beside its bars, or remove one of other bars.
+
+    Ticks off the instrument's price grid have no ladder: a backtest then says what it assumes instead.
+    """
+    path = bar_path(out_dir, bars.instrument, timeframe, "bid").with_name(STOPS_NAME)
+    ladder = None
+    if request.with_stops:
+        names = ("ts_open_ns", "ticks", *RECORD_COLUMNS)
+        merged = merge_partials([{name: partial[name] for name in names}], timeframe, request.session)
+        ladder = make_ladder(merged, instrument(bars.instrument).price_scale)
+    if ladder is None:
+        known = read_stop_meta(path)
+        if known is not None and (known.data_hash, known.session) != (bars.data_hash, bars.session):
+            path.unlink()
+        return
+    meta = StopMeta(
+        instrument=bars.instrument,
+        timeframe=timeframe.label,
+        data_hash=bars.data_hash,
+        synthetic=bars.synthetic,
+        session=bars.session,
+        price_scale=ladder.price_scale,
+    )
+    write_stop_table(path, StopTable(merged["ts_open_ns"], ladder, meta))
 
 
 def check_total(counted: int, outside: int, manifest: Manifest) -> None:

@@ -26,6 +26,9 @@ from aiopt.files import atomic_path, remove_stale
 from aiopt.market.instrument import Instrument, instrument
 from aiopt.market.manifest import MANIFEST_NAME
 from aiopt.market.ohlcv import read_ohlcv
+from aiopt.market.stop_files import SHARED, STOPS_NAME, ladder_beside
+from aiopt.market.stop_ladders import StopLadder
+from aiopt.market.stop_slippage import StopSlippage
 from aiopt.market.ticks import TICK_COLUMNS, nearest_decimal
 from aiopt.timeframe import Timeframe, parse_timeframe, time_grid
 
@@ -213,6 +216,9 @@ class BarSet:
         True if one file stands for both sides: no spread, as on a chart.
     data_hash : str
         Identifies the data of both sides.
+    stops : StopLadder or StopSlippage or None
+        What is known of where stops inside a bar are filled: the quotes of these bars' own ticks, or what
+        stops cost on average on other ticks of the instrument, or nothing.
     """
 
     instrument: Instrument
@@ -221,8 +227,12 @@ class BarSet:
     ask: BarArrays
     single_price: bool
     data_hash: str
+    stops: StopLadder | StopSlippage | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.stops, StopLadder) and len(self.stops) != len(self.bid):
+            msg = f"A stop ladder must have a row per bar, but has {len(self.stops)} for {len(self.bid)}."
+            raise DataError(msg + " Build the bars again.")
         if not np.array_equal(self.bid.ts_open_ns, self.ask.ts_open_ns):
             difference = _first_difference(self.bid.ts_open_ns, self.ask.ts_open_ns)
             msg = f"Bid and ask bars must have the same opening times, but {difference}."
@@ -250,7 +260,8 @@ class BarSet:
         """Return bars ``start`` (included) to ``stop`` (excluded) of both sides."""
         bid = self.bid.slice(start, stop)
         ask = bid if self.single_price else self.ask.slice(start, stop)
-        return replace(self, bid=bid, ask=ask)
+        stops = self.stops.slice(start, stop) if isinstance(self.stops, StopLadder) else self.stops
+        return replace(self, bid=bid, ask=ask, stops=stops)
 
 
 # --- building ---------------------------------------------------------------------------------------------
@@ -498,7 +509,10 @@ def load_bar_set(
     if len(arrays) == 1:
         bid = next(iter(arrays.values()))
         return _bar_set(bid, bid, Path(path))
-    return _bar_set(arrays["bid"], arrays["ask"], Path(path))
+    bar_set = _bar_set(arrays["bid"], arrays["ask"], Path(path))
+    file = _find_series(Path(path), label, symbol)["bid"]
+    shared = {name: str(getattr(tables["bid"].meta, name)) for name in SHARED}
+    return replace(bar_set, stops=ladder_beside(file, shared, bar_set.bid.ts_open_ns))
 
 
 def read_series(path: Path, label: str | None = None, symbol: str | None = None) -> dict[str, BarTable]:
@@ -583,7 +597,7 @@ def _find_series(folder: Path, wanted: str | None, symbol: str | None) -> dict[s
 
 
 def _series_in(folder: Path) -> dict[str, Path]:
-    files = sorted(folder.glob("*.parquet"))
+    files = sorted(path for path in folder.glob("*.parquet") if path.name != STOPS_NAME)
     by_name = {file.stem: file for file in files}
     if {"bid", "ask"} <= set(by_name):
         return {"bid": by_name["bid"], "ask": by_name["ask"]}

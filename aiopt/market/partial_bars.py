@@ -22,6 +22,7 @@ from aiopt.market.bar_kernels import cut_by_time, reduce_mid, reduce_side, reduc
 from aiopt.market.bars import BAR_SCHEMA, Empty, check_empty, fill_flat
 from aiopt.market.sessions import Session
 from aiopt.market.spreads import finish_spread
+from aiopt.market.stop_ladders import RECORD_COLUMNS, merge_records, no_records, records_of_runs
 from aiopt.market.ticks import DAY_NS, nearest_decimal
 from aiopt.timeframe import Timeframe, timeframe_of_ns
 
@@ -67,13 +68,14 @@ def partial_columns(prices: Iterable[str], *, spread: bool = False) -> list[str]
     return names + [f"spread_{field}" for field in SPREAD_FIELDS] if spread else names
 
 
-def empty_partial(prices: Iterable[str], *, spread: bool = False) -> Columns:
+def empty_partial(prices: Iterable[str], *, spread: bool = False, stops: bool = False) -> Columns:
     """Return partial bars of no ticks."""
     whole = ("ts_open_ns", "ticks", "spread_")
-    return {
+    columns: Columns = {
         name: np.empty(0, dtype=np.int64 if name.startswith(whole) else np.float64)
         for name in partial_columns(prices, spread=spread)
     }
+    return columns | no_records() if stops else columns
 
 
 class TickReducer:
@@ -92,6 +94,8 @@ class TickReducer:
         their length since the epoch.
     spread_scale : int
         Price steps per unit of price, to add the columns of `SPREAD_FIELDS`; 0 for no spread statistics.
+    stops : bool
+        Add the record quotes of each bar, `aiopt.market.stop_ladders.RECORD_COLUMNS`; bid and ask are needed.
 
     Attributes
     ----------
@@ -106,11 +110,13 @@ class TickReducer:
         *,
         session: Session | None = None,
         spread_scale: int = 0,
+        stops: bool = False,
     ) -> None:
         self._base = base
         self._prices = tuple(prices)
         self._session = session
         self._spread_scale = spread_scale
+        self._stops = stops
         self.outside = 0
         self._edges = np.empty((3, 0), dtype=np.int64)
 
@@ -134,7 +140,7 @@ class TickReducer:
         """
         ts = ticks["ts_event_ns"]
         if ts.size == 0:
-            return empty_partial(self._prices, spread=self._spread_scale > 0)
+            return empty_partial(self._prices, spread=self._spread_scale > 0, stops=self._stops)
         if self._edges.shape[1] < ts.size:
             self._edges = np.empty((3, ts.size), dtype=np.int64)
         opens, starts, stops = self._edges
@@ -144,9 +150,10 @@ class TickReducer:
             raise DataError(msg + " Import them again.", row=-found)
         if self._session is not None:
             self.outside += int(ts.size - (stops[:found] - starts[:found]).sum())
-        return reduce_runs(
+        columns = reduce_runs(
             ticks, opens[:found].copy(), starts[:found], stops[:found], self._prices, self._spread_scale
         )
+        return columns | records_of_runs(ticks, starts[:found], stops[:found]) if self._stops else columns
 
     def _bounds(
         self, first_ns: int, last_ns: int
@@ -275,8 +282,12 @@ def merge_runs(rows: Columns, starts: NDArray[np.intp]) -> Columns:
     ends = np.append(starts[1:], rows["ticks"].size)
     merged: Columns = {}
     for name, column in rows.items():
+        if name in RECORD_COLUMNS:
+            continue
         field = name.rpartition("_")[2] if name not in _WHOLE_NAMES else name
         merged[name] = _merge_column(column, field, starts, ends)
+    if RECORD_COLUMNS[0] in rows:
+        merged |= merge_records(rows, starts)
     if "spread_weighted" in rows:
         # Between two parts of a bar the spread is that of the last tick before.
         between = rows["spread_last"][:-1] * (rows["spread_from_us"][1:] - rows["spread_until_us"][:-1])

@@ -11,7 +11,7 @@ Rules, in the order of a bar:
    entered at this very open has no stop on this bar if the open lies on or beyond it (TradingView's habit;
    longs have no such exception).
 3. The price walks to the two extremes, the high first if it is at most as far from the open as the low.  A
-   stop or target that is reached fills at its own price.
+   target that is reached fills at its own price, a stop at its own or where `stop_fill` says.
 4. On a segment's last bar a position is closed at the close.
 5. At the close the strategy decides on the position it then has.
 
@@ -28,7 +28,7 @@ With a `BrokerAccount` there is money too, and it starts afresh after every segm
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from aiopt.market.bars import BarSet
@@ -86,6 +86,7 @@ def simulate(
     flatten_bars: Collection[int] = (),
     flatten_reason: str = "segment_end",
     account: BrokerAccount | None = None,
+    stop_fill: Callable[[int, float, bool], float] | None = None,
 ) -> list[BrokerTrade]:
     """Return the trades of `signals` on `bars`, the open one last.
 
@@ -105,6 +106,9 @@ def simulate(
         Exit reason of rule 4.
     account : BrokerAccount, optional
         Default: money is no matter.
+    stop_fill : callable, optional
+        Takes a bar, the stop that is reached inside it and whether it closes a long, and returns the price of
+        rule 3; default the stop.
     """
     trades: list[BrokerTrade] = []
     position: _Position | None = None
@@ -129,6 +133,8 @@ def simulate(
             if position is None:
                 break
             hit = _hit(position, _price(bars, place, bar, position.long), place == "open", spared)
+            if hit is not None and hit[1] == "stop_loss" and place != "open" and stop_fill is not None:
+                hit = stop_fill(bar, hit[0], position.long), hit[1]
             if hit is not None:
                 trades.append(position.closed(bar, *hit, "open" if place == "open" else "inside"))
                 position = None

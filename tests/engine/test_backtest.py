@@ -147,6 +147,9 @@ def oracle_trades(bars, script, segments, *, parity):
             "may_enter": {bar for start, stop in ranges for bar in range(start, stop - 1)},
             "flatten_bars": {stop - 1 for start, stop in ranges if stop > start},
         }
+    if not parity:
+        # No ticks are known of these bars: one tick beyond the stop is assumed.
+        limits["stop_fill"] = lambda bar, stop, long: round(stop - TICK if long else stop + TICK, 6)
     return [key(trade) for trade in simulate(script, bars, pine_entry_bar=parity, **limits)]
 
 

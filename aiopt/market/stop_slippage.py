@@ -1,0 +1,116 @@
+"""What stops cost on average: by how much ticks fill them beyond their price.
+
+Owns the measure, which stands in where bars come without their ticks.  Knows nothing of strategies.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aiopt.errors import DataError
+from aiopt.market.instrument import instrument
+from aiopt.market.stop_files import StopTable
+
+
+class StopSlippage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By how much stops were filled beyond their price, measured on ticks.
+
+    Every tick that the bid passed on its way from a bar's open to its low is taken as the stop of a
+    long position, every tick the ask passed from open to high as that of a short one, and each is filled at
+    the first quote at or beyond it.  Stops that a bar opens beyond are not counted: they fill at the open,
+    which bars know.
+
+    Attributes
+    ----------
+    instrument, timeframe : str
+        Of the bars.
+    data_hash : str
+        Of the ticks.
+    synthetic : bool
+        True if the ticks were generated.
+    n : int
+        Stops.
+    mean_ticks, p95_ticks, max_ticks : float
+        Distance from stop to fill, in ticks of the instrument.
+    ticks_per_pip : float
+        Ticks per pip.
+    """
+
+    instrument: str
+    timeframe: str
+    data_hash: str
+    synthetic: bool
+    n: int
+    mean_ticks: float
+    p95_ticks: float
+    max_ticks: float
+    ticks_per_pip: float = 10.0
+
+    @property
+    def mean_pips(self) -> float:
+        """Mean in pips."""
+        return self.mean_ticks / self.ticks_per_pip
+
+    @property
+    def text(self) -> str:
+        """The measure in one phrase."""
+        kind = " of generated ticks" if self.synthetic else ""
+        return f"measured mean {self.mean_pips:.3f} pip on {self.n:,} stops{kind}"
+
+
+def measure_slippage(table: StopTable) -> StopSlippage:
+    """Return by how much stops at every tick passed would have been filled beyond it.
+
+    Parameters
+    ----------
+    table : StopTable
+        Records of bars.
+
+    Raises
+    ------
+    DataError
+        If no bar moved: there is nothing to measure.
+    """
+    gaps = np.concatenate(
+        [
+            _gaps(table.ladder.bid_offsets, table.ladder.bid_steps),
+            _gaps(table.ladder.ask_offsets, table.ladder.ask_steps),
+        ]
+    )
+    market = instrument(table.meta.instrument)
+    gaps //= round(market.tick_size * table.ladder.price_scale)
+    n = int(gaps.sum())
+    if n == 0:
+        msg = "Stop slippage is measured on quotes that move, but those of no bar do. Give more ticks."
+        raise DataError(msg)
+    # Between records g ticks apart lie g stops, filled 0, 1, … g - 1 ticks beyond.
+    beyond = np.bincount(gaps)  # gaps of each size; a slip of s occurs once in each gap above s
+    per_slip = beyond[::-1].cumsum()[::-1][1:]
+    p95 = int(np.searchsorted(np.cumsum(per_slip), math.ceil(0.95 * n)))
+    meta = table.meta
+    return StopSlippage(
+        instrument=meta.instrument,
+        timeframe=meta.timeframe,
+        data_hash=meta.data_hash,
+        synthetic=meta.synthetic,
+        n=n,
+        mean_ticks=int((gaps * (gaps - 1) // 2).sum()) / n,
+        p95_ticks=float(p95),
+        max_ticks=float(gaps.max() - 1),
+        ticks_per_pip=market.pip_size / market.tick_size,
+    )
+
+
+def _gaps(offsets: NDArray[np.int64], steps: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the distances between consecutive records of the same bar, in steps."""
+    used = steps[int(offsets[0]) : int(offsets[-1])].astype(np.int64)
+    inner = np.ones(used.size, dtype=bool)
+    starts = (offsets - offsets[0])[:-1][np.diff(offsets) > 0]
+    inner[starts] = False
+    distance = np.abs(np.diff(used, prepend=0))
+    found: NDArray[np.int64] = distance[inner]
+    return found
