@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from aiopt.cli.output import emit, json_option, progress
+from aiopt.cli.output import emit, instrument_option, json_option, progress
 from cluster.connection import cluster_connection, connected
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def command() -> None:
 @click.option("--window", type=int, help="Bars per chart; 200, or all bars if there are fewer.")
 @click.option("--stride", type=int, help="Draw a window every so many bars, not the last one only.")
 @click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
+@instrument_option
 @click.option("--price", type=click.Choice(["bid", "ask"]), default="bid", show_default=True, help="Side.")
 @click.option(
     "--trades",
@@ -77,6 +78,7 @@ def render_command(
     window: int | None,
     stride: int | None,
     timeframe: str | None,
+    symbol: str | None,
     price: str,
     trades_path: Path | None,
     width: int,
@@ -104,7 +106,7 @@ def render_command(
         volume=volume,
     )
     trades = [] if trades_path is None else _read_trades(trades_path)
-    bars = load_bar_set(bars_path, timeframe=timeframe, allow_interpolated=True)
+    bars = load_bar_set(bars_path, timeframe=timeframe, symbol=symbol, allow_interpolated=True)
     chart = PreparedChart(getattr(bars, price), spec)
     windows = plan_windows(chart, window, stride)
     charts = _write(chart, windows, trades, out_dir, engine)

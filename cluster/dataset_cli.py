@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiopt.cli.feature_logs import command as logs
-from aiopt.cli.output import emit, json_option, progress
+from aiopt.cli.output import emit, instrument_option, json_option, progress
 from aiopt.errors import DataError
 from cluster.charts_cli import RAY_FROM_CHARTS, engine_option
 from cluster.connection import cluster_connection, connected
@@ -52,6 +52,7 @@ command.add_command(logs, "logs")
 )
 @click.option("--out", "out_dir", required=True, type=click.Path(path_type=Path), help="Dataset's folder.")
 @click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
+@instrument_option
 @click.option("--horizons", help="Bars ahead, comma-separated, e.g. 6,12,24.")
 @click.option("--threshold", type=float, help="Move from which on a label is BUY or SELL.")
 @click.option("--threshold-unit", type=click.Choice(["atr", "pips"]), help="Unit of the threshold.")
@@ -68,6 +69,7 @@ def build(
     bars_path: Path,
     out_dir: Path,
     timeframe: str | None,
+    symbol: str | None,
     horizons: str | None,
     threshold: float | None,
     threshold_unit: str | None,
@@ -87,7 +89,7 @@ def build(
     from aiopt.market.bars import load_bar_set
 
     settings = _settings(config, horizons, threshold, threshold_unit, costs, images, stride, messages_horizon)
-    bars = load_bar_set(bars_path, timeframe=timeframe)
+    bars = load_bar_set(bars_path, timeframe=timeframe, symbol=symbol)
     plan = plan_rows(bars, settings)
     with (
         progress("Building the dataset, rows", plan.rows) as report,

@@ -139,6 +139,7 @@ def export_catalog(
     *,
     venue: str = "SIM",
     timeframe: str | None = None,
+    symbol: str | None = None,
     progress: Progress | None = None,
 ) -> Export:
     """Write a tick store or bars as a catalog, read it back and compare every row.
@@ -152,6 +153,8 @@ def export_catalog(
         Absent, empty or an earlier export, which is replaced once the new one is compared.
     venue : str
         Of the instrument, ``EUR/USD.SIM``.
+    symbol : str, optional
+        Instrument of bars of others that do not say theirs.
     timeframe : str, optional
         Which bars.
     progress : callable, optional
@@ -173,7 +176,7 @@ def export_catalog(
     if source.is_dir() and is_tick_store(source):
         market, data_hash, synthetic, series = _tick_series(source, venue)
     else:
-        market, data_hash, synthetic, series = _bar_series(source, timeframe, venue)
+        market, data_hash, synthetic, series = _bar_series(source, timeframe, symbol, venue)
     total = 2 * sum(item.rows for item in series)
     done = 0
 
@@ -243,9 +246,9 @@ def _quotes(columns: dict[str, NDArray[Any]], market: Instrument, path: Path) ->
 
 
 def _bar_series(
-    source: Path, timeframe: str | None, venue: str
+    source: Path, timeframe: str | None, symbol: str | None, venue: str
 ) -> tuple[Instrument, str, bool, list[_Series]]:
-    bars = load_bar_set(source, timeframe=timeframe)
+    bars = load_bar_set(source, timeframe=timeframe, symbol=symbol)
     sides = [bars.bid] if bars.single_price else [bars.bid, bars.ask]
     series = [_one_side(side, bars.timeframe, bars.instrument, venue, source) for side in sides]
     return bars.instrument, bars.data_hash, bars.synthetic, series

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from aiopt.cli.output import emit, json_option, open_log, progress
+from aiopt.cli.output import emit, instrument_option, json_option, open_log, progress
 from aiopt.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def command() -> None:
 )
 @click.option("--bars", "bars_path", type=_PATH, help="Bar file or folder; its last bars are read.")
 @click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
+@instrument_option
 @click.option("--window", type=int, help="Bars to read. Default: 120.")
 @click.option("--png", "png_path", type=_PATH, help="A chart as PNG, instead of one drawn from the bars.")
 @click.option("--note", default="", help="Text for the model.")
@@ -100,6 +101,7 @@ def command() -> None:
 def read_command(
     bars_path: Path | None,
     timeframe: str | None,
+    symbol: str | None,
     window: int | None,
     png_path: Path | None,
     note: str,
@@ -118,7 +120,7 @@ def read_command(
         raise InputError("There must be something to read, but there is none. Add --bars or --png.")
     if bars_path is None and settings.endpoint is None:
         raise InputError("The rule-based reader reads bars, not pictures. Add --bars, or --endpoint URL.")
-    request = _request(bars_path, timeframe, png_path, note, settings, draw=out_path is not None)
+    request = _request(bars_path, timeframe, symbol, png_path, note, settings, draw=out_path is not None)
     if out_path is not None and request.chart_png is not None:
         atomic_write_bytes(out_path, request.chart_png)
     with open_log(log_dir) as sink:
@@ -131,6 +133,7 @@ def read_command(
 def _request(
     bars_path: Path | None,
     timeframe: str | None,
+    symbol: str | None,
     png_path: Path | None,
     note: str,
     settings: AnalystSettings,
@@ -152,7 +155,7 @@ def _request(
             raise DataError(msg, file=png_path) from failure
     if bars_path is None:
         return AnalysisRequest(chart_png=png, note=note)
-    bar_set = load_bar_set(bars_path, timeframe=timeframe)
+    bar_set = load_bar_set(bars_path, timeframe=timeframe, symbol=symbol)
     bars = bar_set.bid
     stop, start = len(bars), max(0, len(bars) - settings.bars)
     if png is None and (draw or (settings.endpoint is not None and settings.picture)):
@@ -205,6 +208,7 @@ def _print_analysis(console: Console, result: AnalysisResult, symbol: str) -> No
     type=_PATH,
     help="Read windows of these bars instead of generated ones; truth is what the detectors find.",
 )
+@instrument_option
 @click.option("--html", "html_path", type=_PATH, help="Write tables and pictures to this page.")
 @reader_options
 @json_option
@@ -213,6 +217,7 @@ def eval_command(
     seed: int,
     noise: float,
     bars_path: Path | None,
+    symbol: str | None,
     html_path: Path | None,
     config_path: Path | None,
     as_json: bool,
@@ -227,7 +232,10 @@ def eval_command(
     from aiopt.files import atomic_write_text
 
     settings = _settings(config_path, **given)
-    found = _planted(cases, seed, noise, settings) if bars_path is None else _real(bars_path, cases, settings)
+    if bars_path is None:
+        found = _planted(cases, seed, noise, settings)
+    else:
+        found = _real(bars_path, symbol, cases, settings)
     scores = _scores(found, settings, seed, real=bars_path is not None)
     guesses = baselines(found)
     notes = _notes(found, bars_path, seed, noise)
@@ -268,7 +276,7 @@ def _planted(n: int, seed: int, noise: float, settings: AnalystSettings) -> list
     return found
 
 
-def _real(path: Path, n: int, settings: AnalystSettings) -> list[EvalCase]:
+def _real(path: Path, symbol: str | None, n: int, settings: AnalystSettings) -> list[EvalCase]:
     """Return windows of real bars, labelled with the last swing pattern confirmed at their end."""
     import numpy as np
 
@@ -278,7 +286,7 @@ def _real(path: Path, n: int, settings: AnalystSettings) -> list[EvalCase]:
     from aiopt.patterns import Prices, swing_patterns
     from aiopt.testing.planted import blank_bars, mirrored_bars, shuffled_bars
 
-    bars = load_bar_set(path).bid
+    bars = load_bar_set(path, symbol=symbol).bid
     size = settings.bars
     if len(bars) < 2 * size + HORIZON:
         msg = f"An evaluation needs at least {2 * size + HORIZON} bars, but there are {len(bars)}. Give more."

@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from aiopt.cli.output import emit, json_option, open_log
+from aiopt.cli.output import emit, instrument_option, json_option, open_log
 from aiopt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _SHOWN_TRADES = 10
     help="research: bid and ask, commission, margin. parity: one price, no costs, as the Pine Script.",
 )
 @click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
+@instrument_option
 @click.option(
     "--params", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a parameter. Repeatable."
 )
@@ -82,6 +83,7 @@ def command(
     bars_path: Path,
     mode: str,
     timeframe: str | None,
+    symbol: str | None,
     overrides: tuple[str, ...],
     spread_pips: float | None,
     balance: float,
@@ -118,7 +120,7 @@ def command(
         BacktestConfig,
         where="backtest options",
     )
-    bars = load_bar_set(bars_path, timeframe=timeframe)
+    bars = load_bar_set(bars_path, timeframe=timeframe, symbol=symbol)
     if config.is_parity:
         if swap_path is not None:
             raise ConfigError("Parity mode charges no swap, but --swap was given. Leave it out.")

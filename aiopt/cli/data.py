@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from aiopt.cli.output import emit, json_option, progress
+from aiopt.cli.output import emit, instrument_option, json_option, progress
 from aiopt.errors import EXIT_FAILED, EXIT_OK, DataError
 
 if TYPE_CHECKING:
@@ -175,8 +175,11 @@ def prune(folders: tuple[Path, ...], what: tuple[str, ...], dry_run: bool, as_js
 )
 @click.option("--venue", default="SIM", show_default=True, help="Venue of the instrument in NautilusTrader.")
 @click.option("--timeframe", help="Which bars, when SOURCE leads to several.")
+@instrument_option
 @json_option
-def export_nautilus(source: Path, out: Path, venue: str, timeframe: str | None, as_json: bool) -> None:
+def export_nautilus(
+    source: Path, out: Path, venue: str, timeframe: str | None, symbol: str | None, as_json: bool
+) -> None:
     """Export SOURCE, a tick store or bars, to a NautilusTrader ParquetDataCatalog.
 
     Ticks become quote ticks, bars become bars stamped with their closing time.  The catalog is read back with
@@ -190,6 +193,7 @@ def export_nautilus(source: Path, out: Path, venue: str, timeframe: str | None, 
             out,
             venue=venue,
             timeframe=timeframe,
+            symbol=symbol,
             progress=lambda done, total: report(100.0 * done / max(total, 1)),
         )
 

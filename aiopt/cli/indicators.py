@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from aiopt.cli.output import emit, json_option
+from aiopt.cli.output import emit, instrument_option, json_option
 from aiopt.errors import ConfigError, SpecError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def _describe(definition: IndicatorDef) -> dict[str, Any]:
 @click.option("--arg", "pairs", multiple=True, metavar="NAME=NUMBER", help="An argument; defaults otherwise.")
 @click.option("--source", default="close", show_default=True, help="Series the indicator reads.")
 @click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
+@instrument_option
 @click.option("--price", type=click.Choice(["bid", "ask"]), default="bid", show_default=True, help="Side.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Write a .parquet or .csv file instead of printing."
@@ -104,6 +105,7 @@ def compute_command(
     pairs: tuple[str, ...],
     source: str,
     timeframe: str | None,
+    symbol: str | None,
     price: str,
     out: Path | None,
     as_json: bool,
@@ -124,7 +126,7 @@ def compute_command(
         msg = f"--out must end in .parquet or .csv, but got {out.name!r}. Rename it."
         raise ConfigError(msg)
 
-    bars = getattr(load_bar_set(bars_path, timeframe=timeframe), price)
+    bars = getattr(load_bar_set(bars_path, timeframe=timeframe, symbol=symbol), price)
     inputs = [series_arrays(bars, source if name == "source" else name) for name in definition.inputs]
     outputs = dict(zip(definition.outputs, definition.compute(inputs, args), strict=True))
     missing = np.logical_or.reduce([np.isnan(values) for values in outputs.values()])

@@ -28,6 +28,10 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; logs stay on stderr."
 )
 
+instrument_option = click.option(
+    "--instrument", "symbol", help="Symbol of the bars; what their file says, if left out."
+)
+
 
 def stderr_console() -> Console:
     """Return a console on stderr, so that stdout stays parseable."""

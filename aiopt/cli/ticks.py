@@ -32,7 +32,9 @@ WORST_HOURS = 5
 # Rules that count something else than ticks have no share of them.
 _NOT_TICKS = {"gap": "gaps", "missing_hour": "hours", "clock_shift": "weeks"}
 
-_instrument_option = click.option("--instrument", help="Symbol, e.g. EURUSD.")
+_instrument_option = click.option(
+    "--instrument", help="Symbol, e.g. EURUSD; what the source says, if left out."
+)
 _format_option = click.option(
     "--format",
     "format_",
@@ -173,7 +175,7 @@ def import_(
         manifest = import_ticks(
             source,
             out,
-            instrument=instrument or "EURUSD",
+            instrument=instrument,
             format=format_,
             rules=parse_rules(rule_texts),
             options=reader,

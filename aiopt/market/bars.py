@@ -24,6 +24,7 @@ from aiopt.config import content_hash
 from aiopt.errors import ConfigError, DataError, UnevenBarsError, did_you_mean
 from aiopt.files import atomic_path, remove_stale
 from aiopt.market.instrument import Instrument, instrument
+from aiopt.market.instrument_evidence import check_prices, table_instrument
 from aiopt.market.manifest import MANIFEST_NAME
 from aiopt.market.ohlcv import read_ohlcv
 from aiopt.market.stop_files import SHARED, STOPS_NAME, ladder_beside
@@ -480,7 +481,8 @@ def load_bar_set(
     timeframe : Timeframe or str, optional
         Which bars to take, and for a file a check.
     symbol : str, optional
-        Instrument, e.g. ``"EURUSD"``.  Foreign files do not name theirs: EURUSD if not given.
+        Instrument, e.g. ``"EURUSD"``, which no file may contradict.  If absent, what the files say; those of
+        others must say one, see `aiopt.market.instrument_evidence`.
     allow_interpolated : bool
         Also take bars whose gaps were filled with prices to come: for pictures.
 
@@ -538,6 +540,7 @@ def read_series(path: Path, label: str | None = None, symbol: str | None = None)
         If nothing or more than one series is found, or a file breaks a rule of bars.
     """
     path = Path(path)
+    symbol = None if symbol is None else instrument(symbol).symbol
     if not path.exists():
         msg = "The bars must exist, but this path does not. Build them with `aiopt bars build`."
         raise DataError(msg, file=path)
@@ -612,11 +615,15 @@ def _read_any(path: Path, symbol: str | None) -> BarTable:
     own = _read_own(path)
     if own is not None:
         return own
+    item = table_instrument(path, symbol)
     frame, timeframe = read_ohlcv(path)
     frame = frame.with_columns(ticks=pl.lit(0, dtype=pl.Int64))
     _check_bars(frame, path)
+    named = "so named" if symbol else "by its name or columns"
+    prices = (frame[name].to_numpy() for name in ("open", "high", "low", "close"))
+    check_prices(prices, item, path, named=named)
     meta = BarMeta(
-        instrument=symbol or "EURUSD",
+        instrument=item.symbol,
         timeframe=timeframe.label,
         price="last",
         data_hash=_hash_columns(frame),

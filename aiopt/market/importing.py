@@ -27,7 +27,7 @@ from aiopt.market.manifest import (
     verify_store,
 )
 from aiopt.market.quality import QualityWatch, TickQuality
-from aiopt.market.sources import ReaderOptions, TickSource, open_source
+from aiopt.market.sources import ReaderOptions, TickSource, open_source, source_instrument
 from aiopt.market.store import build_store, locked
 from aiopt.market.validation import DEFAULT_RULES, SourcedTicks, ValidationRules, Validator
 
@@ -36,7 +36,7 @@ def import_ticks(
     source: Path,
     out: Path,
     *,
-    instrument: str = "EURUSD",
+    instrument: str | None = "EURUSD",
     format: str | None = None,
     rules: ValidationRules = DEFAULT_RULES,
     options: ReaderOptions | None = None,
@@ -51,8 +51,9 @@ def import_ticks(
         File or folder, see `aiopt.market.sources.FORMATS`.
     out : Path
         Folder of the store: absent, empty, or holding this import.
-    instrument : str
-        Symbol.
+    instrument : str or None
+        Symbol, which nothing in the source may contradict.  None: what the source says; then it must say one,
+        see `aiopt.market.instrument_evidence`.
     format : str, optional
         Key of `FORMATS`; recognised if absent.
     rules : ValidationRules
@@ -76,8 +77,8 @@ def import_ticks(
     StorageError
         If the disk is full or `out` cannot be written.  No half-written store is left.
     """
-    item = find_instrument(instrument)
     options = options or ReaderOptions()
+    item = source_instrument(Path(source), instrument, format=format, options=options)
     opened = open_source(Path(source), item, format=format, options=options)
     return import_source(
         opened, out, instrument=item, rules=rules, options=options, replace=replace, progress=progress
@@ -122,7 +123,7 @@ def open_ticks(
     source: Path,
     cache_dir: Path,
     *,
-    instrument: str = "EURUSD",
+    instrument: str | None = "EURUSD",
     format: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -145,14 +146,14 @@ def open_ticks(
         If the store is of another instrument, or the source cannot be imported.
     """
     source = Path(source)
-    item = find_instrument(instrument)
     if source.is_dir() and is_tick_store(source):
         manifest = verify_store(source)
-        if manifest.instrument != item.symbol:
-            msg = f"The ticks must be of {item.symbol}, but this store is of {manifest.instrument}. "
+        if instrument is not None and manifest.instrument != find_instrument(instrument).symbol:
+            msg = f"The ticks must be of {instrument}, but this store is of {manifest.instrument}. "
             raise DataError(msg + "Name another store or instrument.", file=source)
         return source
     options = ReaderOptions()
+    item = source_instrument(source, instrument, format=format, options=options)
     opened = open_source(source, item, format=format, options=options)
     job = ImportPass(opened, item, DEFAULT_RULES, options, _silent)
     key = hashlib.sha256(f"{job.source_hash}\n{job.settings}\n{aiopt.__version__}".encode()).hexdigest()
@@ -286,7 +287,7 @@ def validate_ticks(
     source : Path
         Tick store, or anything `import_ticks` reads.
     instrument : str, optional
-        Symbol; that of the manifest, else EURUSD, if absent.
+        As for `import_ticks`; that of the manifest of a store, if absent.
     format, rules, options, progress
         See `import_ticks`.
 
@@ -297,15 +298,17 @@ def validate_ticks(
     """
     source = Path(source)
     stored = read_manifest(source) if source.is_dir() and is_tick_store(source) else None
-    symbol = instrument or ("EURUSD" if stored is None else stored.instrument)
-    item = find_instrument(symbol)
+    options = options or ReaderOptions()
+    if stored is None:
+        item = source_instrument(source, instrument, format=format, options=options)
+    else:
+        item = find_instrument(instrument or stored.instrument)
     wrong: list[str] = []
     if stored is not None:
         wrong = differences(source, stored)
         if item.symbol != stored.instrument:
             wrong.append(f"the store is of {stored.instrument}, not of {item.symbol}")
         format = "parquet"
-    options = options or ReaderOptions()
     if stored is not None and any("missing" in text or "not the file" in text for text in wrong):
         return _broken_store(source, stored, wrong)
     opened = open_source(source, item, format=format, options=options)

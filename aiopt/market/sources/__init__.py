@@ -11,6 +11,8 @@ from pathlib import Path
 
 from aiopt.errors import DataError, did_you_mean
 from aiopt.market.instrument import Instrument
+from aiopt.market.instrument import instrument as look_up
+from aiopt.market.instrument_evidence import path_evidence, resolve
 from aiopt.market.sources import dukascopy, dukascopy_json, histdata, metatrader, quote_zip, tables, truefx
 from aiopt.market.sources.delimited import first_line
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource
@@ -80,11 +82,43 @@ def open_source(
     DataError
         If the path is missing, the folder empty, the format unknown or mixed, or the reader refuses a file.
     """
+    root, options = Path(root), options or ReaderOptions()
+    name, chosen, others = _chosen(root, format, options)
+    source = _OPENERS[name](root, chosen, instrument, options)
+    if others:
+        source.notes.append(f"{len(others)} file(s) of other kinds left aside ({_kinds(others)}).")
+    return source
+
+
+def source_instrument(
+    root: Path, given: str | None, *, format: str | None = None, options: ReaderOptions | None = None
+) -> Instrument:
+    """Return the instrument of a source: the one given, which nothing may contradict, or the one it says.
+
+    Parameters
+    ----------
+    root, format, options
+        See `open_source`.
+    given : str, optional
+        Symbol that the user named.
+
+    Raises
+    ------
+    DataError
+        As `open_source` and `aiopt.market.instrument_evidence.resolve`.
+    """
+    if given is not None:
+        look_up(given)
     root = Path(root)
+    _, chosen, _ = _chosen(root, format, options or ReaderOptions())
+    return resolve(given, path_evidence(chosen, root, rows=given is None), root)
+
+
+def _chosen(root: Path, format: str | None, options: ReaderOptions) -> tuple[str, list[Path], list[Path]]:
+    """Return the format of a source, the files of it and the others."""
     if format is not None and format not in FORMATS:
         raise DataError(f"The format must be known, but got {format!r}.{did_you_mean(format, FORMATS)}")
     files = _list_files(root)
-    options = options or ReaderOptions()
     name = recognise(root, files, mapped=bool(options.columns)) if format is None else format
     _check_options(root, name, options)
     chosen = [file for file in files if suffix_of(file) in _SUFFIXES[name]]
@@ -92,11 +126,7 @@ def open_source(
         wanted = " or ".join(_SUFFIXES[name])
         msg = f"A source of format {name} must hold {wanted} files, but this one holds {_kinds(files)}. "
         raise DataError(f"{msg}Name another --format.{_listing()}", file=root)
-    source = _OPENERS[name](root, chosen, instrument, options)
-    others = [file for file in files if suffix_of(file) not in _SUFFIXES[name]]
-    if others:
-        source.notes.append(f"{len(others)} file(s) of other kinds left aside ({_kinds(others)}).")
-    return source
+    return name, chosen, [file for file in files if suffix_of(file) not in _SUFFIXES[name]]
 
 
 def recognise(root: Path, files: Sequence[Path], *, mapped: bool = False) -> str:
@@ -214,4 +244,12 @@ def _listing() -> str:
     return " Formats: " + "; ".join(f"{name} ({text})" for name, text in FORMATS.items()) + "."
 
 
-__all__ = ["FORMATS", "Batch", "ReaderOptions", "TickSource", "open_source", "recognise"]
+__all__ = [
+    "FORMATS",
+    "Batch",
+    "ReaderOptions",
+    "TickSource",
+    "open_source",
+    "recognise",
+    "source_instrument",
+]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from aiopt.errors import DataError, did_you_mean
-from aiopt.market.instrument import Instrument, find_instrument
+from aiopt.market.instrument import Instrument
+from aiopt.market.instrument_evidence import check_column
 from aiopt.market.sources.delimited import numbers
-from aiopt.market.sources.source import wrong_instrument
 from aiopt.market.sources.stamps import StampReader
 from aiopt.market.ticks import TickArrays
 
@@ -34,7 +34,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "ask": ("ask", "askprice", "askpx", "askpx00", "offer", "offerprice", "a"),
     "bid_size": ("bidsize", "bidvolume", "bidvol", "bidqty", "bidsz", "bidsz00"),
     "ask_size": ("asksize", "askvolume", "askvol", "askqty", "asksz", "asksz00", "offersize"),
-    "symbol": ("instrument", "symbol", "pair", "ticker", "instrumentid", "currencypair"),
+    "symbol": ("instrument", "symbol", "sym", "pair", "ticker", "instrumentid", "currencypair"),
 }
 """Accepted column names, by meaning, in plain lower-case letters and digits."""
 
@@ -58,6 +58,10 @@ class ColumnMap:
     symbol: str | None
     time_of_day: str | None
     of_metatrader: bool = False
+    others: tuple[str, ...] = ()
+    """Columns of no meaning here; text in them may name another instrument."""
+    given: bool = False
+    """The user said which column is what."""
 
     def times(self, frame: pl.DataFrame) -> pl.Series:
         """Return the stamps of a table, date and time of day joined where they are apart."""
@@ -71,6 +75,11 @@ class ColumnMap:
         """Return the columns used."""
         fields = (self.time, self.bid, self.ask, self.bid_size, self.ask_size, self.symbol, self.time_of_day)
         return [name for name in fields if name is not None]
+
+    def with_others(self, names: Sequence[str]) -> ColumnMap:
+        """Return the map with the rest of a table's columns as `others`."""
+        used = set(self.names())
+        return replace(self, others=tuple(name for name in names if name not in used))
 
 
 def map_columns(names: Sequence[str], file: Path, given: Mapping[str, str] | None = None) -> ColumnMap:
@@ -95,7 +104,7 @@ def map_columns(names: Sequence[str], file: Path, given: Mapping[str, str] | Non
         if absent is not None:
             msg = f"A mapped column must be in the table, but {absent!r} is not.{did_you_mean(absent, names)}"
             raise DataError(msg, file=file)
-        return ColumnMap(
+        mapped = ColumnMap(
             given["ts"],
             given["bid"],
             given["ask"],
@@ -103,7 +112,9 @@ def map_columns(names: Sequence[str], file: Path, given: Mapping[str, str] | Non
             given.get("ask_size"),
             given.get("symbol"),
             time_of_day=None,
+            given=True,
         )
+        return mapped.with_others(names)
     plain: dict[str, str] = {}
     for name in names:
         plain.setdefault(_plain(name), name)
@@ -120,7 +131,8 @@ def map_columns(names: Sequence[str], file: Path, given: Mapping[str, str] | Non
         missing = [meaning for meaning in ("time", "bid", "ask") if found[meaning] is None]
         raise DataError(_missing_text(missing, names, plain), file=file)
     sizes = found["bid_size"], found["ask_size"]
-    return ColumnMap(time, bid, ask, *sizes, found["symbol"], time_of_day, of_metatrader)
+    mapped = ColumnMap(time, bid, ask, *sizes, found["symbol"], time_of_day, of_metatrader)
+    return mapped.with_others(names)
 
 
 def size_unit_of(frame: pl.DataFrame, columns: ColumnMap) -> float:
@@ -173,8 +185,11 @@ def ticks_of(
         If a value cannot be read, or the ticks are of another or of several instruments; names the row.
     """
     file, first_row = place
-    if columns.symbol is not None:
-        check_symbol_column(frame[columns.symbol], instrument, file, first_row)
+    for name in (columns.symbol, *columns.others):
+        if name is not None and name in frame.columns:
+            # Where the user said which column is what, one left out is not asked for a symbol in every row.
+            strict = True if name == columns.symbol else False if columns.given else None
+            check_column(frame[name], instrument, file, first_row, strict=strict)
     return TickArrays(
         stamps.read(columns.times(frame), first_row),
         values_of(frame[columns.bid], file, first_row),
@@ -244,27 +259,6 @@ def _sizes(
         )
         raise DataError(msg, file=file, row=first_row + row)
     return sizes
-
-
-def check_symbol_column(column: pl.Series, instrument: Instrument, file: Path, first_row: int) -> None:
-    """Refuse rows that say they are of another instrument, or of several.
-
-    Raises
-    ------
-    DataError
-        Names the row and the instruments.
-    """
-    texts = column.cast(pl.String)
-    wanted = instrument.symbol
-    for value in texts.unique(maintain_order=True).to_list():
-        found = None if value is None else find_instrument(str(value).split(".")[0])
-        if found is None or found.symbol != wanted:
-            row = int((texts.is_null() if value is None else texts == value).arg_true()[0])
-            if texts.n_unique() > 1:
-                names = ", ".join(str(text) for text in texts.unique(maintain_order=True).to_list()[:4])
-                msg = f"A source must hold one instrument, but the column {column.name!r} says {names}. "
-                raise DataError(msg + "Split the file by instrument.", file=file, row=first_row + row)
-            raise wrong_instrument(str(value), instrument, file, first_row + row)
 
 
 def _missing_text(missing: Sequence[str], names: Sequence[str], plain: dict[str, str]) -> str:

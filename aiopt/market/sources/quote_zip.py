@@ -20,6 +20,7 @@ import polars as pl
 
 from aiopt.errors import DataError
 from aiopt.market.instrument import Instrument, find_instrument
+from aiopt.market.instrument_evidence import wrong_instrument
 from aiopt.market.sources.columns import local_stamps
 from aiopt.market.sources.delimited import first_line, integers, numbers, read_blocks
 from aiopt.market.sources.local_time import UTC, Clock, WallClock
@@ -29,7 +30,6 @@ from aiopt.market.sources.source import (
     TickSource,
     check_symbols,
     no_sizes,
-    wrong_instrument,
 )
 from aiopt.market.sources.zipped import open_member
 from aiopt.market.ticks import DAY_NS, TickArrays
@@ -146,7 +146,7 @@ def _check_content(path: Path, instrument: Instrument) -> None:
     match = _MEMBER.match(name)
     found = None if match is None else find_instrument(match[1])
     if found is not None and found.symbol != instrument.symbol:
-        raise wrong_instrument(found.symbol, instrument, path)
+        raise wrong_instrument(found.symbol, instrument, path, what=f"the file {name} in the archive")
     fields = line.count(",") + 1
     if fields == len(_BAR_COLUMNS):
         msg = "A source of ticks must hold ticks, but this archive holds bars (11 columns). "

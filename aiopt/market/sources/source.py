@@ -5,7 +5,6 @@ Owns the types the readers share.  Knows no format.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.errors import DataError
-from aiopt.market.instrument import INSTRUMENTS, Instrument
+from aiopt.market.instrument import Instrument
+from aiopt.market.instrument_evidence import name_evidence, resolve
 from aiopt.market.sources.conventions import GIVEN, FileClock, convention
 from aiopt.market.sources.local_time import Clock, parse_clock
 from aiopt.market.sources.stamps import StampRules
@@ -199,22 +199,6 @@ class TickSource:
     clocks: tuple[FileClock, ...] = ()
 
 
-_LETTERS = re.compile(r"[A-Za-z]+")
-
-
-def symbols_in(path: Path) -> set[str]:
-    """Return the symbols of the instrument table that the name of a file or folder contains.
-
-    Examples
-    --------
-    >>> symbols_in(Path("20140501_eurusd_tick_quote.csv"))
-    {'EURUSD'}
-    """
-    plain = re.sub(r"([A-Za-z]{3})[-_/]([A-Za-z]{3})(?![A-Za-z])", r"\1\2", path.name)
-    words = {word.upper() for text in (path.name, plain) for word in _LETTERS.findall(text)}
-    return {word for word in words if word in INSTRUMENTS}
-
-
 def check_symbols(files: Sequence[Path], root: Path, instrument: Instrument) -> None:
     """Refuse a source whose file or folder names say it is of another instrument, or of several.
 
@@ -223,34 +207,7 @@ def check_symbols(files: Sequence[Path], root: Path, instrument: Instrument) -> 
     DataError
         Names the file and the instruments.
     """
-    seen: dict[str, Path] = {}
-    for file in files:
-        for symbol in _named(file, root):
-            seen.setdefault(symbol, file)
-    if len(seen) > 1:
-        names = ", ".join(sorted(seen))
-        msg = f"A source must hold one instrument, but the file names say {names}. Import each on its own."
-        raise DataError(msg, file=root)
-    for symbol, file in seen.items():
-        if symbol != instrument.symbol:
-            raise wrong_instrument(symbol, instrument, file)
-
-
-def wrong_instrument(found: str, instrument: Instrument, file: Path, row: int | None = None) -> DataError:
-    """Return the error for ticks of another instrument than asked for."""
-    msg = f"The ticks must be of {instrument.symbol}, but this file is of {found}. "
-    return DataError(msg + f"Give --instrument {found}, or another source.", file=file, row=row)
-
-
-def _named(file: Path, root: Path) -> set[str]:
-    """Return the symbols of the nearest name that has one: the file's, then its folders' up to the root's."""
-    for part in (file, *file.parents):
-        found = symbols_in(part)
-        if found:
-            return found
-        if part in (root, root.parent):
-            return set()
-    return set()
+    resolve(instrument.symbol, name_evidence(files, root), root)
 
 
 def no_sizes(count: int) -> NDArray[np.float64]:

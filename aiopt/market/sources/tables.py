@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from aiopt.errors import DataError
 from aiopt.market.instrument import Instrument
+from aiopt.market.instrument_evidence import may_name_instrument
 from aiopt.market.sources.columns import ColumnMap, map_columns, size_unit_of, ticks_of
 from aiopt.market.sources.delimited import first_line, read_blocks, split_header
 from aiopt.market.sources.local_time import Clock, WallClock
@@ -170,7 +171,7 @@ def _source(
         table = ordered[number]
         wall = WallClock(clock, table.path)
         stamps = reader(table, wall)
-        for first_row, frame, done in table.rows(table.columns.names()):
+        for first_row, frame, done in table.rows([*table.columns.names(), *table.columns.others]):
             place = (table.path, first_row)
             ticks = ticks_of(frame, table.columns, instrument, units[table.path], place, stamps)
             yield Batch(ticks, number, first_row, done)
@@ -266,7 +267,12 @@ def _told(stream: IO[bytes]) -> int:
 
 def _parquet_table(path: Path, options: ReaderOptions) -> _Table:
     with _open_parquet(path) as file:
-        columns = map_columns(file.schema_arrow.names, path, options.columns)
+        schema = file.schema_arrow
+        columns = map_columns(schema.names, path, options.columns)
+    # Of the rest, only what may name an instrument is worth reading.
+    texts = {name for name in schema.names if _is_text(schema.field(name).type)}
+    others = (name for name in columns.others if may_name_instrument(name, is_text=name in texts))
+    columns = replace(columns, others=tuple(others))
 
     def frames(wanted: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pl.DataFrame, int]]:
         size, first_row = path.stat().st_size, 0
@@ -292,6 +298,11 @@ def _header(path: Path, options: ReaderOptions) -> tuple[str, list[str]]:
     if len(set(names)) != len(names):
         raise DataError(f"Column names must differ, but the header is {line[:120]!r}. Rename.", file=path)
     return delimiter, names
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from aiopt.errors import DataError
 from aiopt.market.instrument import Instrument
-from aiopt.market.sources.columns import check_symbol_column, local_stamps
+from aiopt.market.instrument_evidence import check_column
+from aiopt.market.sources.columns import local_stamps
 from aiopt.market.sources.delimited import first_line, numbers, read_blocks
 from aiopt.market.sources.local_time import WallClock
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource, check_symbols, no_sizes
@@ -50,7 +51,7 @@ def open_source(
         wall = WallClock(clock, path)
         with open_text(path) as stream:
             for first_row, block in read_blocks(stream, path, columns=_COLUMNS):
-                check_symbol_column(block["pair"], instrument, path, first_row)
+                check_column(block["pair"], instrument, path, first_row)
                 local_ns = local_stamps(block["time"], "%Y%m%d %H:%M:%S%.f", path, first_row)
                 ticks = TickArrays(
                     wall.to_utc(local_ns),

@@ -28,7 +28,7 @@ def document(*arguments: object) -> dict[str, Any]:
 @pytest.fixture
 def csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "in" / "ticks.csv"
+    path = tmp_path / "EURUSD" / "ticks.csv"
     path.parent.mkdir()
     lines = [f"2024-05-06T10:00:{second:02d},1.1,1.1001" for second in range(60)]
     lines[7] = "2024-05-06T10:00:07,1.1001,1.1"

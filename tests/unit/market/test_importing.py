@@ -302,7 +302,7 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
 
 def test_validate_counts_failures_to_the_end(tmp_path: Path) -> None:
     bid = pl.when(pl.col("ts_event_ns") < MONDAY_NS + 10 * 5_000_000_000).then(float("nan")).otherwise("bid")
-    check = validate_ticks(source(tmp_path / "in", ticks().with_columns(bid=bid)))
+    check = validate_ticks(source(tmp_path / "in", ticks().with_columns(bid=bid)), instrument="EURUSD")
     assert not check.ok
     assert {count.rule: count.found for count in check.rules if count.found} == {"non_finite": 10}
     assert "row 0: Ticks must pass the rule non_finite" in check.failures[0]

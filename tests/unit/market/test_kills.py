@@ -52,7 +52,17 @@ def killer(launcher: subprocess.Popen[str], tmp_path: Path) -> Killer:
 
 
 def import_arguments(source: Path, out: Path) -> list[str]:
-    return ["ticks", "import", str(source), "--out", str(out), "--replace", "--json"]
+    return [
+        "ticks",
+        "import",
+        str(source),
+        "--out",
+        str(out),
+        "--instrument",
+        "EURUSD",
+        "--replace",
+        "--json",
+    ]
 
 
 def bars_arguments(ticks: Path, out: Path) -> list[str]:

@@ -218,6 +218,7 @@ def test_the_command_takes_the_map(tmp_path: Path) -> None:
         parse_columns("ts=a,ts=b")
     path = write(tmp_path / "odd.csv", "w,g,b\n1549274400,1.1,1.2\n")
     arguments = ["import", str(path), "--out", str(tmp_path / "s"), "--map", "ts=w,bid=g,ask=b", "--json"]
+    arguments += ["--instrument", "EURUSD"]
     result = CliRunner().invoke(command, arguments, standalone_mode=False)
     assert result.exception is None
     assert '"rows":1' in result.stdout

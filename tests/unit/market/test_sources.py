@@ -416,5 +416,7 @@ def test_two_instruments_or_another_one_are_refused_by_name(tmp_path: Path) -> N
         open_source(tmp_path / "GBPUSD", EURUSD)
     bi5(tmp_path / "GBPUSD/2019/01/04/11h_ticks.bi5", [(0, 110_010, 110_000, 1.0, 1.0)])
     (tmp_path / "GBPUSD/2019/01/04/10h_ticks.bi5").unlink()
-    with pytest.raises(DataError, match="one instrument, but the file names say EURUSD, GBPUSD"):
+    with pytest.raises(
+        DataError, match="one instrument, but the folder EURUSD says EURUSD and the folder GBPUSD"
+    ):
         open_source(tmp_path, EURUSD)

@@ -40,7 +40,7 @@ def dirty(tmp_path: Path) -> Path:
 
 
 def test_the_page_shows_what_the_check_found(tmp_path: Path, dirty: Path) -> None:
-    check = validate_ticks(dirty)
+    check = validate_ticks(dirty, instrument="EURUSD")
     assert check.quality is not None
     page = render_tick_page(check, tmp_path / "pages")
     crossed = next(rule for rule in check.rules if rule.rule == "crossed")
@@ -58,18 +58,18 @@ def test_the_page_shows_what_the_check_found(tmp_path: Path, dirty: Path) -> Non
 
 
 def test_the_page_loads_nothing(tmp_path: Path, dirty: Path) -> None:
-    page = render_tick_page(validate_ticks(dirty), tmp_path)
+    page = render_tick_page(validate_ticks(dirty, instrument="EURUSD"), tmp_path)
     assert "default-src 'none'" in page
     assert not re.findall(r"(?:src|href)=\"(?:https?:|//)", page)
     assert "<script" not in page
-    assert page == render_tick_page(validate_ticks(dirty), tmp_path)
+    assert page == render_tick_page(validate_ticks(dirty, instrument="EURUSD"), tmp_path)
 
 
 def test_hours_of_an_open_market_without_ticks_are_outlined(tmp_path: Path) -> None:
     ts = MONDAY_NS + np.array([0, 1, 5 * 3600]) * 10**9
     path = tmp_path / "ticks.csv"
     pl.DataFrame({"ts_event_ns": ts, "bid": [1.1, 1.2, 1.1], "ask": [1.11, 1.21, 1.11]}).write_csv(path)
-    page = render_tick_page(validate_ticks(path), tmp_path)
+    page = render_tick_page(validate_ticks(path, instrument="EURUSD"), tmp_path)
     assert page.count("the market was open, no tick") == 4
     assert "<b>4</b><span>open hours without a tick</span>" in page
 
@@ -100,7 +100,7 @@ def test_a_long_span_is_shown_by_month(tmp_path: Path) -> None:
     bid = 110_000 + (days * 7) % 40
     frame = pl.DataFrame({"ts_event_ns": MONDAY_NS + days * 3600 * 10**9, "bid": bid / 1e5, "ask": bid / 1e5})
     frame.write_csv(tmp_path / "ticks.csv")
-    page = render_tick_page(validate_ticks(tmp_path / "ticks.csv"), tmp_path)
+    page = render_tick_page(validate_ticks(tmp_path / "ticks.csv", instrument="EURUSD"), tmp_path)
     assert ">2024-07<" in page
     assert ">2024-07-01<" not in page
     assert "<h3>By month (UTC)</h3>" in page
@@ -135,7 +135,14 @@ def test_pictures_draw_every_number_they_are_given() -> None:
 
 
 def test_the_command_writes_the_page(tmp_path: Path, dirty: Path) -> None:
-    arguments = ["validate", str(dirty), "--html", str(tmp_path / "out" / "page.html")]
+    arguments = [
+        "validate",
+        str(dirty),
+        "--instrument",
+        "EURUSD",
+        "--html",
+        str(tmp_path / "out" / "page.html"),
+    ]
     result = CliRunner().invoke(command, arguments, standalone_mode=False)
     assert result.exception is None, result.exception
     assert "page: " in result.stdout
