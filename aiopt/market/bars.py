@@ -615,10 +615,10 @@ def _read_any(path: Path, symbol: str | None) -> BarTable:
     own = _read_own(path)
     if own is not None:
         return own
-    item = table_instrument(path, symbol)
     frame, timeframe = read_ohlcv(path)
     frame = frame.with_columns(ticks=pl.lit(0, dtype=pl.Int64))
     _check_bars(frame, path)
+    item = table_instrument(path, symbol)
     named = "so named" if symbol else "by its name or columns"
     prices = (frame[name].to_numpy() for name in ("open", "high", "low", "close"))
     check_prices(prices, item, path, named=named)

@@ -63,7 +63,7 @@ TIMES["naive date-times"] = pl.Series(
 
 @pytest.mark.parametrize("kind", TIMES)
 def test_every_kind_of_time_gives_the_same_bars(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "bars.parquet"
+    path = tmp_path / "EURUSD.parquet"
     frame(TIMES[kind]).write_parquet(path)
     bars = load_bar_set(path)
     assert bars.bid.ts_open_ns.tolist() == [second * 10**9 for second in seconds()]
@@ -78,13 +78,13 @@ def test_every_kind_of_time_gives_the_same_bars(tmp_path: Path, kind: str) -> No
     "name", ["ts_event_ns", "ts_open_ns", "Time", "DateTime", "date", "open_time", "Open Time"]
 )
 def test_time_columns_are_found_by_name(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "bars.parquet"
+    path = tmp_path / "EURUSD.parquet"
     frame(seconds(), name).write_parquet(path)
     assert load_bar_set(path).bid.ts_open_ns[0] == T0_S * 10**9
 
 
 def test_a_pandas_index_is_a_time(tmp_path: Path) -> None:
-    path = tmp_path / "bars.parquet"
+    path = tmp_path / "EURUSD.parquet"
     data = frame(seconds()).drop("timestamp").to_pandas()
     data.index = pd.to_datetime(seconds(), unit="s", utc=True)
     data.to_parquet(path)
@@ -92,13 +92,13 @@ def test_a_pandas_index_is_a_time(tmp_path: Path) -> None:
 
 
 def test_a_lone_date_time_column_of_any_name_is_the_time(tmp_path: Path) -> None:
-    path = tmp_path / "bars.parquet"
+    path = tmp_path / "EURUSD.parquet"
     frame(TIMES["naive date-times"], "when").write_parquet(path)
     assert load_bar_set(path).bid.ts_open_ns[0] == T0_S * 10**9
 
 
 def test_volume_is_optional_and_content_decides_the_hash(tmp_path: Path) -> None:
-    path = tmp_path / "bars.parquet"
+    path = tmp_path / "EURUSD.parquet"
     frame(seconds()).write_parquet(path)
     first = load_bar_set(path).data_hash
     frame(seconds()).write_parquet(path, compression="uncompressed")
@@ -119,7 +119,7 @@ def test_foreign_sides_make_a_research_set(tmp_path: Path) -> None:
 
 
 def test_files_without_usable_times_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "bars.parquet"
+    path = tmp_path / "EURUSD.parquet"
     frame(seconds()).drop("timestamp").write_parquet(path)
     with pytest.raises(DataError, match="must have a time column"):
         load_bar_set(path)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopt.errors import DataError
+from aiopt.market.bars import load_bar_set
 from aiopt.market.importing import import_ticks, validate_ticks
 from aiopt.market.instrument import INSTRUMENTS
 from aiopt.market.instrument_evidence import Evidence, name_evidence, resolve
@@ -165,3 +166,28 @@ def test_the_nearest_name_speaks_and_a_far_folder_only_where_nothing_else_does(t
     hive = name_evidence([deep / "symbol=EURUSD" / "GBPUSD.csv"], deep)
     with pytest.raises(DataError, match=r"the file name GBPUSD\.csv says GBPUSD and the folder"):
         resolve(None, hive, deep)
+
+
+def _bars(path: Path, price: float = 110.2, **columns: list[str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stamps = [1_549_274_400_000_000_000 + 60_000_000_000 * at for at in range(3)]
+    prices = {name: [price] * 3 for name in ("open", "high", "low", "close")}
+    pl.DataFrame({"ts": stamps, **prices, **columns}).write_parquet(path)
+    return path
+
+
+def test_bars_of_others_say_their_instrument_or_are_told_it(tmp_path: Path) -> None:
+    assert load_bar_set(_bars(tmp_path / "USDJPYm_M1.parquet")).instrument.symbol == "USDJPY"
+    _bars(tmp_path / "USDJPY" / "1m" / "bid.parquet")
+    assert load_bar_set(tmp_path / "USDJPY" / "1m").instrument.symbol == "USDJPY"
+    assert load_bar_set(_bars(tmp_path / "a.parquet", name=["USD/JPY"] * 3)).instrument.symbol == "USDJPY"
+    silent = _bars(tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"must be named.*Give --instrument"):
+        load_bar_set(silent)
+    assert load_bar_set(silent, symbol="usd/jpy").instrument.symbol == "USDJPY"
+    with pytest.raises(DataError, match=r"row 0: Prices of EURUSD .* 0.5 … 2.2, but got 110.2"):
+        load_bar_set(silent, symbol="EURUSD")
+    with pytest.raises(DataError, match=r"this file is of USDJPY: so says the file name"):
+        load_bar_set(tmp_path / "USDJPYm_M1.parquet", symbol="EURUSD")
+    with pytest.raises(DataError, match=r"row 1: .*but the column 'what' says USDJPY, EURJPY"):
+        load_bar_set(_bars(tmp_path / "c.parquet", what=["USDJPY", "EURJPY", "USDJPY"]), symbol="USDJPY")
