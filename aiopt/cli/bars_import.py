@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 )
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bars.")
-@click.option("--instrument", default="EURUSD", show_default=True, help="Symbol.")
+@click.option("--instrument", help="Symbol; what the source says, if left out.")
 @click.option(
     "--format",
     "format_",
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 def command(
     source: Path,
     out: Path,
-    instrument: str,
+    instrument: str | None,
     format_: str | None,
     timezone: str | None,
     keep_clock: bool,

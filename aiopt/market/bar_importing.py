@@ -23,11 +23,10 @@ from aiopt.market.bar_tables import BarTableOptions, TableBars, has_bars, modal_
 from aiopt.market.bars import BAR_SCHEMA, BarMeta, bar_path, read_bar_meta, write_bars
 from aiopt.market.clock_proof import ClockProof
 from aiopt.market.instrument import Instrument
-from aiopt.market.instrument import instrument as find_instrument
+from aiopt.market.instrument_evidence import path_evidence, resolve
 from aiopt.market.sources import histdata, metatrader, quote_zip, tables, truefx
 from aiopt.market.sources.delimited import first_line, split_header
 from aiopt.market.sources.local_time import UTC, Clock
-from aiopt.market.sources.source import check_symbols
 from aiopt.market.sources.stamps import Reading
 from aiopt.market.sources.zipped import open_text, suffix_of
 from aiopt.market.ticks import round_price, stamp_text
@@ -164,7 +163,7 @@ def import_bars(
     source: Path,
     out: Path,
     *,
-    instrument: str = "EURUSD",
+    instrument: str | None = "EURUSD",
     format: str | None = None,
     timezone: str | None = None,
     drop_bad: bool = False,
@@ -182,8 +181,9 @@ def import_bars(
         File or folder of one of `BAR_FORMATS`.
     out : Path
         Folder of bars.
-    instrument : str
-        Symbol.
+    instrument : str or None
+        Symbol, which nothing in the source may contradict.  None: what the source says; then it must say one,
+        see `aiopt.market.instrument_evidence`.
     format : str, optional
         Layout; recognised if absent.
     timezone : str, optional
@@ -248,7 +248,7 @@ def import_bars(
 def read_bar_source(
     source: Path,
     *,
-    instrument: str = "EURUSD",
+    instrument: str | None = "EURUSD",
     format: str | None = None,
     timezone: str | None = None,
     drop_bad: bool = False,
@@ -268,14 +268,14 @@ def read_bar_source(
         If the source holds no bars of a known layout, or a bar is impossible or contradicts another; names
         file and row.
     """
-    source, item = Path(source), find_instrument(instrument)
+    source = Path(source)
     if format is not None and format not in BAR_FORMATS:
         raise DataError(
             f"The format must be one of bars, but got {format!r}.{did_you_mean(format, BAR_FORMATS)}"
         )
     table = table or BarTableOptions()
     files = _list(source)
-    check_symbols(files, source, item)
+    item = resolve(instrument, path_evidence(files, source, rows=instrument is None), source)
     name = format or _recognise(files[0], table)
     clock_name, notes = name, []
     if name in _TABLES:

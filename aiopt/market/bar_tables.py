@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from aiopt.errors import ConfigError, DataError, did_you_mean
 from aiopt.market.instrument import Instrument
-from aiopt.market.sources.columns import NAMES, check_symbol_column, values_of
+from aiopt.market.instrument_evidence import check_column
+from aiopt.market.sources.columns import NAMES, values_of
 from aiopt.market.sources.delimited import first_line, read_blocks, split_header
 from aiopt.market.sources.local_time import UTC, WallClock
 from aiopt.market.sources.source import check_stamp_options
@@ -249,11 +250,12 @@ def table_bars(
     *,
     price: str | None = None,
 ) -> TableBars:
-    """Turn a table into bars, see `read_bar_table`; without `instrument` no symbol column is looked at."""
+    """Turn a table into bars, see `read_bar_table`; without `instrument` no column is asked for a symbol."""
     if not frame.height:
         raise DataError("A source must hold at least one bar, but this file has none. Check it.", file=path)
-    if columns.symbol is not None and instrument is not None:
-        check_symbol_column(frame[columns.symbol], instrument, path, 0)
+    if instrument is not None:
+        for column in frame:
+            check_column(column, instrument, path, 0, strict=column.name == columns.symbol or None)
     times = frame[columns.time]
     if columns.time_of_day is not None:
         joined = times.cast(pl.String) + pl.Series([" "]) + frame[columns.time_of_day].cast(pl.String)

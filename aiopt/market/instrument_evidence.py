@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aiopt.errors import DataError
 from aiopt.market.instrument import Instrument, find_instrument
 from aiopt.market.instrument import instrument as look_up
-from aiopt.market.symbol_names import symbols_in
+from aiopt.market.symbol_names import mention_pattern, symbols_in
 
 SYMBOL_COLUMNS = frozenset(
     (
@@ -294,9 +294,9 @@ def check_column(
             msg = f"A source must hold one instrument, but the column {column.name!r} numbers several. "
             raise DataError(msg + "Split the file by instrument.", file=file, row=first_row + row)
         return
-    if not strict and column.len() and not _mentions_any(column):
-        return
     texts = column.cast(pl.String)
+    if not strict and not texts.str.contains(mention_pattern()).any():
+        return
     for value in texts.unique(maintain_order=True).to_list():
         mentions = [] if value is None else symbols_in(str(value))
         right = bool(mentions) and all(instrument.symbol in one for one in mentions)
@@ -387,18 +387,13 @@ def _folder_evidence(folder: Path, file: Path, root: Path) -> list[Evidence]:
     return found
 
 
-def _mentions_any(column: pl.Series) -> bool:
-    """Return whether the first value is no number, so that the column may name instruments."""
-    value = column.drop_nulls().head(1)
-    return bool(value.len()) and value.cast(pl.String).cast(pl.Float64, strict=False).null_count() > 0
-
-
 def _column_evidence(column: pl.Series, file: Path) -> list[Evidence]:
     if not _is_text(column):
         return []
     texts = column.cast(pl.String)
+    texts = texts.filter(texts.str.contains(mention_pattern()).fill_null(False))
     found = []
-    for value in texts.drop_nulls().unique(maintain_order=True).to_list():
+    for value in texts.unique(maintain_order=True).to_list():
         for symbols in symbols_in(value):
             row = int((texts == value).arg_true()[0])
             found.append(Evidence(symbols, f"the column {column.name!r}", file, row=row))

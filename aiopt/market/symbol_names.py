@@ -68,6 +68,13 @@ def symbols_in(text: str) -> list[frozenset[str]]:
     return found
 
 
+def mention_pattern() -> str:
+    """Return a regular expression, also for engines without look-around, that any text with a mention meets."""
+    own = [symbol for symbol in known_instruments() if symbol not in INSTRUMENTS]
+    codes = "|".join(sorted(_CODES))
+    return "(?i)" + "|".join([*sorted(own), f"(?:{codes})[-_/. ]?(?:{codes})"])
+
+
 def _readings(match: re.Match[str], text: str) -> frozenset[str]:
     """Return the pair of a match, and the other pair its next letters would make of it."""
     base, quote = match[1].upper(), match[2].upper()
@@ -87,7 +94,7 @@ def _readings(match: re.Match[str], text: str) -> frozenset[str]:
 @lru_cache(maxsize=8)
 def _patterns(symbols: tuple[str, ...]) -> tuple[re.Pattern[str] | None, re.Pattern[str], re.Pattern[str]]:
     """Return what finds declared symbols, pairs written as one word, and pairs in two words."""
-    codes = "|".join(sorted(_CODES | {half for symbol in INSTRUMENTS for half in (symbol[:3], symbol[3:])}))
+    codes = "|".join(sorted(_CODES))
     own = sorted(
         (symbol for symbol in symbols if symbol not in INSTRUMENTS), key=lambda one: (-len(one), one)
     )
