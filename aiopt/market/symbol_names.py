@@ -69,7 +69,7 @@ def symbols_in(text: str) -> list[frozenset[str]]:
 
 
 def mention_pattern() -> str:
-    """Return a regular expression, also for engines without look-around, that any text with a mention meets."""
+    """Return a regular expression, also for engines without look-around, that finds texts with a mention."""
     own = [symbol for symbol in known_instruments() if symbol not in INSTRUMENTS]
     codes = "|".join(sorted(_CODES))
     return "(?i)" + "|".join([*sorted(own), f"(?:{codes})[-_/. ]?(?:{codes})"])
