@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from aiopt.cli.check_against import check_options, witness_of
 from aiopt.cli.output import emit, json_option
 from aiopt.cli.ticks import parse_columns
 
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     help="bid, ask or mid: what the prices of a table with one price are; it is unknown if left out.",
 )
 @click.option("--drop-bad", is_flag=True, help="Leave impossible bars out, and count them.")
+@check_options
 @json_option
 def command(
     source: Path,
@@ -71,6 +74,8 @@ def command(
     no_header: bool,
     price: str | None,
     drop_bad: bool,
+    check_path: Path | None,
+    check_timezone: str | None,
     as_json: bool,
 ) -> None:
     """Import SOURCE, a provider's own bars, as bar files OUT/INSTRUMENT/TIMEFRAME/PRICE.parquet.
@@ -80,6 +85,7 @@ def command(
     """
     from aiopt.market.bar_importing import import_bars
     from aiopt.market.bar_tables import BarTableOptions
+    from aiopt.market.second_witness import check_bars
 
     table = BarTableOptions(
         columns=parse_columns(column_map or ""),
@@ -88,6 +94,7 @@ def command(
         header=not no_header,
         price=price,
     )
+    witness = witness_of(check_path, check_timezone)
     result = import_bars(
         source,
         out,
@@ -97,6 +104,7 @@ def command(
         drop_bad=drop_bad,
         keep_clock=keep_clock,
         table=table,
+        check=None if witness is None else partial(check_bars, witness=witness, source=source),
     )
     emit(as_json, result, lambda console: _print(console, result))
 

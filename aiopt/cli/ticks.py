@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aiopt.cli.check_against import check_options, witness_of
 from aiopt.cli.output import emit, json_option, progress
 from aiopt.cli.ticks_download import download
 from aiopt.cli.ticks_spread import spread_model
@@ -153,6 +154,7 @@ command.add_command(spread_model)
 @_rule_option
 @_reader_options
 @click.option("--replace", is_flag=True, help="Replace another tick store in --out.")
+@check_options
 @json_option
 def import_(
     source: Path,
@@ -162,6 +164,8 @@ def import_(
     rule_texts: tuple[str, ...],
     reader: ReaderOptions,
     replace: bool,
+    check_path: Path | None,
+    check_timezone: str | None,
     as_json: bool,
 ) -> None:
     """Import SOURCE, a file or folder of ticks, into a tick store.
@@ -171,6 +175,7 @@ def import_(
     from aiopt.market.importing import import_ticks
     from aiopt.market.validation import parse_rules
 
+    witness = witness_of(check_path, check_timezone)
     with _percent("importing ticks") as report:
         manifest = import_ticks(
             source,
@@ -180,6 +185,7 @@ def import_(
             rules=parse_rules(rule_texts),
             options=reader,
             replace=replace,
+            witness=witness,
             progress=report,
         )
     document = summary(manifest, out)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,7 @@ def import_bars(
     drop_bad: bool = False,
     keep_clock: bool = False,
     table: BarTableOptions | None = None,
+    check: Callable[[BarSource], str] | None = None,
 ) -> BarImport:
     """Import a provider's bars as bar files ``OUT/INSTRUMENT/TIMEFRAME/PRICE.parquet``.
 
@@ -194,6 +195,8 @@ def import_bars(
         Take the clock although weeks contradict it.
     table : BarTableOptions, optional
         What CSV, JSON and Parquet do not say about themselves.
+    check : callable, optional
+        Compares the bars with a second witness: returns what it said, or raises.
 
     Raises
     ------
@@ -212,6 +215,8 @@ def import_bars(
         keep_clock=keep_clock,
         table=table,
     )
+    if check is not None:
+        read = replace(read, proof=read.proof.checked(check(read)))
     source, label = Path(source), read.timeframe.label
     origin = f"{'/'.join(source.absolute().parts[-3:])} ({read.format}{_IMPORTED}{read.proof.text[:-1]})"
     data_hash = _hash(read.instrument, label, read.sides)

@@ -34,6 +34,7 @@ from aiopt.market.manifest import (
     verify_store,
 )
 from aiopt.market.quality import QualityWatch
+from aiopt.market.second_witness import TickRanges, Witness, check_against
 from aiopt.market.sources import ReaderOptions, TickSource
 from aiopt.market.store import StoreBuild
 from aiopt.market.ticks import DAY_NS, HOUR_NS, TickArrays, hour_text
@@ -76,10 +77,14 @@ class ImportPass:
         progress: Progress,
         *,
         strict: bool = True,
+        witness: Witness | None = None,
     ) -> None:
         self.source = source
         self.instrument = instrument
         self.settings = rules.settings() | options.settings()
+        if witness is not None:
+            self.settings["check_against"] = witness.identity
+        self._witness = witness
         self.validator = Validator(instrument, rules, files=source.files, clocks=source.clocks, strict=strict)
         self.rows = [0] * len(source.files)
         self._progress = progress
@@ -134,14 +139,21 @@ class ImportPass:
 
     def run(self, build: StoreBuild) -> Manifest:
         """Write the days and return the manifest."""
+        seen = None if self._witness is None else TickRanges(self._witness)
         for day in self._days(build.staging):
             build.write_day(day.day, day.ticks, day.hour_dropped)
+            if seen is not None:
+                seen.see(day.ticks)
         parts = build.partitions
         if not parts:
             dropped = [count.rule for count in self.validator.counts() if count.dropped]
             why = f" after the rules {', '.join(dropped)} dropped {sum(self.rows)}" if dropped else ""
             msg = f"A source must leave at least one tick, but none is left{why}. Check the source."
             raise DataError(msg, file=self.source.root)
+        clock = self.validator.clock_proof()
+        if self._witness is not None and seen is not None:
+            check = check_against(seen.result(), self._witness, self.instrument, self.source.root)
+            clock = clock.checked(check)
         return Manifest(
             aiopt_version=aiopt.__version__,
             instrument=self.instrument.symbol,
@@ -167,7 +179,7 @@ class ImportPass:
             ],
             partitions=parts,
             hours=self._hours(),
-            clock=self.validator.clock_proof(),
+            clock=clock,
         )
 
     def judge(self, watch: QualityWatch) -> tuple[int, tuple[int | None, int | None]]:

@@ -7,6 +7,7 @@ The pass over the ticks is in `import_pass`.  Knows no format and no rule.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,7 @@ from aiopt.market.manifest import (
     verify_store,
 )
 from aiopt.market.quality import QualityWatch, TickQuality
+from aiopt.market.second_witness import Witness
 from aiopt.market.sources import ReaderOptions, TickSource, open_source, source_instrument
 from aiopt.market.store import build_store, locked
 from aiopt.market.validation import DEFAULT_RULES, SourcedTicks, ValidationRules, Validator
@@ -41,6 +43,7 @@ def import_ticks(
     rules: ValidationRules = DEFAULT_RULES,
     options: ReaderOptions | None = None,
     replace: bool = False,
+    witness: Callable[[Instrument], Witness] | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Import ticks into a store; the same source, rules and options twice change nothing.
@@ -62,6 +65,8 @@ def import_ticks(
         Clock and size unit of the source.
     replace : bool
         Replace another tick store in `out`.
+    witness : callable, optional
+        Reads bars of the same market that must agree with the ticks at no lag, see `read_witness`.
     progress : callable, optional
         See `Progress`.
 
@@ -72,8 +77,8 @@ def import_ticks(
     Raises
     ------
     DataError
-        If the source cannot be read, breaks a rule of treatment ``fail`` or leaves no tick, or `out` holds
-        something else.
+        If the source cannot be read, breaks a rule of treatment ``fail``, disagrees with the witness or
+        leaves no tick, or `out` holds something else.
     StorageError
         If the disk is full or `out` cannot be written.  No half-written store is left.
     """
@@ -81,7 +86,14 @@ def import_ticks(
     item = source_instrument(Path(source), instrument, format=format, options=options)
     opened = open_source(Path(source), item, format=format, options=options)
     return import_source(
-        opened, out, instrument=item, rules=rules, options=options, replace=replace, progress=progress
+        opened,
+        out,
+        instrument=item,
+        rules=rules,
+        options=options,
+        replace=replace,
+        witness=witness,
+        progress=progress,
     )
 
 
@@ -93,6 +105,7 @@ def import_source(
     rules: ValidationRules = DEFAULT_RULES,
     options: ReaderOptions | None = None,
     replace: bool = False,
+    witness: Callable[[Instrument], Witness] | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Import a source whose files are already listed; otherwise as `import_ticks`.
@@ -101,14 +114,14 @@ def import_source(
     ----------
     opened : TickSource
         The source.
-    out, instrument, rules, options, replace, progress
+    out, instrument, rules, options, replace, witness, progress
         See `import_ticks`.
     """
     item = instrument
     options = options or ReaderOptions()
     out = Path(out)
     _check_apart(opened.root, out)
-    job = ImportPass(opened, item, rules, options, progress or _silent)
+    job = ImportPass(opened, item, rules, options, progress or _silent, witness=witness and witness(item))
     with locked(out):
         existing = job.already_in(out)
         if existing is not None:
@@ -190,7 +203,7 @@ def check_sample(
     """
     item = find_instrument(instrument)
     opened = open_source(Path(source), item, options=ReaderOptions())
-    validator = Validator(item, DEFAULT_RULES, files=opened.files)
+    validator = Validator(item, DEFAULT_RULES, files=opened.files, clocks=opened.clocks)
     validator.check_missing_hours(opened.missing_hours, opened.root)
     seen, span = 0, [2**62, -(2**62)]
     for number in range(len(opened.files)):
