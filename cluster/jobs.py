@@ -40,7 +40,6 @@ from aiopt.market.instrument import instrument
 from aiopt.market.manifest import Manifest
 from aiopt.market.stop_files import STOPS_NAME
 from aiopt.ranking.model import Ranking
-from aiopt.ranking.trials import TrialRow, write_trials
 from aiopt.report import write_report
 from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
 from aiopt.timeframe import Timeframe, parse_timeframe
@@ -267,11 +266,13 @@ class _Run:
         for node, trials in sorted(outcome.trials_by_node.items()):
             self._log(f"sweep: node {node[:8]} ran {trials} trials")
         shutil.rmtree(self._dir / SCRATCH, ignore_errors=True)
-        rows: list[TrialRow] = ray.get(ranking.rows.remote())
-        write_trials(self._dir / TRIALS, rows, plan=plan)
-        if all(not row.ok for row in rows):
-            msg = f"At least one trial must succeed, but all {len(rows)} failed; the first: {rows[0].error}"
-            raise BacktestError(msg)
+        # Written where the rows are: a hundred thousand of them do not fit twice.
+        counts: dict[str, int] = ray.get(ranking.write_trials.remote(self._dir / TRIALS))
+        if not counts["ok"]:
+            error = ray.get(ranking.first_error.remote())
+            raise BacktestError(
+                f"At least one trial must succeed, but all {counts['rows']} failed; the first: {error}"
+            )
         self._state.enter("rank")
         self._log("ranking: judging out of sample")
         result: Ranking = ray.get(ranking.ranking.remote())

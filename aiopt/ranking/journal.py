@@ -1,17 +1,20 @@
-"""The leaderboard's journal: one checksummed JSON line per trial, only ever appended to.
+"""The leaderboard's journal: one checksummed line per trial, only ever appended to.
 
 Owns the file format and its recovery.  Knows nothing of scores.
 
-The first line names the walk-forward plan the rows belong to; every further line is a row.  A line counts
-once its newline is written.  A process that dies while writing leaves a last line without newline: it is cut
-off when the journal is opened again, and the trial runs again.  Any other damage is an error, because lines
-are never changed.
+Every line is JSON with the CRC-32 of its data.  The first line's data names the format and the walk-forward
+plan the rows belong to; every further line's is a packed row (`aiopt.ranking.packing`) in base64.  A line
+counts once its newline is written.  A process that dies while writing leaves a last line without newline: it
+is cut off when the journal is opened again, and the trial runs again.  Any other damage is an error, because
+lines are never changed.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,16 +24,23 @@ from aiopt.config import canonical_json
 from aiopt.errors import DataError
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.files import storage_error
-from aiopt.ranking.trials import TrialRow
+from aiopt.ranking.packing import unpack_row
 
 T = TypeVar("T")
 
-FORMAT = 1
+FORMAT = 2
+"""1 held rows as JSON, of trials that failed as a whole where margin ran out anywhere."""
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int
     plan: WalkForwardPlan
+
+
+class _AnyHeader(msgspec.Struct, frozen=True):
+    """What the headers of all formats have."""
+
+    format: int
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +61,8 @@ class Journal:
     Raises
     ------
     DataError
-        If a line other than a torn last one is damaged, or the file belongs to another plan.
+        If a line other than a torn last one is damaged, or the file belongs to another plan or has another
+        format.
     StorageError
         If the disk is full or the folder not writable.
     """
@@ -59,7 +70,7 @@ class Journal:
     def __init__(self, path: Path, plan: WalkForwardPlan) -> None:
         self._path = Path(path)
         self._size = 0
-        self._rows: list[TrialRow] = []
+        self._packed: list[bytes] = []
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -68,53 +79,68 @@ class Journal:
             raise self._translated(error) from error
 
     @property
-    def recovered(self) -> list[TrialRow]:
-        """Rows that were in the file when it was opened, in file order."""
-        return self._rows
+    def recovered(self) -> list[bytes]:
+        """Packed rows that were in the file when it was opened, in file order."""
+        return self._packed
 
-    def append(self, row: TrialRow) -> None:
-        """Write one row; when this returns, the row is in the file.
+    def forget_recovered(self) -> None:
+        """Let the recovered rows go."""
+        self._packed = []
+
+    def append(self, packed: bytes) -> None:
+        """Write one packed row; when this returns, the row is in the file.
 
         Raises
         ------
         StorageError
             If the disk is full; the file is then as it was before.
         """
-        self._write(_line(canonical_json(row)))
+        self._write(_line(b'"' + base64.b64encode(packed) + b'"'))
 
     def close(self) -> None:
         """Close the file.  The journal cannot be used afterwards."""
         os.close(self._file)
 
     def _recover(self, plan: WalkForwardPlan) -> None:
-        data = self._path.read_bytes()
-        # What follows the last newline was torn by a crash.
-        self._size = data.rfind(b"\n") + 1
-        if self._size < len(data):
+        """Read the file line by line: it is far larger than the rows it becomes."""
+        with self._path.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.endswith(b"\n"):
+                    break  # torn by a crash
+                if number == 1:
+                    self._check_header(line, plan)
+                else:
+                    self._packed.append(self._read(line, number, _packed_row))
+                self._size += len(line)
+        if self._size < self._path.stat().st_size:
             os.ftruncate(self._file, self._size)
-        lines = data[: self._size].splitlines()
-        if not lines:
+        if self._size == 0:
             self._write(_line(canonical_json(_Header(FORMAT, plan))))
-            return
-        header = self._decode(lines[0], 1, _Header)
-        if header.format != FORMAT:
-            msg = f"the journal must have format {FORMAT}, but has {header.format}. Delete the run folder."
+
+    def _check_header(self, line: bytes, plan: WalkForwardPlan) -> None:
+        found = self._read(line, 1, lambda data: msgspec.json.decode(data, type=_AnyHeader)).format
+        if found != FORMAT:
+            msg = (
+                f"the journal must have format {FORMAT}, but has {found}: another version of aiopt began "
+                "this run, whose trials cannot stand beside today's. Finish it with that version, or start "
+                "anew: --force, or another run folder."
+            )
             raise DataError(msg, file=self._path)
+        header = self._read(line, 1, lambda data: msgspec.json.decode(data, type=_Header))
         if header.plan != plan:
             msg = (
                 "the journal must belong to this walk-forward plan, but its segments are others. "
                 "Use another run folder, or repeat the run with the configuration and data it began with."
             )
             raise DataError(msg, file=self._path)
-        self._rows = [self._decode(line, i, TrialRow) for i, line in enumerate(lines[1:], start=2)]
 
-    def _decode(self, line: bytes, number: int, type_: type[T]) -> T:
+    def _read(self, line: bytes, number: int, decode: Callable[[bytes], T]) -> T:
         try:
             outer = msgspec.json.decode(line, type=_Line)
             payload = bytes(outer.data)
             if outer.crc32 != _checksum(payload):
                 raise ValueError("its checksum does not match")
-            return msgspec.json.decode(payload, type=type_)
+            return decode(payload)
         except ValueError as error:
             msg = (
                 f"line {number} must be as it was written, but {error}. The file was changed or the disk is "
@@ -134,6 +160,13 @@ class Journal:
 
     def _translated(self, error: OSError) -> Exception:
         return storage_error(self._path, error) or error
+
+
+def _packed_row(payload: bytes) -> bytes:
+    """Return the packed row of a line's data, proved to be one."""
+    packed = base64.b64decode(msgspec.json.decode(payload, type=str), validate=True)
+    unpack_row(packed)
+    return packed
 
 
 def _line(payload: bytes) -> bytes:

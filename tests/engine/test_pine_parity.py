@@ -55,8 +55,12 @@ RISK = """{"name": "risk", "params": {"length": 20, "stop_atr": 1.5, "risk_lengt
  "size": {"kind": "risk", "risk_pct": 0.5}}"""
 """No target, no exit for shorts, a session over midnight in another zone, sizes by risk, lifted functions."""
 
-LEVERED = RISK.replace('"risk"', '"levered"', 1).replace('"risk_pct": 0.5', '"risk_pct": 8.0')
-"""Asks for more than margin allows at nearly every entry.  Not one of SPECS, to spare time."""
+LEVERED = """{"name": "levered", "params": {"length": 9},
+ "indicators": {"average": {"kind": "sma", "args": {"length": "length"}}},
+ "entry_long": "close > average", "entry_short": "close < average",
+ "stop_loss": {"unit": "pips", "value": 90}, "take_profit": {"unit": "pips", "value": 11},
+ "size": {"kind": "risk", "risk_pct": 80.0}}"""
+"""Asks for more than margin allows at every entry and reverses until nothing is left; not one of SPECS."""
 
 LONG_ONLY = """{"name": "long_only", "params": {"level": 30.0},
  "indicators": {"rsi": {"kind": "rsi", "source": "hlc3", "args": {"length": 7}}},
@@ -240,7 +244,7 @@ def test_sizes_by_risk_are_cut_and_refused_alike(
     pine, generated_month: BarSet, balance: float, refuses: bool
 ) -> None:
     spec = StrategySpec.from_json(LEVERED)
-    bars = generated_month.slice(0, 9000)
+    bars = generated_month.slice(0, 1500)
     config = BacktestConfig(mode="parity", initial_balance=balance, leverage=25.0)
     with BacktestSession(bars, config) as session:
         result = session.run(spec)

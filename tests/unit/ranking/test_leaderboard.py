@@ -6,13 +6,17 @@ import errno
 import math
 import os
 import pickle
+import zlib
 from pathlib import Path
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
+from aiopt.config import canonical_json
 from aiopt.errors import DataError, InputError, StorageError
 from aiopt.evaluation.metrics import sharpe_ratio
+from aiopt.ranking import trials
 from aiopt.ranking.config import RankingConfig, StressConfig
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.testing.sweeps import PLAN, failed, noise_sweep
@@ -101,6 +105,39 @@ def test_a_journal_of_another_plan_is_refused(journal: Path) -> None:
     other = msgspec.structs.replace(PLAN, boundaries_ns=tuple(2 * b for b in PLAN.boundaries_ns))
     with pytest.raises(DataError, match="must belong to this walk-forward plan"):
         Leaderboard(journal, CONFIG, other)
+
+
+def test_a_journal_of_an_earlier_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    data = canonical_json({"format": 1, "plan": PLAN})
+    path = tmp_path / "leaderboard.jsonl"
+    path.write_bytes(b'{"crc32":"%08x","data":%s}\n' % (zlib.crc32(data), data))
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"must have format 2, but has 1.* Finish it with that version, or"):
+        board(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "data", [b'"AAAA"', b'"no base64!"', b"{}", b'"eJwDAAAAAAE="'], ids=["zlib", "base64", "json", "empty"]
+)
+def test_a_line_with_a_right_checksum_but_no_row_is_refused(journal: Path, data: bytes) -> None:
+    with journal.open("ab") as stream:
+        stream.write(b'{"crc32":"%08x","data":%s}\n' % (zlib.crc32(data), data))
+    with pytest.raises(DataError, match=r"line 9 must be as it was written"):
+        board(journal)
+
+
+def test_the_leaderboard_writes_the_file_of_its_rows_a_few_at_a_time(
+    tmp_path: Path, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "ROWS_AT_ONCE", 2)
+    board_ = board(journal)
+    assert board_.write_trials(tmp_path / "a.parquet") == {"rows": 7, "ok": 6, "failed": 1}
+    trials.write_trials(tmp_path / "b.parquet", reversed(board_.rows()), plan=PLAN)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    assert trials.read_trials(tmp_path / "a.parquet") == board_.rows()
+    assert pq.ParquetFile(tmp_path / "a.parquet").num_row_groups == 4
+    assert board_.first_error() == failed(77).error
 
 
 def test_a_journal_may_be_judged_by_other_settings(journal: Path) -> None:

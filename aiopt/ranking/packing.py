@@ -1,0 +1,133 @@
+"""A trial row as few bytes: what the journal writes and the leaderboard keeps.
+
+Owns the encoding.  Knows nothing of files or scores.
+
+A row is its fields without the profits as JSON, then the two series of profits, all compressed by zlib.  Most
+profits are zero, and most others decimals of a few digits: a profit is kept as the whole number it is in the
+smallest power of ten that gives back the same float, bit for bit, and as the float itself where none does.
+Nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from array import array
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from aiopt.config import canonical_json
+from aiopt.ranking.trials import TrialRow
+
+_MAX_DECIMALS = 8
+_ZERO, _RAW = 0, _MAX_DECIMALS + 2
+"""Codes of a profit: 0, 1 + decimals, or a float of eight bytes."""
+
+_LARGEST = 2.0**53
+_WIDTHS = ("<i1", "<i2", "<i4", "<i8")
+_LENGTH = struct.Struct("<I")
+
+
+def pack_row(row: TrialRow) -> bytes:
+    """Return a row as bytes that `unpack_row` turns into an equal row."""
+    head = canonical_json(msgspec.structs.replace(row, pnl=[], holdout_pnl=[]))
+    parts = [_LENGTH.pack(len(head)), head, _pack_profits(row.pnl), _pack_profits(row.holdout_pnl)]
+    return zlib.compress(b"".join(parts), 9)
+
+
+def unpack_row(data: bytes, *, compact: bool = False) -> TrialRow:
+    """Return the row that was packed.
+
+    Parameters
+    ----------
+    data : bytes
+        From `pack_row`.
+    compact : bool
+        Give the profits as ``array('d')`` of eight bytes each, not as lists.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are no packed row.
+    """
+    try:
+        plain = zlib.decompress(data)
+    except zlib.error as error:
+        raise ValueError(f"it cannot be decompressed ({error})") from error
+    try:
+        (length,) = _LENGTH.unpack_from(plain)
+        row = msgspec.json.decode(plain[_LENGTH.size : _LENGTH.size + length], type=TrialRow)
+        pnl, place = _unpack_profits(plain, _LENGTH.size + length)
+        holdout, place = _unpack_profits(plain, place)
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"it is cut off ({error})") from error
+    if place != len(plain):
+        raise ValueError(f"{len(plain) - place} bytes follow it")
+    if compact:
+        profits = [cast(list[float], array("d", values.tobytes())) for values in (pnl, holdout)]
+    else:
+        profits = [values.tolist() for values in (pnl, holdout)]
+    return msgspec.structs.replace(row, pnl=profits[0], holdout_pnl=profits[1])
+
+
+def _pack_profits(profits: Sequence[float]) -> bytes:
+    values = np.asarray(profits, dtype=np.float64)
+    codes = np.full(values.size, _RAW, dtype=np.uint8)
+    whole = np.zeros(values.size, dtype=np.int64)
+    for decimals in range(_MAX_DECIMALS, -1, -1):
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = np.rint(values * 10.0**decimals)
+            exact = (np.abs(scaled) < _LARGEST) & (scaled / 10.0**decimals == values)
+        codes[exact] = 1 + decimals
+        whole[exact] = scaled[exact].astype(np.int64)
+    codes[values == 0] = _ZERO
+    codes[(values == 0) & np.signbit(values)] = _RAW
+    parts = [_LENGTH.pack(values.size), codes.tobytes()]
+    for code in range(1, _RAW):
+        parts.append(_pack_whole(whole[codes == code]))
+    parts.append(values[codes == _RAW].astype("<f8").tobytes())
+    return b"".join(parts)
+
+
+def _pack_whole(numbers: npt.NDArray[np.int64]) -> bytes:
+    """Return whole numbers in the narrowest width, their low bytes first, then the next: zlib likes that."""
+    width = next(
+        number
+        for number, kind in enumerate(_WIDTHS)
+        if not numbers.size
+        or (np.iinfo(kind).min <= int(numbers.min()) and int(numbers.max()) <= np.iinfo(kind).max)
+    )
+    narrow = numbers.astype(_WIDTHS[width])
+    planes = narrow.view(np.uint8).reshape(numbers.size, 1 << width).T
+    return bytes([width]) + planes.tobytes()
+
+
+def _unpack_profits(data: bytes, place: int) -> tuple[npt.NDArray[np.float64], int]:
+    (size,) = _LENGTH.unpack_from(data, place)
+    place += _LENGTH.size
+    codes = np.frombuffer(_take(data, place, size), dtype=np.uint8)
+    place += size
+    values = np.zeros(size)
+    for code in range(1, _RAW):
+        chosen = codes == code
+        count, width = int(chosen.sum()), 1 << data[place]
+        planes = np.frombuffer(_take(data, place + 1, count * width), dtype=np.uint8).reshape(width, count)
+        whole = np.ascontiguousarray(planes.T).view(f"<i{width}").reshape(count)
+        values[chosen] = whole / 10.0 ** (code - 1)
+        place += 1 + count * width
+    chosen = codes == _RAW
+    count = 8 * int(chosen.sum())
+    values[chosen] = np.frombuffer(_take(data, place, count), dtype="<f8")
+    if codes.size and codes.max() > _RAW:
+        raise ValueError(f"a profit has the unknown code {codes.max()}")
+    return values, place + count
+
+
+def _take(data: bytes, place: int, count: int) -> bytes:
+    if place + count > len(data):
+        raise IndexError(f"{place + count - len(data)} bytes are missing")
+    return data[place : place + count]
