@@ -57,6 +57,7 @@ from cluster.submit import Job, job_script, runtime_environment
     help="Spread of one-sided bars by hour: a table of `aiopt ticks spread-model`.",
 )
 @click.option("--timezone", help="Clock of the bars' stamps, if not the format's own: UTC, +02:00, NY+7.")
+@click.option("--time-format", help="How the times of a table of bars are written, e.g. '%d/%m/%Y %H:%M'.")
 @click.option("--instrument", help="Symbol, e.g. EURUSD.")
 @click.option(
     "--runs-dir", type=click.Path(path_type=Path, file_okay=False), default="runs", show_default=True
@@ -141,6 +142,7 @@ _NESTED = {
     "top": ("ranking", "top"),
     "bars_price": ("bar_reading", "price"),
     "timezone": ("bar_reading", "timezone"),
+    "time_format": ("bar_reading", "time_format"),
     "spread_pips": ("spread", "pips"),
     "spread_file": ("spread", "file"),
 }

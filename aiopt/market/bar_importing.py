@@ -66,8 +66,10 @@ _FORMATS: dict[str, _Format] = {
     "oanda": _Format(_both_sides),
     "fxcm": _Format(_both_sides),
 }
-_TABLES = ("csv", "json", "parquet")
-BAR_FORMATS = (*_FORMATS, *_TABLES)
+TABLES = ("csv", "json", "parquet")
+"""Names of the layouts with named columns."""
+
+BAR_FORMATS = (*_FORMATS, *TABLES)
 """Names of the layouts of bars that are read: those of providers, and tables with named columns."""
 
 _SUFFIXES = {".zip": "text", ".csv": "text", ".txt": "text", ".tsv": "text"} | {
@@ -283,14 +285,14 @@ def read_bar_source(
     item = resolve(instrument, path_evidence(files, source, rows=instrument is None), source)
     name = format or _recognise(files[0], table)
     clock_name, notes = name, []
-    if name in _TABLES:
+    if name in TABLES:
         found = [read_bar_table(file, item, table, clock_given=timezone is not None) for file in files]
         read = [(file, bars.sides) for file, bars in zip(files, found, strict=True)]
         clock_name, notes = _clock_name(name, found, source), _notes(found)
         _check_sides(read)
     else:
         if table.of_table or table.price is not None:
-            msg = f"Columns, times and --price may only be given for {', '.join(_TABLES)}, but the format is "
+            msg = f"Columns, times and --price may only be given for {', '.join(TABLES)}, but the format is "
             raise DataError(f"{msg}{name}. Leave them out.", file=source)
         read = [(file, _FORMATS[name].read(file)) for file in files]
     parts, proof = bars_to_utc(read, clock_name, item, timezone=timezone, keep=keep_clock)

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from aiopt import __version__
 from aiopt.errors import ConfigError, DataError, UnevenBarsError, did_you_mean
 from aiopt.files import sha256_file
-from aiopt.market.bar_importing import read_bar_source
+from aiopt.market.bar_importing import TABLES, read_bar_source
 from aiopt.market.bar_manifest import BarManifest, BarOrigin
 from aiopt.market.bar_resampling import check_timeframes, resample_bars
+from aiopt.market.bar_tables import BarTableOptions
 from aiopt.market.bars import (
     BAR_SCHEMA,
     TIME_BARS,
@@ -68,6 +69,8 @@ class BarReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Clock of the stamps; the layout's own if None.
     keep_clock : bool
         Take the clock although weeks contradict it.
+    columns, time_unit, time_format, header
+        Of tables of bars (CSV, JSON, Parquet), see `aiopt.market.bar_tables.BarTableOptions`.
     drop_bad : bool
         Leave impossible bars out and count them instead of refusing the source.
     """
@@ -76,12 +79,29 @@ class BarReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     format: str | None = None
     timezone: str | None = None
     keep_clock: bool = False
+    columns: dict[str, str] = {}
+    time_unit: str | None = None
+    time_format: str | None = None
+    header: bool = True
     drop_bad: bool = False
 
     def __post_init__(self) -> None:
+        self.table()
         if self.price is not None and self.price not in SIDES:
             msg = f"`price` of bars must be one of {', '.join(SIDES)}, but got {self.price!r}."
             raise ConfigError(msg + did_you_mean(self.price, SIDES))
+
+    def table(self) -> BarTableOptions:
+        """Return what is said of tables.
+
+        Raises
+        ------
+        DataError
+            If an option breaks a rule.
+        """
+        return BarTableOptions(
+            columns=self.columns, time_unit=self.time_unit, time_format=self.time_format, header=self.header
+        )
 
 
 @dataclass(frozen=True)
@@ -315,9 +335,13 @@ def _read_foreign(path: Path, side: str | None, item: Instrument, reading: BarRe
         timezone=reading.timezone,
         drop_bad=reading.drop_bad,
         keep_clock=reading.keep_clock,
+        table=reading.table(),
     )
     sides, left_out = {}, 0
     for price, bars in found.sides.items():
+        if found.format in TABLES and price in SIDES and side not in (None, price) and len(found.sides) == 1:
+            msg = f"The bars must be of the {side}, but their columns say {price}. Leave `price` out."
+            raise DataError(msg, file=path)
         frame, empty = _quoted(bars)
         sides[side if side is not None and len(found.sides) == 1 else price] = frame
         left_out = max(left_out, empty)
@@ -331,7 +355,7 @@ def _read_foreign(path: Path, side: str | None, item: Instrument, reading: BarRe
         clock=found.clock,
         left_out={REPEATED: found.repeated, "impossible": found.dropped, FILLED: left_out},
         files=_files(path),
-        notes=[f"Clock of {path.name}: {found.proof.text}"],
+        notes=[f"Clock of {path.name}: {found.proof.text}", *found.notes],
     )
 
 

@@ -304,3 +304,22 @@ def test_silent_hours_are_those_of_an_open_market(tmp_path: Path) -> None:
     silent = [one.hour for one in found.manifest.silent_hours]
     assert silent == ["2018-03-04T22", "2018-03-04T23"]
     assert is_open(found.bid["ts_open_ns"].to_numpy()).all()
+
+
+def test_tables_of_others_are_read_and_told_what_they_are(tmp_path: Path) -> None:
+    lines = ["date,open,high,low,close"]
+    for minute in range(40):
+        when = MONDAY + dt.timedelta(minutes=minute)
+        lines.append(f"{when:%d/%m/%Y %H:%M},1.2,1.2001,1.1999,1.2")
+    path = tmp_path / "eurusd.csv"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(DataError, match="time"):
+        open_bars([path], spread=PIPS, reading=BarReading(price="bid"))
+    told = BarReading(price="bid", time_format="%d/%m/%Y %H:%M", timezone="UTC")
+    found = open_bars([path], spread=PIPS, reading=told, timeframes=frames("5m"))
+    assert found.bid["ts_open_ns"][0] == int(MONDAY.timestamp()) * 1_000_000_000
+    assert found.manifest.bars == 40
+    with pytest.raises(DataError, match="--bars-price"):
+        open_bars([path], spread=PIPS, reading=BarReading(time_format="%d/%m/%Y %H:%M", timezone="UTC"))
+    with pytest.raises(DataError, match="Did you mean 'open'"):
+        BarReading(columns={"ts": "date", "opne": "open"})
