@@ -17,7 +17,7 @@ from aiopt.backtest.config import BacktestConfig
 from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
 from aiopt.errors import ConfigError, InputError, SearchSpaceError
 from aiopt.evaluation.folds import WalkForwardConfig
-from aiopt.market.bar_input import BarReading
+from aiopt.market.bar_series import BarReading
 from aiopt.market.spread_model import SpreadConfig
 from aiopt.ranking.config import RankingConfig
 from aiopt.strategy.families import FAMILIES, family

@@ -327,6 +327,8 @@ def hour_map(
     for hour in range(0, 24, 2):
         canvas.text(96 + step * (hour + 0.5), 14, f"{hour:02d}h", "tick", anchor="middle")
     skip = max(1, math.ceil(13 / cell_h))
+    # Thin rows would be more gap than cell.
+    gap = 1.5 if cell_h > 8 else 0.5
     for index, day in enumerate(days):
         y = 22 + cell_h * index
         if index % skip == 0:
@@ -336,11 +338,11 @@ def hour_map(
             if count == -1:
                 continue
             if count is None:
-                canvas.rect(x, y, step - 1.5, cell_h - 1.5, "cell absent", tip=f"{day} {hour:02d}h: {absent}")
+                canvas.rect(x, y, step - 1.5, cell_h - gap, "cell absent", tip=f"{day} {hour:02d}h: {absent}")
                 continue
             level = 0 if not count else 1 + min(6, int(7 * math.sqrt(count / most)))
             tip = f"{day} {hour:02d}h UTC: {count:,} {what}"
-            canvas.rect(x, y, step - 1.5, cell_h - 1.5, f"cell h{level}", tip=tip)
+            canvas.rect(x, y, step - 1.5, cell_h - gap, f"cell h{level}", tip=tip)
     return canvas.render()
 
 

@@ -14,7 +14,7 @@ from aiopt.analyst import AnalystSettings
 from aiopt.backtest.config import BacktestConfig
 from aiopt.backtest.swap import SwapConfig
 from aiopt.evaluation import WalkForwardConfig
-from aiopt.market.bar_input import BarReading
+from aiopt.market.bar_series import BarReading
 from aiopt.market.spread_model import SpreadConfig
 from aiopt.ranking import RankingConfig
 from aiopt.strategy.space import load_search_space
