@@ -29,6 +29,7 @@ from aiopt.errors import ClusterError, InputError, StorageError
 from aiopt.files import atomic_write_bytes
 from cluster.processes import MARKER, ProcessId, identify, is_running, marked, stop_all
 from cluster.resources import GIB, NodeResources
+from cluster.serving.request_ids import CALLBACK, CALLBACK_VARIABLE
 
 DEFAULT_STATE_DIR = Path(".aiopt")
 STATE_DIR_VARIABLE = "AIOPT_STATE_DIR"
@@ -471,6 +472,8 @@ def _node_environment(folder: Path, cluster_id: str, temp_dir: Path) -> dict[str
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             # Quiet: a warning per worker about CUDA_VISIBLE_DEVICES on machines without a GPU.
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            # Serve must not fail at headers that it cannot read: see the module named.
+            CALLBACK_VARIABLE: CALLBACK,
             # Scale the reply to Ctrl-C: a driver needs a moment to write its state.
             "RAY_JOB_STOP_WAIT_TIME_S": "15",
         }

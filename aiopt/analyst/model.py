@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from aiopt.analyst.bar_times import check_bar_times
 from aiopt.config import decode
 from aiopt.errors import AioptError, AnalysisRequestError
 from aiopt.market.bars import BarArrays
@@ -30,6 +31,10 @@ LevelKind = Literal["support", "resistance"]
 
 MAX_BARS = 4096
 """Most bars of a request; more than a chart has columns."""
+
+MIN_PRICE, MAX_PRICE = 1e-9, 1e12
+"""Far beyond any market's prices; beyond these, sums and axes lose their digits."""
+MAX_VOLUME = 1e18
 
 MAX_PNG_BYTES = 8 * 1024 * 1024
 MAX_PNG_SIDE = 4096
@@ -102,6 +107,13 @@ class AnalysisRequest:
             raise AnalysisRequestError(str(failure)) from failure
         if prices.low.min() <= 0:
             raise AnalysisRequestError(f"Prices must be positive, but the lowest is {prices.low.min()}.")
+        low, high = float(prices.low.min()), float(prices.high.max())
+        if low < MIN_PRICE or high > MAX_PRICE:
+            msg = f"`{MIN_PRICE:g} <= price <= {MAX_PRICE:g}` must hold, but prices go from {low:g} to "
+            raise AnalysisRequestError(f"{msg}{high:g}. Correct them, or give them in another unit.")
+        if not (np.isfinite(bars.volume) & (bars.volume >= 0) & (bars.volume <= MAX_VOLUME)).all():
+            msg = f"`0 <= volume <= {MAX_VOLUME:g}` must hold, but bars go from {bars.volume.min():g} to "
+            raise AnalysisRequestError(f"{msg}{bars.volume.max():g}. Correct them, or leave volume out.")
         if (np.diff(bars.ts_open_ns) <= 0).any():
             raise AnalysisRequestError("Bars must be in order of time, each once, but are not. Sort them.")
 
@@ -366,7 +378,8 @@ class BarColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Raises
         ------
         AnalysisRequestError
-            If the columns differ in length.
+            If the columns differ in length, or the times cannot be those of `timeframe`, see
+            `aiopt.analyst.bar_times`.
         """
         n_bars = len(self.ts_open_ns)
         columns: dict[str, Any] = {}
@@ -380,11 +393,14 @@ class BarColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             columns[name] = np.array(values, dtype=np.float64)
         if any(not -(2**63) <= stamp < 2**63 for stamp in self.ts_open_ns):
             raise AnalysisRequestError("Opening times must be nanoseconds of 64 bits, but one is larger.")
+        length, times = parse_timeframe(timeframe), np.array(self.ts_open_ns, dtype=np.int64)
+        if (np.diff(times) > 0).all():  # times out of order have an error of their own
+            check_bar_times(times, length)
         return BarArrays(
             instrument=instrument,
-            timeframe=parse_timeframe(timeframe),
+            timeframe=length,
             price="mid",
-            ts_open_ns=np.array(self.ts_open_ns, dtype=np.int64),
+            ts_open_ns=times,
             data_hash="",
             **columns,
         )
@@ -402,8 +418,15 @@ class RequestDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     spread: float | None = None
 
 
-def request_from_document(document: RequestDocument) -> AnalysisRequest:
+def request_from_document(document: RequestDocument, *, chart_png: bytes | None = None) -> AnalysisRequest:
     """Return the request a document describes.
+
+    Parameters
+    ----------
+    document : RequestDocument
+        The request as plain data.
+    chart_png : bytes, optional
+        Stands for the document's chart.
 
     Raises
     ------
@@ -414,8 +437,8 @@ def request_from_document(document: RequestDocument) -> AnalysisRequest:
         parse_timeframe(document.timeframe)
     except AioptError as failure:
         raise AnalysisRequestError(str(failure)) from failure
-    png = None
-    if document.chart_png is not None:
+    png = chart_png
+    if png is None and document.chart_png is not None:
         text = document.chart_png.removeprefix("data:image/png;base64,")
         if len(text) > MAX_PNG_BYTES * 4 // 3 + 4:
             msg = f"A chart must have at most {MAX_PNG_BYTES} bytes, but is larger. Draw it smaller."

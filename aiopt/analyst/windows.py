@@ -7,14 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 
 from aiopt.analyst.model import AnalysisRequest
-from aiopt.charts import ChartSpec
+from aiopt.analyst.settings import DEFAULT_CHART
+from aiopt.charts import ChartSpec, IndicatorPlot
 from aiopt.market.bars import BarArrays
 
 FEWEST_BARS = 20
 """A window of fewer bars is not read."""
+
+
+def drawable(spec: ChartSpec, bars: BarArrays) -> ChartSpec:
+    """Return a chart as the analyst draws it, without the indicators that so few bars give no value.
+
+    Only of `DEFAULT_CHART` is anything left out: of its indicators nobody asked for one.
+    """
+    if spec != DEFAULT_CHART:
+        return spec
+
+    def has_values(plot: IndicatorPlot) -> bool:
+        return all(np.isfinite(values).any() for values in plot.compute(bars).values())
+
+    return msgspec.structs.replace(
+        spec,
+        overlays=tuple(plot for plot in spec.overlays if has_values(plot)),
+        panes=tuple(plot for plot in spec.panes if has_values(plot)),
+    )
 
 
 def window_before(bars: BarArrays, ts_ns: int, length: int) -> tuple[int, int] | None:

@@ -141,7 +141,7 @@ def _request(
     draw: bool,
 ) -> AnalysisRequest:
     from aiopt.analyst import AnalysisRequest
-    from aiopt.analyst.windows import request_of_window
+    from aiopt.analyst.windows import drawable, request_of_window
     from aiopt.charts import PreparedChart
     from aiopt.errors import DataError
     from aiopt.market.bars import load_bar_set
@@ -159,7 +159,7 @@ def _request(
     bars = bar_set.bid
     stop, start = len(bars), max(0, len(bars) - settings.bars)
     if png is None and (draw or (settings.endpoint is not None and settings.picture)):
-        png = PreparedChart(bars, settings.chart).render(start, stop)
+        png = PreparedChart(bars, drawable(settings.chart, bars)).render(start, stop)
     spread = None if bar_set.single_price else max(0.0, float(bar_set.ask.close[-1] - bars.close[-1]))
     return request_of_window(bars, start, stop, spec=settings.chart, chart_png=png, spread=spread, note=note)
 

@@ -80,7 +80,8 @@ class Gateway:
         self._backend.start()
         folder = self._config.folder
         tokens = Tokens(api=(create_token(folder, "api"),), admin=(create_token(folder, "admin"),))
-        return build_gateway(self._backend, self._config.gateway, tokens)
+        # Serve adds the id to every answer, also to those it gives itself.
+        return build_gateway(self._backend, self._config.gateway, tokens, names_requests=False)
 
 
 def build_app(args: dict[str, Any]) -> serve.Application:

@@ -71,6 +71,10 @@ def _rebuild_unavailable(message: str, retry_after_s: float) -> ModelUnavailable
     return ModelUnavailableError(message, retry_after_s=retry_after_s)
 
 
+class EngineFailureError(ClusterError):
+    """An engine that lives failed at this request, through no fault of the request.  HTTP 500."""
+
+
 class SwapRefusedError(InputError):
     """A model operation was refused or failed; the model that served before still serves.  HTTP 409."""
 

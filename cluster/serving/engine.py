@@ -28,7 +28,9 @@ from ray.serve.llm import LLMConfig
 
 from cluster.resources import stage_options
 from cluster.serving.checkpoint import validate
-from cluster.serving.probes import probe_requests
+from cluster.serving.engine_failures import failure as _error
+from cluster.serving.engine_failures import raised_failure
+from cluster.serving.probes import probe_requests, warming_requests
 from cluster.serving.proof import (
     EngineSpec,
     EngineStartError,
@@ -82,6 +84,9 @@ class EngineServer(LLMServer):
         If the folder no longer holds the revision.
     ProbeMismatchError
         If the answers differ from the reference; the replica never becomes healthy.
+
+    No exception of vLLM's leaves this process: whoever receives one imports vLLM to read it, which keeps a
+    gateway from everything else for seconds.  Failures are told as plain data.
     """
 
     # Serve awaits an asynchronous constructor.
@@ -96,6 +101,7 @@ class EngineServer(LLMServer):
         try:
             engine_class = SingleProcessEngine if self._spec.device == "cpu" else VLLMEngine
             await super().__init__(llm_config, engine_cls=engine_class)
+            await self.warm()
             await self.prove()
         except BaseException:
             self._stop_engine()
@@ -114,6 +120,21 @@ class EngineServer(LLMServer):
                 f"holds {found.revision[:12]}. Put the files back, or swap to the folder as it is now."
             )
             raise EngineStartError(msg)
+
+    async def warm(self) -> None:
+        """Ask for what is compiled or loaded at its first use, so that no client waits for it.
+
+        Raises
+        ------
+        EngineStartError
+            If the engine cannot answer.
+        """
+        for together in warming_requests():
+            for found in await asyncio.gather(*map(self.answer, together)):
+                if "response" not in found:
+                    raise EngineStartError(
+                        f"A request to warm the engine failed: {found['error']['message']}"
+                    )
 
     async def prove(self) -> None:
         """Answer the probe set and hold it against the reference.
@@ -151,10 +172,8 @@ class EngineServer(LLMServer):
                 if isinstance(item, ErrorResponse):
                     return self._failure(item)
                 return {"revision": self._spec.checkpoint.revision, "response": item.model_dump(mode="json")}
-        except Exception as error:
-            if not self._dead():
-                raise
-            return _error(f"The engine died: {error}", 503, dead=True)
+        except Exception as error:  # noqa: BLE001 - see the class: none may leave this process
+            return self._raised(error, body)
         return _error("The engine gave no answer.", 503, dead=True)
 
     async def stream(self, body: dict[str, Any]) -> AsyncIterator[Any]:
@@ -178,10 +197,8 @@ class EngineServer(LLMServer):
                         yield {"revision": self._spec.checkpoint.revision}
                         first = False
                     yield item.encode()
-        except Exception as error:
-            if not self._dead():
-                raise
-            yield _error(f"The engine died: {error}", 503, dead=True)
+        except Exception as error:  # noqa: BLE001 - see the class: none may leave this process
+            yield self._raised(error, body)
 
     async def wire(self) -> dict[str, Any]:
         """Return where this replica answers without Serve in between, see `cluster.serving.wire`.
@@ -215,6 +232,11 @@ class EngineServer(LLMServer):
         except ValueError as error:
             return _error(str(error), 400)
 
+    def _raised(self, error: Exception, body: dict[str, Any]) -> dict[str, Any]:
+        if not self._dead():
+            _LOGGER.exception("the engine failed at a request", exc_info=error)
+        return raised_failure(error, body, dead=self._dead())
+
     def _failure(self, response: Any) -> dict[str, Any]:
         code = int(response.error.code or 500)
         return _error(response.error.message, code, dead=self._dead())
@@ -239,10 +261,6 @@ def _streamed_failure(event: str) -> dict[str, Any] | None:
         return None
     error = json.loads(event[len("data:") :])["error"]
     return _error(str(error["message"]), int(error.get("code") or 500))
-
-
-def _error(message: str, status: int, *, dead: bool = False) -> dict[str, Any]:
-    return {"error": {"message": message, "status": status, "dead": dead}}
 
 
 def build_engine(spec: EngineSpec, reference: Reference) -> serve.Application:

@@ -17,6 +17,8 @@ PROBE_VERSION = 1
 """Part of every reference's key: raise it whenever a probe changes."""
 
 MAX_TOKENS = 24
+MAX_LOGPROBS = 20
+"""Most a request may ask for, see `cluster.serving.gateway.chat_types`."""
 
 _TEXTS = (
     "Describe the trend: 1.0812 1.0825 1.0841 1.0838 1.0855.",
@@ -46,6 +48,41 @@ def probe_requests(*, images: bool) -> list[dict[str, Any]]:
             "seed": 0,
         }
         for content in contents
+    ]
+
+
+def warming_requests() -> list[list[dict[str, Any]]]:
+    """Return what an engine is asked before it is proved: groups, each asked at once.
+
+    The kernels behind log-probabilities are compiled for one, for two, and then for any number of requests
+    at once (2 to 18 s on a CPU); the grammar's library is loaded with the first schema.
+    """
+    question = {"messages": [{"role": "user", "content": _TEXTS[0]}], "temperature": 0.0, "max_tokens": 6}
+    likely = {**question, "ignore_eos": True, "logprobs": True, "top_logprobs": MAX_LOGPROBS}
+    schema = {"type": "object", "properties": {"up": {"type": "boolean"}}, "required": ["up"]}
+    formats: list[dict[str, Any]] = [
+        {"type": "json_schema", "json_schema": {"name": "warm", "schema": schema}},
+        {"type": "json_object"},
+    ]
+    sampled = {
+        **question,
+        "temperature": 1.0,
+        "top_p": 0.9,
+        "top_k": 40,
+        "min_p": 0.05,
+        "presence_penalty": 0.1,
+        "frequency_penalty": 0.1,
+        "repetition_penalty": 1.1,
+        "seed": 1,
+        "n": 2,
+        "stop": ["#"],
+    }
+    return [
+        [likely],
+        [likely] * 2,
+        [likely] * 3,
+        [{**question, "response_format": form} for form in formats],
+        [sampled],
     ]
 
 

@@ -23,6 +23,7 @@ from ray.serve.exceptions import RayServeException
 
 from aiopt.errors import AioptError, did_you_mean
 from cluster.serving.backend import (
+    EngineFailureError,
     EngineRequestError,
     ModelCard,
     ModelUnavailableError,
@@ -319,8 +320,11 @@ class RayLease:
     def _check(self, found: dict[str, Any]) -> None:
         failure = found.get("error")
         if failure is not None:
-            if failure["dead"] or failure["status"] >= 500:
+            if failure["dead"] or failure["status"] == 503:
                 raise _EngineDied(failure["message"])
+            if failure["status"] >= 500:
+                # It lives, and would fail again: another try would only keep the client waiting.
+                raise EngineFailureError(failure["message"])
             raise EngineRequestError(failure["message"], status=failure["status"])
         if found["revision"] != self.card.revision:
             # Cannot happen while an engine checks its files at start; an answer is never given a wrong name.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from cluster.serving.gateway.chat_types import MAX_STOPS
 from cluster.serving.proof import EngineSpec
 from cluster.serving.torchvision_ops import sitecustomize
 
@@ -40,6 +41,8 @@ def engine_environment(spec: EngineSpec) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # vLLM takes four unless it is told otherwise.
+        "VLLM_MAX_STOP_STRINGS": str(MAX_STOPS),
     }
     # A folder is loaded, never a hub id, so nothing has to be asked of the hub.
     environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}

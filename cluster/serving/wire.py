@@ -21,8 +21,8 @@ from typing import Any
 
 import msgspec
 
-FRAME_LIMIT = 64 << 20
-"""Longest frame: a request's largest body and then some."""
+FRAME_LIMIT = 192 << 20
+"""Longest frame: a request's largest body with its decoded images, and then some."""
 
 _LENGTH = 4
 _END = (0).to_bytes(_LENGTH, "little")

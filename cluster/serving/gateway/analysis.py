@@ -7,7 +7,7 @@ told.  The reading itself is `aiopt.analyst`'s.
 from __future__ import annotations
 
 import asyncio
-import base64
+import logging
 from typing import Any
 
 import msgspec
@@ -29,10 +29,12 @@ from aiopt.analyst import (
 )
 from aiopt.analyst.model import check_text
 from aiopt.analyst.schema import MAX_RATIONALE
+from aiopt.analyst.windows import drawable
 from aiopt.charts import render_chart
 from aiopt.errors import AioptError, AnalysisRequestError, AnalystError
 from aiopt.patterns import PATTERN_KINDS
 from aiopt.strategy.spec import plain_mapping
+from aiopt.timeframe import parse_timeframe
 from cluster.serving.backend import Backend, Lease, ModelCard, ModelUnavailableError
 from cluster.serving.gateway.admission import Admission, Overloaded
 from cluster.serving.gateway.analysis_types import (
@@ -46,12 +48,14 @@ from cluster.serving.gateway.analysis_types import (
 )
 from cluster.serving.gateway.chat import Chats, named_headers
 from cluster.serving.gateway.exchange import Exchange, decode_json
-from cluster.serving.gateway.failures import HttpError, error_document, invalid, translate
-from cluster.serving.gateway.images import check_image, decode_base64
+from cluster.serving.gateway.failures import HttpError, error_document, invalid, translate, unexpected
+from cluster.serving.gateway.images import ImageDecoder
 from cluster.serving.gateway.metrics import GatewayMetrics
 from cluster.serving.gateway.settings import GatewaySettings
 
 JSON, FORM = "application/json", "multipart/form-data"
+
+log = logging.getLogger("aiopt.gateway")
 
 
 class Analyses:
@@ -71,6 +75,8 @@ class Analyses:
         Slots: one per market, however often its model is asked.
     metrics : GatewayMetrics
         Counters.
+    images : ImageDecoder
+        Decodes charts.
     """
 
     def __init__(
@@ -81,7 +87,9 @@ class Analyses:
         analyst: AnalystSettings,
         admission: Admission,
         metrics: GatewayMetrics,
+        images: ImageDecoder,
     ) -> None:
+        self._images = images
         self._backend = backend
         self._chats = chats
         self._settings = settings
@@ -92,16 +100,16 @@ class Analyses:
     async def analyze(self, exchange: Exchange) -> None:
         """Answer ``POST /analyze``."""
         self._admission.check()
-        document = await self._read(exchange)
+        document, chart = await self._read(exchange)
         async with exchange.while_connected():
             reader = await self.reader(document.model, document.reader)
             if isinstance(document, AnalyzeBatch):
-                batch = await self._batch(reader, document)
+                batch = await self._batch(reader, document, exchange.request_id)
                 results = [item.result for item in batch.items if item.result is not None]
                 exchange.headers.update(_common_headers(results))
                 await exchange.reply(200, batch)
             else:
-                result = await reader.read(document)
+                result = await reader.read(document, chart)
                 exchange.headers.update(_common_headers([result]))
                 await exchange.reply(200, result)
 
@@ -110,6 +118,7 @@ class Analyses:
         self._admission.check()
         order = await exchange.json(StrategyOrder)
         _check_analysis(order.analysis)
+        _check_timeframe(order.timeframe)
         async with exchange.while_connected():
             reader = await self.reader(order.model, order.reader)
             answer = await reader.propose(order)
@@ -132,7 +141,7 @@ class Analyses:
             self._analyst, models=(name,), picture=self._analyst.picture and card is not None and card.images
         )
         return MarketReader(
-            self._chats, settings, self._settings, self._admission, self._metrics, model=reader == "model"
+            self._chats, settings, self._images, self._admission, self._metrics, model=reader == "model"
         )
 
     async def _card(self, name: str) -> ModelCard | None:
@@ -145,7 +154,7 @@ class Analyses:
         except ModelUnavailableError:
             return None  # configured but not ready: the rules read, and the result says so
 
-    async def _batch(self, reader: MarketReader, batch: AnalyzeBatch) -> BatchResult:
+    async def _batch(self, reader: MarketReader, batch: AnalyzeBatch, request_id: str) -> BatchResult:
         async def one(index: int, item: dict[str, Any]) -> BatchItem:
             try:
                 try:
@@ -154,31 +163,30 @@ class Analyses:
                     raise invalid(f"items[{index}] must follow its schema, but: {failure}.") from failure
                 return BatchItem(index=index, result=await reader.read(document))
             except AioptError as failure:
-                error = translate_analysis(failure)
-                body = error_document(error.status, str(error), error.code, error.param)["error"]
-                return BatchItem(index=index, error={"status": error.status, **body})
+                return _failed_item(index, translate_analysis(failure))
+            except Exception as failure:  # one item's defect is not the others' end
+                log.error("request %s item %d failed", request_id, index, exc_info=failure)
+                return _failed_item(index, unexpected(request_id))
 
         items = await asyncio.gather(*(one(index, item) for index, item in enumerate(batch.items)))
         failed = sum(item.result is None for item in items)
         return BatchResult(items=list(items), completed=len(items) - failed, failed=failed)
 
-    async def _read(self, exchange: Exchange) -> AnalyzeOne | AnalyzeBatch:
+    async def _read(self, exchange: Exchange) -> tuple[AnalyzeOne | AnalyzeBatch, bytes | None]:
+        """Return the request, and the chart of a form as it came."""
         content_type, raw = await exchange.body(JSON, FORM)
         depth = self._settings.max_json_depth
         if content_type.lower().startswith(FORM):
             raw, chart = await _form(exchange, raw, content_type)
             document = decode_json(raw, AnalyzeOne, max_depth=depth)
-            if chart is None:
-                return document
-            if document.chart_png is not None:
+            if chart is not None and document.chart_png is not None:
                 raise invalid(
                     "A form must hold the chart once, but has `chart` and `chart_png`. Leave one out."
                 )
-            check_image(chart, self._settings, where="chart")
-            return _with_chart(document, chart)
+            return document, chart
         fields = decode_json(raw, dict[str, msgspec.Raw], max_depth=depth)
         if "items" not in fields:
-            return decode_json(raw, AnalyzeOne, max_depth=depth)
+            return decode_json(raw, AnalyzeOne, max_depth=depth), None
         batch = decode_json(raw, AnalyzeBatch, max_depth=depth)
         if len(batch.items) > self._settings.max_batch:
             raise invalid(
@@ -186,7 +194,7 @@ class Analyses:
                 "several.",
                 param="items",
             )
-        return batch
+        return batch, None
 
 
 class MarketReader:
@@ -198,8 +206,8 @@ class MarketReader:
         Asks the model.
     analyst : AnalystSettings
         With the request's model.
-    settings : GatewaySettings
-        Limits of images.
+    images : ImageDecoder
+        Decodes charts.
     admission : Admission
         Slots.
     metrics : GatewayMetrics
@@ -212,7 +220,7 @@ class MarketReader:
         self,
         chats: Chats,
         analyst: AnalystSettings,
-        settings: GatewaySettings,
+        images: ImageDecoder,
         admission: Admission,
         metrics: GatewayMetrics,
         *,
@@ -220,14 +228,21 @@ class MarketReader:
     ) -> None:
         self._chats = chats
         self._analyst = analyst
-        self._settings = settings
+        self._images = images
         self._admission = admission
         self._metrics = metrics
         self._model = model
         self._unavailable: ModelUnavailableError | None = None
 
-    async def read(self, document: RequestDocument) -> AnalysisResult:
+    async def read(self, document: RequestDocument, chart: bytes | None = None) -> AnalysisResult:
         """Read one market.
+
+        Parameters
+        ----------
+        document : RequestDocument
+            The market.
+        chart : bytes, optional
+            Its chart, where that came as a file.
 
         Raises
         ------
@@ -238,10 +253,9 @@ class MarketReader:
         ModelUnavailableError
             There is no model and nothing the rules could read.
         """
-        if document.chart_png is not None:
-            decode_base64(document.chart_png, self._settings, where="chart_png")
         async with self._admission.slot():
-            request = await asyncio.to_thread(self._prepare, document)
+            picture = await self._decode(document, chart)
+            request = await asyncio.to_thread(self._prepare, document, picture)
             try:
                 result = await analyse(request, self.complete if self._model else None, self._analyst)
             except AnalystError as failure:
@@ -280,12 +294,20 @@ class MarketReader:
             **known,
         )
 
-    def _prepare(self, document: RequestDocument) -> AnalysisRequest:
+    async def _decode(self, document: RequestDocument, chart: bytes | None) -> bytes | None:
+        """Return what the chart shows, as PNG."""
+        if chart is not None:
+            return await self._images.file(chart, where="chart", only="png")
+        if document.chart_png is not None:
+            return await self._images.text(document.chart_png, where="chart_png", only="png")
+        return None
+
+    def _prepare(self, document: RequestDocument, picture: bytes | None) -> AnalysisRequest:
         """Check the request and draw its chart, off the event loop."""
-        request = request_from_document(document)
+        request = request_from_document(document, chart_png=picture)
         if not self._analyst.picture or request.chart_png is not None or request.bars is None:
             return request
-        chart = render_chart(request.bars, self._analyst.chart)
+        chart = render_chart(request.bars, drawable(self._analyst.chart, request.bars))
         return AnalysisRequest(
             bars=request.bars,
             chart_png=chart,
@@ -362,8 +384,18 @@ def _check_analysis(analysis: Analysis) -> None:
     check_text(analysis.rationale, "rationale", MAX_RATIONALE, AnalysisRequestError)
 
 
-def _with_chart(document: AnalyzeOne, chart: bytes) -> AnalyzeOne:
-    return msgspec.structs.replace(document, chart_png=base64.b64encode(chart).decode())
+def _check_timeframe(timeframe: str) -> None:
+    if not timeframe:
+        return
+    try:
+        parse_timeframe(timeframe)
+    except AioptError as failure:
+        raise invalid(f"timeframe: {failure}", param="timeframe") from failure
+
+
+def _failed_item(index: int, error: HttpError) -> BatchItem:
+    body = error_document(error.status, str(error), error.code, error.param)["error"]
+    return BatchItem(index=index, error={"status": error.status, **body})
 
 
 async def _form(exchange: Exchange, raw: bytes, content_type: str) -> tuple[bytes, bytes | None]:

@@ -21,9 +21,11 @@ from cluster.serving.gateway.chat import Chats
 from cluster.serving.gateway.exchange import Exchange
 from cluster.serving.gateway.failures import HttpError, retry_after
 from cluster.serving.gateway.gate import Endpoint, Gate, Handler
+from cluster.serving.gateway.images import ImageDecoder
 from cluster.serving.gateway.metrics import CONTENT_TYPE, GatewayMetrics
 from cluster.serving.gateway.openapi import openapi_document
 from cluster.serving.gateway.settings import GatewaySettings, Realm, Tokens
+from cluster.serving.pictures import warm_decoders
 
 STARTING_RETRY_S = 5.0
 
@@ -34,8 +36,9 @@ def build_gateway(
     tokens: Tokens,
     *,
     analyst: AnalystSettings | None = None,
+    names_requests: bool = True,
 ) -> FastAPI:
-    """Build the HTTP application.
+    """Build the HTTP application, with everything loaded and compiled that a first request would wait for.
 
     Call it in the process that serves: it holds counters and queues, which no other process shares.
 
@@ -49,20 +52,24 @@ def build_gateway(
         Who may ask.
     analyst : AnalystSettings, optional
         Prompts, charts and reply lengths of `/analyze`; `endpoint` and `models` in it are not used.
+    names_requests : bool
+        Whether answers carry `X-Request-Id` from here; False where the server around adds it.
 
     Returns
     -------
     FastAPI
         An ASGI application; also what ``serve.ingress`` takes, by a function that builds it.
     """
+    warm_decoders()
     metrics = GatewayMetrics()
     admission = Admission(
         slots=settings.max_concurrency, queue=settings.max_queue, timeout_s=settings.queue_timeout_s
     )
     metrics.slots.set_function(lambda: admission.in_use)
     metrics.waiting.set_function(lambda: admission.waiting)
-    chats = Chats(backend, settings, admission, metrics)
-    analyses = Analyses(backend, chats, settings, analyst or AnalystSettings(), admission, metrics)
+    images = ImageDecoder(settings)
+    chats = Chats(backend, settings, admission, metrics, images)
+    analyses = Analyses(backend, chats, settings, analyst or AnalystSettings(), admission, metrics, images)
     administration = Administration(backend, settings)
     document = openapi_document(settings)
 
@@ -110,7 +117,16 @@ def build_gateway(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Gate, settings=settings, tokens=tokens, metrics=metrics, labels=label)],
+        middleware=[
+            Middleware(
+                Gate,
+                settings=settings,
+                tokens=tokens,
+                metrics=metrics,
+                labels=label,
+                names_requests=names_requests,
+            )
+        ],
         exception_handlers={HTTPException: _no_such_route},
     )
     for method, path, realms, handler in routes:

@@ -6,20 +6,28 @@ Owns the path of a model request from admission to its last byte.  What a reques
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from cluster.serving.backend import Backend, Lease, ModelCard, ModelUnavailableError
 from cluster.serving.gateway.admission import Admission
-from cluster.serving.gateway.chat_types import ChatRequest, ImagePart, JsonSchemaFormat, UserMessage
+from cluster.serving.gateway.chat_types import (
+    ChatRequest,
+    ImagePart,
+    JsonSchemaFormat,
+    UserMessage,
+    engine_body,
+)
 from cluster.serving.gateway.exchange import Exchange
-from cluster.serving.gateway.failures import invalid
-from cluster.serving.gateway.images import decode_data_url
+from cluster.serving.gateway.failures import HttpError, invalid
+from cluster.serving.gateway.images import ImageDecoder, png_url
 from cluster.serving.gateway.metrics import GatewayMetrics
+from cluster.serving.gateway.schemas import check_schema
 from cluster.serving.gateway.settings import GatewaySettings
 
 T = TypeVar("T")
@@ -41,23 +49,32 @@ class Chats:
         Slots.
     metrics : GatewayMetrics
         Counters.
+    images : ImageDecoder
+        Decodes pictures.
     """
 
     def __init__(
-        self, backend: Backend, settings: GatewaySettings, admission: Admission, metrics: GatewayMetrics
+        self,
+        backend: Backend,
+        settings: GatewaySettings,
+        admission: Admission,
+        metrics: GatewayMetrics,
+        images: ImageDecoder,
     ) -> None:
         self._backend = backend
         self._settings = settings
         self._admission = admission
         self._metrics = metrics
+        self._images = images
 
     async def completions(self, exchange: Exchange) -> None:
         """Answer ``POST /v1/chat/completions``."""
         self._admission.check()
         request = await exchange.json(ChatRequest)
-        images = check_chat(request, self._settings)
-        body = msgspec.to_builtins(request)
+        places = check_chat(request, self._settings)
+        body = engine_body(request)
         async with exchange.while_connected(), self._admission.slot():
+            images = await self._decode_images(body, places)
             if request.stream is True:
                 await self._stream(exchange, request, body, images)
             else:
@@ -70,6 +87,24 @@ class Chats:
                     return document
 
                 await exchange.reply(200, await self.with_lease(request.model, answer))
+
+    async def _decode_images(self, body: dict[str, Any], places: list[ImagePlace]) -> int:
+        """Put what each image shows in its place; return how many there are."""
+        decoded = await asyncio.gather(
+            *(self._images.data_url(place.url, where=place.where) for place in places)
+        )
+        size, limit = sum(map(len, decoded)), self._settings.max_decoded_bytes
+        if size > limit:
+            raise HttpError(
+                413,
+                f"The images of a request may have {limit:,} bytes once decoded, but have {size:,}. Scale "
+                "them down, or send fewer.",
+                code="image_too_large",
+                param="messages",
+            )
+        for place, png in zip(places, decoded, strict=True):
+            body["messages"][place.message]["content"][place.part]["image_url"]["url"] = png_url(png)
+        return len(places)
 
     async def with_lease(self, model: str, work: Callable[[Lease], Awaitable[T]]) -> T:
         """Run `work` on a lease; on another one if the engine dies before it answers.
@@ -148,8 +183,21 @@ class Chats:
             body["max_completion_tokens"] = self._settings.max_tokens
 
 
-def check_chat(request: ChatRequest, settings: GatewaySettings) -> int:
-    """Check a chat against the configured limits; return its number of images.
+class ImagePlace(NamedTuple):
+    """An image of a chat, and where it is."""
+
+    message: int
+    part: int
+    url: str
+
+    @property
+    def where(self) -> str:
+        """The place, for messages."""
+        return f"messages[{self.message}].content[{self.part}].image_url"
+
+
+def check_chat(request: ChatRequest, settings: GatewaySettings) -> list[ImagePlace]:
+    """Check a chat against the configured limits; return where its images are, not yet looked at.
 
     Raises
     ------
@@ -187,12 +235,13 @@ def check_chat(request: ChatRequest, settings: GatewaySettings) -> int:
                 f"A JSON schema may have {settings.max_schema_bytes:,} bytes, but has {size:,}. Simplify it.",
                 param="response_format",
             )
-    return _check_images(request, settings)
+        check_schema(chosen.json_schema.schema)
+    return _image_places(request, settings)
 
 
-def _check_images(request: ChatRequest, settings: GatewaySettings) -> int:
+def _image_places(request: ChatRequest, settings: GatewaySettings) -> list[ImagePlace]:
     found = [
-        (f"messages[{number}].content[{place}].image_url", part.image_url.url)
+        ImagePlace(number, place, part.image_url.url)
         for number, message in enumerate(request.messages)
         if isinstance(message, UserMessage) and isinstance(message.content, list)
         for place, part in enumerate(message.content)
@@ -204,9 +253,7 @@ def _check_images(request: ChatRequest, settings: GatewaySettings) -> int:
             param="messages",
             code="too_many_images",
         )
-    for where, url in found:
-        decode_data_url(url, settings, where=where)
-    return len(found)
+    return found
 
 
 def model_headers(card: ModelCard) -> dict[str, str]:

@@ -38,11 +38,11 @@ class Exchange:
         As ASGI gives them.
     settings : GatewaySettings
         Limits.
-    request_id : str
-        For the header ``X-Request-Id``.
 
     Attributes
     ----------
+    request_id : str
+        Names the request in the log.
     headers : dict of str to str
         Headers of the answer, besides type and length.
     status : int
@@ -60,13 +60,12 @@ class Exchange:
         send: Send,
         *,
         settings: GatewaySettings,
-        request_id: str,
     ) -> None:
         self.scope = scope
         self.receive = receive
         self.settings = settings
-        self.request_id = request_id
-        self.headers: dict[str, str] = {"X-Request-Id": request_id}
+        self.request_id = ""
+        self.headers: dict[str, str] = {}
         self.status = 0
         self.realm: Realm | None = None
         self.reason = ""
@@ -263,7 +262,8 @@ def decode_json(raw: bytes, type_: type[T], *, max_depth: int) -> T:
         ) from None
 
 
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+# Possessive: a text of megabytes is passed in one step, not character by character.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 def _check_depth(raw: bytes, limit: int) -> None:

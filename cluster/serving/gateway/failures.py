@@ -86,6 +86,15 @@ def retry_after(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
+def unexpected(request_id: str) -> HttpError:
+    """Return a 500, which tells of a defect nothing but where the log has it."""
+    return HttpError(
+        500,
+        f"The request failed inside the server. Report the request id {request_id} to its operator.",
+        code="internal_error",
+    )
+
+
 def translate(error: AioptError) -> HttpError:
     """Return the HTTP form of an error raised on purpose."""
     message = str(error)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from aiopt.errors import AioptError
+from cluster.serving.backend import EngineFailureError
 from cluster.serving.gateway.admission import Overloaded
 from cluster.serving.gateway.exchange import ClientGone, Exchange, Receive, Send
-from cluster.serving.gateway.failures import REALM, HttpError, busy, translate
+from cluster.serving.gateway.failures import REALM, HttpError, busy, translate, unexpected
 from cluster.serving.gateway.metrics import GatewayMetrics
 from cluster.serving.gateway.settings import GatewaySettings, Realm, Tokens
+from cluster.serving.request_ids import harmless_id
 
 Handler = Callable[[Exchange], Awaitable[None]]
 Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
@@ -27,7 +27,6 @@ Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 OPEN_PATHS = frozenset({"/healthz"})
 """Paths that need no token."""
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SCOPE_KEY = "aiopt.exchange"
 
 log = logging.getLogger("aiopt.gateway")
@@ -48,6 +47,8 @@ class Gate:
         Counters.
     labels : callable
         Gives the route's template for a path, for the metrics.
+    names_requests : bool
+        Whether answers carry `X-Request-Id` from here; False where the server around adds it.
     """
 
     def __init__(
@@ -58,22 +59,24 @@ class Gate:
         tokens: Tokens,
         metrics: GatewayMetrics,
         labels: Callable[[str], str],
+        names_requests: bool = True,
     ) -> None:
         self._app = app
         self._settings = settings
         self._tokens = tokens
         self._metrics = metrics
         self._labels = labels
+        self._names_requests = names_requests
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send, settings=self._settings, request_id="")
-        given = exchange.header(b"x-request-id")
-        exchange.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        exchange.headers["X-Request-Id"] = exchange.request_id
+        exchange = Exchange(scope, receive, send, settings=self._settings)
+        exchange.request_id = harmless_id(exchange.header(b"x-request-id"))
+        if self._names_requests:
+            exchange.headers["X-Request-Id"] = exchange.request_id
         scope[_SCOPE_KEY] = exchange
         started = time.perf_counter()
         self._metrics.in_flight.inc()
@@ -89,8 +92,11 @@ class Gate:
                 self._authenticate(exchange, scope["path"])
                 await self._app(scope, exchange.receive, exchange.forward)
         except ClientGone:
-            self._metrics.disconnects.inc()
-            exchange.reason = "client_gone"
+            self._left(exchange)
+        except asyncio.CancelledError:
+            # Serve ends the task of a client that has gone, mostly before it tells the application.
+            self._left(exchange)
+            raise
         except TimeoutError as failure:
             if limit.expired():
                 await exchange.fail(
@@ -107,21 +113,20 @@ class Gate:
         except Overloaded as failure:
             wait = self._settings.retry_after_s
             await exchange.fail(busy(str(failure), code=failure.reason, retry_after_s=wait))
+        except EngineFailureError as failure:
+            await self._fail_unexpectedly(exchange, failure)
         except AioptError as failure:
             await exchange.fail(translate(failure))
         except Exception as failure:  # noqa: BLE001 - the last place where an answer can still be given
             await self._fail_unexpectedly(exchange, failure)
 
+    def _left(self, exchange: Exchange) -> None:
+        self._metrics.disconnects.inc()
+        exchange.reason = "client_gone"
+
     async def _fail_unexpectedly(self, exchange: Exchange, failure: BaseException) -> None:
         log.error("request %s %s failed", exchange.request_id, exchange.scope["path"], exc_info=failure)
-        await exchange.fail(
-            HttpError(
-                500,
-                f"The request failed inside the server. Report the request id {exchange.request_id} to its "
-                "operator.",
-                code="internal_error",
-            )
-        )
+        await exchange.fail(unexpected(exchange.request_id))
 
     def _authenticate(self, exchange: Exchange, path: str) -> None:
         if path in OPEN_PATHS:

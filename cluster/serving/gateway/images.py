@@ -1,50 +1,79 @@
-"""Images of a request: PNG and JPEG as data URLs, judged by their headers and, of a PNG, by its pixel data.
+"""Images of a request: from a data URL to a PNG of what was decoded, beside the event loop.
 
-Owns what an acceptable image is.  Fetches nothing: an address in a request is refused, so that nobody can
-make this machine open connections.
+Owns which images a request may hold and the threads that decode them.  Fetches nothing: an address in a
+request is refused, so that nobody can make this machine open connections.  What a whole file is, is
+`cluster.serving.pictures`'.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from cluster.serving.gateway.failures import HttpError, invalid
 from cluster.serving.gateway.settings import GatewaySettings
+from cluster.serving.pictures import DamagedPictureError, decode_picture, picture_kind, picture_size
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PREFIXES = {
-    "data:image/png;base64,": "png",
-    "data:image/jpeg;base64,": "jpeg",
-    "data:image/jpg;base64,": "jpeg",
-}
-_SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_PIECE_BYTES = 1 << 18
-_REMEDY = "Send a PNG or JPEG file."
+PNG_URL = "data:image/png;base64,"
+
+_PREFIXES = {PNG_URL: "png", "data:image/jpeg;base64,": "jpeg", "data:image/jpg;base64,": "jpeg"}
+_PIECE = 1 << 20
+"""Characters of base64 read at once: other threads get their turn in between."""
 
 
-def decode_data_url(url: str, settings: GatewaySettings, *, where: str) -> bytes:
-    """Return the file in a data URL, checked.
+class ImageDecoder:
+    """Decodes the images of one gateway in a few threads of their own.
 
     Parameters
     ----------
-    url : str
-        ``data:image/png;base64,…`` or the same with ``jpeg``.
     settings : GatewaySettings
-        Limits.
-    where : str
-        Place in the request, for messages.
-
-    Raises
-    ------
-    HttpError
-        400 or 413.
+        Limits, and how many threads there are.
     """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(settings.image_threads, thread_name_prefix="aiopt-images")
+
+    async def data_url(self, url: str, *, where: str) -> bytes:
+        """Return what an image in a data URL (``data:image/png;base64,…`` or ``jpeg``) shows, as PNG.
+
+        Parameters
+        ----------
+        url : str
+            The data URL.
+        where : str
+            Place in the request, for messages.
+
+        Raises
+        ------
+        HttpError
+            400: not an image, damaged, too many pixels.  413: too many bytes.
+        """
+        return await self._run(lambda: decode_data_url(url, self._settings, where=where))
+
+    async def text(self, text: str, *, where: str, only: str | None = None) -> bytes:
+        """Return what an image in plain base64 or a data URL shows, as PNG; errors as `data_url`.
+
+        With `only` ("png"), files of another kind are refused.
+        """
+        return await self._run(lambda: decode_base64(text, self._settings, where=where, only=only))
+
+    async def file(self, data: bytes, *, where: str, only: str | None = None) -> bytes:
+        """Return what an image file shows, as PNG; as `text`."""
+        return await self._run(lambda: decode_image(data, self._settings, where=where, only=only))
+
+    async def _run(self, work: Callable[[], bytes]) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def decode_data_url(url: str, settings: GatewaySettings, *, where: str, only: str | None = None) -> bytes:
+    """As `ImageDecoder.data_url`, in this thread."""
     for prefix, kind in _PREFIXES.items():
         if url[: len(prefix)].lower() == prefix:
-            return _decode(url[len(prefix) :], settings, where=where, kind=kind)
+            return _from_base64(url[len(prefix) :], settings, where=where, kind=kind, only=only)
     raise invalid(
         f"{where}: an image must be a data URL (data:image/png;base64,… or data:image/jpeg;base64,…), "
         "because "
@@ -54,19 +83,73 @@ def decode_data_url(url: str, settings: GatewaySettings, *, where: str) -> bytes
     )
 
 
-def decode_base64(text: str, settings: GatewaySettings, *, where: str) -> bytes:
-    """Return the image file in plain base64 or a data URL, checked as by `decode_data_url`."""
+def decode_base64(text: str, settings: GatewaySettings, *, where: str, only: str | None = None) -> bytes:
+    """As `ImageDecoder.text`, in this thread."""
     if text[:5].lower() == "data:":
-        return decode_data_url(text, settings, where=where)
-    return _decode(text, settings, where=where, kind=None)
+        return decode_data_url(text, settings, where=where, only=only)
+    return _from_base64(text, settings, where=where, kind=None, only=only)
 
 
-def _decode(text: str, settings: GatewaySettings, *, where: str, kind: str | None) -> bytes:
+def decode_image(data: bytes, settings: GatewaySettings, *, where: str, only: str | None = None) -> bytes:
+    """As `ImageDecoder.file`, in this thread."""
+    kind = check_image(data, settings, where=where)
+    if only is not None and kind != only:
+        raise invalid(
+            f"{where}: a chart must be a PNG file, but is {kind}. Save it as PNG.",
+            param=where,
+            code="invalid_image",
+        )
+    try:
+        return decode_picture(data)
+    except DamagedPictureError as failure:
+        raise _damaged(where, failure) from failure
+
+
+def check_image(data: bytes, settings: GatewaySettings, *, where: str) -> str:
+    """Check an image by its size, kind and header, before anything is decoded; return "png" or "jpeg".
+
+    Raises
+    ------
+    HttpError
+        400: neither PNG nor JPEG, no header, or too many pixels.  413: too many bytes.
+    """
+    if len(data) > settings.max_image_bytes:
+        raise _too_large(len(data), settings, where)
+    kind = picture_kind(data)
+    if kind is None:
+        raise invalid(
+            f"{where}: an image must be PNG or JPEG, but starts with {data[:8]!r}. Send a PNG or JPEG file.",
+            param=where,
+            code="invalid_image",
+        )
+    try:
+        width, height = picture_size(data)
+    except DamagedPictureError as failure:
+        raise _damaged(where, failure) from failure
+    side, pixels = settings.max_image_side, settings.max_image_pixels
+    if not (1 <= width <= side and 1 <= height <= side and width * height <= pixels):
+        raise invalid(
+            f"{where}: an image must have sides of 1 to {side} pixels and at most {pixels:,} pixels, but has "
+            f"{width} x {height}. Scale it down.",
+            param=where,
+            code="image_too_large",
+        )
+    return kind
+
+
+def png_url(data: bytes) -> str:
+    """Return a PNG file as a data URL."""
+    return PNG_URL + base64.b64encode(data).decode()
+
+
+def _from_base64(
+    text: str, settings: GatewaySettings, *, where: str, kind: str | None, only: str | None
+) -> bytes:
     if len(text) * 3 // 4 > settings.max_image_bytes + 3:
         raise _too_large(len(text) * 3 // 4, settings, where)
     try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as failure:
+        data = _binary(text)
+    except ValueError as failure:
         raise invalid(
             f"{where}: an image must be base64 without line breaks, but: {failure}. Encode the file again.",
             param=where,
@@ -80,45 +163,15 @@ def _decode(text: str, settings: GatewaySettings, *, where: str, kind: str | Non
             param=where,
             code="invalid_image",
         )
-    return data
+    return decode_image(data, settings, where=where, only=only)
 
 
-def check_image(data: bytes, settings: GatewaySettings, *, where: str) -> str:
-    """Check an image file; return "png" or "jpeg".
-
-    The pixel data of a PNG is inflated piece by piece and thrown away: engines take what cannot be inflated
-    for an empty picture and answer.  JPEG decoders fill what is damaged, by the standard, so of a JPEG only
-    the structure is checked.
-
-    Raises
-    ------
-    HttpError
-        400: neither PNG nor JPEG, cut off, damaged, or too many pixels.  413: too many bytes.
-    """
-    if len(data) > settings.max_image_bytes:
-        raise _too_large(len(data), settings, where)
-    if data.startswith(_PNG):
-        kind, size = "png", _png_size(data, where)
-    elif data.startswith(b"\xff\xd8\xff"):
-        kind, size = "jpeg", _jpeg_size(data, where)
-    else:
-        raise invalid(
-            f"{where}: an image must be PNG or JPEG, but starts with {data[:8]!r}. {_REMEDY}",
-            param=where,
-            code="invalid_image",
-        )
-    width, height = size
-    side, pixels = settings.max_image_side, settings.max_image_pixels
-    if not (1 <= width <= side and 1 <= height <= side and width * height <= pixels):
-        raise invalid(
-            f"{where}: an image must have sides of 1 to {side} pixels and at most {pixels:,} pixels, but has "
-            f"{width} x {height}. Scale it down.",
-            param=where,
-            code="image_too_large",
-        )
-    if kind == "png":
-        _check_pixels(data, width, height, where)
-    return kind
+def _binary(text: str) -> bytes:
+    """Decode base64 piece by piece, as strictly as in one."""
+    if "=" in text[:-2]:
+        raise binascii.Error("padding before the end")
+    pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
+    return b"".join(binascii.a2b_base64(piece.encode("ascii"), strict_mode=True) for piece in pieces)
 
 
 def _too_large(size: int, settings: GatewaySettings, where: str) -> HttpError:
@@ -131,87 +184,10 @@ def _too_large(size: int, settings: GatewaySettings, where: str) -> HttpError:
     )
 
 
-def _damaged(where: str, what: str) -> HttpError:
+def _damaged(where: str, failure: DamagedPictureError) -> HttpError:
     return invalid(
-        f"{where}: the image file is damaged: {what}. {_REMEDY}", param=where, code="invalid_image"
+        f"{where}: the image file must be whole, but is damaged or of a kind that is not read: "
+        f"{failure.what}. {failure.remedy}",
+        param=where,
+        code="invalid_image",
     )
-
-
-def _png_size(data: bytes, where: str) -> tuple[int, int]:
-    """Walk the chunks to IEND, checking each checksum: a cut or damaged file ends here, not in an engine."""
-    position, size, pixels = len(_PNG), (0, 0), False
-    while True:
-        head = data[position : position + 8]
-        if len(head) < 8:
-            raise _damaged(where, "it ends before its last chunk")
-        length, name = int.from_bytes(head[:4], "big"), head[4:]
-        end = position + 12 + length
-        if end > len(data):
-            raise _damaged(where, f"chunk {name!r} is cut off")
-        if position == len(_PNG):
-            if name != b"IHDR" or length != 13:
-                raise _damaged(where, "it does not start with IHDR")
-            size = (
-                int.from_bytes(data[position + 8 : position + 12], "big"),
-                int.from_bytes(data[position + 12 : position + 16], "big"),
-            )
-        checksum = int.from_bytes(data[end - 4 : end], "big")
-        if zlib.crc32(memoryview(data)[position + 4 : end - 4]) != checksum:
-            raise _damaged(where, f"the checksum of chunk {name!r} is wrong")
-        if name == b"IDAT":
-            pixels = True
-        if name == b"IEND":
-            if not pixels:
-                raise _damaged(where, "it holds no pixels")
-            return size
-        position = end
-
-
-def _check_pixels(data: bytes, width: int, height: int, where: str) -> None:
-    """Inflate the pixels of a whole PNG file, in pieces, and compare their length with the header's size."""
-    depth, colour, interlaced = data[24], data[25], data[28]
-    if colour not in _CHANNELS:
-        raise _damaged(where, f"its colour type is {colour}")
-    row_bytes = (width * _CHANNELS[colour] * depth + 7) // 8 + 1
-    # Adam7 cuts an image into up to seven smaller ones, whose rows are padded to whole bytes.
-    most = row_bytes * height if not interlaced else 2 * row_bytes * height + 64 * (width + height)
-    stream, found, position = zlib.decompressobj(), 0, len(_PNG)
-    try:
-        while position < len(data) and not stream.eof:
-            length, name = (
-                int.from_bytes(data[position : position + 4], "big"),
-                data[position + 4 : position + 8],
-            )
-            piece = data[position + 8 : position + 8 + length] if name == b"IDAT" else b""
-            while piece and not stream.eof and found <= most:
-                found += len(stream.decompress(piece, _PIECE_BYTES))
-                piece = stream.unconsumed_tail
-            position += 12 + length
-    except zlib.error as failure:
-        raise _damaged(where, f"its pixels cannot be inflated ({failure})") from failure
-    if not stream.eof or found > most or (found < most and not interlaced):
-        raise _damaged(where, f"it holds {found:,} bytes of pixels where {width} x {height} take {most:,}")
-
-
-def _jpeg_size(data: bytes, where: str) -> tuple[int, int]:
-    """Walk the segments to the frame header."""
-    position = 2
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            raise _damaged(where, "a segment does not start with 0xFF")
-        marker = data[position + 1]
-        if marker == 0xFF or 0xD0 <= marker <= 0xD9 or marker == 0x01:
-            position += 1 if marker == 0xFF else 2
-            continue
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        if length < 2:
-            raise _damaged(where, "a segment has no length")
-        if marker in _SOF:
-            frame = data[position + 5 : position + 9]
-            if len(frame) < 4:
-                break
-            if b"\xff\xd9" not in data[-64:]:
-                raise _damaged(where, "it ends before its end mark")
-            return int.from_bytes(frame[2:], "big"), int.from_bytes(frame[:2], "big")
-        position += 2 + length
-    raise _damaged(where, "it ends before its frame header")

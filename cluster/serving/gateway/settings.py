@@ -37,7 +37,11 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_image_bytes : int
         Size of an image file.
     max_image_side, max_image_pixels : int
-        Dimensions of an image, read from its header.
+        Dimensions of an image, read from its header before it is decoded.
+    max_decoded_bytes : int
+        Size of a request's images together once they are decoded, as the PNG files engines are given.
+    image_threads : int
+        Images decoded at once.
     max_schema_bytes : int
         Size of a JSON schema in `response_format`.
     max_batch : int
@@ -68,6 +72,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_image_bytes: int = 16 << 20
     max_image_side: int = 4096
     max_image_pixels: int = 12_000_000
+    max_decoded_bytes: int = 96 << 20
+    image_threads: int = 2
     max_schema_bytes: int = 65_536
     max_batch: int = 64
     max_concurrency: int = 64

@@ -15,11 +15,12 @@ import pytest
 
 from aiopt.analyst import RULES_VERSION, AnalysisResult, RequestDocument, read_by_rules, request_from_document
 from aiopt.strategy.spec import StrategySpec
+from cluster.serving.gateway import analysis
 from cluster.serving.gateway.images import check_image
 from cluster.serving.gateway.settings import GatewaySettings
 from tests.unit.serving.conftest import Play
 from tests.unit.serving.fake_backend import ANALYSIS_REPLY, TEXT, VISION, FakeBackend
-from tests.unit.serving.pictures import jpeg, png
+from tests.unit.serving.pictures import bad_filter, gradient, jpeg, png, saved, shown
 from tests.unit.serving.test_gateway_chat import check_error
 
 STEP_NS = 300_000_000_000
@@ -61,7 +62,7 @@ def test_bars_are_drawn_and_shown_to_the_model(play: Play) -> None:
 
 def test_a_chart_of_the_client_is_shown_unchanged(play: Play) -> None:
     async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
-        chart = png(640, 400)
+        chart = saved(gradient(640, 400), "PNG")
         encoded = base64.b64encode(chart).decode()
         for text in (encoded, f"data:image/png;base64,{encoded}"):
             assert (await client.post("/analyze", json=market(chart_png=text))).status_code == 200
@@ -72,7 +73,9 @@ def test_a_chart_of_the_client_is_shown_unchanged(play: Play) -> None:
         only_chart = await client.post("/analyze", files=files)
         assert only_chart.status_code == 200, only_chart.text
         for body in backend.bodies:
-            assert body["messages"][1]["content"][0]["image_url"]["url"] == f"data:image/png;base64,{encoded}"
+            url = body["messages"][1]["content"][0]["image_url"]["url"]
+            seen = shown(base64.b64decode(url.removeprefix("data:image/png;base64,")))
+            assert np.array_equal(seen, shown(chart))
 
     play(scenario)
 
@@ -135,21 +138,56 @@ def test_a_batch_has_a_result_or_an_error_for_each_item(play: Play) -> None:
             {"bars": bars(seed=2), "timeframe": "1h", "indicators": {"RSI 14": None}},
             {"chart_png": base64.b64encode(png(20_000, 10)).decode()},
             {"bars": bars(seed=3), "timeframe": "5m"},
+            {"bars": {**bars(), "high": [1e100, *bars()["high"][1:]]}, "timeframe": "5m"},
         ]
         response = await client.post("/analyze", json={"items": items})
         assert response.status_code == 200
         batch = response.json()
-        assert (batch["completed"], batch["failed"]) == (2, 5)
-        assert [item["index"] for item in batch["items"]] == list(range(7))
+        assert (batch["completed"], batch["failed"]) == (2, 6)
+        assert [item["index"] for item in batch["items"]] == list(range(8))
         assert [("result" in item, "error" in item) for item in batch["items"]] == [
-            (number in (0, 6), number not in (0, 6)) for number in range(7)
+            (number in (0, 6), number not in (0, 6)) for number in range(8)
         ]
         errors = [item["error"] for item in batch["items"] if "error" in item]
         assert {error["status"] for error in errors} == {400}
-        for error, word in zip(errors, ("length", "high", "colour", "null", "20000 x 10"), strict=True):
+        for error, word in zip(
+            errors, ("length", "high", "colour", "null", "20000 x 10", "price"), strict=True
+        ):
             assert word in error["message"], error
         assert response.headers["x-model-revision"] == VISION.revision
         assert len(backend.bodies) == 2
+
+    play(scenario)
+
+
+def test_a_defect_at_one_item_costs_that_item_alone(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    def render(drawn: Any, spec: Any) -> bytes:
+        if drawn.close[0] == bars(seed=2)["close"][0]:
+            raise ZeroDivisionError("secret detail")
+        return png(64, 48)
+
+    monkeypatch.setattr(analysis, "render_chart", render)
+
+    async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
+        items = [{"bars": bars(seed=seed), "timeframe": "5m"} for seed in (1, 2, 3)]
+        response = await client.post("/analyze", json={"items": items})
+        batch = response.json()
+        assert (response.status_code, batch["completed"], batch["failed"]) == (200, 2, 1)
+        error = batch["items"][1]["error"]
+        assert (error["status"], error["code"]) == (500, "internal_error")
+        assert response.headers["x-request-id"] in error["message"]
+        assert "secret" not in response.text
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("n", [1, 2, 13, 15, 20, 49])
+def test_few_bars_are_drawn_with_what_they_allow(n: int, play: Play) -> None:
+    async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
+        for reader in ("model", "rules"):
+            response = await client.post("/analyze", json=market(bars=bars(n), reader=reader))
+            assert response.status_code == 200, response.text
+        assert len(backend.bodies) == 1
 
     play(scenario)
 
@@ -195,6 +233,19 @@ BAD: dict[str, tuple[Any, int, str]] = {
     "indicator without a value": (market(indicators={"RSI 14": None}), 400, r"indicators.*got `null`"),
     "high below low": (market(bars={**bars(), "high": bars()["low"], "low": bars()["high"]}), 400, "high"),
     "bars out of order": (market(bars={**bars(), "ts_open_ns": bars()["ts_open_ns"][::-1]}), 400, "order"),
+    "seconds for nanoseconds": (
+        market(bars={**bars(), "ts_open_ns": [t // 10**9 for t in bars()["ts_open_ns"]]}),
+        400,
+        "must be nanoseconds since 1970 .* As seconds it would be in 2024: multiply by 1,000,000,000",
+    ),
+    "5m bars called 1h": (market(timeframe="1h"), 400, "a multiple of 1h apart.*write that as `timeframe`"),
+    "an absurd price": (
+        market(bars={**bars(), "high": [1e100, *bars()["high"][1:]]}),
+        400,
+        r"price <= 1e\+12` must hold, but prices go from .* to 1e\+100",
+    ),
+    "negative volume": (market(bars={**bars(), "volume": [-1.0] * 80}), 400, "0 <= volume"),
+    "a damaged chart": (market(chart_png=base64.b64encode(bad_filter()).decode()), 400, "must be whole"),
     "unknown timeframe": (market(timeframe="7 parsecs"), 400, "7 parsecs"),
     "not an image": (market(chart_png=base64.b64encode(b"hello").decode()), 400, "must be PNG or JPEG"),
     "not base64": (market(chart_png="%%%"), 400, "must be base64"),
@@ -326,12 +377,14 @@ def test_a_refusal_names_the_rule(play: Play) -> None:
             "known one",
         ),
         ({"bias": "up"}, "Invalid enum value 'up'"),
+        ({"timeframe": "x"}, "timeframe: A timeframe must be a number and one of s, m, h, d, but got 'x'"),
+        ({"constraints": {"timeframe": "x"}}, "`timeframe`: A timeframe must be"),
     ],
 )
 def test_bad_orders(change: dict[str, Any], message: str, play: Play) -> None:
     async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
         order: dict[str, Any] = {"analysis": await reading(client), "reader": "rules"}
-        if set(change) & {"analysis", "constraints"}:
+        if set(change) & {"analysis", "constraints", "timeframe"}:
             order.update(change)
         else:
             order["analysis"].update(change)

@@ -8,9 +8,11 @@ import re
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from cluster.serving.backend import EngineRequestError, ModelUnavailableError
+from cluster.serving.backend import EngineFailureError, EngineRequestError, ModelUnavailableError
+from cluster.serving.gateway.chat_types import ChatRequest
 from tests.unit.serving.conftest import ADMIN, API, Play
 from tests.unit.serving.fake_backend import TEXT, VISION, FakeBackend
 from tests.unit.serving.pictures import data_url, jpeg, png
@@ -26,6 +28,11 @@ def picture_chat(*urls: str, **fields: Any) -> dict[str, Any]:
     parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     parts.append({"type": "text", "text": "?"})
     return chat(**{"messages": [{"role": "user", "content": parts}], **fields})
+
+
+def schema_chat(schema: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    return chat(response_format=form, **fields)
 
 
 def check_error(response: httpx.Response, status: int, message: str) -> dict[str, Any]:
@@ -91,23 +98,74 @@ def test_a_stream_carries_the_headers_and_ends_with_done(play: Play) -> None:
     play(scenario)
 
 
-def test_pictures_reach_the_engine_as_they_came(play: Play) -> None:
-    async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
-        urls = (data_url(png()), data_url(jpeg(), "jpeg"))
-        response = await client.post(URL, json=picture_chat(*urls))
-        assert response.status_code == 200
-        parts = backend.bodies[0]["messages"][0]["content"]
-        assert [part["image_url"]["url"] for part in parts[:2]] == list(urls)
-
-    play(scenario)
-
-
 def test_a_schema_reaches_the_engine(play: Play) -> None:
     async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
         schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
         form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
         assert (await client.post(URL, json=chat(response_format=form))).status_code == 200
         assert backend.bodies[0]["response_format"] == form
+
+    play(scenario)
+
+
+def test_what_says_nothing_is_accepted_and_left_out(play: Play) -> None:
+    """Every field that may be left out may be null too; those that are not supported may be empty."""
+    fields = {field.encode_name for field in msgspec.structs.fields(ChatRequest)} - {"model", "messages"}
+    empty = {"tools": [], "functions": [], "modalities": [], "logit_bias": {}, "metadata": {}, "stop": []}
+
+    async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
+        response = await client.post(URL, json=chat(max_tokens=5, **dict.fromkeys(fields - {"max_tokens"})))
+        assert response.status_code == 200, response.text
+        assert backend.bodies[-1] == chat(max_tokens=5)
+        response = await client.post(URL, json=chat(max_tokens=5, tool_choice="none", **empty))
+        assert response.status_code == 200, response.text
+        assert backend.bodies[-1] == chat(max_tokens=5, stop=[])
+        nested = {
+            "stream_options": {"include_usage": None},
+            "chat_template_kwargs": {"enable_thinking": None},
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {
+                    "name": "x",
+                    "strict": None,
+                    "description": None,
+                    "schema": {"const": None, "default": None},
+                },
+            },
+        }
+        parts = [{"type": "text", "text": "Hi"}]
+        told = [{"role": "user", "content": parts, "name": None}]
+        response = await client.post(URL, json=chat(stream=True, max_tokens=5, messages=told, **nested))
+        assert response.status_code == 200, response.text
+        sent = backend.bodies[-1]
+        assert sent["messages"] == [{"role": "user", "content": parts}]
+        assert sent["response_format"]["json_schema"] == {
+            "name": "x",
+            "schema": {"const": None, "default": None},
+        }
+
+    play(scenario)
+
+
+def test_an_answer_may_be_sent_back_as_it_came(play: Play) -> None:
+    answered = {
+        "role": "assistant",
+        "content": "Hello",
+        "refusal": None,
+        "annotations": None,
+        "audio": None,
+        "function_call": None,
+        "tool_calls": [],
+        "reasoning": None,
+    }
+
+    async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
+        question = chat()["messages"][0]
+        for message in (answered, {**answered, "content": None, "tool_calls": None, "annotations": []}):
+            response = await client.post(URL, json=chat(messages=[question, message, question]))
+            assert response.status_code == 200, response.text
+            shown = {"role": "assistant", "content": message["content"] or ""}
+            assert backend.bodies[-1]["messages"] == [question, shown, question]
 
     play(scenario)
 
@@ -149,7 +207,23 @@ BAD: dict[str, tuple[Any, int, str]] = {
     ),
     "no messages": (chat(messages=[]), 400, r"messages.*length >= 1"),
     "unknown role": (chat(messages=[{"role": "root", "content": "x"}]), 400, "Invalid value 'root'"),
-    "tools": (chat(tools=[]), 400, "'tools'"),
+    "tools": (chat(tools=[{"type": "function"}]), 400, r"tools: .*length <= 0"),
+    "a bias": (chat(logit_bias={"5": 1}), 400, r"logit_bias: .*length <= 0"),
+    "an unsupported option": (chat(reasoning_effort="low"), 400, r"reasoning_effort: .*`null`"),
+    "a tool's call": (
+        chat(messages=[{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}]),
+        400,
+        r"tool_calls.*length <= 0",
+    ),
+    "a schema in a circle": (schema_chat({"$ref": "#"}), 400, "the schema at # refers to itself in a circle"),
+    "a schema that never ends": (
+        schema_chat({"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}),
+        400,
+        "no answer to it ever ends",
+    ),
+    "a schema from elsewhere": (schema_chat({"$ref": "http://localhost/x"}), 400, "nothing is fetched"),
+    "a schema that is not there": (schema_chat({"$ref": "#/$defs/a"}), 400, "which is not there"),
+    "more stops than engines keep": (chat(stop=["x"] * 17), 400, r"stop: .*length <= 16"),
     "engine internals": (chat(kv_transfer_params={}), 400, "'kv_transfer_params'"),
     "too many tokens": (
         chat(max_tokens=9000),
@@ -385,6 +459,12 @@ def test_faults_of_an_engine(stream: bool, play: Play) -> None:
         response = await client.post(URL, json=chat(stream=stream))
         check_error(response, 503, "Overloaded")
         assert response.headers["retry-after"] == "1"
+        asked = len(backend.bodies)
+        backend.fault = EngineFailureError("secret detail of the engine")
+        response = await client.post(URL, json=chat(stream=stream))
+        check_error(response, 500, response.headers["x-request-id"])
+        assert "secret" not in response.text
+        assert len(backend.bodies) == asked + 1  # it is not tried again
         backend.fault = ZeroDivisionError("secret detail of the engine")
         response = await client.post(URL, json=chat(stream=stream))
         check_error(response, 500, response.headers["x-request-id"])

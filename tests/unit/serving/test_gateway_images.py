@@ -1,74 +1,162 @@
-"""PNG files of right structure and wrong pixels: engines would answer about an empty picture."""
+"""Images of requests: what engines are given, where they are decoded, and what is refused before that."""
 
 from __future__ import annotations
 
-import struct
+import asyncio
+import base64
+import threading
 import zlib
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
-from aiopt.charts.png import encode_png
+from cluster.serving.gateway import images
 from cluster.serving.gateway.failures import HttpError
-from cluster.serving.gateway.images import check_image
+from cluster.serving.gateway.images import ImageDecoder, check_image, decode_base64, decode_data_url
 from cluster.serving.gateway.settings import GatewaySettings
+from tests.unit.serving.conftest import Play
+from tests.unit.serving.fake_backend import FakeBackend
+from tests.unit.serving.pictures import (
+    DAMAGED_JPEGS,
+    bad_filter,
+    data_url,
+    gradient,
+    jpeg,
+    png,
+    png_of,
+    saved,
+    shown,
+)
+from tests.unit.serving.test_gateway_chat import URL, check_error, picture_chat
 
 SETTINGS = GatewaySettings()
 
 
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+def given_pictures(body: dict[str, Any]) -> list[Any]:
+    """Return the pixels of every picture an engine was given."""
+    parts = [part for part in body["messages"][-1]["content"] if part["type"] == "image_url"]
+    urls = [part["image_url"]["url"] for part in parts]
+    assert all(url.startswith("data:image/png;base64,") for url in urls)
+    return [shown(base64.b64decode(url.partition(",")[2])) for url in urls]
 
 
-def png(
-    stream: bytes, *, width: int = 4, height: int = 3, colour: int = 0, interlaced: int = 0, pieces: int = 1
-) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, interlaced)
-    step = -(-len(stream) // pieces)
-    body = b"".join(chunk(b"IDAT", stream[at : at + step]) for at in range(0, len(stream), step))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
+def test_engines_are_given_what_was_decoded(play: Play) -> None:
+    pixels = gradient(30, 20)
+    photo, ramp = saved(pixels, quality=95), np.arange(0, 65_536, 256, dtype=np.uint16).reshape(16, 16)
+    urls = (
+        data_url(saved(pixels, "PNG")),
+        data_url(photo, "jpeg"),
+        data_url(photo, "jpg"),
+        data_url(photo, "jpeg").replace("data:image/jpeg;base64", "DATA:Image/JPEG;BASE64"),
+        data_url(saved(ramp, "PNG")),
+    )
+
+    async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
+        response = await client.post(URL, json=picture_chat(*urls))
+        assert response.status_code == 200, response.text
+        found = given_pictures(backend.bodies[0])
+        assert np.array_equal(found[0], pixels)
+        for photo_seen in found[1:4]:
+            assert np.array_equal(photo_seen, shown(photo))
+        assert np.array_equal(found[4], np.repeat((ramp >> 8).astype(np.uint8)[..., None], 3, axis=2))
+
+    play(scenario)
 
 
-@pytest.mark.parametrize("pieces", [1, 2, 5])
-def test_whole_pixels_pass_however_they_are_cut(pieces: int) -> None:
-    assert check_image(png(zlib.compress(bytes(3 * 5)), pieces=pieces), SETTINGS, where="x") == "png"
+FAULTS = {
+    **{name: lambda make=make: data_url(make(), "jpeg") for name, make in DAMAGED_JPEGS.items()},  # type: ignore[misc]
+    "PNG with an invalid filter": lambda: data_url(bad_filter()),
+    "short interlaced PNG": lambda: data_url(png_of(zlib.compress(bytes(6)), interlaced=1)),
+}
 
 
-@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (3, 1), (4, 2), (6, 4)])
-def test_every_colour_type_has_its_length(colour: int, channels: int) -> None:
-    whole = bytes(3 * (1 + 4 * channels))
-    check_image(png(zlib.compress(whole), colour=colour), SETTINGS, where="x")
-    with pytest.raises(
-        HttpError, match=f"holds {len(whole) - 1} bytes of pixels where 4 x 3 take {len(whole)}"
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_damaged_picture_is_the_clients_error_and_reaches_no_engine(name: str, play: Play) -> None:
+    async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
+        for stream in (False, True):
+            response = await client.post(URL, json=picture_chat(FAULTS[name](), stream=stream))
+            error = check_error(response, 400, r"messages\[0\].content\[0\].image_url: .* must be whole")
+            assert error["code"] == "invalid_image"
+        assert backend.bodies == []
+
+    play(scenario)
+
+
+def test_pictures_are_decoded_beside_the_event_loop_and_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight pictures wait for one another; the loop goes on answering meanwhile."""
+    release, threads, most, lock = threading.Event(), set[int](), 0, threading.Lock()
+    running = 0
+
+    def slow(data: bytes) -> bytes:
+        nonlocal most, running
+        with lock:
+            running += 1
+            most = max(most, running)
+        threads.add(threading.get_ident())
+        assert release.wait(20)
+        with lock:
+            running -= 1
+        return data
+
+    monkeypatch.setattr(images, "decode_picture", slow)
+
+    async def main() -> None:
+        decoder = ImageDecoder(GatewaySettings(image_threads=2))
+        asked = [asyncio.create_task(decoder.data_url(data_url(png()), where="x")) for _ in range(8)]
+        async with asyncio.timeout(20):
+            while running < 2:
+                await asyncio.sleep(0.001)  # the loop is free
+        assert not any(task.done() for task in asked)
+        release.set()
+        assert await asyncio.gather(*asked) == [png()] * 8
+        assert threading.get_ident() not in threads
+
+    asyncio.run(main())
+    assert most == 2
+
+
+def test_decoded_pictures_have_a_limit_together(play: Play) -> None:
+    async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
+        noise = np.random.default_rng(1).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+        url = data_url(saved(noise, quality=30), "jpeg")
+        assert (await client.post(URL, json=picture_chat(url))).status_code == 200
+        response = await client.post(URL, json=picture_chat(url, url))
+        check_error(response, 413, "may have 6,000 bytes once decoded, but have")
+        assert len(backend.bodies) == 1
+
+    play(scenario, max_decoded_bytes=6000)
+
+
+@pytest.mark.parametrize("text", ["AAA", "AA=A", "A===", "AAAA\n", "AAA€", "AAAA====", "=AAA"])
+def test_base64_is_read_strictly(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for piece in (4, 1 << 20):
+        monkeypatch.setattr(images, "_PIECE", piece)
+        with pytest.raises(HttpError, match="must be base64 without line breaks, but"):
+            decode_base64(text * 3 if "=" not in text else text, SETTINGS, where="x")
+
+
+def test_base64_in_pieces_is_base64_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(gradient(20, 20), "PNG")
+    for length in range(3):
+        text = base64.b64encode(data + bytes(length)).decode()
+        whole = decode_base64(text, SETTINGS, where="x")
+        monkeypatch.setattr(images, "_PIECE", 8)
+        assert decode_base64(text, SETTINGS, where="x") == whole
+        monkeypatch.undo()
+
+
+def test_a_header_decides_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "decode_picture", lambda data: pytest.fail("it was decoded"))
+    for url, message in (
+        (data_url(png(20_000, 20_000)), "but has 20000 x 20000"),
+        (data_url(jpeg(20_000, 3), "jpeg"), "but has 20000 x 3"),
+        (data_url(png(0, 5)), "but has 0 x 5"),
+        (data_url(jpeg(), "png"), "says png and holds jpeg"),
+        (data_url(b"GIF89a"), "must be PNG or JPEG"),
     ):
-        check_image(png(zlib.compress(whole[:-1]), colour=colour), SETTINGS, where="x")
-
-
-def test_an_interlaced_pixel_passes() -> None:
-    check_image(png(zlib.compress(bytes(2)), width=1, height=1, interlaced=1), SETTINGS, where="x")
-
-
-def test_our_own_charts_pass() -> None:
-    rng = np.random.default_rng(1)
-    picture = encode_png(rng.integers(0, 4, (120, 90), np.uint8), rng.integers(0, 256, (4, 3), np.uint8))
-    check_image(picture, SETTINGS, where="x")
-
-
-@pytest.mark.parametrize(
-    ("stream", "message"),
-    [
-        (bytes(20), "cannot be inflated"),
-        (zlib.compress(bytes(15))[:-6], "bytes of pixels where 4 x 3 take 15"),
-        (zlib.compress(bytes(16)), "bytes of pixels where 4 x 3 take 15"),
-        (zlib.compress(bytes(50_000_000)), "bytes of pixels where 4 x 3 take 15"),
-    ],
-    ids=["no stream", "cut", "one byte too many", "a bomb"],
-)
-def test_pixels_that_are_none_are_refused(stream: bytes, message: str) -> None:
-    with pytest.raises(HttpError, match=message):
-        check_image(png(stream), SETTINGS, where="x")
-
-
-def test_a_colour_type_that_is_none_is_refused() -> None:
-    with pytest.raises(HttpError, match="its colour type is 5"):
-        check_image(png(zlib.compress(bytes(15)), colour=5), SETTINGS, where="x")
+        with pytest.raises(HttpError, match=message):
+            decode_data_url(url, SETTINGS, where="x")
+    assert check_image(png(), SETTINGS, where="x") == "png"
+    assert check_image(jpeg(), SETTINGS, where="x") == "jpeg"
