@@ -77,7 +77,7 @@ _ERRORS = {
     413: "The body or an image is too large.",
     415: "The content type or encoding is another than the one named.",
     429: "Too many requests; `Retry-After` says when to try again.",
-    500: "A defect; the message names the request id.",
+    500: "A defect of the server or an engine; the message names the request id.",
     502: "The model's answers were invalid and the rules had no bars to read.",
     503: "No engine is ready; `Retry-After` says when to try again.",
     504: "The request took longer than it may.",
@@ -329,7 +329,7 @@ def _write_limits(schemas: dict[str, Any], settings: GatewaySettings) -> None:
     # Checked in `images.py`, with a message that says more than a pattern.
     schemas["ImageUrl"]["properties"]["url"].update(
         pattern="^data:image/(png|jpe?g);base64,[A-Za-z0-9+/]+={0,2}$",
-        description="PNG or JPEG as a data URL; nothing is fetched from addresses.",
+        description="A whole PNG or JPEG file as a data URL; nothing is fetched from addresses.",
     )
     chat = schemas["ChatRequest"]["properties"]
     chat["messages"]["maxItems"] = settings.max_messages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -49,8 +50,7 @@ SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "x"
 def test_whose_fault_an_exception_is(error: Exception, body: Any, status: int, message: str) -> None:
     found = raised_failure(error, body, dead=False)["error"]
     assert (found["status"], found["dead"]) == (status, False)
-    with pytest.raises(AssertionError, match=message):
-        raise AssertionError(found["message"])
+    assert re.search(message, found["message"])
     assert json.loads(json.dumps(found)) == found  # plain: nobody must import anything to read it
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import json
 import os
@@ -11,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from tests.unit.serving.conftest import ADMIN, API
-from tests.unit.serving.fake_backend import VISION
+from tests.unit.serving.conftest import ADMIN, API, Play
+from tests.unit.serving.fake_backend import VISION, FakeBackend
 from tests.unit.serving.live import Live, live_gateway
 from tests.unit.serving.pictures import data_url, png
 from tests.unit.serving.test_gateway_analysis import market
@@ -169,6 +171,45 @@ def test_a_client_that_leaves_frees_its_slot_and_stops_the_engine(
     metrics = httpx.get(f"{live.url}/metrics", headers={"Authorization": f"Bearer {API}"}).text
     assert "aiopt_client_disconnects_total 3.0" in metrics
     assert "aiopt_model_requests_in_flight 0.0" in metrics
+
+
+def test_a_request_that_the_server_cancels_counts_as_left(play: Play) -> None:
+    """Ray Serve ends the task of a client that has gone before it says so."""
+
+    async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
+        backend.release.clear()
+        for stream in (False, True):
+            body = {"model": "minicpm", "messages": MESSAGES, "stream": stream}
+            asked = asyncio.create_task(client.post("/v1/chat/completions", json=body))
+            while not backend.working:
+                await asyncio.sleep(0)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+        metrics = (await client.get("/metrics")).text
+        assert "aiopt_client_disconnects_total 2.0" in metrics
+        assert re.search(r'aiopt_http_requests_total\{.*status="499"\} 2.0', metrics)
+        assert "aiopt_model_requests_in_flight 0.0" in metrics
+
+    play(scenario)
+
+
+def test_openai_clients_messages_are_taken_back(client: openai.OpenAI, live: Live) -> None:
+    """`messages.append(answer.choices[0].message)`, as OpenAI's own examples go on with a chat."""
+    messages: list[Any] = list(MESSAGES)
+    for send_back in (lambda message: message, lambda message: message.model_dump()):
+        answer = client.chat.completions.create(model="minicpm", messages=messages)
+        messages += [send_back(answer.choices[0].message), *MESSAGES]
+    client.chat.completions.create(
+        model="minicpm",
+        messages=messages,
+        tools=None,
+        logit_bias=None,
+        store=None,  # type: ignore[arg-type, call-overload]
+    )
+    told = live.backend.bodies[-1]["messages"]
+    assert [message["role"] for message in told] == ["user", "assistant"] * 2 + ["user"]
+    assert all(set(message) == {"role", "content"} for message in told)
 
 
 def test_a_client_that_leaves_while_it_sends(live: Live) -> None:

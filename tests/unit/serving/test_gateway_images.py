@@ -12,11 +12,13 @@ import httpx
 import numpy as np
 import pytest
 
-from cluster.serving.gateway import images
+from cluster.serving.gateway import app, images
 from cluster.serving.gateway.failures import HttpError
 from cluster.serving.gateway.images import ImageDecoder, check_image, decode_base64, decode_data_url
 from cluster.serving.gateway.settings import GatewaySettings
-from tests.unit.serving.conftest import Play
+from cluster.serving.pictures import warm_decoders
+from cluster.serving.pictures.jpeg_scan import read_scan
+from tests.unit.serving.conftest import TOKENS, Play
 from tests.unit.serving.fake_backend import FakeBackend
 from tests.unit.serving.pictures import (
     DAMAGED_JPEGS,
@@ -115,6 +117,16 @@ def test_pictures_are_decoded_beside_the_event_loop_and_few_at_once(monkeypatch:
 
     asyncio.run(main())
     assert most == 2
+
+
+def test_a_gateway_is_built_with_its_decoders_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading and compiling them takes seconds, in which a gateway that serves would answer nobody."""
+    warmed: list[None] = []
+    monkeypatch.setattr(app, "warm_decoders", lambda: warmed.append(None))
+    app.build_gateway(FakeBackend(), SETTINGS, TOKENS)
+    assert warmed == [None]
+    warm_decoders()
+    assert read_scan.signatures
 
 
 def test_decoded_pictures_have_a_limit_together(play: Play) -> None:

@@ -154,18 +154,20 @@ def test_transparency_is_laid_on_white() -> None:
     assert shown(decode_picture(data)).tolist() == [[[255, 255, 255], [40, 50, 60]]]
 
 
+# First column and row of each pass, and the steps to the next.
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
 def test_our_own_charts_and_interlaced_files_are_read() -> None:
     rng = np.random.default_rng(1)
     chart = encode_png(rng.integers(0, 4, (120, 90), np.uint8), rng.integers(0, 256, (4, 3), np.uint8))
     assert np.array_equal(shown(decode_picture(chart)), shown(chart))
     for width, height in ((1, 1), (2, 1), (5, 3), (8, 8), (9, 9)):
-        size = sum(
-            rows * (columns + 1)
-            for left, top, across, down in (
-                (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
-            )
-            if (columns := len(range(left, width, across))) and (rows := len(range(top, height, down)))
-        )  # fmt: skip
+        passes = [
+            (len(range(top, height, down)), len(range(left, width, across)))
+            for left, top, across, down in ADAM7
+        ]
+        size = sum(rows * (columns + 1) for rows, columns in passes if rows and columns)
         whole = png_of(zlib.compress(bytes(size)), width=width, height=height, interlaced=1)
         assert shown(decode_picture(whole)).shape == (height, width, 3)
         for wrong in (size - 1, size + 1):

@@ -17,7 +17,12 @@ with warnings.catch_warnings():
     from cluster.serving import ray_backend
     from cluster.serving.ray_backend import RayBackend
 
-from cluster.serving.backend import EngineRequestError, ModelUnavailableError, UnknownModelError
+from cluster.serving.backend import (
+    EngineFailureError,
+    EngineRequestError,
+    ModelUnavailableError,
+    UnknownModelError,
+)
 from cluster.serving.config import ServingConfig, SlotConfig
 from cluster.serving.swap import SwapCoordinator
 from tests.unit.serving.fake_host import FakeHost, checkpoint, judge
@@ -235,6 +240,20 @@ def test_what_the_engine_refuses_is_not_tried_again(tmp_path: Path) -> None:
             with pytest.raises(EngineRequestError, match="prompt too long"):
                 await lease.chat({})
             with pytest.raises(EngineRequestError, match="prompt too long"):
+                await anext(lease.stream({}))
+        assert engine.steps == []
+
+    run(tmp_path, scenario)
+
+
+def test_an_engine_that_fails_at_a_request_and_lives_is_not_asked_again(tmp_path: Path) -> None:
+    async def scenario(world: World, engine: Engine) -> None:
+        failed = {"error": {"message": "The engine failed at this request.", "status": 500, "dead": False}}
+        engine.steps = [failed, failed]
+        async with await world.backend.acquire("minicpm") as lease:
+            with pytest.raises(EngineFailureError, match="failed at this request"):
+                await lease.chat({})
+            with pytest.raises(EngineFailureError, match="failed at this request"):
                 await anext(lease.stream({}))
         assert engine.steps == []
 

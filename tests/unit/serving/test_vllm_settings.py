@@ -13,6 +13,7 @@ import pytest
 
 from cluster.serving.config import EngineSettings, load_args
 from cluster.serving.deploy import load_profile
+from cluster.serving.gateway.chat_types import MAX_STOPS
 from cluster.serving.proof import EngineSpec
 from cluster.serving.torchvision_ops import sitecustomize
 from cluster.serving.vllm_settings import engine_arguments, engine_environment
@@ -66,6 +67,8 @@ def test_a_cpu_engine_gets_its_cache_and_threads_from_the_environment() -> None:
     assert environment["OMP_NUM_THREADS"] == "5"
     assert int(engine_environment(spec("cpu"))["OMP_NUM_THREADS"]) >= 1
     assert environment["HF_HUB_OFFLINE"] == "1"
+    # As many as the request's type allows: vLLM's own limit is four.
+    assert environment["VLLM_MAX_STOP_STRINGS"] == str(MAX_STOPS)
     assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(sitecustomize.FOLDER)
 
 
