@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import msgspec
+import numpy as np
 import openai
 import pytest
 
@@ -23,7 +24,15 @@ from aiopt.analyst import AnalysisResult
 from aiopt.strategy.spec import StrategySpec
 from cluster.serving.endpoint import read_token
 from tests.serving.conftest import Served
-from tests.unit.serving.pictures import data_url, png
+from tests.unit.serving.pictures import (
+    DAMAGED_JPEGS,
+    bad_filter,
+    data_url,
+    gradient,
+    png,
+    png_of,
+    saved,
+)
 from tests.unit.serving.test_gateway_analysis import market
 from tests.unit.serving.test_gateway_chat import check_error
 from tests.unit.serving.test_gateway_contract import run_schemathesis
@@ -38,8 +47,15 @@ def chat(text: str = "Hi", **fields: Any) -> dict[str, Any]:
     return {"model": "minicpm", "messages": [message], "max_tokens": 8, "temperature": 0, **fields}
 
 
-def picture_chat(url: str, **fields: Any) -> dict[str, Any]:
-    content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is this?"}]
+def schema_chat(schema: dict[str, Any]) -> dict[str, Any]:
+    return chat(
+        response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}, max_tokens=64
+    )
+
+
+def picture_chat(*urls: str, **fields: Any) -> dict[str, Any]:
+    content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    content.append({"type": "text", "text": "What is this?"})
     return chat(messages=[{"role": "user", "content": content}], **fields)
 
 
@@ -107,6 +123,31 @@ BAD: dict[str, tuple[Any, int, str]] = {
     "20,000 pixels": (picture_chat(data_url(png(20_000, 20_000))), 400, "20000 x 20000"),
     "unknown model": (chat(model="nope"), 404, "nope"),
     "malformed": (b"{", 400, "must be JSON"),
+    "JPEG with a broken Huffman table": (
+        picture_chat(data_url(DAMAGED_JPEGS["broken Huffman table"](), "jpeg")),
+        400,
+        "must be whole",
+    ),
+    "lossless JPEG": (picture_chat(data_url(DAMAGED_JPEGS["lossless"](), "jpeg")), 400, "lossless"),
+    "JPEG cut inside its pixels": (
+        picture_chat(data_url(DAMAGED_JPEGS["pixels cut"](), "jpeg")),
+        400,
+        "must be whole",
+    ),
+    "PNG with an invalid filter": (
+        picture_chat(data_url(bad_filter())),
+        400,
+        "filter that PNG does not have",
+    ),
+    "short interlaced PNG": (
+        picture_chat(data_url(png_of(zlib.compress(bytes(6)), interlaced=1))),
+        400,
+        "must be whole",
+    ),
+    "more pictures than the engine takes": (picture_chat(*[data_url(png(64, 48))] * 8), 400, "image"),
+    "schema in a circle": (schema_chat({"$ref": "#"}), 400, "refers to itself in a circle"),
+    # Not seen by the gateway: the engine finds it.
+    "schema that the grammar cannot enter": (schema_chat({"anyOf": []}), 400, ""),
     "schema that is none": (
         chat(
             response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nope"}}}
@@ -129,6 +170,72 @@ def test_bad_input_is_refused_and_the_engine_goes_on(name: str, served: Served) 
     assert served.client.post(CHAT, json=chat()).status_code == 200
 
 
+def test_one_picture_in_many_files_has_one_answer(served: Served) -> None:
+    """Whatever way pixels are written, the engine sees the same: also 16 bits, and BASE64 in capitals."""
+    grey = (gradient(64, 48)[..., 0] // 2 + 60).astype(np.uint8)
+    rgb = np.repeat(grey[..., None], 3, axis=2)
+    transparent = np.dstack([rgb, np.full_like(grey, 255)])
+    files = [saved(pixels, "PNG") for pixels in (grey, rgb, transparent, grey.astype(np.uint16) << 8 | 7)]
+    urls = [data_url(file) for file in files]
+    urls += [urls[0].replace("data:image/png;base64", "DATA:IMAGE/PNG;BASE64")]
+    answers = set()
+    for url in [*urls, data_url(png(64, 48))]:
+        response = served.client.post(CHAT, json=picture_chat(url, max_tokens=24))
+        assert response.status_code == 200, response.text
+        answers.add((url in urls, response.json()["choices"][0]["message"]["content"]))
+    assert sum(same for same, _ in answers) == 1
+    photo = picture_chat(data_url(saved(rgb, quality=90), "jpeg"))
+    assert served.client.post(CHAT, json=photo).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "given", [None, b"fine-1", b"\xe9", b"a b", b"x" * 200], ids=["none", "good", "Latin-1", "space", "long"]
+)
+def test_every_answer_has_one_request_id(given: bytes | None, served: Served) -> None:
+    headers = {} if given is None else {"X-Request-Id": given}
+    for path, token in (("/v1/models", served.token), ("/healthz", ""), ("/nowhere", ""), (CHAT, "wrong")):
+        known = {**headers, "Authorization": f"Bearer {token}".encode()}
+        response = httpx.get(served.url + path, headers=known)
+        assert response.status_code in (200, 401, 405), response.text
+        (found,) = response.headers.get_list("x-request-id")
+        assert re.fullmatch("[A-Za-z0-9._-]{1,128}", found)
+        if given == b"fine-1":
+            assert found == "fine-1"
+
+
+def test_what_the_request_type_allows_the_engine_keeps(served: Served) -> None:
+    for fields in (
+        {"stop": ["@@"] * 16},
+        {"logprobs": True, "top_logprobs": 20},
+        {"n": 8, "temperature": 2.0, "top_p": 1e-6, "top_k": 1_000_000, "min_p": 1.0},
+        {"seed": -(2**63 - 1), "temperature": 1, "presence_penalty": -2, "frequency_penalty": 2},
+        {"repetition_penalty": 10.0, "ignore_eos": True, "max_completion_tokens": 3},
+        dict.fromkeys(("stop", "seed", "tools", "logit_bias", "response_format", "top_k", "n", "stream")),
+    ):
+        response = served.client.post(CHAT, json=chat(**fields))
+        assert response.status_code == 200, (fields, response.text)
+        assert len(response.json()["choices"]) == (fields.get("n") or 1)
+
+
+def test_an_answer_is_taken_back(served: Served) -> None:
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.token, max_retries=0) as client:
+        messages: list[Any] = [{"role": "user", "content": "Hi"}]
+        for send_back in (lambda message: message, lambda message: message.model_dump()):
+            answer = client.chat.completions.create(model="minicpm", messages=messages, max_tokens=4)
+            messages += [send_back(answer.choices[0].message), {"role": "user", "content": "And?"}]
+        assert client.chat.completions.create(model="minicpm", messages=messages, max_tokens=4).choices
+
+
+def test_no_gateway_ever_imports_vllm(served: Served) -> None:
+    """An exception of vLLM's that reached one would cost it seconds, in which nobody is answered."""
+    schema = {"type": "object", "properties": {"a": {"type": "nope"}}}
+    assert served.client.post(CHAT, json=schema_chat(schema)).status_code == 400
+    gateways = served.processes("aiopt:Gateway")
+    assert gateways
+    for process in gateways:
+        assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
+
+
 def test_tokens_are_asked_for(served: Served) -> None:
     for path, token, status in (
         (CHAT, "wrong-token-0123456789", 401),
@@ -141,8 +248,17 @@ def test_tokens_are_asked_for(served: Served) -> None:
     assert httpx.get(served.url + "/healthz").json() == {"status": "ready"}
 
 
+def disconnects(served: Served) -> float:
+    found = re.search(
+        r"^aiopt_client_disconnects_total (\S+)", served.client.get("/metrics").text, re.MULTILINE
+    )
+    assert found is not None
+    return float(found[1])
+
+
 def test_a_client_that_leaves_stops_the_engine(served: Served) -> None:
     """A long answer given up must not hold its slot until its last token."""
+    before = disconnects(served)
     address = urlsplit(served.url)
     body = json.dumps(chat(max_tokens=3000, ignore_eos=True, stream=True)).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.token}\r\n"
@@ -154,6 +270,7 @@ def test_a_client_that_leaves_stops_the_engine(served: Served) -> None:
     while "aiopt_model_requests_in_flight 0.0" not in served.client.get("/metrics").text:
         assert time.monotonic() < deadline, "the slot is still held"
         time.sleep(0.1)
+    assert disconnects(served) == before + 1
 
 
 def test_openai_client(served: Served) -> None:
