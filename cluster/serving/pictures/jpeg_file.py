@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.serving.pictures import jpeg_scan
+from cluster.serving.pictures import scan_codes
 from cluster.serving.pictures.damage import DamagedPictureError
 from cluster.serving.pictures.orientation import orientation_of
 
@@ -38,12 +38,12 @@ _ALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _KIND = "Save it as a baseline or progressive JPEG of 8 bits, or as PNG."
 
 _REASONS = {
-    jpeg_scan.CUT: "its pixels end too early",
-    jpeg_scan.BAD_CODE: "its pixels hold a code that its tables do not have",
-    jpeg_scan.OVERFULL: "a block of its pixels holds more than 64 values, or one too large",
-    jpeg_scan.LEFT_OVER: "bytes are left over where its pixels should end",
-    jpeg_scan.BAD_RESTART: "a restart mark is missing or out of order",
-    jpeg_scan.OUT_OF_RANGE: "its brightness runs out of the range of 8 bits",
+    scan_codes.CUT: "its pixels end too early",
+    scan_codes.BAD_CODE: "its pixels hold a code that its tables do not have",
+    scan_codes.OVERFULL: "a block of its pixels holds more than 64 values, or one too large",
+    scan_codes.LEFT_OVER: "bytes are left over where its pixels should end",
+    scan_codes.BAD_RESTART: "a restart mark is missing or out of order",
+    scan_codes.OUT_OF_RANGE: "its brightness runs out of the range of 8 bits",
 }
 
 
@@ -263,6 +263,10 @@ class _Reader:
 
     def _scan(self, header: bytes, start: int) -> int:
         """Read a scan; return where it ends."""
+        # Late: engines import this package's neighbours, and vLLM does not start on a CPU where Numba is
+        # loaded: it asks every global of every module for its variables, and one of llvmlite's calls itself.
+        from cluster.serving.pictures.jpeg_scan import read_scan
+
         if not self._components:
             raise DamagedPictureError("its pixels come before its frame header")
         count = header[0] if header else 0
@@ -289,11 +293,11 @@ class _Reader:
             wide, high = self._blocks(self._components[chosen[0]])
         elif sum(across * down for _, _, across, down, *_ in rows) > 10:
             raise DamagedPictureError("a scan holds more than ten blocks per unit")
-        status, stop = jpeg_scan.read_scan(
+        status, stop = read_scan(
             self._bytes, start, kind, np.array(rows, np.int64), wide * high, wide, self._tables, self._known,
             first, last, low, self._interval,
         )  # fmt: skip
-        if status != jpeg_scan.OK:
+        if status != scan_codes.OK:
             raise DamagedPictureError(_REASONS[status])
         return int(stop)
 
@@ -301,13 +305,13 @@ class _Reader:
         """Return a scan's kind and lowest bit."""
         if not self._progressive:
             # Encoders write 0, 63, 0; decoders take a baseline scan for whole whatever they write.
-            return jpeg_scan.BASELINE, 0
+            return scan_codes.BASELINE, 0
         whole = first == last == 0 if first == 0 else first <= last <= 63 and count == 1
         if not whole or low > 13 or (high and high != low + 1):
             raise DamagedPictureError("a scan's header is damaged")
         if first == 0:
-            return (jpeg_scan.DC_REFINE if high else jpeg_scan.DC_FIRST), low
-        return (jpeg_scan.AC_REFINE if high else jpeg_scan.AC_FIRST), low
+            return (scan_codes.DC_REFINE if high else scan_codes.DC_FIRST), low
+        return (scan_codes.AC_REFINE if high else scan_codes.AC_FIRST), low
 
     def _chosen(self, identifier: int) -> int:
         for number, component in enumerate(self._components):
@@ -317,7 +321,7 @@ class _Reader:
 
     def _note(self, component: _Component, kind: int, first: int, last: int, high: int, low: int) -> None:
         """Note which bits a scan gives; each must come once, and in order."""
-        if kind == jpeg_scan.BASELINE:
+        if kind == scan_codes.BASELINE:
             first, last, high = 0, 63, 0
         elif first and component.lowest[0] < 0:
             raise DamagedPictureError("a scan comes before the one it refines")
@@ -331,11 +335,11 @@ class _Reader:
         if component.quantiser not in self._quantisers:
             raise DamagedPictureError(f"it has no quantisation table {component.quantiser}")
         needed = {
-            jpeg_scan.BASELINE: (dc, 4 + ac),
-            jpeg_scan.DC_FIRST: (dc,),
-            jpeg_scan.DC_REFINE: (),
-            jpeg_scan.AC_FIRST: (4 + ac,),
-            jpeg_scan.AC_REFINE: (4 + ac,),
+            scan_codes.BASELINE: (dc, 4 + ac),
+            scan_codes.DC_FIRST: (dc,),
+            scan_codes.DC_REFINE: (),
+            scan_codes.AC_FIRST: (4 + ac,),
+            scan_codes.AC_REFINE: (4 + ac,),
         }[kind]
         if dc > 3 or ac > 3 or not all(self._has_table[number] for number in needed):
             raise DamagedPictureError("it does not hold the Huffman tables it names")

@@ -11,22 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.market.bar_kernels import compiled
-
-OK, CUT, BAD_CODE, OVERFULL, LEFT_OVER, BAD_RESTART, OUT_OF_RANGE = range(7)
-
-POSITION, BITS, COUNT, RUN = 0, 1, 2, 3
-"""Places of a scan's state: next byte, bits read ahead, how many, blocks of an end-of-band run to come."""
-
-# Columns of a scan's components.
-C_DC, C_AC, C_ACROSS, C_DOWN, C_STRIDE, C_BASE, C_QUANTUM = range(7)
-
-# Kinds of scan.
-BASELINE, DC_FIRST, DC_REFINE, AC_FIRST, AC_REFINE = range(5)
-
-MAX_DC_SIZE, MAX_AC_SIZE = 11, 10
-"""Longest numbers of 8-bit pictures."""
-MAX_DC = 2048
-"""Twice what the mean of a block can be, in its own units."""
+from cluster.serving.pictures.scan_codes import (
+    AC_FIRST,
+    AC_REFINE,
+    BAD_CODE,
+    BAD_RESTART,
+    BASELINE,
+    BITS,
+    C_AC,
+    C_ACROSS,
+    C_BASE,
+    C_DC,
+    C_DOWN,
+    C_QUANTUM,
+    C_STRIDE,
+    COUNT,
+    CUT,
+    DC_REFINE,
+    LEFT_OVER,
+    MAX_AC_SIZE,
+    MAX_DC,
+    MAX_DC_SIZE,
+    OK,
+    OUT_OF_RANGE,
+    OVERFULL,
+    POSITION,
+    RUN,
+)
 
 
 @compiled
@@ -75,7 +86,7 @@ def _symbol(data: NDArray[np.uint8], state: NDArray[np.int64], table: NDArray[np
     if length > state[COUNT]:
         return -CUT
     state[COUNT] -= length
-    return entry & 0xFF
+    return int(entry & 0xFF)
 
 
 @compiled

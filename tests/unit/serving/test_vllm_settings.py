@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import cluster.serving
 from cluster.serving.config import EngineSettings, load_args
 from cluster.serving.deploy import load_profile
 from cluster.serving.gateway.chat_types import MAX_STOPS
@@ -100,3 +102,15 @@ def test_vllm_knows_every_argument_of_every_profile() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == []
     assert len(wanted) > 10
+
+
+def test_nothing_that_an_engine_imports_of_ours_loads_numba() -> None:
+    """vLLM does not start on a CPU where llvmlite is loaded: it calls a global of it and fails."""
+    source = (Path(cluster.serving.__file__).parent / "engine.py").read_text(encoding="utf-8")
+    ours = sorted(set(re.findall(r"^from (cluster[\w.]*) import", source, re.MULTILINE)))
+    assert "cluster.serving.vllm_settings" in ours
+    code = f"import sys, {', '.join(ours)}; print('llvmlite' in sys.modules or 'numba' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.strip() == "False"
