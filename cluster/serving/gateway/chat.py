@@ -25,7 +25,7 @@ from cluster.serving.gateway.chat_types import (
 )
 from cluster.serving.gateway.exchange import Exchange
 from cluster.serving.gateway.failures import HttpError, invalid
-from cluster.serving.gateway.images import ImageDecoder, png_url
+from cluster.serving.gateway.images import ImageDecoder
 from cluster.serving.gateway.metrics import GatewayMetrics
 from cluster.serving.gateway.schemas import check_schema
 from cluster.serving.gateway.settings import GatewaySettings
@@ -93,7 +93,7 @@ class Chats:
         decoded = await asyncio.gather(
             *(self._images.data_url(place.url, where=place.where) for place in places)
         )
-        size, limit = sum(map(len, decoded)), self._settings.max_decoded_bytes
+        size, limit = sum(len(url) * 3 // 4 for url in decoded), self._settings.max_decoded_bytes
         if size > limit:
             raise HttpError(
                 413,
@@ -102,8 +102,8 @@ class Chats:
                 code="image_too_large",
                 param="messages",
             )
-        for place, png in zip(places, decoded, strict=True):
-            body["messages"][place.message]["content"][place.part]["image_url"]["url"] = png_url(png)
+        for place, url in zip(places, decoded, strict=True):
+            body["messages"][place.message]["content"][place.part]["image_url"]["url"] = url
         return len(places)
 
     async def with_lease(self, model: str, work: Callable[[Lease], Awaitable[T]]) -> T:

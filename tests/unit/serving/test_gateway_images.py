@@ -14,7 +14,7 @@ import pytest
 
 from cluster.serving.gateway import app, images
 from cluster.serving.gateway.failures import HttpError
-from cluster.serving.gateway.images import ImageDecoder, check_image, decode_base64, decode_data_url
+from cluster.serving.gateway.images import ImageDecoder, check_image, decode_base64, decode_data_url, png_url
 from cluster.serving.gateway.settings import GatewaySettings
 from cluster.serving.pictures import warm_decoders
 from cluster.serving.pictures.jpeg_scan import read_scan
@@ -112,7 +112,7 @@ def test_pictures_are_decoded_beside_the_event_loop_and_few_at_once(monkeypatch:
                 await asyncio.sleep(0.001)  # the loop is free
         assert not any(task.done() for task in asked)
         release.set()
-        assert await asyncio.gather(*asked) == [png()] * 8
+        assert await asyncio.gather(*asked) == [data_url(png())] * 8
         assert threading.get_ident() not in threads
 
     asyncio.run(main())
@@ -157,6 +157,12 @@ def test_base64_in_pieces_is_base64_in_one(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(images, "_PIECE", 8)
         assert decode_base64(text, SETTINGS, where="x") == whole
         monkeypatch.undo()
+
+
+def test_a_png_is_written_in_pieces_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_PIECE", 7)
+    for length in range(60):
+        assert png_url(bytes(range(length))) == data_url(bytes(range(length)))
 
 
 def test_a_header_decides_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
