@@ -84,7 +84,13 @@ class _Parts:
             groups.append([self._target(part["$ref"], place)])
         if isinstance(part.get("allOf"), list):
             groups += [[branch] for branch in part["allOf"]]
-        groups += [part[name] for name in _ALTERNATIVES if isinstance(part.get(name), list)]
+        for name in _ALTERNATIVES:
+            if part.get(name) == []:
+                raise _refused(
+                    f"the schema at {place} has {name} without a branch. Add one, or leave it out."
+                )
+            if isinstance(part.get(name), list):
+                groups.append(part[name])
         required, properties = part.get("required"), part.get("properties")
         if isinstance(required, list) and isinstance(properties, dict) and _is(part, "object"):
             named = [name for name in required if isinstance(name, str) and name in properties]
@@ -93,7 +99,7 @@ class _Parts:
         if isinstance(least, int) and least > 0 and _is(part, "array"):
             groups.append([items])
         # A part that is no object (true, or a mistake that the engine names) asks for nothing.
-        asked = [group for group in groups if group and all(isinstance(one, dict) for one in group)]
+        asked = [group for group in groups if all(isinstance(one, dict) for one in group)]
         return [[id(one) for one in group] for group in asked]
 
     def _target(self, reference: str, place: str) -> Any:

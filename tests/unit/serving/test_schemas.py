@@ -30,7 +30,6 @@ LINK = {"type": "object", "properties": {"next": {"$ref": "#"}}}
         {"const": {"$ref": "http://x"}},
         {"properties": {"$ref": {"type": "string"}}},
         {"$ref": 5},
-        {"anyOf": []},
         {"required": ["x"], "properties": {"x": {"$ref": "#"}}},  # a number follows it too
     ],
 )
@@ -57,6 +56,7 @@ def test_schemas_with_answers(schema: dict[str, Any]) -> None:
         ({"$ref": "#/$defs/a"}, r"refers to '#/\$defs/a', which is not there. Correct it"),
         ({"$ref": "#/allOf/1", "allOf": [{}]}, "which is not there"),
         ({"items": {"$ref": "http://localhost:1/x"}}, "at #/items refers to .*nothing is fetched"),
+        ({"items": {"anyOf": []}}, "at #/items has anyOf without a branch"),
         ({"$ref": "#name"}, "nothing is fetched or looked up"),
     ],
 )
