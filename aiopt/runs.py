@@ -238,13 +238,32 @@ class RunFolder:
         """The resolved configuration, or None where it is absent."""
         return self.read_mapping(CONFIG)
 
-    @cached_property
+    @property
     def ranking(self) -> Ranking | None:
         """The ranking, or None where it is absent."""
-        from aiopt.ranking.model import Ranking
+        found = self._ranking
+        return None if found is None else found[0]
+
+    @property
+    def ranking_note(self) -> str:
+        """What to know of a ranking that an earlier version wrote; empty for one of this version."""
+        found = self._ranking
+        return "" if found is None else found[1]
+
+    @cached_property
+    def _ranking(self) -> tuple[Ranking, str] | None:
+        from aiopt.ranking.model import read_ranking
 
         path = self.path / RANKING
-        return read_json(path, Ranking) if path.is_file() else None
+        if not path.is_file():
+            return None
+        document = read_json(path, dict[str, Any])
+        try:
+            return read_ranking(document)
+        except msgspec.ValidationError as error:
+            raise _unreadable(path, error) from error
+        except InputError as error:
+            raise RunFileError(f"{path}: {error}") from error
 
     @cached_property
     def entries(self) -> tuple[EntryRecord, ...]:
@@ -302,17 +321,20 @@ def read_json(path: Path, type_: type[T]) -> T:
     try:
         return msgspec.convert(msgspec.json.decode(path.read_bytes()), type=type_)
     except msgspec.ValidationError as error:
-        msg = (
-            f"{path}: the file must hold what this version of aiopt writes, but: {error}. "
-            "Finish or repeat the run, or remove the file to report on the rest."
-        )
-        raise RunFileError(msg) from error
+        raise _unreadable(path, error) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         msg = (
             f"{path}: the file must be valid JSON, but: {error}. It was cut off or edited; "
             "repeat the run, or remove the file to report on the rest."
         )
         raise RunFileError(msg) from error
+
+
+def _unreadable(path: Path, error: msgspec.ValidationError) -> RunFileError:
+    return RunFileError(
+        f"{path}: the file must hold what this version of aiopt writes, but: {error}. "
+        "Finish or repeat the run, or remove the file to report on the rest."
+    )
 
 
 def load_run(path: Path) -> RunFolder:

@@ -35,6 +35,9 @@ _PER_SEGMENT = (
 )
 
 
+_SPANS = ("segment", "holdout")
+
+
 class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The result of one trial: one strategy with one set of parameters on one timeframe.
 
@@ -234,8 +237,30 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.ListArray.from_arrays(edges, flat, type=kind)
 
 
+_SINCE_FORMAT_2 = {f"{span}_{name}" for span in _SPANS for name in ("refused", "capped", "ruined")}
+
+
+def _from_format_1(table: pa.Table) -> pa.Table:
+    """Add the columns of format 2: in format 1 a trial with such an event had failed, so they are 0."""
+    import pyarrow as pa
+
+    names = list(TrialRow.__struct_fields__)
+    if "segment_trades" not in table.schema.names or "holdout_trades" not in table.schema.names:
+        return table
+    for name in names:
+        if name in _SINCE_FORMAT_2:
+            counts = table[f"{name.split('_')[0]}_trades"].to_pylist()
+            table = table.append_column(
+                name, pa.array([[0] * len(row) for row in counts], pa.list_(pa.int64()))
+            )
+    return table.select(
+        [name for name in names if name in table.schema.names]
+        + [name for name in table.schema.names if name not in names]
+    )
+
+
 def read_trials(path: Path) -> list[TrialRow]:
-    """Read ``trials.parquet``, sorted by trial id.
+    """Read ``trials.parquet``, sorted by trial id; a file of format 1 by the rule of `_from_format_1`.
 
     Raises
     ------
@@ -245,6 +270,8 @@ def read_trials(path: Path) -> list[TrialRow]:
     import pyarrow.parquet as pq
 
     table = _read(path, pq.read_table)
+    if not _SINCE_FORMAT_2 & set(table.schema.names):
+        table = _from_format_1(table)
     if table.schema.names != list(TrialRow.__struct_fields__):
         missing = [name for name in TrialRow.__struct_fields__ if name not in table.schema.names]
         other = [name for name in table.schema.names if name not in TrialRow.__struct_fields__]

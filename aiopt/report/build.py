@@ -76,7 +76,10 @@ def build_report(run: RunFolder) -> Report:
         missing=run.describe_missing(),
         headline=unranked_headline(sweep) if ranking is None else ranking.headline,
         survivors=sum(entry.survives for entry in entries),
-        summary=sentences(sweep, entries, data, rejected=len(rejected), currency=currency),
+        summary=[
+            *([run.ranking_note] if run.ranking_note else []),
+            *sentences(sweep, entries, data, rejected=len(rejected), currency=currency),
+        ],
         currency=currency,
         initial_balance=balance,
         stretches=[] if plan is None else stretches(plan),

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 from aiopt.errors import InputError
@@ -53,6 +54,48 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if not self.open or self.open[-1] not in {"script", "style"}:
             self.text.append(data)
+
+
+def as_format_1(run_dir: Path) -> None:
+    """Take from a run what format 1 of the ranking and of the trials did not hold."""
+    new = ("refused", "capped", "ruined")
+
+    def without(value):
+        if isinstance(value, dict):
+            kept = {key: without(part) for key, part in value.items()}
+            return {key: part for key, part in kept.items() if key.removesuffix("_trials") not in new}
+        return [without(part) for part in value] if isinstance(value, list) else value
+
+    ranking = without(json.loads((run_dir / "ranking.json").read_text()))
+    ranking["format"] = 1
+    (run_dir / "ranking.json").write_text(json.dumps(ranking))
+    table = pq.read_table(run_dir / "trials.parquet")
+    old = [name for name in table.schema.names if name.partition("_")[2] not in new]
+    assert len(old) == len(table.schema.names) - 6
+    pq.write_table(table.select(old), run_dir / "trials.parquet")
+
+
+def test_an_older_ranking_is_read_by_rule_and_the_report_says_so(tmp_path):
+    run_dir = write_run_folder(tmp_path / "old")
+    before = read_trials(run_dir / "trials.parquet")
+    present = build_report(load_run(run_dir))
+    as_format_1(run_dir)
+    rows = read_trials(run_dir / "trials.parquet")
+    assert [row.segment_refused for row in rows] == [[0] * len(row.segment_trades) for row in rows]
+    assert [row.pnl for row in rows] == [row.pnl for row in before]
+    report = build_report(load_run(run_dir))
+    assert report.summary[0].startswith("This ranking has format 1, of an earlier version")
+    assert not any("format 1" in sentence for sentence in present.summary)
+    assert [entry.name for entry in report.entries] == [entry.name for entry in present.entries]
+
+
+@pytest.mark.parametrize("number", [None, 0, 3, "2"])
+def test_a_ranking_of_another_format_is_refused(tmp_path, number):
+    run_dir = write_run_folder(tmp_path / "later")
+    ranking = json.loads((run_dir / "ranking.json").read_text()) | {"format": number}
+    (run_dir / "ranking.json").write_text(json.dumps(ranking))
+    with pytest.raises(RunFileError, match=r"ranking.json: A ranking must have format 1 or 2, but .* has"):
+        build_report(load_run(run_dir))
 
 
 @pytest.fixture(scope="module")
