@@ -18,6 +18,7 @@ from aiopt.config import content_hash, decode, environment_overrides, merge, rea
 from aiopt.errors import ConfigError, InputError, SearchSpaceError
 from aiopt.evaluation.folds import WalkForwardConfig
 from aiopt.market.bar_series import BarReading
+from aiopt.market.bars import BarSet
 from aiopt.market.spread_model import SpreadConfig
 from aiopt.ranking.config import RankingConfig
 from aiopt.strategy.families import FAMILIES, family
@@ -99,6 +100,9 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         What files of bars do not say about themselves.
     spread : SpreadConfig
         The spread of one-sided bars.
+    conversion : str or None
+        Bar folder or file of a pair of the quote and the account's currency, where
+        ``backtest.account_currency`` is another than the quote currency.
     sample : SampleConfig
         The generated sample.
     instrument : str
@@ -130,6 +134,7 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ask_bars: tuple[str, ...] = ()
     bar_reading: BarReading = BarReading()
     spread: SpreadConfig = SpreadConfig()
+    conversion: str | None = None
     sample: SampleConfig = SampleConfig()
     instrument: str = "EURUSD"
     timeframes: tuple[str, ...] = ("1m", "5m")
@@ -237,6 +242,7 @@ def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> Opt
         "ticks": [config.ticks] if config.ticks else [],
         "bars": config.bars,
         "ask_bars": config.ask_bars,
+        "conversion": [config.conversion] if config.conversion else [],
     }
     for name, paths in given.items():
         for one in paths:
@@ -298,7 +304,9 @@ def _without_replaced(data: Mapping[str, Any], above: Mapping[str, Any]) -> dict
     return result
 
 
-def run_identity(config: OptimizeConfig, strategies: list[Strategy], data_hash: str) -> dict[str, Any]:
+def run_identity(
+    config: OptimizeConfig, strategies: list[Strategy], data_hash: str, conversion: BarSet | None = None
+) -> dict[str, Any]:
     """Return what decides a run's result: the content of ``config.json``.
 
     Equal identities give equal rankings.  The paths of ticks, bars, spread model and strategy files are not
@@ -307,7 +315,7 @@ def run_identity(config: OptimizeConfig, strategies: list[Strategy], data_hash: 
     """
     settings = msgspec.to_builtins(config)
     # The data hash covers what was read from these, the spread of bars included.
-    for name in ("ticks", "bars", "ask_bars", "bar_reading", "spread", "sample"):
+    for name in ("ticks", "bars", "ask_bars", "bar_reading", "spread", "sample", "conversion"):
         del settings[name]
     reader = settings["analysis"]["reader"]
     reader["endpoint"] = None if reader["endpoint"] is None else "a model"
@@ -321,6 +329,11 @@ def run_identity(config: OptimizeConfig, strategies: list[Strategy], data_hash: 
         }
         for strategy in strategies
     ]
+    if conversion is not None:
+        settings["conversion"] = {
+            "instrument": conversion.instrument.symbol,
+            "data_hash": conversion.data_hash,
+        }
     return {**settings, "data_hash": data_hash}
 
 
@@ -340,8 +353,9 @@ def _strategy(name: str) -> Strategy:
 def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Make the paths in plain settings absolute, and one path of bars a list."""
     result = dict(data)
-    if isinstance(result.get("ticks"), str):
-        result["ticks"] = str((folder / result["ticks"]).resolve())
+    for name in ("ticks", "conversion"):
+        if isinstance(result.get(name), str):
+            result[name] = str((folder / result[name]).resolve())
     for name in ("bars", "ask_bars"):
         if isinstance(result.get(name), str):
             result[name] = [result[name]]

@@ -18,6 +18,7 @@ import numpy as np
 import ray
 
 from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.backtest.conversion import chart_balance
 from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
 from aiopt.config import canonical_json
@@ -81,8 +82,11 @@ def run_entry(
     """
     with BacktestSession(bars, config) as session:
         research = session.run(spec, segments=segments)
-    single = dataclasses.replace(bars, ask=bars.bid, single_price=True)
-    with BacktestSession(single, msgspec.structs.replace(config, mode="parity")) as session:
+    # A chart's account is in the quote currency.
+    balance = chart_balance(bars, config.account_currency, config.initial_balance)
+    single = dataclasses.replace(bars, ask=bars.bid, single_price=True, conversion=None)
+    chart = msgspec.structs.replace(config, mode="parity", account_currency=None, initial_balance=balance)
+    with BacktestSession(single, chart) as session:
         parity = session.run(spec)
     provenance = msgspec.structs.replace(provenance, rollover=_rollover(research, bars, config))
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +97,7 @@ def run_entry(
             spec,
             provenance=provenance,
             instrument=bars.instrument,
-            initial_balance=config.initial_balance,
+            initial_balance=balance,
             leverage=config.leverage,
         )
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
@@ -105,6 +109,7 @@ def _rollover(result: TrialResult, bars: BarSet, config: BacktestConfig) -> str:
         held_over(((trade.nights, trade.size) for trade in result.trades), pip_size=bars.instrument.pip_size),
         currency=bars.instrument.quote,
         charged=None if config.swap is None else result.metrics.swap,
+        account_currency=config.account_currency,
     )
 
 
@@ -213,6 +218,7 @@ def _provenance(
             f"spread: {spread_of(manifest)}; commission "
             f"{costs.commission_per_million:g} per million and side, slippage {costs.slippage_ticks} ticks"
             f"{'' if costs.swap is None else ', swap'}"
+            f"{'' if costs.account_currency is None else f', account in {costs.account_currency}'}"
         ),
         in_sample=_figures(entry.in_sample),
         out_of_sample=_figures(entry.out_of_sample),

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from aiopt.backtest.conversion import check_account
 from aiopt.config import content_hash
 from aiopt.market.bar_input import BarInput, open_bars
 from aiopt.market.bar_manifest import BarManifest
 from aiopt.market.bar_shards import BarRequest
+from aiopt.market.bars import BarSet, load_bar_set
 from aiopt.market.importing import open_ticks
+from aiopt.market.instrument import instrument
 from aiopt.market.manifest import MANIFEST_NAME, Manifest, read_manifest
 from aiopt.market.sample import MODEL as SAMPLE_MODEL
 from aiopt.market.sample import generate_ticks
@@ -98,6 +101,23 @@ def read_bars_of(config: OptimizeConfig, log: Log | None = None) -> BarInput:
         spread=config.spread,
         log=log,
     )
+
+
+def read_conversion(config: OptimizeConfig) -> BarSet | None:
+    """Return the bars an account in another currency is converted by; None where there are none.
+
+    Raises
+    ------
+    ConfigError
+        If the account's currency cannot be reached, or needs no conversion.
+    DataError
+        If the bars cannot be read.
+    """
+    bars = None if config.conversion is None else load_bar_set(Path(config.conversion))
+    traded = instrument(config.instrument)
+    account = config.backtest.account_currency or traded.quote
+    check_account(traded, account, None if bars is None else bars.instrument)
+    return bars
 
 
 def prepare_ticks(config: OptimizeConfig, cache_dir: Path, progress: Progress) -> Path:
@@ -197,4 +217,13 @@ class BarsOfRun:
             progress(done + 1, len(timeframes))
 
 
-__all__ = ["CACHE", "BarsOfRun", "RunInput", "TicksOfRun", "open_input", "prepare_ticks", "read_bars_of"]
+__all__ = [
+    "CACHE",
+    "BarsOfRun",
+    "RunInput",
+    "TicksOfRun",
+    "open_input",
+    "prepare_ticks",
+    "read_bars_of",
+    "read_conversion",
+]

@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 import ray
 
+from aiopt.backtest.conversion import pip_in_account, with_conversion
 from aiopt.config import canonical_json
 from aiopt.errors import (
     EXIT_INTERRUPTED,
@@ -53,7 +54,7 @@ from cluster.config import (
     run_identity,
 )
 from cluster.entries import emit_entries
-from cluster.inputs import RunInput, open_input
+from cluster.inputs import RunInput, open_input, read_conversion
 from cluster.metrics import RunMetrics
 from cluster.ranking import start_ranking
 from cluster.run_folder import RunProgress, owned_run
@@ -105,7 +106,7 @@ def optimize_job(
     """
     try:
         _refuse_relative("--runs-dir", runs_dir)
-        for name in ("ticks", "bars", "ask_bars"):
+        for name in ("ticks", "bars", "ask_bars", "conversion"):
             given = overrides.get(name, ())
             for path in [given] if isinstance(given, str) else given:
                 _refuse_relative(f"--{name.replace('_', '-')}", Path(path))
@@ -177,7 +178,8 @@ def run_optimize(
     say(data.describe())
     judged = config.ranking.with_pip(instrument(data.manifest.instrument).pip_size)
     config = msgspec.structs.replace(config, ranking=judged)
-    identity = run_identity(config, strategies, data.manifest.data_hash)
+    conversion = read_conversion(config)
+    identity = run_identity(config, strategies, data.manifest.data_hash, conversion)
     run_dir = runs_dir / (run_id or default_run_id(identity))
     with owned_run(run_dir, identity, force=force) as state:
         say(f"run folder {run_dir}")
@@ -187,7 +189,7 @@ def run_optimize(
                 write_report(run_dir)
             return summarise(run_dir, log, finished_before=True)
         atomic_write_bytes(run_dir / MANIFEST, data.manifest_bytes())
-        run = _Run(run_dir, config, strategies, data, state, say)
+        run = _Run(run_dir, config, strategies, data, conversion, state, say)
         bars = run.build_bars()
         run.sweep_and_rank(bars)
         run.emit(bars)
@@ -207,6 +209,7 @@ class _Run:
         config: OptimizeConfig,
         strategies: list[Strategy],
         data: RunInput,
+        conversion: BarSet | None,
         state: RunProgress,
         log: Log,
     ) -> None:
@@ -214,6 +217,7 @@ class _Run:
         self._config = config
         self._strategies = strategies
         self._data = data
+        self._conversion = conversion
         self._manifest = data.manifest
         self._state = state
         self._log = log
@@ -233,6 +237,8 @@ class _Run:
             timeframe.label: load_bar_set(folder / self._manifest.instrument / timeframe.label)
             for timeframe in timeframes
         }
+        if self._conversion is not None:
+            bars = {label: with_conversion(bar_set, self._conversion) for label, bar_set in bars.items()}
         sizes = ", ".join(f"{len(bar_set):,} of {label}" for label, bar_set in bars.items())
         self._log(f"bars: {sizes}")
         return bars
@@ -254,7 +260,12 @@ class _Run:
             self._log(f"analysis: {len(proposed)} proposals are swept too")
             strategies += proposed
         points = plan_points(strategies, config)
-        ranking = start_ranking(self._dir.name, self._dir / LEADERBOARD, config.ranking, plan)
+        # Profits are in the account's currency, and so is a pip of the cost stress.
+        pip = pip_in_account(finest, config.backtest.account_currency)
+        judged = msgspec.structs.replace(
+            config.ranking, stress=msgspec.structs.replace(config.ranking.stress, pip_size=pip)
+        )
+        ranking = start_ranking(self._dir.name, self._dir / LEADERBOARD, judged, plan)
         if self._state.changes:
             self._log(f"sweep: begun with other versions ({'; '.join(self._state.changes)})")
             proof = prove_harmless(points, bars, context, ranking, self._state.changes)

@@ -59,6 +59,12 @@ from cluster.submit import Job, job_script, runtime_environment
 @click.option("--timezone", help="Clock of the bars' stamps, if not the format's own: UTC, +02:00, NY+7.")
 @click.option("--time-format", help="How the times of a table of bars are written, e.g. '%d/%m/%Y %H:%M'.")
 @click.option("--instrument", help="Symbol, e.g. EURUSD.")
+@click.option("--account-currency", help="Of balance, profit and costs. Default: the quote currency.")
+@click.option(
+    "--conversion",
+    type=click.Path(path_type=Path),
+    help="Bars of a pair of quote and account currency, e.g. of USDJPY for GBPJPY in USD.",
+)
 @click.option(
     "--runs-dir", type=click.Path(path_type=Path, file_okay=False), default="runs", show_default=True
 )
@@ -140,6 +146,7 @@ def command(
 
 _NESTED = {
     "top": ("ranking", "top"),
+    "account_currency": ("backtest", "account_currency"),
     "bars_price": ("bar_reading", "price"),
     "timezone": ("bar_reading", "timezone"),
     "time_format": ("bar_reading", "time_format"),

@@ -24,7 +24,7 @@ from aiopt.market.sample import SampleParameters
 from aiopt.market.ticks import DAY_NS, HOUR_NS
 from aiopt.timeframe import parse_timeframe
 from cluster.config import OptimizeConfig, Strategy
-from cluster.inputs import read_bars_of
+from cluster.inputs import read_bars_of, read_conversion
 
 Log = Callable[[str], None]
 
@@ -85,6 +85,7 @@ def check_run(config: OptimizeConfig, strategies: Sequence[Strategy], runs_dir: 
         If the folder cannot be written, or the disk has less room than the run is expected to take.
     """
     home = _writable(runs_dir)
+    read_conversion(config)
     span = _check_input(config, log)
     needed = disk_needed(config, strategies, span)
     free = shutil.disk_usage(home).free

@@ -10,6 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
+from aiopt.backtest.conversion import Conversion
 from aiopt.backtest.money import AMOUNT_DECIMALS, Amount, divided
 from aiopt.backtest.swap import Nights
 from aiopt.errors import ConfigError
@@ -60,6 +61,8 @@ class Bookkeeper:
         Quote currency per million of quote currency traded, on each side; at most four decimals.
     nights : Nights
         Counts and prices the nights.
+    conversion : Conversion or None
+        From the quote to the account's currency; None where they are the same.
 
     Raises
     ------
@@ -67,8 +70,16 @@ class Bookkeeper:
         If the commission has more decimals than are kept exactly.
     """
 
-    def __init__(self, *, price_decimals: int, commission_per_million: float, nights: Nights) -> None:
+    def __init__(
+        self,
+        *,
+        price_decimals: int,
+        commission_per_million: float,
+        nights: Nights,
+        conversion: Conversion | None = None,
+    ) -> None:
         self._nights = nights
+        self._conversion = conversion
         self._steps_per_unit = 10**price_decimals
         scaled = Decimal(repr(float(commission_per_million))).scaleb(4)
         if scaled != scaled.to_integral_value():
@@ -87,20 +98,22 @@ class Bookkeeper:
         """Return a price as whole price steps."""
         return round(price * self._steps_per_unit)
 
-    def commission(self, units: float, price: float) -> Amount:
-        """Return the commission of one fill: ``units * price / 1e6 * commission_per_million``."""
+    def commission(self, units: float, price: float, ts_ns: int) -> Amount:
+        """Return the commission of a fill: ``units * price / 1e6 * commission_per_million``, converted."""
         product = int(units) * self.steps(price) * self._per_million * self._commission_factor
-        return divided(product, self._commission_divisor)
+        return self._booked(divided(product, self._commission_divisor), ts_ns)
 
-    def gross(self, side: int, units: float, entry_price: float, exit_price: float) -> Amount:
+    def gross(self, side: int, units: float, entry_price: float, exit_price: float, ts_ns: int) -> Amount:
         """Return the profit of the prices alone; `side` is 1 for a long and -1 for a short."""
-        return side * int(units) * (self.steps(exit_price) - self.steps(entry_price)) * self._step_amount
+        moved = self.steps(exit_price) - self.steps(entry_price)
+        return self._booked(side * int(units) * moved * self._step_amount, ts_ns)
 
     def rollovers(
         self, side: int, units: float, entry_ts_ns: int, exit_ts_ns: int
     ) -> list[tuple[int, Amount]]:
         """Return time and swap of every rollover charged between two fills."""
-        return self._nights.bookings(side, units, entry_ts_ns, exit_ts_ns)
+        booked = self._nights.bookings(side, units, entry_ts_ns, exit_ts_ns)
+        return [(ts_ns, self._booked(amount, ts_ns)) for ts_ns, amount in booked]
 
     def settle(
         self,
@@ -113,9 +126,25 @@ class Bookkeeper:
     ) -> Settlement:
         """Return what a round trip did to the account; times are those of the fills."""
         return Settlement(
-            gross=self.gross(side, units, entry_price, exit_price),
-            entry_commission=self.commission(units, entry_price),
-            exit_commission=self.commission(units, exit_price),
+            gross=self.gross(side, units, entry_price, exit_price, exit_ts_ns),
+            entry_commission=self.commission(units, entry_price, entry_ts_ns),
+            exit_commission=self.commission(units, exit_price, exit_ts_ns),
             swap=sum(amount for _, amount in self.rollovers(side, units, entry_ts_ns, exit_ts_ns)),
             nights=self._nights.count(entry_ts_ns, exit_ts_ns),
         )
+
+    def open_value(
+        self, side: int, units: float, entry_ts_ns: int, entry_price: float, ts_ns: int, mark: float
+    ) -> Amount:
+        """Return what an open position has added to the balance so far: profit at a mark, costs, nights."""
+        swap = sum(amount for _, amount in self.rollovers(side, units, entry_ts_ns, ts_ns))
+        charged = self.commission(units, entry_price, entry_ts_ns)
+        return self.gross(side, units, entry_price, mark, ts_ns) - charged + swap
+
+    @property
+    def worst_swap_per_unit(self) -> float:
+        """What a unit held over every rollover would pay at most, quote currency; not positive."""
+        return self._nights.worst_per_unit
+
+    def _booked(self, amount: Amount, ts_ns: int) -> Amount:
+        return amount if self._conversion is None else self._conversion.converted(amount, ts_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from typing import Literal
 
 import msgspec
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from aiopt.backtest.swap import SwapConfig
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError
+
+_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,11 +28,15 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         requirement apply; a position open at the end is closed at the last close.
         ``"parity"``: one price, no costs, no margin; trades equal those of the emitted Pine Script on
         TradingView's chart, and a position open at the end is reported as open.
+    account_currency : str or None
+        Currency of balance, profit, costs and margin, e.g. ``"USD"``; None: the instrument's quote currency.
+        Another one needs the instrument's own base currency or bars of a conversion pair
+        (`aiopt.backtest.conversion`).  Research only: a parity run's account is in the quote currency.
     initial_balance : float
-        Quote currency (USD for EURUSD); every segment begins with it.
+        Account currency; every segment begins with it.
     leverage : float
-        An entry needs ``units * price / leverage`` of equity, or it is refused (research only); sizes by
-        risk are cut to what it allows (both modes).  See `aiopt.backtest.account`.
+        An entry needs ``units * price / leverage`` of equity, converted to its currency, or it is refused
+        (research only); sizes by risk are cut to what it allows (both modes).  See `aiopt.backtest.account`.
     commission_per_million : float
         Quote currency per million quote currency traded, on each side; at most four decimals.  Charged
         exactly, see `aiopt.backtest.money`.  Research only.
@@ -56,6 +63,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     mode: Literal["research", "parity"] = "research"
+    account_currency: str | None = None
     initial_balance: float = 100_000.0
     leverage: float = 30.0
     commission_per_million: float = 35.0
@@ -69,6 +77,11 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         for rule, held, remedy in (
             ("mode is research or parity", self.mode in ("research", "parity"), "Choose one of them."),
             ("signals is arrays or streaming", self.signals in ("arrays", "streaming"), "Choose one."),
+            (
+                "account_currency is three capital letters",
+                self.account_currency is None or _CURRENCY.fullmatch(self.account_currency) is not None,
+                "Write e.g. USD.",
+            ),
             ("0 < initial_balance < inf", 0 < self.initial_balance < math.inf, "Choose e.g. 100000."),
             ("0 < leverage <= 1000", 0 < self.leverage <= 1000, "Choose e.g. 30."),
             ("0 <= commission_per_million <= 1e5", 0 <= self.commission_per_million <= 1e5, "Choose 35."),

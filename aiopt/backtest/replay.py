@@ -248,7 +248,6 @@ class _Actions:
         self._leave_long = np.flatnonzero(short | signals.exit_long)
         self._leave_short = np.flatnonzero(long | signals.exit_short)
         self._flatten_bar = boundaries.flatten_bar
-        self._lowest, self._highest = float(bars.bid.close.min()), float(bars.ask.close.max())
 
     def after(self, bar: int, strategy: SpecStrategy) -> tuple[int | None, int]:
         """Return the bar to decide on (None: none) and the bar to replay next (`n_bars`: none).
@@ -268,7 +267,7 @@ class _Actions:
         until = min(decision + 1, last, self._n_bars)
         touched = self._touch(side, strategy.stop_price, strategy.target_price, bar + 1, until)
         following = min(touched, until)
-        lost = self._lost(side, strategy.ruin_price, bar, following)
+        lost = strategy.first_loss(bar, following)
         if lost < following:
             return lost, lost + 1
         return (decision if following == decision + 1 else None), following
@@ -276,16 +275,6 @@ class _Actions:
     def _next(self, bars: NDArray[np.int64], bar: int) -> int:
         position = int(np.searchsorted(bars, bar))
         return int(bars[position]) if position < bars.size else self._n_bars
-
-    def _lost(self, side: int, ruin: float, start: int, end: int) -> int:
-        """Return the first bar in [start, end) whose close may ruin the account, else `end`."""
-        if math.isnan(ruin) or (
-            ruin < self._lowest - _TOLERANCE if side == LONG else ruin > self._highest + _TOLERANCE
-        ):
-            return end
-        close = (self._bars.bid if side == LONG else self._bars.ask).close[start:end]
-        reached = close <= ruin + _TOLERANCE if side == LONG else close >= ruin - _TOLERANCE
-        return start + int(reached.argmax()) if reached.any() else end
 
     def _touch(self, side: int, stop: float, target: float, start: int, end: int) -> int:
         """Return the first bar in [start, end) whose range reaches the stop or target, else `end`."""

@@ -51,11 +51,11 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ``end_of_data`` (both closed at the close of `exit_bar`), or ``ruin`` (the close before `exit_bar`
         found the account lost).
     pnl : float
-        Quote currency, after commission and swap; the float nearest to the exact amount.
+        Account currency, after commission and swap; the float nearest to the exact amount.
     commission : float
-        Quote currency, of both sides, not negative; the float nearest to the exact amount.
+        Account currency, of both sides, not negative; the float nearest to the exact amount.
     swap : float
-        Quote currency, part of `pnl`: negative was paid for nights, positive received.
+        Account currency, part of `pnl`: negative was paid for nights, positive received.
     nights : int
         Nights it was held over 17:00 New York, charged or not; the triple day's rollover counts three.
     """
@@ -94,7 +94,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     trades, wins : int
         Closed trades, and those with a profit after commission and swap.
     net_profit, gross_profit, gross_loss, commission, swap : float
-        Quote currency.  Gross figures are sums of trades after all costs; `gross_loss` is not positive.
+        Account currency.  Gross figures are sums of trades after all costs; `gross_loss` is not positive.
         `commission` is paid; `swap` is negative where it was paid.
     held_over, nights : int
         Trades held over 17:00 New York, and their nights, charged or not.
@@ -103,7 +103,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     profit_factor, win_rate, expectancy, payoff_ratio : float
         See `aiopt.evaluation.metrics`.
     max_drawdown, max_drawdown_amount : float
-        Fraction of the peak, in (-1, 0], and quote currency, on equity marked at every close.  There is no
+        Fraction of the peak, in (-1, 0], and account currency, on equity marked at every close.  There is no
         fraction of an account that is lost: NaN.
     sharpe_ratio, sortino_ratio : float
         Annualised, over hourly profit (hours without a position count, as 0).
@@ -153,7 +153,7 @@ class TrialResult:
         In the order of their exits.
     open_trade : OpenTrade or None
         A position that was still open (parity mode).
-    equity : ndarray of shape (n_bars + 1,), float64, quote currency
+    equity : ndarray of shape (n_bars + 1,), float64, account currency
         Element 0 is the initial balance; element i + 1 is balance plus open profit at the close of bar i, a
         long marked at the bid and a short at the ask.  Over several segments it is their profits one after
         the other, though each segment's account begins with the initial balance.
@@ -213,6 +213,7 @@ def equity_curve(
     bookings: Iterable[tuple[int, Amount]],
     bid_close: NDArray[np.float64],
     ask_close: NDArray[np.float64],
+    rates: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return equity marked at every close.
 
@@ -223,11 +224,13 @@ def equity_curve(
     open_trade : OpenTrade or None
         A position open behind the last bar.
     initial_balance : float
-        Quote currency.
+        Account currency.
     bookings : iterable of (int, int)
         Bar and amount of everything that changed the balance: commissions, and the profit of closed trades.
     bid_close, ask_close : ndarray of shape (n_bars,)
         Marks of long and short positions.
+    rates : ndarray of shape (n_bars,), optional
+        Account currency per quote currency at each close; None where they are the same.
 
     Returns
     -------
@@ -242,6 +245,8 @@ def equity_curve(
         _mark(open_profit, open_trade, n_bars, bid_close, ask_close)
     equity = np.empty(n_bars + 1)
     equity[0] = initial_balance
+    if rates is not None:
+        open_profit *= rates
     equity[1:] = _balances(initial_balance, bookings, n_bars) + open_profit
     return np.round(equity, _MONEY_DECIMALS)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,10 +32,12 @@ from nautilus_trader.model.enums import (
 from nautilus_trader.model.identifiers import InstrumentId, Symbol, Venue
 from nautilus_trader.model.instruments import CurrencyPair
 from nautilus_trader.model.objects import Currency, Money, Price, Quantity
+from numpy.typing import NDArray
 
 from aiopt.backtest.account import AccountRules
 from aiopt.backtest.bookkeeper import Bookkeeper
 from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.backtest.conversion import Conversion, account_currency, check_account
 from aiopt.backtest.execution import PathFillModel
 from aiopt.backtest.money import Amount, to_float
 from aiopt.backtest.pricing import chart_price
@@ -52,6 +55,7 @@ from aiopt.backtest.sink import BacktestRecorder, RowSink
 from aiopt.backtest.stop_fills import StopRule, stop_rule
 from aiopt.backtest.strategy import LONG, ClosedPosition, SpecStrategy, TradingRules
 from aiopt.backtest.swap import Nights
+from aiopt.backtest.valuation import Valuation
 from aiopt.errors import AioptError, BacktestError, ConfigError, DataError
 from aiopt.market.bars import BarSet
 from aiopt.market.instrument import Instrument
@@ -103,6 +107,10 @@ class BacktestSession:
         self._instrument = self._engine.instrument(bars.instrument, self._decimals)
         self._bar_type = _bar_type(self._instrument.id, bars.timeframe.seconds)
         self._path = QuotePath(bars, self._instrument.id, self._decimals)
+        account = account_currency(bars, config.account_currency)
+        if account == bars.instrument.quote and bars.conversion is not None:
+            check_account(bars.instrument, account, bars.conversion.instrument)
+        self._conversion = None if account == bars.instrument.quote else Conversion(bars, account)
         self._books = Bookkeeper(
             price_decimals=self._decimals,
             commission_per_million=0.0 if config.is_parity else config.commission_per_million,
@@ -114,8 +122,10 @@ class BacktestSession:
                 bars.bid.close,
                 self._decimals,
             ),
+            conversion=self._conversion,
         )
         self._stops = stop_rule(bars, config)
+        self._values = Valuation(bars, self._books, self._rates)
         self._boundaries: tuple[Segments | None, Boundaries] | None = None
 
     def __enter__(self) -> Self:
@@ -153,10 +163,10 @@ class BacktestSession:
             account that is lost are no errors: see `aiopt.backtest.account` and the result.
         """
         bars, config = self.bars, self.config
-        sizes = {
+        sizes: dict[str, Any] = {
             "tick_size": bars.price_step,
             "pip_size": bars.instrument.pip_size,
-            "initial_balance": config.initial_balance,
+            "initial_balance": self._quote_balance(),
         }
         if config.signals == "arrays":
             arrays = compute_signals(spec, bars.bid, **sizes)
@@ -215,8 +225,7 @@ class BacktestSession:
                 size_step=source.size_step,
             ),
             segment_of=boundaries.segment.tolist().__getitem__,
-            bid_close=self.bars.bid.close,
-            ask_close=self.bars.ask.close,
+            values=self._values,
             books=self._books,
             flatten_reason="end_of_data" if segments is None else "segment_end",
         )
@@ -243,6 +252,18 @@ class BacktestSession:
         if recorder is not None:
             recorder.trades(result)
         return result
+
+    def _quote_balance(self) -> float | NDArray[np.float64]:
+        """Return the initial balance in quote currency, by which risk is sized; one per bar if converted."""
+        balance = self.config.initial_balance
+        return balance if self._rates is None else balance / self._rates
+
+    @cached_property
+    def _rates(self) -> NDArray[np.float64] | None:
+        """Account currency per quote currency at the bars' ends; None where they are the same."""
+        if self._conversion is None:
+            return None
+        return self._conversion.rates_at(self.bars.bid.ts_open_ns + self.bars.timeframe.ns)
 
     def _recorder(self, spec_hash: str) -> BacktestRecorder | None:
         if self._sink is None:
@@ -275,7 +296,7 @@ class BacktestSession:
                 side=_side_name(held.side),
                 entry_price=held.entry_price,
                 size=held.units,
-                commission=to_float(self._books.commission(held.units, held.entry_price)),
+                commission=to_float(self._books.commission(held.units, held.entry_price, held.entry_ts_ns)),
             )
         equity = equity_curve(
             trades,
@@ -284,6 +305,7 @@ class BacktestSession:
             bookings=self._bookings(strategy),
             bid_close=bars.bid.close,
             ask_close=bars.ask.close,
+            rates=self._rates,
         )
         return TrialResult(
             spec_hash=spec_hash,
@@ -316,7 +338,7 @@ class BacktestSession:
                 booked += [(self._bar_of(ts_ns), amount) for ts_ns, amount in swaps]
         still = strategy.position
         if still is not None:
-            charged = self._books.commission(still.units, still.entry_price)
+            charged = self._books.commission(still.units, still.entry_price, still.entry_ts_ns)
             booked.append((self._bar_of(still.entry_ts_ns), -charged))
         return booked
 
@@ -345,6 +367,12 @@ class BacktestSession:
 
 
 def _check(bars: BarSet, config: BacktestConfig) -> None:
+    if config.is_parity and account_currency(bars, config.account_currency) != bars.instrument.quote:
+        msg = (
+            f"A parity run's account is in the quote currency, {bars.instrument.quote}, as the chart's is, "
+            f"but got account_currency={config.account_currency!r}. Leave it out."
+        )
+        raise ConfigError(msg)
     if len(bars) < 2:
         msg = f"A backtest needs at least two bars, but got {len(bars)}. Give a longer span."
         raise ConfigError(msg)

@@ -28,8 +28,9 @@ from nautilus_trader.trading.strategy import Strategy
 
 from aiopt.backtest.account import AccountRules, SegmentAccount
 from aiopt.backtest.bookkeeper import Bookkeeper, Settlement
-from aiopt.backtest.money import Amount, to_float
+from aiopt.backtest.money import Amount
 from aiopt.backtest.signals import SignalSource, StreamedSignals
+from aiopt.backtest.valuation import Valuation
 from aiopt.strategy.signals import BarSignal
 
 LONG, FLAT, SHORT = 1, 0, -1
@@ -87,7 +88,7 @@ class TradingRules(NamedTuple):
         Margin and ruin.
     segment_of : callable of int to int
         Segment a bar lies in; each has an account of its own.
-    bid_close, ask_close : sequence of float
+    values : Valuation
         What positions and entries are valued at, at the close of each bar.
     books : Bookkeeper
         Settles every position; the venue charges nothing.
@@ -103,8 +104,7 @@ class TradingRules(NamedTuple):
     pine_entry_bar: bool
     account: AccountRules
     segment_of: Callable[[int], int]
-    bid_close: Any
-    ask_close: Any
+    values: Valuation
     books: Bookkeeper
     flatten_reason: str
 
@@ -166,14 +166,11 @@ class SpecStrategy(Strategy):
         """`LONG`, `SHORT` or `FLAT`."""
         return FLAT if self.position is None else self.position.side
 
-    @property
-    def ruin_price(self) -> float:
-        """Close at which the held position's loss takes the whole account; NaN where nothing can."""
-        held = self.position
-        if held is None or not self._rules.account.has_margin:
-            return math.nan
-        charged = self._rules.books.commission(held.units, held.entry_price)
-        return held.entry_price - held.side * to_float(self.account.balance - charged) / held.units
+    def first_loss(self, start: int, end: int) -> int:
+        """Return the first bar in [start, end) at whose close the account may be lost, else `end`."""
+        if self.position is None or not self._rules.account.has_margin:
+            return end
+        return self._rules.values.first_loss(self.position, self.account.balance, start, end)
 
     # --- driven by the engine ---------------------------------------------------------------------------
 
@@ -249,7 +246,7 @@ class SpecStrategy(Strategy):
             self._send_stop(self.held_stop)
 
     def _enter(self, side: int, bar: int, signal: BarSignal) -> None:
-        price = (self._rules.ask_close if side == LONG else self._rules.bid_close)[bar]
+        price = self._rules.values.entry_price(side, bar)
         units = self.account.admit(bar, signal.units, price=price, equity=self._equity(bar))
         if not units:
             return
@@ -268,10 +265,7 @@ class SpecStrategy(Strategy):
         held = self.position
         if held is None:
             return self.account.balance
-        mark = (self._rules.bid_close if held.side == LONG else self._rules.ask_close)[bar]
-        books = self._rules.books
-        open_profit = books.gross(held.side, held.units, held.entry_price, mark)
-        return self.account.balance - books.commission(held.units, held.entry_price) + open_profit
+        return self.account.balance + self._rules.values.open_value(held, bar)
 
     def _close(self, reason: str) -> None:
         assert self.position is not None

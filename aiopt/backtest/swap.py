@@ -16,13 +16,14 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.backtest.money import AMOUNT_DECIMALS, Amount, divided, to_amount
+from aiopt.backtest.money import AMOUNT_DECIMALS, Amount, divided, to_amount, to_float
 from aiopt.backtest.rollover import TRIPLE_DAYS, TripleDay, rollovers
 from aiopt.errors import ConfigError
 from aiopt.market.calendar import NEW_YORK
@@ -198,6 +199,17 @@ class Nights:
             closes = bid_close[np.maximum(ended, 0)].tolist()
             steps = [round(close * 10**price_decimals) for close in closes]
             self._per_night = _rate_amounts(config, instrument, self._ts_ns, steps, price_decimals)
+
+    @cached_property
+    def worst_per_unit(self) -> float:
+        """What a unit held over every rollover would pay on its dearer side, quote currency; not positive."""
+        if self._per_night is None:
+            return 0.0
+        paid = 0.0
+        for index, nights in enumerate(self._nights):
+            amounts = (to_float(divided(*self._per_night(side, index))) for side in (1, -1))
+            paid += nights * min(0.0, *amounts)
+        return paid
 
     def count(self, entry_ts_ns: int, exit_ts_ns: int) -> int:
         """Return the nights between two fills; a triple rollover counts three."""

@@ -46,6 +46,15 @@ _SHOWN_TRADES = 10
 )
 @click.option("--spread-pips", type=float, help="Make the ask from one price: that many pips above it.")
 @click.option("--balance", type=float, default=100_000.0, show_default=True, help="Initial balance.")
+@click.option(
+    "--account-currency", help="Of balance, profit and costs, e.g. USD. Default: the quote currency."
+)
+@click.option(
+    "--conversion",
+    "conversion_path",
+    type=click.Path(path_type=Path),
+    help="Bars of a pair of quote and account currency, e.g. of USDJPY for GBPJPY in USD.",
+)
 @click.option("--leverage", type=float, default=30.0, show_default=True, help="Largest notional per balance.")
 @click.option(
     "--commission",
@@ -87,6 +96,8 @@ def command(
     overrides: tuple[str, ...],
     spread_pips: float | None,
     balance: float,
+    account_currency: str | None,
+    conversion_path: Path | None,
     leverage: float,
     commission: float,
     slippage_ticks: int,
@@ -110,6 +121,7 @@ def command(
     config = decode(
         {
             "mode": mode,
+            "account_currency": account_currency,
             "initial_balance": balance,
             "leverage": leverage,
             "commission_per_million": commission,
@@ -131,6 +143,11 @@ def command(
         bars = add_spread(bars, spread_pips)
 
     from aiopt.backtest.session import BacktestSession
+
+    if conversion_path is not None:
+        from aiopt.backtest.conversion import with_conversion
+
+        bars = with_conversion(bars, load_bar_set(conversion_path))
 
     with open_log(log_dir) as sink, BacktestSession(bars, config, sink=sink) as session:
         result = session.run(strategy)
@@ -186,6 +203,7 @@ def _document(
             held_over(((trade.nights, trade.size) for trade in result.trades), pip_size=pair.pip_size),
             currency=pair.quote,
             charged=None if config.swap is None else result.metrics.swap,
+            account_currency=config.account_currency,
         ),
         **result.to_document(),
     }
@@ -196,7 +214,7 @@ def _print(console: Console, document: dict[str, Any], result: TrialResult) -> N
     from aiopt.market.instrument import instrument
 
     bars, metrics = document["bars"], result.metrics
-    currency = instrument(bars["instrument"]).quote
+    currency = document["config"]["account_currency"] or instrument(bars["instrument"]).quote
     net, commission = (statement(value, currency) for value in (metrics.net_profit, metrics.commission))
     generated = ", synthetic data" if bars["synthetic"] else ""
     console.print(

@@ -216,10 +216,13 @@ class BarSet:
     single_price : bool
         True if one file stands for both sides: no spread, as on a chart.
     data_hash : str
-        Identifies the data of both sides.
+        Identifies the data of both sides, and of the conversion bars.
     stops : StopLadder or StopSlippage or None
         What is known of where stops inside a bar are filled: the quotes of these bars' own ticks, or what
         stops cost on average on other ticks of the instrument, or nothing.
+    conversion : BarSet or None
+        Bars of the pair by which an account in another currency is converted; see
+        `aiopt.backtest.conversion`.
     """
 
     instrument: Instrument
@@ -229,6 +232,7 @@ class BarSet:
     single_price: bool
     data_hash: str
     stops: StopLadder | StopSlippage | None = None
+    conversion: BarSet | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.stops, StopLadder) and len(self.stops) != len(self.bid):

@@ -54,8 +54,8 @@ def build_report(run: RunFolder) -> Report:
     data = _data(run)
     ranking = run.ranking
     pair = None if data is None else instrument(data.instrument)
-    currency = "" if pair is None else pair.quote
     backtest = config.get("backtest", {})
+    currency = backtest.get("account_currency") or ("" if pair is None else pair.quote)
     balance = float(backtest.get("initial_balance", 100_000.0))
     trials, plan = _trials(run, ranking)
     sweep = None

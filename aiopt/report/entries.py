@@ -80,7 +80,7 @@ def entry_view(
     initial_balance : float
         Where the walk-forward path starts.
     currency : str
-        Quote currency.
+        Account currency.
     pair : Instrument or None
         What was traded; None where the run does not say.
     swap_charged : bool
@@ -105,7 +105,7 @@ def entry_view(
         checks=[_check(check) for check in entry.checks],
         evidence=_evidence(entry, ranking, currency),
         stress=_stress(entry, currency),
-        rollover=_rollover(trades, pair, swap_charged=swap_charged),
+        rollover=_rollover(trades, pair, swap_charged=swap_charged, account=currency),
         folds=[_fold(fold) for fold in entry.folds],
         walk_forward=_walk_forward(entry, ranking.plan, initial_balance),
         emitted=None if record is None else Curve(ts_ns=record.equity_ts_ns, equity=record.equity),
@@ -282,7 +282,9 @@ def _stress(entry: ranked.Entry, currency: str) -> list[Fact]:
     return facts
 
 
-def _rollover(trades: Sequence[TradeRecord], pair: Instrument | None, *, swap_charged: bool) -> str:
+def _rollover(
+    trades: Sequence[TradeRecord], pair: Instrument | None, *, swap_charged: bool, account: str
+) -> str:
     """Return the sentence on nights; empty where they were not counted."""
     counted = [(trade.nights, trade.size) for trade in trades if trade.nights is not None]
     if pair is None or not counted or len(counted) != len(trades):
@@ -291,6 +293,7 @@ def _rollover(trades: Sequence[TradeRecord], pair: Instrument | None, *, swap_ch
         held_over(counted, pip_size=pair.pip_size),
         currency=pair.quote,
         charged=math.fsum(trade.swap for trade in trades) if swap_charged else None,
+        account_currency=account,
     )
 
 

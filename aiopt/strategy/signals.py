@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from aiopt.market.bars import BarArrays
 
 
+Balance = float | FloatArray
+"""An account in quote currency: one figure, or its worth at the close of each bar."""
+
 MAX_UNITS = 1e9
 """Largest risk-based position: in a market without any range the formula would have no bound."""
 
@@ -152,7 +155,7 @@ def compute_indicators(spec: StrategySpec, bars: BarArrays) -> dict[str, FloatAr
 
 
 def compute_signals(
-    spec: StrategySpec, bars: BarArrays, *, tick_size: float, pip_size: float, initial_balance: float
+    spec: StrategySpec, bars: BarArrays, *, tick_size: float, pip_size: float, initial_balance: Balance
 ) -> SignalArrays:
     """Return a strategy's signals on every bar.
 
@@ -164,8 +167,9 @@ def compute_signals(
         Bars of one price side, in time order.
     tick_size, pip_size : float
         Of the instrument, quote currency.
-    initial_balance : float
-        Account at the start, quote currency; risk-based sizes are measured by it.
+    initial_balance : float or ndarray of shape (n_bars,)
+        Account at the start, quote currency; risk-based sizes are measured by it.  An array: its worth at
+        the close of each bar, of an account in another currency.
 
     Returns
     -------
@@ -244,7 +248,7 @@ def _size_step(spec: StrategySpec) -> int | None:
     return spec.size.step if isinstance(spec.size, RiskSize) else None
 
 
-def _units(spec: StrategySpec, stop: FloatArray, initial_balance: float, n_bars: int) -> FloatArray:
+def _units(spec: StrategySpec, stop: FloatArray, initial_balance: Balance, n_bars: int) -> FloatArray:
     size = spec.size
     if not isinstance(size, RiskSize):
         return np.full(n_bars, float(size.units))
@@ -270,7 +274,7 @@ class StreamingSignals:
     """
 
     def __init__(
-        self, spec: StrategySpec, *, tick_size: float, pip_size: float, initial_balance: float
+        self, spec: StrategySpec, *, tick_size: float, pip_size: float, initial_balance: Balance
     ) -> None:
         self._indicators = [_StreamingOutputs(spec, name) for name in spec.indicators]
         self._output_names = [name for names in spec.output_names().values() for name in names]
@@ -285,6 +289,7 @@ class StreamingSignals:
         self._target = _streaming_distance(spec, spec.take_profit, pip_size)
         self._units = _streaming_units(spec, initial_balance)
         self.size_step = _size_step(spec)
+        self._bar = -1
         self._tick_size = tick_size
         self._digits = price_digits(tick_size)
 
@@ -301,7 +306,8 @@ class StreamingSignals:
         entry_long, entry_short, exit_long, exit_short = (ready and value for value in fired)
 
         stop, target = self._stop(values), self._target(values)
-        units = self._units(stop)
+        self._bar += 1
+        units = self._units(stop, self._bar)
         allowed = units > 0 and (self._clock is None or self._clock.contains(ts_open_ns))
         entry_long, entry_short = entry_long and allowed, entry_short and allowed
         both = entry_long and entry_short
@@ -375,14 +381,21 @@ def _streaming_distance(
     return lambda values: value * values[identifier]
 
 
-def _streaming_units(spec: StrategySpec, initial_balance: float) -> Callable[[float], float]:
+def _streaming_units(spec: StrategySpec, initial_balance: Balance) -> Callable[[float, int], float]:
     size = spec.size
     if not isinstance(size, RiskSize):
         fixed = float(size.units)
-        return lambda stop: fixed
+        return lambda stop, bar: fixed
     risked = initial_balance * size.risk_pct / 100.0
     step = size.step
-    return lambda stop: math.floor(min(risked / stop, MAX_UNITS) / step) * float(step) if stop > 0.0 else 0.0
+
+    def units(stop: float, bar: int) -> float:
+        if not stop > 0.0:
+            return 0.0
+        amount = risked if isinstance(risked, float) else float(risked[bar])
+        return math.floor(min(amount / stop, MAX_UNITS) / step) * float(step)
+
+    return units
 
 
 def signals_equal(left: SignalArrays, right: SignalArrays) -> bool:
@@ -397,7 +410,7 @@ _FLAGS = frozenset({"entry_long", "entry_short", "exit_long", "exit_short", "rea
 
 
 def stream_signals(
-    spec: StrategySpec, bars: BarArrays, *, tick_size: float, pip_size: float, initial_balance: float
+    spec: StrategySpec, bars: BarArrays, *, tick_size: float, pip_size: float, initial_balance: Balance
 ) -> SignalArrays:
     """Return the signals as `StreamingSignals` says them, gathered into arrays; `indicators` is empty.
 

@@ -20,6 +20,8 @@ _NEW_YORK = ZoneInfo("America/New_York")
 
 NightPrice = Callable[[dt.date, str, Decimal], Decimal]
 """New York date, side, bid at the rollover → what one night adds per unit of base, quote currency."""
+Rate = Callable[[dt.datetime], Decimal]
+"""UTC time → account currency per quote currency."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def account_statement(
     commission_per_million: float = 0.0,
     night: NightPrice | None = None,
     triple_weekday: int = 2,
+    rate: Rate | None = None,
 ) -> list[StatementLine]:
     """Return one line per closed trade.
 
@@ -71,9 +74,11 @@ def account_statement(
         Prices a night; without it nights are counted and cost nothing.
     triple_weekday : int
         Monday is 0; its rollover counts three.
+    rate : callable, optional
+        Account currency per quote currency; without it they are the same.
     """
     with localcontext(Context(prec=_DIGITS)):
-        rate = _decimal(commission_per_million) / 1_000_000
+        charged = _decimal(commission_per_million) / 1_000_000
         lines = []
         for trade in trades:
             if trade.exit_price is None:
@@ -88,11 +93,14 @@ def account_statement(
             swap = Decimal(0)
             if night is not None:
                 for nights, moment in held:
-                    swap += size * nights * night(moment.date(), trade.side, _bid_at(bars, moment))
+                    due = size * nights * night(moment.date(), trade.side, _bid_at(bars, moment))
+                    swap += due * _rate(rate, moment.astimezone(dt.UTC))
+            at_entry = _rate(rate, _moment(int(bars.bid.ts_open_ns[trade.entry_bar])))
+            at_exit = _rate(rate, _left(trade, bars))
             lines.append(
                 StatementLine(
-                    gross=move * size,
-                    commission=(entry * size + leave * size) * rate,
+                    gross=move * size * at_exit,
+                    commission=(entry * at_entry + leave * at_exit) * size * charged,
                     swap=swap,
                     nights=sum(nights for nights, _ in held),
                 )
@@ -102,12 +110,9 @@ def account_statement(
 
 def _held_over(trade: BrokerTrade, bars: BarSet) -> Iterator[dt.datetime]:
     """Yield the business days' 17:00 New York between entry and exit."""
-    assert trade.exit_bar is not None
     entered = _moment(int(bars.bid.ts_open_ns[trade.entry_bar]))
-    left = _moment(int(bars.bid.ts_open_ns[trade.exit_bar]))
+    left = _left(trade, bars)
     at_open = trade.exit_place == "open"
-    if not at_open:
-        left += dt.timedelta(seconds=bars.timeframe.seconds)
     day = entered.astimezone(_NEW_YORK).date()
     while True:
         rollover = dt.datetime.combine(day, dt.time(17), tzinfo=_NEW_YORK)
@@ -119,6 +124,19 @@ def _held_over(trade: BrokerTrade, bars: BarSet) -> Iterator[dt.datetime]:
         if instant > entered and day.weekday() < 5:
             yield rollover
         day += dt.timedelta(days=1)
+
+
+def _left(trade: BrokerTrade, bars: BarSet) -> dt.datetime:
+    """Return when a trade was closed: at its exit bar's open, or inside it, which counts as its end."""
+    assert trade.exit_bar is not None
+    opened = _moment(int(bars.bid.ts_open_ns[trade.exit_bar]))
+    if trade.exit_place == "open":
+        return opened
+    return opened + dt.timedelta(seconds=bars.timeframe.seconds)
+
+
+def _rate(rate: Rate | None, moment: dt.datetime) -> Decimal:
+    return Decimal(1) if rate is None else rate(moment)
 
 
 def _bid_at(bars: BarSet, moment: dt.datetime) -> Decimal:

@@ -74,7 +74,7 @@ def test_a_hundred_units_pay_their_commission():
 
 def test_yen_are_not_rounded_to_whole_yen():
     books = books_of(price_decimals=4, commission_per_million=35.0)
-    assert exact(books.commission(100.0, 110.123)) == Decimal("0.3854305")
+    assert exact(books.commission(100.0, 110.123, 1)) == Decimal("0.3854305")
 
 
 @given(st.floats(-1e12, 1e12, allow_subnormal=False).map(lambda value: round(value, 4)))

@@ -1,0 +1,96 @@
+"""What a position is worth at the closes of bars, in the account's currency.
+
+Owns marks and rates of all bars, and the search for a close that takes the whole account.  What costs are
+charged is `aiopt.backtest.bookkeeper`'s business, what follows from a loss `aiopt.backtest.account`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiopt.backtest.bookkeeper import Bookkeeper
+from aiopt.backtest.money import Amount, to_float
+from aiopt.market.bars import BarSet
+
+_TOLERANCE = 1e-6
+"""Of the account's currency and its share: looking closely at one bar too many does no harm."""
+
+
+class OpenPosition(Protocol):
+    """What is needed of a held position."""
+
+    @property
+    def side(self) -> int:
+        """1 for a long, -1 for a short."""
+        ...
+
+    @property
+    def units(self) -> float:
+        """Size, positive."""
+        ...
+
+    @property
+    def entry_ts_ns(self) -> int:
+        """Time of the fill."""
+        ...
+
+    @property
+    def entry_price(self) -> float:
+        """Price of the fill."""
+        ...
+
+
+class Valuation:
+    """Values positions and entries at the closes of bars.
+
+    Parameters
+    ----------
+    bars : BarSet
+        A long is valued at the bid, a short at the ask.
+    books : Bookkeeper
+        Costs, nights and conversion.
+    rates : ndarray of shape (n_bars,) or None
+        Account currency per quote currency at each close; None where they are the same.
+    """
+
+    def __init__(self, bars: BarSet, books: Bookkeeper, rates: NDArray[np.float64] | None) -> None:
+        self._books = books
+        self._bid, self._ask = bars.bid.close, bars.ask.close
+        self._ends_ns = bars.bid.ts_open_ns + bars.timeframe.ns
+        self._rates = np.ones(len(bars)) if rates is None else rates
+        self._largest_rate = float(self._rates.max())
+        self._lowest, self._highest = float(self._bid.min()), float(self._ask.max())
+
+    def entry_price(self, side: int, bar: int) -> float:
+        """Return what a unit would cost at a bar's close, account currency."""
+        return float((self._ask if side > 0 else self._bid)[bar] * self._rates[bar])
+
+    def open_value(self, held: OpenPosition, bar: int) -> Amount:
+        """Return what a position has added to the balance at a bar's close, its costs so far deducted."""
+        mark = float((self._bid if held.side > 0 else self._ask)[bar])
+        ts_ns = int(self._ends_ns[bar])
+        return self._books.open_value(held.side, held.units, held.entry_ts_ns, held.entry_price, ts_ns, mark)
+
+    def first_loss(self, held: OpenPosition, balance: Amount, start: int, end: int) -> int:
+        """Return the first bar in [start, end) at whose close the account may be lost, else `end`."""
+        charged = self._books.commission(held.units, held.entry_price, held.entry_ts_ns)
+        left = to_float(balance - charged)
+        limit = _TOLERANCE * (1.0 + abs(left))
+        worst_mark = self._lowest if held.side > 0 else self._highest
+        worst_move = min(0.0, held.side * (worst_mark - held.entry_price)) * self._largest_rate
+        worst_night = self._books.worst_swap_per_unit * self._largest_rate
+        if left + (worst_move + worst_night) * held.units > limit:
+            return end
+        part = slice(start, end)
+        marks = (self._bid if held.side > 0 else self._ask)[part]
+        equity = left + held.side * (marks - held.entry_price) * held.units * self._rates[part]
+        if self._books.worst_swap_per_unit < 0.0 and end > start:
+            last_ns = int(self._ends_ns[end - 1])
+            nights = self._books.rollovers(held.side, held.units, held.entry_ts_ns, last_ns)
+            for ts_ns, amount in nights:
+                equity[self._ends_ns[part] >= ts_ns] += min(0.0, to_float(amount))
+        reached = equity <= limit
+        return start + int(reached.argmax()) if reached.any() else end
