@@ -117,7 +117,7 @@ RULES: dict[str, Rule] = {
         ),
         Rule(
             name="clock_shift",
-            text="a week whose first and last tick are whole hours off Sunday and Friday 17:00 New York",
+            text="a week in which the market is there before Sunday or after Friday 17:00 New York",
             default="fail",
             allowed=("keep", "fix", "fail"),
             fix="stamp := stamp - shift, for all ticks of the week",
