@@ -33,6 +33,7 @@ from aiopt.market.manifest import (
     read_manifest,
     verify_store,
 )
+from aiopt.market.overlaps import FileEdges, is_newest_first, lay_over, time_order
 from aiopt.market.quality import QualityWatch
 from aiopt.market.second_witness import TickRanges, Witness, check_against
 from aiopt.market.sources import ReaderOptions, TickSource
@@ -87,6 +88,8 @@ class ImportPass:
         self._witness = witness
         self.validator = Validator(instrument, rules, files=source.files, clocks=source.clocks, strict=strict)
         self.rows = [0] * len(source.files)
+        self.copies = np.zeros(len(source.files), dtype=np.int64)
+        self._edges = FileEdges.of(len(source.files))
         self._progress = progress
         self._sizes = [path.stat().st_size for path in source.files]
         self._work = max(sum(self._sizes), 1)
@@ -171,16 +174,35 @@ class ImportPass:
             silent_hours=self._silent_hours(build),
             notes=[
                 *self.source.notes,
+                *self.order_notes(),
                 *(f"Taken from a tick store of {store.source}." for store in self._stores),
             ],
             files=[
-                SourceFile(path=_below(path, self.source.root), rows=rows, sha256=file_hash)
-                for path, rows, file_hash in zip(self.source.files, self.rows, self._file_hashes, strict=True)
+                SourceFile(
+                    path=_below(path, self.source.root),
+                    rows=rows,
+                    sha256=file_hash,
+                    newest_first=bool(self._edges.newest_first[number]),
+                    copies=int(self.copies[number]),
+                )
+                for number, (path, rows, file_hash) in enumerate(
+                    zip(self.source.files, self.rows, self._file_hashes, strict=True)
+                )
             ],
             partitions=parts,
             hours=self._hours(),
             clock=clock,
         )
+
+    def order_notes(self) -> list[str]:
+        """Return what was found of files that overlap or run backward, once all days have been read."""
+        notes = []
+        turned, copied = int(self._edges.newest_first.sum()), int(np.count_nonzero(self.copies))
+        if turned:
+            notes.append(f"{turned} file(s) were newest first and were turned round as a whole.")
+        if copied:
+            notes.append(f"{copied} file(s) overlap others: {int(self.copies.sum())} ticks were there twice.")
+        return notes
 
     def judge(self, watch: QualityWatch) -> tuple[int, tuple[int | None, int | None]]:
         """Judge all ticks, `watch` seeing those kept; return how many they are, and their span."""
@@ -204,12 +226,15 @@ class ImportPass:
             self._scatter(spill)
             shifts = self.validator.finish_rows()
             if shifts:
-                spill = _moved_days(spill, folder / "moved", shifts)
+                spill = _moved_days(spill, folder / "moved", shifts, self._edges)
         except OSError as error:
             raise storage_error(spill, error) or error from error
         files = sorted(spill.iterdir(), key=lambda path: int(path.stem))
         for number, path in enumerate(files):
-            batch = self.validator.check_day(_load_day(path))
+            batch, copies = lay_over(_load_day(path, self._edges), self._edges)
+            if copies.any():
+                self.copies += np.bincount(batch.file[copies], minlength=self.copies.size)
+            batch = self.validator.check_day(batch, copies)
             path.unlink()
             day = int(path.stem)
             if len(batch):
@@ -225,9 +250,16 @@ class ImportPass:
             for batch in self.source.read(number):
                 count = len(batch.ticks)
                 self.rows[number] += count
+                if self.rows[number] == count:
+                    self._edges.newest_first[number] = is_newest_first(batch.ticks.ts_event_ns)
+                turned = bool(self._edges.newest_first[number])
                 rows = np.arange(batch.first_row, batch.first_row + count, dtype=np.int64)
                 sourced = SourcedTicks(batch.ticks, np.full(count, number, dtype=np.int32), rows)
-                _append(spill, self.validator.check_rows(sourced))
+                if turned:
+                    sourced = sourced.take(np.arange(count - 1, -1, -1))
+                judged = self.validator.check_rows(sourced, newest_first=turned)
+                self._edges.see(judged)
+                _append(spill, judged)
                 self._progress(done + min(batch.done_bytes, size), 2 * self._work)
             done += size
             self._progress(done, 2 * self._work)
@@ -275,23 +307,21 @@ def _append(spill: Path, batch: SourcedTicks) -> None:
             stream.write(part.tobytes())
 
 
-def _moved_days(spill: Path, target: Path, shifts: Sequence[Shift]) -> Path:
+def _moved_days(spill: Path, target: Path, shifts: Sequence[Shift], edges: FileEdges) -> Path:
     """Move the ticks of shifted weeks and scatter everything to its days anew; return the new folder."""
     target.mkdir()
     for path in sorted(spill.iterdir(), key=lambda path: int(path.stem)):
-        _append(target, move(_load_day(path), shifts))
+        _append(target, move(_load_day(path, edges), shifts))
         path.unlink()
     return target
 
 
-def _load_day(path: Path) -> SourcedTicks:
+def _load_day(path: Path, edges: FileEdges) -> SourcedTicks:
     """Read a day and put it into order of time, ticks of equal stamp in the order of the source."""
     records = np.fromfile(path, dtype=_RECORD)
-    stamps = records["ts_event_ns"]
-    if (np.diff(stamps) < 0).any():
-        records = records[np.argsort(stamps, kind="stable")]
     columns = (records[name].copy() for name in ("ts_event_ns", "bid", "ask", "bid_size", "ask_size"))
-    return SourcedTicks(TickArrays(*columns), records["file"].copy(), records["row"].copy())
+    batch = SourcedTicks(TickArrays(*columns), records["file"].copy(), records["row"].copy())
+    return time_order(batch, edges)
 
 
 @contextmanager

@@ -339,7 +339,7 @@ def validate_ticks(
         last_ts_ns=span[1],
         rules=counts,
         failures=wrong + [str(error) for error in job.validator.failures().values()],
-        notes=opened.notes if stored is None else list(stored.notes),
+        notes=[*opened.notes, *job.order_notes()] if stored is None else list(stored.notes),
         data_hash=None if stored is None else stored.data_hash,
         synthetic=stored is not None and stored.synthetic,
         imported=[] if stored is None else stored.rules,

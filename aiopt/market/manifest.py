@@ -102,11 +102,27 @@ class SilentHour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class SourceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One file that was read: its path below the source, its ticks and the SHA-256 of its bytes."""
+    """One file that was read.
+
+    Attributes
+    ----------
+    path : str
+        Below the source.
+    rows : int
+        Its ticks.
+    sha256 : str
+        Of its bytes.
+    newest_first : bool
+        It ran from its newest tick to its oldest, and was turned round as a whole.
+    copies : int
+        Ticks of it that another file of the source had too.
+    """
 
     path: str
     rows: int
     sha256: str
+    newest_first: bool = False
+    copies: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -95,7 +95,7 @@ RULES: dict[str, Rule] = {
         ),
         Rule(
             name="backward",
-            text="a stamp before that of an earlier row of the source",
+            text="a stamp before that of an earlier row of its file (after it in one that is newest first)",
             default="fix",
             allowed=("drop", "fix", "fail"),
             fix="stable sort by stamp: equal stamps stay in the order of the source",
@@ -125,6 +125,12 @@ RULES: dict[str, Rule] = {
             counts="weeks",
         ),
         Rule(name="out_of_session", text="a tick while the FX week is closed", default="keep"),
+        Rule(
+            name="overlap",
+            text="a tick that another file of the source has too, in a run of equal ticks",
+            default="drop",
+            remedy="Give files that do not overlap, or drop the copies with --rule overlap=drop.",
+        ),
         Rule(
             name="duplicate",
             text="stamp, bid and ask equal to those of the tick before",

@@ -93,20 +93,28 @@ class Validator:
         self._strict = strict
         self._tallies = {name: _Tally() for name in RULES}
         self._dropped_hours: Counter[int] = Counter()
+        self._file = -1
         self._latest_ns = -(2**63)
         self._last: _Last | None = None
         self._weeks = WeekWatch()
 
-    def check_rows(self, batch: SourcedTicks) -> SourcedTicks:
+    def check_rows(self, batch: SourcedTicks, *, newest_first: bool = False) -> SourcedTicks:
         """Apply the rules that look at one tick, and `backward`; return what is left, prices rounded.
 
         A batch in which nothing had to be changed comes back as the same object.
+
+        Parameters
+        ----------
+        batch : SourcedTicks
+            The next rows of one file.
+        newest_first : bool
+            The file runs from its newest row to its oldest, and these rows have been turned round.
         """
         if not len(batch):
             return batch
         batch = self._check_plausible(batch)
         batch = self._check_sizes(batch)
-        batch = self._check_backward(self._round(batch))
+        batch = self._check_backward(self._round(batch), newest_first)
         batch = self._check_spread(batch)
         if not self.instrument.always_open:
             self._weeks.see(batch.ticks.ts_event_ns, batch.file, batch.row)
@@ -154,14 +162,18 @@ class Validator:
         self.findings = {(one.rule, one.hour): one for one in moved}
         return found
 
-    def check_day(self, batch: SourcedTicks) -> SourcedTicks:
+    def check_day(self, batch: SourcedTicks, copies: NDArray[np.bool_] | None = None) -> SourcedTicks:
         """Apply the rules that compare ticks with their neighbours; return what is left.
 
         Parameters
         ----------
         batch : SourcedTicks
             All ticks of one day in order of time, ticks of equal stamp in the order of the source.
+        copies : ndarray of bool, optional
+            Which of them another file has given already, see `aiopt.market.overlaps.lay_over`.
         """
+        if copies is not None and copies.any():
+            batch = self._apply("overlap", copies, batch)
         if not self.instrument.always_open and len(batch):
             outside = _outside_session(batch.ticks.ts_event_ns)
             if outside is not None:
@@ -283,10 +295,18 @@ class Validator:
         off = (np.abs(bid - ticks.bid) > tolerance) | (np.abs(ask - ticks.ask) > tolerance)
         return self._apply("off_grid", off, with_columns(batch, bid=bid, ask=ask))
 
-    def _check_backward(self, batch: SourcedTicks) -> SourcedTicks:
+    def _check_backward(self, batch: SourcedTicks, newest_first: bool) -> SourcedTicks:
         if not len(batch):
             return batch
+        if int(batch.file[0]) != self._file:
+            # Files may overlap; only the rows of one file should be in order.
+            self._file, self._latest_ns = int(batch.file[0]), -(2**63)
         ts = batch.ticks.ts_event_ns
+        if newest_first:
+            # Seen from its end the file runs backward in time, which is forward on a clock that runs down.
+            latest = np.maximum.accumulate(np.concatenate(([self._latest_ns], -ts[::-1])))
+            self._latest_ns = int(latest[-1])
+            return self._apply("backward", (-ts[::-1] < latest[:-1])[::-1], batch)
         if ts[0] >= self._latest_ns and bool((ts[1:] >= ts[:-1]).all()):
             self._latest_ns = int(ts[-1])
             return batch
