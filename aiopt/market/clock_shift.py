@@ -209,10 +209,17 @@ class WeekWatch:
         ts_ns: NDArray[np.int64],
         file: NDArray[np.int32] | int = 0,
         row: NDArray[np.int64] | None = None,
+        *,
+        follows: bool = True,
     ) -> None:
-        """Take note of stamps in the order of their file; `row` is their position if absent."""
+        """Take note of stamps in the order of their file; `row` is their position if absent.
+
+        With `follows` false they do not come after those seen before: a block of a file turned round.
+        """
         if not ts_ns.size:
             return
+        if not follows:
+            self._latest = None
         self._note_steps(ts_ns, file, row)
         low, high = int(ts_ns.min()), int(ts_ns.max())
         opens, closes = fx_weeks(low - _HALF_WEEKEND_NS, high + _HALF_WEEKEND_NS)

@@ -117,7 +117,7 @@ class Validator:
         batch = self._check_backward(self._round(batch), newest_first)
         batch = self._check_spread(batch)
         if not self.instrument.always_open:
-            self._weeks.see(batch.ticks.ts_event_ns, batch.file, batch.row)
+            self._weeks.see(batch.ticks.ts_event_ns, batch.file, batch.row, follows=not newest_first)
         return batch
 
     def finish_rows(self) -> list[Shift]:
