@@ -30,6 +30,7 @@ from cluster.resources import stage_options
 from cluster.serving.checkpoint import validate
 from cluster.serving.engine_failures import failure as _error
 from cluster.serving.engine_failures import raised_failure
+from cluster.serving.llvmlite_guard import guard_llvmlite
 from cluster.serving.probes import probe_requests, warming_requests
 from cluster.serving.proof import (
     EngineSpec,
@@ -98,6 +99,7 @@ class EngineServer(LLMServer):
         self._instance = uuid.uuid4().hex
         self._listening: asyncio.Task[WireAddress] | None = None
         await asyncio.to_thread(self._check_files)
+        guard_llvmlite()
         try:
             engine_class = SingleProcessEngine if self._spec.device == "cpu" else VLLMEngine
             await super().__init__(llm_config, engine_cls=engine_class)
@@ -303,6 +305,7 @@ def compute_reference(spec_json: bytes, key: str) -> bytes:
     Independent of the serving path: vLLM's offline `LLM`, no Serve, no HTTP layer.
     """
     spec = msgspec.json.decode(spec_json, type=EngineSpec)
+    guard_llvmlite()
     from vllm import LLM, SamplingParams
 
     arguments = engine_arguments(spec) | {"enable_sleep_mode": False}

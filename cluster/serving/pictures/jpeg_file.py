@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cluster.serving.pictures import scan_codes
 from cluster.serving.pictures.damage import DamagedPictureError
+from cluster.serving.pictures.jpeg_scan import read_scan
 from cluster.serving.pictures.orientation import orientation_of
 
 START = b"\xff\xd8\xff"
@@ -263,10 +264,6 @@ class _Reader:
 
     def _scan(self, header: bytes, start: int) -> int:
         """Read a scan; return where it ends."""
-        # Late: engines import this package's neighbours, and vLLM does not start on a CPU where Numba is
-        # loaded: it asks every global of every module for its variables, and one of llvmlite's calls itself.
-        from cluster.serving.pictures.jpeg_scan import read_scan
-
         if not self._components:
             raise DamagedPictureError("its pixels come before its frame header")
         count = header[0] if header else 0

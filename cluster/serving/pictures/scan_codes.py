@@ -1,7 +1,4 @@
-"""The numbers that a scan's reader and its caller exchange.  Owns their names; imports nothing.
-
-Apart from `jpeg_scan`, because whoever imports that loads Numba: see `jpeg_file`.
-"""
+"""The numbers that a scan's reader and its caller exchange.  Owns their names; imports nothing."""
 
 from __future__ import annotations
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopt.analyst.bar_times import check_bar_times
+from aiopt.analyst.settings import DEFAULT_CHART
+from aiopt.analyst.windows import drawable
+from aiopt.charts import render_chart
 from aiopt.errors import AnalysisRequestError
+from aiopt.testing.bars import random_walk_bars
 from aiopt.timeframe import parse_timeframe
 
 MINUTE = 60_000_000_000
@@ -89,3 +94,16 @@ def test_bars_with_holes_pass_and_their_seconds_never_do(
     check_bar_times(opens, length)
     with pytest.raises(AnalysisRequestError, match="nanoseconds"):
         check_bar_times(opens // scale, length)
+
+
+@pytest.mark.parametrize(
+    ("n_bars", "kept"), [(1, []), (14, []), (15, ["rsi"]), (20, ["ema", "rsi"]), (50, ["ema", "ema", "rsi"])]
+)
+def test_a_chart_is_drawn_with_the_indicators_its_bars_allow(n_bars: int, kept: list[str]) -> None:
+    bars = random_walk_bars(n_bars, seed=1, timeframe="5m")
+    spec = drawable(DEFAULT_CHART, bars)
+    assert [plot.kind for plot in (*spec.overlays, *spec.panes)] == kept
+    assert render_chart(bars, spec).startswith(b"\x89PNG")
+    # What somebody asked for is not left out without a word.
+    asked = msgspec.structs.replace(DEFAULT_CHART, volume=True)
+    assert drawable(asked, bars) is asked
