@@ -187,6 +187,8 @@ class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
         Same length as `equity_ts_ns`.
     spec : dict
         The emitted StrategySpec as plain data.
+    stop_fills : str
+        By which rule stops were filled, in one phrase; empty in runs of older versions.
     """
 
     rank: int
@@ -196,6 +198,7 @@ class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
     equity: list[float]
     trial_id: str = ""
     spec: dict[str, Any] = {}
+    stop_fills: str = ""
 
 
 def write_entry(run_dir: Path, record: EntryRecord) -> Path:

@@ -21,6 +21,7 @@ from aiopt.backtest.config import BacktestConfig, Segments
 from aiopt.backtest.conversion import chart_balance
 from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
+from aiopt.backtest.stop_fills import stop_rule
 from aiopt.config import canonical_json
 from aiopt.evaluation.rollover import held_over, held_over_text
 from aiopt.files import atomic_write_bytes
@@ -193,6 +194,7 @@ def _record(entry: Entry, result: TrialResult, bars: BarSet) -> EntryRecord:
         equity_ts_ns=[int(bars.bid.ts_open_ns[0]), *closes[last].tolist()],
         equity=[float(result.equity[0]), *result.equity[last + 1].tolist()],
         spec=entry.spec,
+        stop_fills=result.stop_fills.text,
     )
 
 
@@ -219,6 +221,7 @@ def _provenance(
             f"{costs.commission_per_million:g} per million and side, slippage {costs.slippage_ticks} ticks"
             f"{'' if costs.swap is None else ', swap'}"
             f"{'' if costs.account_currency is None else f', account in {costs.account_currency}'}"
+            f"; stops: {stop_rule(bars, costs).fills.text}"
         ),
         in_sample=_figures(entry.in_sample),
         out_of_sample=_figures(entry.out_of_sample),

@@ -10,11 +10,38 @@ import numpy as np
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError
 from aiopt.market.bars import BarSet
+from aiopt.market.stop_ladders import StopLadder
+from aiopt.market.stop_slippage import StopSlippage
 
 
 def chart_price(bars: BarSet) -> BarSet:
     """Return the bid bars as the one price, as a foreign-exchange chart on TradingView shows it."""
     return bars if bars.single_price else replace(bars, ask=bars.bid, single_price=True)
+
+
+def with_stop_slippage(bars: BarSet, measured: StopSlippage) -> BarSet:
+    """Return bars whose stops fill by a mean measured on other ticks.
+
+    Parameters
+    ----------
+    bars : BarSet
+        Without a stop ladder: ticks of their own are better.
+    measured : StopSlippage
+        Of the same instrument.
+
+    Raises
+    ------
+    ConfigError
+        If it is of another instrument, or the bars have their ticks' ladder.
+    """
+    symbol = bars.instrument.symbol
+    if measured.instrument != symbol:
+        msg = f"Stop slippage must be measured on {symbol}, but is of {measured.instrument}."
+        raise ConfigError(f"{msg} Give ticks of {symbol}.")
+    if isinstance(bars.stops, StopLadder):
+        raise ConfigError("Bars with their own ticks' stop ladder need no measured slippage. Leave it out.")
+    data_hash = content_hash({"bars": bars.data_hash, "stops": measured})
+    return replace(bars, stops=measured, data_hash=data_hash)
 
 
 def add_spread(bars: BarSet, spread_pips: float) -> BarSet:

@@ -53,7 +53,7 @@ class StopFills(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     basis: Basis = "stop_price"
     slippage_ticks: float | None = 0.0
-    text: str = "at the stop's price, as TradingView fills them"
+    text: str = "their own price, as TradingView fills them"
 
 
 @dataclass(frozen=True)

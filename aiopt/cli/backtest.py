@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from aiopt.cli.output import emit, instrument_option, json_option, open_log
+from aiopt.cli.output import emit, instrument_option, json_option, open_log, progress
 from aiopt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,6 +65,18 @@ _SHOWN_TRADES = 10
 )
 @click.option("--slippage-ticks", type=int, default=0, show_default=True, help="On market and stop fills.")
 @click.option(
+    "--stop-slippage",
+    type=float,
+    help="Ticks by which a stop inside a bar fills beyond its price. Default: what ticks say, else 1.",
+)
+@click.option(
+    "--ticks",
+    "ticks_dir",
+    type=click.Path(path_type=Path),
+    help="Tick store on which stop slippage is measured, for bars without their ticks' stop ladder. "
+    "Default: one of traded ticks in data/ticks, if there is.",
+)
+@click.option(
     "--swap",
     "swap_path",
     type=click.Path(path_type=Path),
@@ -101,6 +113,8 @@ def command(
     leverage: float,
     commission: float,
     slippage_ticks: int,
+    stop_slippage: float | None,
+    ticks_dir: Path | None,
     swap_path: Path | None,
     signals: str,
     out: Path | None,
@@ -126,6 +140,7 @@ def command(
             "leverage": leverage,
             "commission_per_million": commission,
             "slippage_ticks": slippage_ticks,
+            "stop_slippage_ticks": stop_slippage,
             "swap": None if swap_path is None else read_mapping(swap_path),
             "signals": signals,
         },
@@ -141,6 +156,8 @@ def command(
         bars = chart_price(bars)
     elif spread_pips is not None:
         bars = add_spread(bars, spread_pips)
+    if not config.is_parity:
+        bars = _with_stops(bars, config, ticks_dir)
 
     from aiopt.backtest.session import BacktestSession
 
@@ -180,6 +197,25 @@ def _load(spec: str, overrides: tuple[str, ...]) -> StrategySpec:
             msg = f"A parameter must be NAME=NUMBER, but got {text!r}. Write e.g. --params rsi_length=10."
             raise ConfigError(msg) from failure
     return strategy.with_params(params) if params else strategy
+
+
+def _with_stops(bars: BarSet, config: BacktestConfig, ticks_dir: Path | None) -> BarSet:
+    """Return bars with what ticks say of their stops: their own, those named, those found."""
+    from aiopt.backtest.pricing import with_stop_slippage
+    from aiopt.market.stop_measuring import find_tick_store, measure_store
+
+    if bars.stops is not None or config.stop_slippage_ticks is not None:
+        if ticks_dir is not None:
+            has = "their own stop ladder" if bars.stops is not None else "--stop-slippage"
+            msg = f"Stop slippage is measured where nothing else says it, but there is {has}."
+            raise ConfigError(msg + " Leave --ticks out.")
+        return bars
+    store = ticks_dir or find_tick_store(bars.instrument.symbol, Path())
+    if store is None:
+        return bars
+    with progress(f"measuring stops on {store}", 100) as report:
+        measured = measure_store(store, progress=lambda done, total: report(100.0 * done / max(total, 1)))
+    return with_stop_slippage(bars, measured)
 
 
 def _document(
@@ -237,6 +273,7 @@ def _print(console: Console, document: dict[str, Any], result: TrialResult) -> N
     console.print(table)
     _print_account(console, document["config"], result)
     console.print(f"{document['rollover']}.")
+    console.print(f"Stops: {result.stop_fills.text}.")
     _print_trades(console, result, instrument(bars["instrument"]))
 
 

@@ -17,6 +17,7 @@ from aiopt.cli.check_against import check_options, witness_of
 from aiopt.cli.output import emit, json_option, progress
 from aiopt.cli.ticks_download import download
 from aiopt.cli.ticks_spread import spread_model
+from aiopt.cli.ticks_stops import stop_slippage
 from aiopt.errors import EXIT_BAD_INPUT, EXIT_OK
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def command() -> None:
 
 command.add_command(download)
 command.add_command(spread_model)
+command.add_command(stop_slippage)
 
 
 @command.command("import", epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks")

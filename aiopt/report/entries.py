@@ -106,6 +106,7 @@ def entry_view(
         evidence=_evidence(entry, ranking, currency),
         stress=_stress(entry, currency),
         rollover=_rollover(trades, pair, swap_charged=swap_charged, account=currency),
+        stop_fills="" if record is None else record.stop_fills,
         folds=[_fold(fold) for fold in entry.folds],
         walk_forward=_walk_forward(entry, ranking.plan, initial_balance),
         emitted=None if record is None else Curve(ts_ns=record.equity_ts_ns, equity=record.equity),

@@ -42,6 +42,12 @@ def _backtest(report: Report) -> Section:
     backtest = report.config.get("backtest", {})
     charged = isinstance(backtest, dict) and backtest.get("swap") is not None
     swap = "Swap is charged at 17:00 New York, see the settings" if charged else "Swap is not charged"
+    named = sorted({entry.stop_fills for entry in report.entries if entry.stop_fills})
+    rule = f" One reached inside a bar: {'; '.join(named)}." if named else ""
+    stops = (
+        f"A stop that a bar opens beyond fills at the open.{rule} The Pine scripts fill stops at their own "
+        "price, as TradingView does."
+    )
     return (
         "Backtest",
         [
@@ -49,6 +55,7 @@ def _backtest(report: Report) -> Section:
             "the ask, sells at the bid, with commission and any slippage set below. Inside a bar the path "
             "is open, high, low, close if the high is nearer to the open, else open, low, high, close. The "
             f"engine is NautilusTrader. {swap}. Partial fills, outages and market impact are not modelled.",
+            stops,
         ],
     )
 
@@ -103,7 +110,7 @@ def _caveats(report: Report) -> Section:
         texts.insert(
             0,
             "The ticks of this run are synthetic: a random generator made them. A good figure here shows "
-            "that the search works as programmed, or luck; it says nothing about EUR/USD.",
+            f"that the search works as programmed, or luck; it says nothing about {report.data.instrument}.",
         )
     if report.data is not None and report.data.bars is not None:
         texts.append(

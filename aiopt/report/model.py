@@ -143,6 +143,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     pine: str | None
     spec_hash: str
     rollover: str = ""
+    stop_fills: str = ""
     rules: list[Fact] = []
 
     def window(self, kind: str) -> Window | None:

@@ -358,6 +358,7 @@ def _write_entry(
         equity_ts_ns=times,
         equity=equity,
         spec=spec,
+        stop_fills="ticks: the first quote at or beyond the stop",
     )
     write_entry(run_dir, record)
     header = f"//@version=6\n// run {run_dir.name}, spec {row.spec_hash[:12]}"

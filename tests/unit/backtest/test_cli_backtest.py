@@ -154,3 +154,25 @@ def test_a_lost_account_is_told(folder, capsys, tmp_path):
     assert found["metrics"]["final_equity"] <= 0
     assert run(["backtest", *arguments]) == 0
     assert f"The account was lost at bar {bar}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_rule_that_filled_stops_is_named_and_ticks_change_it(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assumed = document(capsys, "ema_cross_atr", "--bars", folder)[1]
+    assert assumed["stop_fills"]["basis"] == "assumed"
+    assert run(["ticks", "sample", "--out", "ticks", "--start", "2024-03-04", "--days", "1"]) == 0
+    capsys.readouterr()
+    measured = document(capsys, "ema_cross_atr", "--bars", folder, "--ticks", "ticks")[1]
+    assert measured["stop_fills"]["basis"] == "measured"
+    assert measured["stop_fills"]["text"].endswith("of generated ticks")
+    assert measured["metrics"]["net_profit"] > assumed["metrics"]["net_profit"]
+    both = ("--price", "bid,ask")
+    assert run(["bars", "build", "--ticks", "ticks", "--out", "bars", "--timeframes", "5m", *both]) == 0
+    capsys.readouterr()
+    assert run(["backtest", "ema_cross_atr", "--bars", "bars/EURUSD/5m"]) == 0
+    assert "Stops: ticks: the first quote at or beyond the stop." in capsys.readouterr().out
+    assert run(["backtest", "ema_cross_atr", "--bars", "bars/EURUSD/5m", "--ticks", "ticks"]) == 2
+    assert "Leave --ticks out" in capsys.readouterr().err
+    assert run(["ticks", "stop-slippage", "ticks", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["mean_ticks"] == pytest.approx(measured["stop_fills"]["slippage_ticks"])
