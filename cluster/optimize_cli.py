@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from aiopt.cli.output import json_option
+from aiopt.cli.ticks import parse_columns
 from aiopt.errors import EXIT_INTERRUPTED, InputError
 from aiopt.market.instrument_file import worker_environment
 from cluster import lifecycle
@@ -58,6 +59,16 @@ from cluster.submit import Job, job_script, runtime_environment
 )
 @click.option("--timezone", help="Clock of the bars' stamps, if not the format's own: UTC, +02:00, NY+7.")
 @click.option("--time-format", help="How the times of a table of bars are written, e.g. '%d/%m/%Y %H:%M'.")
+@click.option(
+    "--map",
+    "column_map",
+    metavar="ts=NAME,open=NAME,…",
+    help="Columns of a table of bars whose names are not recognised, as for `aiopt bars import`.",
+)
+@click.option(
+    "--keep-clock", is_flag=True, default=None, help="Take the bars' clock although weeks contradict it."
+)
+@click.option("--drop-bad", is_flag=True, default=None, help="Leave impossible bars out, and count them.")
 @click.option("--instrument", help="Symbol, e.g. EURUSD.")
 @click.option("--account-currency", help="Of balance, profit and costs. Default: the quote currency.")
 @click.option(
@@ -150,6 +161,9 @@ _NESTED = {
     "bars_price": ("bar_reading", "price"),
     "timezone": ("bar_reading", "timezone"),
     "time_format": ("bar_reading", "time_format"),
+    "column_map": ("bar_reading", "columns"),
+    "keep_clock": ("bar_reading", "keep_clock"),
+    "drop_bad": ("bar_reading", "drop_bad"),
     "spread_pips": ("spread", "pips"),
     "spread_file": ("spread", "file"),
 }
@@ -165,6 +179,8 @@ def _overrides(settings: dict[str, Any]) -> dict[str, Any]:
     for name in ("bars", "ask_bars"):
         if name in given:
             given[name] = [str(path) for path in given[name]]
+    if "column_map" in given:
+        given["column_map"] = parse_columns(given["column_map"])
     for name, (group, key) in _NESTED.items():
         if name in given:
             given[group] = {**given.get(group, {}), key: given.pop(name)}

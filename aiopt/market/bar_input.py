@@ -21,7 +21,7 @@ from aiopt import __version__
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.bar_manifest import BarManifest
 from aiopt.market.bar_resampling import check_timeframes, resample_bars
-from aiopt.market.bar_series import REPEATED, SIDES, BarReading, SourceSeries, read_source
+from aiopt.market.bar_series import OWN, REPEATED, SIDES, BarReading, SourceSeries, read_source
 from aiopt.market.bars import BarMeta, bar_path, write_bars
 from aiopt.market.calendar import open_hours
 from aiopt.market.instrument import Instrument
@@ -136,6 +136,7 @@ def open_bars(
         if log is not None:
             log(f"bars: reading {path}")
         found.append(read_source(path, side, item, reading))
+    _check_options_used(found, reading)
     base = parse_timeframe(found[0].timeframe)
     _check_alike(found, item)
     check_timeframes(base, tuple(timeframes))
@@ -169,6 +170,19 @@ def open_bars(
 
 
 # --- putting together -------------------------------------------------------------------------------------
+
+
+def _check_options_used(found: Sequence[SourceSeries], reading: BarReading) -> None:
+    """Refuse options of foreign files where all bars are our own, which say all of that themselves."""
+    plain = BarReading()
+    unused = [
+        name
+        for name in BarReading.__struct_fields__
+        if name != "price" and getattr(reading, name) != getattr(plain, name)
+    ]
+    if unused and all(one.record.format == OWN for one in found):
+        msg = f"Bars of aiopt say themselves how they are read, but {', '.join(unused)} was given. "
+        raise DataError(msg + "Leave it out, or import the provider's files with it.", file=found[0].path)
 
 
 def _check_alike(found: Sequence[SourceSeries], item: Instrument) -> None:

@@ -26,6 +26,9 @@ from aiopt.timeframe import parse_timeframe
 SIDES = ("bid", "ask", "mid")
 """What the prices of one-sided bars can be."""
 
+OWN = "aiopt"
+"""Format of bar files of our own."""
+
 REPEATED = "there twice"
 FILLED = "filled, without a quote"
 
@@ -183,7 +186,7 @@ def _read_own(path: Path, side: str | None) -> SourceSeries:
         instrument=first.meta.instrument,
         timeframe=first.meta.timeframe,
         synthetic=first.meta.synthetic,
-        format="aiopt",
+        format=OWN,
         clock="UTC",
         left_out={FILLED: left_out},
         files=files,
@@ -297,4 +300,4 @@ def _quoted(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     return bars, frame.height - bars.height
 
 
-__all__ = ["FILLED", "REPEATED", "SIDES", "BarReading", "SourceSeries", "read_source"]
+__all__ = ["FILLED", "OWN", "REPEATED", "SIDES", "BarReading", "SourceSeries", "read_source"]

@@ -133,6 +133,29 @@ def test_paths_of_the_environment_count_from_here_also_in_the_job(
     assert place.optimize(SHORT, "--ticks", "store") == 0
     given = [json.loads(command[command.index("--overrides") + 1]) for command in submitted]
     assert given == [{"bars": [str(place.bars)]}, {"ticks": str(place.store)}]
+    monkeypatch.delenv("AIOPT_OPTIMIZE__BARS")
+    submitted.clear()
+    monkeypatch.setattr(optimize_cli, "check_run", lambda *given, **named: None)
+    told = [
+        "--map",
+        "ts=when,open=o",
+        "--keep-clock",
+        "--drop-bad",
+        "--bars-price",
+        "bid",
+        "--timezone",
+        "UTC",
+    ]
+    assert place.optimize(SHORT, "--bars", "bars", "--time-format", "%d/%m/%Y", *told) == 0
+    (job,) = submitted
+    assert json.loads(job[job.index("--overrides") + 1])["bar_reading"] == {
+        "columns": {"ts": "when", "open": "o"},
+        "keep_clock": True,
+        "drop_bad": True,
+        "price": "bid",
+        "timezone": "UTC",
+        "time_format": "%d/%m/%Y",
+    }
 
 
 def test_a_full_disk_and_a_file_in_the_way_are_found(
