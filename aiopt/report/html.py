@@ -83,6 +83,7 @@ def page_environment() -> jinja2.Environment:
             "badge": badge,
             "breakable": breakable,
             "brief": brief,
+            "year": lambda ns: utc(ns).year,
             "day": day,
             "figure": figure,
             "moment": moment,
@@ -145,8 +146,10 @@ def figure(value: float | None) -> str:
     return decimals(value, 2 if abs(value) >= 1 else 3)
 
 
-def brief(ns: int) -> str:
-    """Return a UTC time to the minute without its year, e.g. ``2 May 06:30``."""
+def brief(ns: int, with_year: bool = False) -> str:
+    """Return a UTC time to the minute without its year, ``2 May 06:30``, or its day with the year."""
+    if with_year:
+        return day(ns)
     at = utc(ns)
     return f"{at.day} {at.strftime('%b %H:%M')}"
 

@@ -12,6 +12,7 @@ import pytest
 from aiopt.market.bar_manifest import BarManifest, BarOrigin, manifest_type, spread_of
 from aiopt.market.manifest import Manifest, SilentHour
 from aiopt.report import write_report
+from aiopt.report.html import brief
 from aiopt.report.quality import data_quality
 from aiopt.runs import MANIFEST, RunFileError, read_json
 from aiopt.testing.run_folder import RunModel, write_run_folder
@@ -95,6 +96,12 @@ def test_missing_bars_are_those_of_the_open_market() -> None:
     assert months[1].ticks[12:14] == [21 * 60, 21 * 30]
     hourly = msgspec.structs.replace(manifest_of(7), timeframe="4h")
     assert data_quality(hourly).hours == []
+
+
+def test_folds_that_reach_into_another_year_name_it() -> None:
+    new_year = int(dt.datetime(2018, 12, 31, 21, 30, tzinfo=dt.UTC).timestamp()) * 1_000_000_000
+    assert brief(new_year) == "31 Dec 21:30"
+    assert brief(new_year, True) == "31 Dec 2018"
 
 
 def test_a_manifest_is_told_by_its_content(run: Path) -> None:
