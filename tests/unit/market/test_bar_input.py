@@ -326,7 +326,8 @@ def test_tables_of_others_are_read_and_told_what_they_are(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("timezone", "UTC"), ("drop_bad", True), ("time_format", "%d/%m/%Y %H:%M"), ("format", "oanda")]
+    ("name", "value"),
+    [("timezone", "UTC"), ("drop_bad", True), ("time_format", "%d/%m/%Y %H:%M"), ("format", "oanda")],
 )
 def test_options_that_would_do_nothing_are_refused(own: Path, name: str, value: object) -> None:
     with pytest.raises(DataError, match=f"say themselves how they are read, but {name} was given"):
