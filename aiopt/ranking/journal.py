@@ -2,21 +2,20 @@
 
 Owns the file format and its recovery.  Knows nothing of scores.
 
-Every line is JSON with the CRC-32 of its data.  The first line's data names the format and the walk-forward
-plan the rows belong to; every further line's is a packed row (`aiopt.ranking.packing`) in base64.  A line
-counts once its newline is written.  A process that dies while writing leaves a last line without newline: it
-is cut off when the journal is opened again, and the trial runs again.  Any other damage is an error, because
+The first line is JSON: the format and the walk-forward plan the rows belong to, with the CRC-32 of both.  Every
+further line is a row: its CRC-32 in eight hexadecimal digits, a space, and the packed row
+(`aiopt.ranking.packing`) with line feeds and escapes escaped, so that a line feed ends a line and nothing else
+does.  A line counts once its line feed is written.  A process that dies while writing leaves a last line without
+one: it is cut off when the journal is opened again, and the trial runs again.  Any other damage is an error, because
 lines are never changed.
 """
 
 from __future__ import annotations
 
-import base64
 import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -26,10 +25,10 @@ from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.files import storage_error
 from aiopt.ranking.packing import unpack_row
 
-T = TypeVar("T")
-
 FORMAT = 2
 """1 held rows as JSON, of trials that failed as a whole where margin ran out anywhere."""
+
+_ESCAPE = b"\x1b"
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +42,7 @@ class _AnyHeader(msgspec.Struct, frozen=True):
     format: int
 
 
-class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _HeaderLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crc32: str
     data: msgspec.Raw
 
@@ -95,7 +94,8 @@ class Journal:
         StorageError
             If the disk is full; the file is then as it was before.
         """
-        self._write(_line(b'"' + base64.b64encode(packed) + b'"'))
+        escaped = packed.replace(_ESCAPE, _ESCAPE + b"e").replace(b"\n", _ESCAPE + b"n")
+        self._write(_checksum(packed).encode() + b" " + escaped + b"\n")
 
     def close(self) -> None:
         """Close the file.  The journal cannot be used afterwards."""
@@ -115,10 +115,11 @@ class Journal:
         if self._size < self._path.stat().st_size:
             os.ftruncate(self._file, self._size)
         if self._size == 0:
-            self._write(_line(canonical_json(_Header(FORMAT, plan))))
+            self._write(_header_line(plan))
 
     def _check_header(self, line: bytes, plan: WalkForwardPlan) -> None:
-        found = self._read(line, 1, lambda data: msgspec.json.decode(data, type=_AnyHeader)).format
+        data = self._read(line, 1, _header_data)
+        found = msgspec.json.decode(data, type=_AnyHeader).format
         if found != FORMAT:
             msg = (
                 f"the journal must have format {FORMAT}, but has {found}: another version of aiopt began "
@@ -126,21 +127,16 @@ class Journal:
                 "anew: --force, or another run folder."
             )
             raise DataError(msg, file=self._path)
-        header = self._read(line, 1, lambda data: msgspec.json.decode(data, type=_Header))
-        if header.plan != plan:
+        if msgspec.json.decode(data, type=_Header).plan != plan:
             msg = (
                 "the journal must belong to this walk-forward plan, but its segments are others. "
                 "Use another run folder, or repeat the run with the configuration and data it began with."
             )
             raise DataError(msg, file=self._path)
 
-    def _read(self, line: bytes, number: int, decode: Callable[[bytes], T]) -> T:
+    def _read(self, line: bytes, number: int, decode: Callable[[bytes], bytes]) -> bytes:
         try:
-            outer = msgspec.json.decode(line, type=_Line)
-            payload = bytes(outer.data)
-            if outer.crc32 != _checksum(payload):
-                raise ValueError("its checksum does not match")
-            return decode(payload)
+            return decode(line)
         except ValueError as error:
             msg = (
                 f"line {number} must be as it was written, but {error}. The file was changed or the disk is "
@@ -162,15 +158,28 @@ class Journal:
         return storage_error(self._path, error) or error
 
 
-def _packed_row(payload: bytes) -> bytes:
-    """Return the packed row of a line's data, proved to be one."""
-    packed = base64.b64decode(msgspec.json.decode(payload, type=str), validate=True)
+def _header_line(plan: WalkForwardPlan) -> bytes:
+    payload = canonical_json(_Header(FORMAT, plan))
+    return b'{"crc32":"' + _checksum(payload).encode() + b'","data":' + payload + b"}\n"
+
+
+def _header_data(line: bytes) -> bytes:
+    """Return the data of the first line, whatever its format."""
+    outer = msgspec.json.decode(line, type=_HeaderLine)
+    data = bytes(outer.data)
+    if outer.crc32 != _checksum(data):
+        raise ValueError("its checksum does not match")
+    msgspec.json.decode(data, type=_AnyHeader)
+    return data
+
+
+def _packed_row(line: bytes) -> bytes:
+    """Return the packed row of a line, proved to be one."""
+    packed = line[9:-1].replace(_ESCAPE + b"n", b"\n").replace(_ESCAPE + b"e", _ESCAPE)
+    if line[:9] != _checksum(packed).encode() + b" ":
+        raise ValueError("its checksum does not match")
     unpack_row(packed)
     return packed
-
-
-def _line(payload: bytes) -> bytes:
-    return b'{"crc32":"' + _checksum(payload).encode() + b'","data":' + payload + b"}\n"
 
 
 def _checksum(payload: bytes) -> str:

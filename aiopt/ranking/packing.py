@@ -28,7 +28,6 @@ _ZERO, _RAW = 0, _MAX_DECIMALS + 2
 """Codes of a profit: 0, 1 + decimals, or a float of eight bytes."""
 
 _LARGEST = 2.0**53
-_WIDTHS = ("<i1", "<i2", "<i4", "<i8")
 _LENGTH = struct.Struct("<I")
 
 
@@ -94,16 +93,22 @@ def _pack_profits(profits: Sequence[float]) -> bytes:
 
 
 def _pack_whole(numbers: npt.NDArray[np.int64]) -> bytes:
-    """Return whole numbers in the narrowest width, their low bytes first, then the next: zlib likes that."""
-    width = next(
-        number
-        for number, kind in enumerate(_WIDTHS)
-        if not numbers.size
-        or (np.iinfo(kind).min <= int(numbers.min()) and int(numbers.max()) <= np.iinfo(kind).max)
-    )
-    narrow = numbers.astype(_WIDTHS[width])
-    planes = narrow.view(np.uint8).reshape(numbers.size, 1 << width).T
+    """Return whole numbers in as few bytes each as the largest needs, all low bytes first, then the next.
+
+    The sign is in the lowest bit, so that the high bytes of small numbers are zero: zlib likes both.
+    """
+    unsigned = ((numbers << 1) ^ (numbers >> 63)).astype("<u8")
+    width = (int(unsigned.max()).bit_length() + 7) // 8 if numbers.size else 0
+    planes = unsigned.view(np.uint8).reshape(numbers.size, 8)[:, :width].T
     return bytes([width]) + planes.tobytes()
+
+
+def _unpack_whole(planes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    width, count = planes.shape
+    wide = np.zeros((count, 8), dtype=np.uint8)
+    wide[:, :width] = planes.T
+    unsigned = wide.view("<u8").reshape(count)
+    return (unsigned >> np.uint64(1)).astype(np.int64) ^ -(unsigned & np.uint64(1)).astype(np.int64)
 
 
 def _unpack_profits(data: bytes, place: int) -> tuple[npt.NDArray[np.float64], int]:
@@ -114,10 +119,11 @@ def _unpack_profits(data: bytes, place: int) -> tuple[npt.NDArray[np.float64], i
     values = np.zeros(size)
     for code in range(1, _RAW):
         chosen = codes == code
-        count, width = int(chosen.sum()), 1 << data[place]
+        count, width = int(chosen.sum()), data[place]
+        if width > 8:
+            raise ValueError(f"a whole number has {width} bytes")
         planes = np.frombuffer(_take(data, place + 1, count * width), dtype=np.uint8).reshape(width, count)
-        whole = np.ascontiguousarray(planes.T).view(f"<i{width}").reshape(count)
-        values[chosen] = whole / 10.0 ** (code - 1)
+        values[chosen] = _unpack_whole(planes) / 10.0 ** (code - 1)
         place += 1 + count * width
     chosen = codes == _RAW
     count = 8 * int(chosen.sum())
