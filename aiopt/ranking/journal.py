@@ -2,12 +2,12 @@
 
 Owns the file format and its recovery.  Knows nothing of scores.
 
-The first line is JSON: the format and the walk-forward plan the rows belong to, with the CRC-32 of both.  Every
-further line is a row: its CRC-32 in eight hexadecimal digits, a space, and the packed row
-(`aiopt.ranking.packing`) with line feeds and escapes escaped, so that a line feed ends a line and nothing else
-does.  A line counts once its line feed is written.  A process that dies while writing leaves a last line without
-one: it is cut off when the journal is opened again, and the trial runs again.  Any other damage is an error, because
-lines are never changed.
+The first line is JSON: the format and the walk-forward plan the rows belong to, with the CRC-32 of both.
+Every further line is a row: its CRC-32 in eight hexadecimal digits, a space, and the packed row
+(`aiopt.ranking.packing`) with line feeds and escapes escaped, so that a line feed ends a line and nothing
+else does.  A line counts once its line feed is written.  A process that dies while writing leaves a last line
+without one: it is cut off when the journal is opened again, and the trial runs again.  Any other damage is an
+error, because lines are never changed.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import pytest
 
 from aiopt.market.sample import generate_ticks
 from aiopt.ranking.journal import Journal
+from aiopt.ranking.packing import pack_row
 from aiopt.ranking.trials import read_plan, read_trials
 from aiopt.runs import load_run
 from cluster import lifecycle
@@ -202,7 +203,8 @@ def test_a_run_of_other_software_continues_only_if_its_trials_come_out_the_same(
     (run_dir / "leaderboard.jsonl").unlink()
     journal = Journal(run_dir / "leaderboard.jsonl", plan)
     for row in rows:
-        journal.append(msgspec.structs.replace(row, segment_units=[x + 1 for x in row.segment_units]))
+        other = msgspec.structs.replace(row, segment_units=[x + 1 for x in row.segment_units])
+        journal.append(pack_row(other))
     journal.close()
     begun_by_other_software(run_dir)
     kept = (run_dir / "leaderboard.jsonl").read_bytes()
