@@ -17,10 +17,12 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from aiopt.config import canonical_json, content_hash
 from aiopt.errors import DataError, did_you_mean
+from aiopt.files import sha256_file
 from aiopt.market.bar_clock import bars_to_utc
 from aiopt.market.bar_tables import BarTableOptions, TableBars, has_bars, modal_timeframe, read_bar_table
-from aiopt.market.bars import BAR_SCHEMA, BarMeta, bar_path, read_bar_meta, write_bars
+from aiopt.market.bars import BAR_SCHEMA, BarMeta, bar_path, read_bar_meta, values_hash, write_bars
 from aiopt.market.clock_proof import ClockProof
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument_evidence import path_evidence, resolve
@@ -222,6 +224,16 @@ def import_bars(
     source, label = Path(source), read.timeframe.label
     origin = f"{'/'.join(source.absolute().parts[-3:])} ({read.format}{_IMPORTED}{read.proof.text[:-1]})"
     data_hash = _hash(read.instrument, label, read.sides)
+    files = _list(source)
+    source_hash = content_hash([[_below(file, source), sha256_file(file)] for file in files])
+    asked: dict[str, Any] = {
+        "format": format,
+        "timezone": timezone,
+        "drop_bad": drop_bad,
+        "keep_clock": keep_clock,
+    }
+    asked |= {"sides": list(read.sides)}
+    settings = canonical_json({**asked, "table": table or BarTableOptions()}).decode()
     written = []
     for side, frame in read.sides.items():
         meta = BarMeta(
@@ -230,7 +242,10 @@ def import_bars(
             price=side,
             data_hash=data_hash,
             source=origin,
+            source_hash=source_hash,
+            settings=settings,
         )
+        meta = msgspec.structs.replace(meta, values_hash=values_hash(frame, meta))
         path = bar_path(Path(out), read.instrument.symbol, read.timeframe, side)
         write_bars(path, frame, meta)
         written.append(str(path))
@@ -445,6 +460,10 @@ def _joined(frames: Sequence[pl.DataFrame], files: Sequence[Path]) -> tuple[pl.D
         raise DataError(msg, file=files[int(joined["file"][at])], row=int(joined["row"][at]))
     kept = joined.filter(pl.Series(np.concatenate(([True], ~same_time))))
     return kept.select(list(BAR_SCHEMA.names())).cast(BAR_SCHEMA), int(np.count_nonzero(same_time))
+
+
+def _below(file: Path, source: Path) -> str:
+    return file.relative_to(source).as_posix() if file != source else file.name
 
 
 def _hash(item: Instrument, timeframe: str, sides: dict[str, pl.DataFrame]) -> str:

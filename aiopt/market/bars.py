@@ -95,6 +95,12 @@ class BarMeta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         `Session.label`; empty without one.
     fill : str
         How bars without ticks were marked and filled: ``"none"``, ``"flat"`` or ``"linear"``.
+    values_hash : str
+        Of imported bars: `values_hash` of the file, which proves its values without any ticks.
+    source_hash : str
+        Of imported bars: SHA-256 over the names and bytes of the files they were read from.
+    settings : str
+        Of imported bars: how these were read, as JSON; ``"sides"`` has the prices there are.
     """
 
     instrument: str
@@ -107,6 +113,9 @@ class BarMeta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     size: float = 0.0
     session: str = ""
     fill: str = "none"
+    values_hash: str = ""
+    source_hash: str = ""
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -448,6 +457,12 @@ def write_bars(path: Path, frame: pl.DataFrame, meta: BarMeta) -> None:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
+def values_hash(frame: pl.DataFrame, meta: BarMeta) -> str:
+    """Return the SHA-256 of what a bar file says: instrument, timeframe, side, origin and every value."""
+    facts = (meta.instrument, meta.timeframe, meta.price, meta.source, meta.source_hash, meta.settings)
+    return content_hash([*facts, _hash_columns(frame)])
+
+
 def read_bars(path: Path) -> BarTable:
     """Read a bar file written by `write_bars`.
 
@@ -754,6 +769,7 @@ __all__ = [
     "build_bars",
     "fill_flat",
     "bar_path",
+    "values_hash",
     "write_bars",
     "read_bars",
     "load_bar_set",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from aiopt.catalog import Verification, compact, find_entries, verify
+from aiopt.market.bar_importing import import_bars
 from aiopt.market.bar_shards import BarRequest, build_bars_locally
 from aiopt.market.bars import fill_flat, read_bars, write_bars
 from aiopt.market.event_bars import parse_rules
@@ -207,3 +209,40 @@ def test_bars_of_every_type_are_proven(root: Path, request_of: BarRequest | Even
     write_bars(path, changed, table.meta)
     (fault,) = verify(entries, rebuild=True).faults
     assert (fault.file, f"volume of bar {len(table) - 1}" in fault.problem) == (path.name, True)
+
+
+def _imported(folder: Path) -> Path:
+    rows = [f"20140501 10:0{at},1.1,1.3,1.0,1.2,0,1.2,1.4,1.1,1.3,0" for at in range(5)]
+    with zipfile.ZipFile(folder / "eurusd.zip", "w") as archive:
+        archive.writestr("eurusd.csv", "\n".join(rows) + "\n")
+    import_bars(folder / "eurusd.zip", folder / "bars")
+    return folder / "bars" / "EURUSD" / "1m"
+
+
+def test_imported_bars_are_proven_by_the_hash_they_carry(tmp_path: Path) -> None:
+    folder = _imported(tmp_path)
+    whole = verify(find_entries([tmp_path / "bars"]))
+    assert (whole.ok, whole.unproven, whole.files) == (True, [], 2)
+    again = read_bars(folder / "bid.parquet")
+    import_bars(tmp_path / "eurusd.zip", tmp_path / "bars")
+    assert read_bars(folder / "bid.parquet").meta == again.meta
+
+
+@pytest.mark.parametrize("column", ["close", "volume", "ts_open_ns", "ticks"])
+def test_a_changed_value_of_imported_bars_is_found(tmp_path: Path, column: str) -> None:
+    folder = _imported(tmp_path)
+    table = read_bars(folder / "ask.parquet")
+    changed = table.frame.with_columns(pl.col(column) + (1e-5 if column == "close" else 1))
+    write_bars(folder / "ask.parquet", changed, table.meta)
+    (fault,) = verify(find_entries([tmp_path / "bars"])).faults
+    assert (fault.file, fault.problem.startswith("the bars are not those imported")) == ("ask.parquet", True)
+
+
+def test_another_origin_and_a_missing_side_of_imported_bars_are_found(tmp_path: Path) -> None:
+    folder = _imported(tmp_path)
+    table = read_bars(folder / "ask.parquet")
+    (folder / "ask.parquet").unlink()
+    (missing,) = verify(find_entries([tmp_path / "bars"])).faults
+    assert (missing.file, missing.problem.split(":")[0]) == ("ask.parquet", "missing")
+    write_bars(folder / "ask.parquet", table.frame, msgspec.structs.replace(table.meta, instrument="GBPUSD"))
+    assert "not those imported" in verify(find_entries([tmp_path / "bars"])).faults[0].problem
