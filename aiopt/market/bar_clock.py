@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from aiopt.market.clock_proof import ClockProof, clock_proof, doubtful_clock, shift_error, step_error
 from aiopt.market.clock_shift import WeekWatch
 from aiopt.market.instrument import Instrument
 from aiopt.market.ohlcv import modal_timeframe
 from aiopt.market.sources.conventions import GIVEN, FileClock, choose, convention
-from aiopt.market.sources.local_time import WallClock, parse_clock
+from aiopt.market.sources.local_time import UTC, WallClock, parse_clock
 
 Parts = Sequence[tuple[Path, dict[str, pl.DataFrame]]]
 """Files and their bars per price side; ``ts_open_ns`` int64 and ``row`` int64 among the columns."""
@@ -77,6 +78,23 @@ def bars_to_utc(
         if doubt is not None:
             raise doubt
     return result, clock_proof(weeks, clocks, instrument)
+
+
+def check_utc(ts_open_ns: NDArray[np.int64], bar_ns: int, instrument: Instrument, file: Path) -> None:
+    """Refuse bars that are taken as they are, opening times in UTC, although weeks contradict that.
+
+    Raises
+    ------
+    DataError
+        Names the first such week, and the clocks that fit.
+    """
+    watch = WeekWatch(bar_ns)
+    watch.see(ts_open_ns)
+    weeks = [] if instrument.always_open else watch.weeks()
+    found = [week.shift() for week in weeks if week.contradicts()]
+    if found:
+        remedy = "Turn them into bar files with `aiopt bars import FILE --out DIR --timezone CLOCK`."
+        raise shift_error(found, weeks, [FileClock(UTC)], [file], remedy)
 
 
 def _turned(frame: pl.DataFrame, clock: FileClock, file: Path) -> pl.DataFrame:

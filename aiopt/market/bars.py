@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError, DataError, UnevenBarsError, did_you_mean
 from aiopt.files import atomic_path, remove_stale
+from aiopt.market.bar_clock import check_utc
 from aiopt.market.instrument import Instrument, instrument
 from aiopt.market.instrument_evidence import check_prices, table_instrument
 from aiopt.market.manifest import MANIFEST_NAME
@@ -641,6 +642,7 @@ def _read_any(path: Path, symbol: str | None) -> BarTable:
     named = "so named" if symbol else "by its name or columns"
     prices = (frame[name].to_numpy() for name in ("open", "high", "low", "close"))
     check_prices(prices, item, path, named=named)
+    check_utc(frame["ts_open_ns"].to_numpy(), timeframe.ns, item, path)
     meta = BarMeta(
         instrument=item.symbol,
         timeframe=timeframe.label,

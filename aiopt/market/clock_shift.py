@@ -107,9 +107,15 @@ class Week:
         return int(self.opening_fits(late_ns)) + int(self.closing_fits(late_ns))
 
     def contradicts(self, late_ns: int = 0) -> bool:
-        """Return whether the market is there 25 minutes or more before the opening, or after the closing."""
+        """Return whether the market is there 25 minutes or more before the opening, or after the closing.
+
+        So it is, too, if all there is, and more than one stamp, lies outside the week.
+        """
         if self.runs_through:
             return False
+        outside = self.end_ns - late_ns <= self.open_ns or self.begin_ns - late_ns >= self.close_ns
+        if outside and self.end_ns - self.begin_ns > self.bar_ns:
+            return True
         # A bar longer than an hour may hold the opening or the closing.
         spare = max(0, self.bar_ns - HOUR_NS)
         early = self.open_ns + late_ns - self.begin_ns - spare

@@ -176,6 +176,14 @@ def test_a_broker_on_utc_is_refused_with_the_clock_that_fits(tmp_path: Path) -> 
     assert not kept.proof.is_proved
 
 
+@pytest.mark.parametrize("rows", [2, 12, 40, 200])
+def test_a_few_rows_of_a_sunday_evening_are_enough(tmp_path: Path, rows: int) -> None:
+    utc = weeks("2019-07-07", step_min=1)[:rows]
+    path = metatrader(tmp_path / "EURUSD_M1.csv", local(utc, "UTC"))
+    with pytest.raises(DataError, match=r"read as the clock NY\+7 .*What fits its weeks: --timezone UTC"):
+        import_bars(path, tmp_path / "bars", instrument="EURUSD")
+
+
 def test_a_given_clock_that_the_weeks_contradict_is_refused(tmp_path: Path) -> None:
     path = metatrader(tmp_path / "EURUSD_M10.csv", local(weeks("2019-02-03", 10), "Europe/Athens"))
     message = (
