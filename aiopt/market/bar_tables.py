@@ -24,6 +24,7 @@ from aiopt.market.sources.columns import NAMES, values_of
 from aiopt.market.sources.delimited import first_line, read_blocks, split_header
 from aiopt.market.sources.local_time import UTC, WallClock
 from aiopt.market.sources.source import check_stamp_options
+from aiopt.market.sources.stamp_rules import value_at
 from aiopt.market.sources.stamps import Reading, StampReader, StampRules
 from aiopt.market.sources.tables import read_json_rows
 from aiopt.market.sources.time_units import latest_ns
@@ -367,7 +368,8 @@ def _check_years(stamps: NDArray[np.int64], times: pl.Series, rules: StampRules,
     outside = (stamps < rules.low_ns) | (stamps >= rules.high_ns)
     if outside.any():
         at = int(np.argmax(outside))
-        msg = f"Bars must be from {stamp_text(rules.low_ns)[:10]} to tomorrow, but one is of {times[at]!r} "
+        span = f"{stamp_text(rules.low_ns)[:10]} to tomorrow"
+        msg = f"Bars must be from {span}, but one is of {value_at(times, at)!r} "
         raise DataError(
             f"{msg}({stamp_text(int(stamps[at]))[:16]}). Mend or remove the row.", file=path, row=at
         )

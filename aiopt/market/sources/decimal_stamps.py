@@ -71,7 +71,8 @@ def _days_ns(
 ) -> NDArray[np.int64]:
     """Return days as nanoseconds, set to the whole second or millisecond that all of them are at."""
     inside = fraction * unit.factor_ns
-    half_ns = 0.5 * unit.factor_ns / 10**decimals + 1.0
+    # Half the last decimal, and what a double that was written out had lost before.
+    half_ns = 0.5 * unit.factor_ns / 10**decimals + 1_000.0
     for step, decimals_needed in ((1_000_000_000, 6), (1_000_000, 8), (1_000, _DOUBLE_DECIMALS)):
         if not fraction.any() or decimals < decimals_needed:
             continue

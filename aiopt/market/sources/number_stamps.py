@@ -24,6 +24,7 @@ from aiopt.market.sources.stamp_rules import (
     no_time_of_day,
     plain_column,
     shown,
+    value_at,
 )
 from aiopt.market.sources.time_units import UNITS, TimeUnit, fitting, units_of
 from aiopt.market.ticks import stamp_text
@@ -67,7 +68,7 @@ def prove_number(
                 ]
             unit = _only(units, times, first_row, file, rules)
     if not (unit.has_time_of_day or rules.days):
-        raise no_time_of_day(times.name, times[0], file)
+        raise no_time_of_day(times.name, value_at(times, 0), file)
     _check_digits(times, unit, values, first_row, file)
     return Reading(unit=unit)
 
@@ -165,7 +166,7 @@ def number_stamps(
             _check_unit(values, times, unit, first_row, file, rules)
             if unit.digits:
                 at = int(np.argmax(np.rint(values) != values))
-                raise no_stamp(times.name, times[at], first_row + at, file)
+                raise no_stamp(times.name, value_at(times, at), first_row + at, file)
             return decimal_ns(values, unit, file)
         times = times.cast(pl.Int64)
     if times.dtype == pl.String:
@@ -180,7 +181,7 @@ def number_stamps(
         wrong = (stamps == np.iinfo(np.int64).min) & fitting(counts, unit, *_range(rules))
         if wrong.any():
             at = int(np.argmax(wrong))
-            raise no_stamp(times.name, times[at], first_row + at, file, f"digits {unit.name}")
+            raise no_stamp(times.name, value_at(times, at), first_row + at, file, f"digits {unit.name}")
     return stamps
 
 

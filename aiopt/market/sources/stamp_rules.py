@@ -115,9 +115,16 @@ def plain_column(times: pl.Series, file: Path, first_row: int) -> pl.Series:
     raise DataError(msg, file=file)
 
 
+def value_at(times: pl.Series, at: int) -> object:
+    """Return a value of a column; date-times, which may be of years Python has no dates for, as text."""
+    one = times.slice(at, 1)
+    return (one.cast(pl.String) if one.dtype.is_temporal() else one)[0]
+
+
 def shown(times: pl.Series, at: int) -> str:
     """Return a value of a column as text."""
-    return "nothing" if times[at] is None else str(times[at])
+    value = value_at(times, at)
+    return "nothing" if value is None else str(value)
 
 
 def missing(times: pl.Series, first_row: int, file: Path) -> DataError:

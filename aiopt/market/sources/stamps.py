@@ -28,6 +28,7 @@ from aiopt.market.sources.stamp_rules import (
     no_stamp,
     no_time_of_day,
     plain_column,
+    value_at,
 )
 from aiopt.market.sources.time_text import TextLayout, compile_format, recognise
 from aiopt.market.sources.time_units import UNITS
@@ -131,7 +132,9 @@ def prove(
             raise DataError(f"{msg}{times.name!r} {what}. Leave --timezone and --utc-offset out.", file=file)
         return Reading(reading.unit, reading.layout, zoned=True)
     if re.sub(r"[^a-z]", "", times.name.lower()) == "localtime" and not rules.clock_given:
-        msg = f"Local times must come with their clock, but {times.name!r} has none in {times[0]!r}. "
+        msg = (
+            f"Local times must come with their clock, but {times.name!r} has none in {value_at(times, 0)!r}. "
+        )
         raise DataError(msg + "Give it with --timezone.", file=file)
     return reading
 
@@ -140,7 +143,7 @@ def _prove(times: pl.Series, first_row: int, file: Path, rules: StampRules, whol
     if isinstance(times.dtype, pl.Datetime) or times.dtype == pl.Date:
         _check_no_use(times, rules, file)
         if times.dtype == pl.Date and not rules.days:
-            raise no_time_of_day(times.name, times[0], file)
+            raise no_time_of_day(times.name, value_at(times, 0), file)
         return Reading(zoned=isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone is not None)
     if rules.format is not None:
         layout = compile_format(rules.format)
@@ -149,7 +152,9 @@ def _prove(times: pl.Series, first_row: int, file: Path, rules: StampRules, whol
         return Reading(layout=layout, zoned=layout.zoned)
     if times.dtype == pl.String and not is_numeric(times):
         if rules.unit is not None:
-            msg = f"A time unit may only be given to numbers, but {times.name!r} holds {times[0]!r}. "
+            msg = (
+                f"A time unit may only be given to numbers, but {times.name!r} holds {value_at(times, 0)!r}. "
+            )
             raise DataError(msg + "Leave --time-unit out, or use --time-format.", file=file)
         return _prove_text(times, first_row, file, rules, whole)
     return prove_number(times, first_row, file, rules, whole)
@@ -166,9 +171,9 @@ def _prove_text(
     else:
         row = int(times.is_not_null().arg_max() or 0)
         msg = (
-            f"The column {times.name!r} must hold a time, but got {times[row]!r}. Use ISO 8601 or Unix time, "
+            f"The column {times.name!r} must hold a time, but got {value_at(times, row)!r}. Use ISO 8601 or "
         )
-        msg += "or say how it is written: --time-format, e.g. '%d.%m.%Y %H:%M:%S'."
+        msg += "Unix time, or say how it is written: --time-format, e.g. '%d.%m.%Y %H:%M:%S'."
         raise DataError(msg, file=file, row=first_row + row)
     if layouts[0].daily and not rules.days:
         raise no_time_of_day(times.name, times.drop_nulls()[0], file)
@@ -252,16 +257,16 @@ def _stamps(
         stamps = time_text.parse(text, reading.layout)
         if stamps.null_count():
             at = int(stamps.is_null().arg_max() or 0)
-            raise no_stamp(times.name, times[at], first_row + at, file, reading.layout.format)
+            raise no_stamp(times.name, value_at(times, at), first_row + at, file, reading.layout.format)
         return np.asarray(stamps.to_numpy(), dtype=np.int64)
     if reading.unit is not None:
         if times.dtype not in (pl.String, pl.Int64, pl.Float64):
-            raise no_stamp(times.name, times[0], first_row, file, reading.unit.text)
+            raise no_stamp(times.name, value_at(times, 0), first_row, file, reading.unit.text)
         return number_stamps(times, reading.unit, first_row, file, rules)
     if times.dtype == pl.Date:
         return UNITS["s"].to_ns(times.cast(pl.Int32).cast(pl.Int64).to_numpy() * 86_400)
     if not isinstance(times.dtype, pl.Datetime):
-        raise no_stamp(times.name, times[0], first_row, file, "a date-time")
+        raise no_stamp(times.name, value_at(times, 0), first_row, file, "a date-time")
     return UNITS[times.dtype.time_unit].to_ns(times.to_physical().to_numpy())
 
 

@@ -55,6 +55,8 @@ _DAY = re.compile(
     re.VERBOSE,
 )
 _SHORT_YEAR = re.compile(r"^\d{1,2}[-./]\d{1,2}[-./]\d{2}\b")
+_MARK = "\x1f"
+_CENTURY = "(?:19|20)"
 _COLON_FRACTION = r"(?P<f>\d{3}|\d{6}|\d{9})"
 
 
@@ -127,7 +129,7 @@ def compile_format(text: str) -> TextLayout:
     regexes = [_regex_of(body, at) for at in range(len(body))]
     daily = not {"H", "I"} & set(names)
     year = next((at for at, token in enumerate(body) if token == "%Y"), None)
-    century = "" if year is None else f"^{''.join(regexes[:year])}(?:19|20)"
+    century = "" if year is None else f"^{''.join(regexes[:year])}{_CENTURY}"
     pattern = f"^{''.join(regexes)}$"
     return TextLayout(plain, _direct(body), pattern, *_common(names), century, zoned, daily)
 
@@ -189,7 +191,7 @@ def _wall(text: pl.Series, layout: TextLayout) -> pl.Series:
         return stamps
     # The marker keeps text that was of the common form already from being read as if it were of this layout.
     common = text.str.replace(layout.pattern, layout.rewrite)
-    return _to_ns(common, layout.common, "^@(?:19|20)" if layout.common.startswith("@%Y") else "")
+    return _to_ns(common, layout.common, f"^{_MARK}{_CENTURY}" if layout.common[1:3] == "%Y" else "")
 
 
 def _to_ns(text: pl.Series, pattern: str, century: str) -> pl.Series:
@@ -206,9 +208,9 @@ def _to_ns(text: pl.Series, pattern: str, century: str) -> pl.Series:
 def _in_two_centuries(text: pl.Series, century: str) -> bool:
     if text.len() == text.null_count():
         return True
-    if century in {"^(?:19|20)", "^@(?:19|20)"}:
+    if century in {f"^{_CENTURY}", f"^{_MARK}{_CENTURY}"}:
         # The year comes first: the least and the greatest text tell.
-        at = len(century) - len("(?:19|20)") - 1
+        at = len(century) - len(_CENTURY) - 1
         return {str(edge)[at : at + 2] for edge in (text.min(), text.max())} <= {"19", "20"}
     return bool(century) and bool(text.str.contains(century).all())
 
@@ -289,7 +291,7 @@ def _regex_of(tokens: list[str], at: int) -> str:
 def _common(names: list[str]) -> tuple[str, str]:
     """Return what rewrites a match to the common form, and that form for Polars."""
     year, month = ("Y" if "Y" in names else "y"), ("b" if "b" in names else "m")
-    rewrite, common = f"@${{{year}}}-${{{month}}}-${{d}}", f"@%{year}-%{month}-%d"
+    rewrite, common = f"{_MARK}${{{year}}}-${{{month}}}-${{d}}", f"{_MARK}%{year}-%{month}-%d"
     hour = "I" if "I" in names else "H"
     clock = f"${{{hour}}}:${{M}}" if hour in names else "00:00"
     rewrite += f" {clock}:{'${S}' if 'S' in names else '00'}"
