@@ -337,7 +337,8 @@ def opening_times(close_ns: NDArray[np.int64], name: str, file: Path) -> NDArray
     grid = min(step, _MINUTE_NS)
     rests = np.unique(np.mod(close_ns, grid))
     steps = np.diff(np.unique(close_ns))
-    early = next((ns for ns in _BEFORE_CLOSE_NS if rests.size == 1 and rests[0] == grid - ns), 0)
+    known = (ns for ns in _BEFORE_CLOSE_NS if ns < grid and rests.size == 1 and rests[0] == grid - ns)
+    early = next(known, 0)
     if rests.size != 1 or (rests[0] != 0 and not early) or (steps % step).any():
         msg = f"Closing times ({name!r}) must all lie on ends of bars of {timeframe.label}, or just before, "
         raise DataError(f"{msg}but these do not. Give the opening times: --map ts=COLUMN,….", file=file)
