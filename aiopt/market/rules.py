@@ -58,7 +58,7 @@ RULES: dict[str, Rule] = {
         ),
         Rule(
             name="implausible_time",
-            text="a stamp before 1990 or after 2099",
+            text="a stamp before the instrument was quoted (1990, the euro 1999) or after tomorrow",
             default="fail",
             allowed=("drop", "fail"),
         ),

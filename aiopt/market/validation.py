@@ -25,11 +25,9 @@ from aiopt.market.manifest import RuleCount
 from aiopt.market.rules import DEFAULT_RULES, RULES, TREATMENTS, Rule, ValidationRules, parse_rules
 from aiopt.market.sourced import Finding, Gap, SourcedTicks, move, swapped, with_columns
 from aiopt.market.sources.conventions import FileClock
+from aiopt.market.sources.time_units import latest_ns
 from aiopt.market.spikes import find_spikes
-from aiopt.market.ticks import DAY_NS, HOUR_NS, TickArrays, hour_text, round_price
-
-_EARLIEST_NS = 7305 * DAY_NS  # 1990-01-01
-_LATEST_NS = 47482 * DAY_NS  # 2100-01-01
+from aiopt.market.ticks import HOUR_NS, TickArrays, hour_text, round_price
 
 
 @dataclass
@@ -85,6 +83,8 @@ class Validator:
         strict: bool = True,
     ) -> None:
         self.instrument = instrument
+        # No quote is older than its instrument, nor of a day to come.
+        self._first_ns, self._stop_ns = instrument.life_start_ns, latest_ns()
         self.rules = rules
         self.findings: dict[tuple[str, int], Finding] = {}
         self.gaps: list[Gap] = []
@@ -258,9 +258,9 @@ class Validator:
         edges = [item.plausible_low <= price.min() for price in (ticks.bid, ticks.ask)]
         edges += [price.max() <= item.plausible_high for price in (ticks.bid, ticks.ask)]
         ts = ticks.ts_event_ns
-        if item.plausible_low > 0 and all(edges) and ts.min() >= _EARLIEST_NS and ts.max() < _LATEST_NS:
+        if item.plausible_low > 0 and all(edges) and ts.min() >= self._first_ns and ts.max() < self._stop_ns:
             return batch
-        batch = self._apply("implausible_time", (ts < _EARLIEST_NS) | (ts >= _LATEST_NS), batch)
+        batch = self._apply("implausible_time", (ts < self._first_ns) | (ts >= self._stop_ns), batch)
         batch = self._apply("non_finite", _either(batch, lambda price: ~np.isfinite(price)), batch)
         batch = self._apply("non_positive", _either(batch, lambda price: price <= 0), batch)
         low, high = item.plausible_low, item.plausible_high
