@@ -174,6 +174,7 @@ def _segment_figures(trades: Sequence[Trade], plan: WalkForwardPlan) -> dict[str
     starts = np.array([trade.entry_ts_ns for trade in trades], dtype=np.int64)
     segment = np.searchsorted(np.array(plan.boundaries_ns), starts, side="right") - 1
     pnl = np.array([trade.pnl for trade in trades], dtype=np.float64)
+    nights = np.array([trade.nights for trade in trades], dtype=np.float64)
     weights = {
         "gross_profit": np.where(pnl > 0, pnl, 0.0),
         "gross_loss": np.where(pnl < 0, -pnl, 0.0),
@@ -188,6 +189,7 @@ def _segment_figures(trades: Sequence[Trade], plan: WalkForwardPlan) -> dict[str
     return {
         "trades": np.bincount(segment, minlength=n).tolist(),
         "wins": np.bincount(segment[pnl > 0], minlength=n).tolist(),
+        "nights": np.bincount(segment, weights=nights, minlength=n).astype(np.int64).tolist(),
         **sums,
     }
 

@@ -75,6 +75,8 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Commission paid, at least 0; already inside the profits.
     segment_units : list of float
         Sum over trades of their size in units of base currency, each round trip counted once.
+    segment_nights : list of int
+        Nights the trades were held over 17:00 New York, charged or not; empty where they were not counted.
     segment_refused, segment_capped : list of int
         Entries the margin refused, and entries whose size by risk it cut.
     segment_ruined : list of int
@@ -106,6 +108,7 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     segment_gross_loss: list[float] = []
     segment_commission: list[float] = []
     segment_units: list[float] = []
+    segment_nights: list[int] = []
     segment_refused: list[int] = []
     segment_capped: list[int] = []
     segment_ruined: list[int] = []
@@ -116,6 +119,7 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     holdout_gross_loss: list[float] = []
     holdout_commission: list[float] = []
     holdout_units: list[float] = []
+    holdout_nights: list[int] = []
     holdout_refused: list[int] = []
     holdout_capped: list[int] = []
     holdout_ruined: list[int] = []
@@ -147,6 +151,8 @@ def check_row(row: TrialRow, plan: WalkForwardPlan) -> None:
     _hold(row, "0 < initial_balance < inf", 0 < row.initial_balance < math.inf, row.initial_balance)
     counts = {"segment": len(plan.development), "holdout": len(plan.holdout)}
     lengths = {f"{span}_{name}": n for span, n in counts.items() for name in _PER_SEGMENT}
+    # Nights may be uncounted: in a row of format 1.
+    lengths |= {f"{span}_nights": n for span, n in counts.items() if getattr(row, f"{span}_nights")}
     lengths |= {"pnl": plan.development_periods, "holdout_pnl": plan.holdout_periods}
     for name, length in lengths.items():
         values = getattr(row, name)
@@ -239,15 +245,24 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 _SINCE_FORMAT_2 = {f"{span}_{name}" for span in _SPANS for name in ("refused", "capped", "ruined")}
 
+_UNCOUNTED_IN_FORMAT_1 = {f"{span}_nights" for span in _SPANS}
+
 
 def _from_format_1(table: pa.Table) -> pa.Table:
-    """Add the columns of format 2: in format 1 a trial with such an event had failed, so they are 0."""
+    """Add the columns of format 2.
+
+    In format 1 a trial with an event of the margin had failed, so their counts are 0.  Nights were not
+    counted.
+    """
     import pyarrow as pa
 
     names = list(TrialRow.__struct_fields__)
     if "segment_trades" not in table.schema.names or "holdout_trades" not in table.schema.names:
         return table
     for name in names:
+        if name in _UNCOUNTED_IN_FORMAT_1 and name not in table.schema.names:
+            empty: list[list[int]] = [[] for _ in range(table.num_rows)]
+            table = table.append_column(name, pa.array(empty, pa.list_(pa.int64())))
         if name in _SINCE_FORMAT_2:
             counts = table[f"{name.split('_')[0]}_trades"].to_pylist()
             table = table.append_column(

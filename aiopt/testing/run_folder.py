@@ -269,6 +269,7 @@ def _trades(
                 ],
                 pnl=round(gross - COMMISSION, 2),
                 commission=COMMISSION,
+                nights=int(end // DAY_NS - at // DAY_NS),
             )
         )
     return trades
@@ -316,7 +317,7 @@ def _sums(
     trades: Sequence[TradeRecord], plan: WalkForwardPlan, segments: Sequence[int]
 ) -> dict[str, list[Any]]:
     sums: dict[str, list[Any]] = {
-        key: [] for key in ("trades", "wins", "gross_profit", "gross_loss", "commission", "units")
+        key: [] for key in ("trades", "wins", "gross_profit", "gross_loss", "commission", "units", "nights")
     }
     # The made-up trades are far from any margin.
     sums |= {key: [0] * len(segments) for key in ("refused", "capped", "ruined")}
@@ -329,6 +330,7 @@ def _sums(
         sums["gross_loss"].append(round(-sum(trade.pnl for trade in inside if trade.pnl < 0), 8))
         sums["commission"].append(round(sum(trade.commission for trade in inside), 8))
         sums["units"].append(sum(trade.size for trade in inside))
+        sums["nights"].append(sum(trade.nights or 0 for trade in inside))
     return sums
 
 

@@ -42,6 +42,7 @@ def trial(
             f"{span}_gross_loss": [float(-p[p < 0].sum()) for p in parts],
             f"{span}_commission": [0.01 * trades] * len(parts),
             f"{span}_units": [100.0 * trades] * len(parts),
+            f"{span}_nights": [trades // 4] * len(parts),
             f"{span}_refused": [0] * len(parts),
             f"{span}_capped": [0] * len(parts),
             f"{span}_ruined": [0] * len(parts),

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from aiopt.market.bars import BAR_SCHEMA, BarMeta, write_bars
-from aiopt.testing.bars import random_walk_bars
+from aiopt.testing.bars import random_walk_bars, write_bar_file
 from cluster.cli import run
 
 TRADE_KEYS = {
@@ -176,3 +176,47 @@ def test_the_rule_that_filled_stops_is_named_and_ticks_change_it(folder, tmp_pat
     assert run(["ticks", "stop-slippage", "ticks", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["mean_ticks"] == pytest.approx(measured["stop_fills"]["slippage_ticks"])
+
+
+def test_swap_is_off_with_its_price_said_and_on_by_a_file(tmp_path, capsys):
+    path = tmp_path / "EURUSD"
+    write_bar_file(random_walk_bars(600, seed=4, timeframe="1h"), path / "bid.parquet")
+    arguments = ["rsi_reversion", "--bars", path / "bid.parquet", "--spread-pips", "0.8"]
+    _, off = document(capsys, *arguments)
+    nights = sum(trade["nights"] for trade in off["trades"])
+    assert nights > 0
+    assert f"{nights} nights; swap is not charged: at 0.7 pip a night" in off["rollover"]
+    swap = tmp_path / "swap.yaml"
+    swap.write_text("points: {EURUSD: {long: -0.7, short: -0.7}}\n")
+    code, on = document(capsys, *arguments, "--swap", swap)
+    assert code == 0
+    paid = sum(trade["nights"] * trade["size"] for trade in off["trades"]) * 0.7e-4
+    assert on["metrics"]["swap"] == pytest.approx(-paid, abs=1e-9)
+    assert on["metrics"]["net_profit"] == pytest.approx(off["metrics"]["net_profit"] - paid, abs=1e-9)
+    assert f"swap booked on them: -{paid:,.2f} USD" in on["rollover"]
+    swap.write_text("points: {USDJPY: {long: -0.7, short: -0.7}}\n")
+    code, failed = document(capsys, *arguments, "--swap", swap)
+    assert (code, "Add EURUSD" in failed["error"]["message"]) == (2, True)
+
+
+def test_an_account_in_another_currency_names_the_bars_it_needs(folder, capsys):
+    code, failed = document(capsys, "rsi_reversion", "--bars", folder, "--account-currency", "CHF")
+    assert code == 2
+    assert "Give bars of CHFUSD or USDCHF (--conversion)" in failed["error"]["message"]
+    _, euros = document(capsys, "ema_cross_atr", "--bars", folder, "--account-currency", "EUR")
+    _, dollars = document(capsys, "ema_cross_atr", "--bars", folder)
+    for left, right in zip(euros["trades"], dollars["trades"], strict=True):
+        assert left["pnl"] == pytest.approx(right["pnl"] / right["exit_price"], rel=2e-3, abs=2e-3)
+
+
+def test_small_fills_pay_their_commission(folder, tmp_path, capsys):
+    spec = tmp_path / "u100.yaml"
+    spec.write_text(
+        "name: u100\nentry_long: close > close[1]\nexit_long: close < close[1]\n"
+        "size: {kind: fixed, units: 100}\n"
+    )
+    _, found = document(capsys, spec, "--bars", folder)
+    notional = 100 * sum(trade["entry_price"] + trade["exit_price"] for trade in found["trades"])
+    assert len(found["trades"]) > 300
+    assert found["metrics"]["commission"] == pytest.approx(notional * 35e-6, abs=1e-9)
+    assert found["metrics"]["commission"] > 2.5

@@ -7,9 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from aiopt.backtest.config import BacktestConfig
 from aiopt.errors import AioptError, ConfigError, InputError, SearchSpaceError, SpecError
 from aiopt.market.spread_model import SpreadConfig
 from aiopt.strategy.families import FAMILIES
+from aiopt.testing.bars import random_walk_bar_set
 from cluster.config import (
     OptimizeConfig,
     default_run_id,
@@ -17,6 +19,7 @@ from cluster.config import (
     load_strategies,
     run_identity,
 )
+from cluster.inputs import read_conversion
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -150,6 +153,7 @@ def test_bars_take_the_place_of_ticks_and_keep_their_paths(
         ("bars: [a, nothere]", "bars must exist"),
         ("bars: a\nask_bars: nothere", "ask bars must exist.*--ask-bars"),
         ("bars: a\nspread: {pip: 1}", "Did you mean 'pips'"),
+        ("conversion: nothere", "conversion must exist.*--conversion"),
     ],
 )
 def test_bad_settings_of_bars(tmp_path: Path, text: str, message: str) -> None:
@@ -163,3 +167,20 @@ def test_identity_of_bars_is_their_content() -> None:
     bars = OptimizeConfig(bars=("/somewhere",), spread=SpreadConfig(pips=0.8))
     strategies = load_strategies(base)
     assert run_identity(bars, strategies, "d") == run_identity(base, strategies, "d")
+
+
+def test_identity_of_a_conversion_is_its_content() -> None:
+    plain, converted = OptimizeConfig(), OptimizeConfig(conversion="/somewhere")
+    strategies = load_strategies(plain)
+    assert run_identity(converted, strategies, "d") == run_identity(plain, strategies, "d")
+    rates = [random_walk_bar_set(10, seed=seed) for seed in (1, 2)]
+    found = [run_identity(converted, strategies, "d", bars)["conversion"] for bars in rates]
+    assert [one["instrument"] for one in found] == ["EURUSD", "EURUSD"]
+    assert found[0]["data_hash"] != found[1]["data_hash"]
+
+
+def test_an_account_that_no_rate_reaches_is_refused_before_anything_runs() -> None:
+    config = OptimizeConfig(backtest=BacktestConfig(account_currency="CHF"))
+    with pytest.raises(InputError, match=r"Give bars of CHFUSD or USDCHF"):
+        read_conversion(config)
+    assert read_conversion(OptimizeConfig(backtest=BacktestConfig(account_currency="EUR"))) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NoReturn
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -72,10 +73,13 @@ def result(trades: list[Trade]) -> TrialResult:
 
 def test_figures_fall_into_their_segments() -> None:
     trades = [trade(0, 1, 3.0), trade(2, 3, -2.0), trade(4, 7, 5.0), trade(8, 9, -1.0), trade(10, 11, 4.0)]
+    trades[0] = msgspec.structs.replace(trades[0], nights=3)
+    trades[2] = msgspec.structs.replace(trades[2], nights=1)
     row = result_row(result(trades), TIMES, POINT, CONTEXT)
     check_row(row, PLAN)
     assert (row.segment_trades, row.holdout_trades) == ([2, 1], [2])
     assert (row.segment_wins, row.holdout_wins) == ([1, 1], [1])
+    assert (row.segment_nights, row.holdout_nights) == ([3, 1], [0])
     assert (row.segment_gross_profit, row.holdout_gross_profit) == ([3.0, 5.0], [4.0])
     assert (row.segment_gross_loss, row.holdout_gross_loss) == ([2.0, 0.0], [1.0])
     assert (row.segment_commission, row.holdout_commission) == ([1.0, 0.5], [1.0])

@@ -128,6 +128,7 @@ def test_header_states_where_the_script_comes_from() -> None:
             first_ts_ns=1_514_764_800_000_000_000,
             last_ts_ns=1_514_851_140_000_000_000,
             costs="spread, 35 USD per million and side",
+            rollover="3 of 12 trades were held over 17:00 New York, 5 nights",
             in_sample={"profit factor": 1.5, "trades": 12},
             out_of_sample={"profit factor": float("nan")},
             holdout={"net profit": None},
@@ -141,6 +142,8 @@ def test_header_states_where_the_script_comes_from() -> None:
         "EURUSD, 5m",
         "2018-01-01 00:00:00 to 2018-01-01 23:59:00 UTC",
         "costs: spread, 35 USD per million and side",
+        "rollover: TradingView's emulator charges no swap, so none is in this chart's figures. In the "
+        "backtest 3 of 12 trades were held over 17:00 New York, 5 nights.",
         "in sample: profit factor 1.5, trades 12",
         "out of sample: profit factor n/a",
         "holdout: net profit n/a",

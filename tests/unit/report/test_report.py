@@ -150,6 +150,19 @@ def test_the_report_shows_the_figures_of_the_ranking(report, page, pristine_run)
         assert [fold.params for fold in shown.folds] == [fold.params for fold in entry.folds]
 
 
+def test_the_report_says_what_was_held_over_night(report, page, pristine_run, monkeypatch):
+    for entry in report.entries:
+        held = sum(trade.nights > 0 for trade in entry.trades)
+        assert entry.rollover.startswith(f"{held:,} of {len(entry.trades):,} trades were held over 17:00")
+        assert "swap is not charged: at 0.7 pip a night they would have cost" in entry.rollover
+        assert entry.rollover in page
+    run = load_run(pristine_run)
+    settings_of_run = load_run(pristine_run).config
+    charged = {**settings_of_run, "backtest": {**settings_of_run["backtest"], "swap": {"points": {}}}}
+    monkeypatch.setattr(type(run), "config", charged)
+    assert all("swap booked on them: 0.00 USD" in e.rollover for e in build_report(run).entries)
+
+
 def test_the_walk_forward_path_ends_where_the_profits_lead(report, pristine_run):
     ranking = figures(pristine_run)
     for shown, entry in zip(report.entries, ranking.entries, strict=True):
