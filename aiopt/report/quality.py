@@ -72,6 +72,8 @@ def _facts(manifest: Manifest) -> list[Fact]:
     ]
     if manifest.files:
         facts.append(Fact(name="Files read", value=f"{len(manifest.files):,}"))
+    if manifest.clock is not None:
+        facts.append(Fact(name="Clock", value=manifest.clock.clock, note=manifest.clock.text))
     return facts + [Fact(name="Note", value=note) for note in manifest.notes]
 
 

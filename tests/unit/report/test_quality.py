@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aiopt.market.clock_proof import ClockProof
 from aiopt.market.manifest import Manifest, Partition, RuleCount, SilentHour, hash_partitions, partition_path
 from aiopt.report.quality import MOST_DAYS, data_quality
 
@@ -58,6 +59,15 @@ def test_hours_tell_kept_from_quiet_from_missing():
     assert data.hours[0].ticks == [None, *range(1, 24)]
     assert data.hours[1].ticks == [0] * 24
     assert sum(count or 0 for row in data.hours for count in row.ticks) == data.ticks
+
+
+def test_the_clock_and_what_proves_it_is_a_fact():
+    text = "UTC (assumed, the files do not say): not proved, no week opens or closes in the source."
+    proof = ClockProof(clock="UTC", origin="assumed", weeks=1, fitting=0, contradicting=0, text=text)
+    parts = [partition("2014-05-01", [1] * 24)]
+    facts = data_quality(manifest(parts, [], clock=proof)).facts
+    assert [(fact.value, fact.note) for fact in facts if fact.name == "Clock"] == [("UTC", text)]
+    assert not [fact for fact in data_quality(manifest(parts, [])).facts if fact.name == "Clock"]
 
 
 def test_silent_hours_in_a_row_are_one_gap_longest_first():
