@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
+import msgspec
 
 from aiopt.cli.output import emit, json_option, progress
 
@@ -32,12 +34,18 @@ def spread_model(store: Path, out: Path, by: str, as_json: bool) -> None:
     The table says mean, median and quantiles over the ticks of each hour.  It goes into
     `aiopt optimize --bars … --spread-file`.
     """
+    from aiopt.errors import DataError
     from aiopt.market.spread_model import estimate_spread_model, write_spread_model
+    from aiopt.market.stop_measuring import measure_store
 
     with progress("measuring spreads", 100) as report:
         model = estimate_spread_model(
             store, by=cast("By", by), progress=lambda done, total: report(100.0 * done / max(total, 1))
         )
+    with progress("measuring stops", 100) as report, contextlib.suppress(DataError):
+        # Ticks that never move, or lie off the grid, have a spread but no stops to measure.
+        stops = measure_store(store, progress=lambda done, total: report(100.0 * done / max(total, 1)))
+        model = msgspec.structs.replace(model, stops=stops)
     write_spread_model(out, model)
     emit(as_json, {"out": str(out), "model": model}, lambda console: _print(console, model, out))
 
@@ -56,6 +64,8 @@ def _print(console: Console, model: SpreadModel, out: Path) -> None:
     console.print(
         f"pips over {model.ticks:,} {kind} of {model.instrument}, {model.first[:10]} to {model.last[:10]}"
     )
+    if model.stops is not None:
+        console.print(f"stops: {model.stops.text}, at most {model.stops.max_ticks:g} ticks")
     if model.crossed:
         console.print(f"{model.crossed:,} ticks with ask below bid left out")
     console.print(f"written to {out}", soft_wrap=True)

@@ -22,12 +22,15 @@ from aiopt.errors import ConfigError, DataError
 from aiopt.market.bar_manifest import BarManifest
 from aiopt.market.bar_resampling import check_timeframes, resample_bars
 from aiopt.market.bar_series import OWN, REPEATED, SIDES, BarReading, SourceSeries, read_source
+from aiopt.market.bar_stops import stops_identity, stops_of_sources, write_stops
 from aiopt.market.bars import BarMeta, bar_path, write_bars
 from aiopt.market.calendar import open_hours
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
 from aiopt.market.manifest import SilentHour
 from aiopt.market.spread_model import SpreadConfig, load_spread
+from aiopt.market.stop_files import StopTable
+from aiopt.market.stop_slippage import StopSlippage
 from aiopt.market.ticks import HOUR_NS, hour_text, round_price, stamp_text
 from aiopt.timeframe import Timeframe, parse_timeframe
 
@@ -51,6 +54,8 @@ class BarInput:
         Length of the bars.
     bid, ask : polars.DataFrame
         `BAR_SCHEMA`, equal opening times, prices on the instrument's grid, ask at or above bid.
+    stops : StopTable or StopSlippage or None
+        What is known of their stops, see `aiopt.market.bar_stops`.
     """
 
     manifest: BarManifest
@@ -58,6 +63,7 @@ class BarInput:
     base: Timeframe
     bid: pl.DataFrame
     ask: pl.DataFrame
+    stops: StopTable | StopSlippage | None = None
 
     def opens(self, timeframe: Timeframe) -> NDArray[np.int64]:
         """Return the opening times (UTC ns) of the bars of a timeframe."""
@@ -75,6 +81,10 @@ class BarInput:
         """
         check_timeframes(self.base, tuple(timeframes))
         for timeframe in timeframes:
+            # Before the bars: bars that are there have what is known of their stops.
+            place = bar_path(folder, self.instrument.symbol, timeframe, "bid").parent
+            known = self.manifest
+            write_stops(place, self.stops, timeframe, known.data_hash, synthetic=known.synthetic)
             for side, frame in (("bid", self.bid), ("ask", self.ask)):
                 meta = BarMeta(
                     instrument=self.instrument.symbol,
@@ -148,6 +158,7 @@ def open_bars(
     for timeframe in timeframes:
         resample_bars(bid, base, timeframe)
     opens = bid["ts_open_ns"].to_numpy()
+    stops = stops_of_sources([one.path for one in found], opens, spread)
     records = sorted((one.record for one in found), key=lambda one: (one.first_ts_ns, one.source))
     manifest = BarManifest(
         aiopt_version=__version__,
@@ -156,7 +167,7 @@ def open_bars(
         source=", ".join(f"{one.source} ({one.format} {base.label} {one.side} bars)" for one in records),
         spread=description,
         synthetic=any(one.synthetic for one in found),
-        data_hash=_hash(item, base, bid, ask),
+        data_hash=stops_identity(_hash(item, base, bid, ask), stops),
         bars=bid.height,
         first_ts_ns=int(opens[0]),
         last_ts_ns=int(opens[-1]),
@@ -166,7 +177,7 @@ def open_bars(
         notes=list(dict.fromkeys(note for one in records for note in one.notes)),
         sources=records,
     )
-    return BarInput(manifest=manifest, instrument=item, base=base, bid=bid, ask=ask)
+    return BarInput(manifest=manifest, instrument=item, base=base, bid=bid, ask=ask, stops=stops)
 
 
 # --- putting together -------------------------------------------------------------------------------------

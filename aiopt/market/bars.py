@@ -30,7 +30,7 @@ from aiopt.market.manifest import MANIFEST_NAME
 from aiopt.market.ohlcv import read_ohlcv
 from aiopt.market.stop_files import SHARED, STOPS_NAME, ladder_beside
 from aiopt.market.stop_ladders import StopLadder
-from aiopt.market.stop_slippage import StopSlippage
+from aiopt.market.stop_slippage import StopSlippage, slippage_beside
 from aiopt.market.ticks import TICK_COLUMNS, nearest_decimal
 from aiopt.timeframe import Timeframe, parse_timeframe, time_grid
 
@@ -534,7 +534,9 @@ def load_bar_set(
     bar_set = _bar_set(arrays["bid"], arrays["ask"], Path(path))
     file = _find_series(Path(path), label, symbol)["bid"]
     shared = {name: str(getattr(tables["bid"].meta, name)) for name in SHARED}
-    return replace(bar_set, stops=ladder_beside(file, shared, bar_set.bid.ts_open_ns))
+    ladder = ladder_beside(file, shared, bar_set.bid.ts_open_ns)
+    known = slippage_beside(file, bar_set.instrument.symbol) if ladder is None else ladder
+    return replace(bar_set, stops=known)
 
 
 def read_series(path: Path, label: str | None = None, symbol: str | None = None) -> dict[str, BarTable]:

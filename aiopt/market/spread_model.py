@@ -24,6 +24,7 @@ from aiopt.files import atomic_write_text
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
 from aiopt.market.manifest import read_manifest
+from aiopt.market.stop_slippage import StopSlippage
 from aiopt.market.tick_shards import map_ticks, plan_shards
 from aiopt.market.ticks import HOUR_NS, stamp_text
 
@@ -122,6 +123,8 @@ class SpreadModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Ticks left out because ask lay below bid.
     hours : list of SpreadRow
         In the order of the day or the week; hours without ticks are absent.
+    stops : StopSlippage or None
+        By how much the same ticks filled stops beyond their price; None where that was not measured.
     """
 
     format: str
@@ -136,6 +139,7 @@ class SpreadModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ticks: int
     crossed: int
     hours: list[SpreadRow]
+    stops: StopSlippage | None = None
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:

@@ -6,14 +6,19 @@ Owns the measure, which stands in where bars come without their ticks.  Knows no
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.errors import DataError
+from aiopt.files import atomic_write_bytes
 from aiopt.market.instrument import instrument
 from aiopt.market.stop_files import StopTable
+
+SLIPPAGE_NAME = "stops.json"
+"""File name of a measure, in the folder of bars that come without their own ticks."""
 
 
 class StopSlippage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +65,34 @@ class StopSlippage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """The measure in one phrase."""
         kind = " of generated ticks" if self.synthetic else ""
         return f"measured mean {self.mean_pips:.3f} pip on {self.n:,} stops{kind}"
+
+
+def write_stop_slippage(folder: Path, measured: StopSlippage) -> None:
+    """Write a measure beside the bars it is to be used for, atomically."""
+    text = msgspec.json.format(msgspec.json.encode(measured, order="sorted"), indent=1)
+    atomic_write_bytes(Path(folder) / SLIPPAGE_NAME, text + b"\n")
+
+
+def slippage_beside(bars_path: Path, symbol: str) -> StopSlippage | None:
+    """Return the measure in the folder of a bar file, None if there is none.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read or is of another instrument.
+    """
+    path = bars_path.with_name(SLIPPAGE_NAME)
+    if not path.is_file():
+        return None
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=StopSlippage)
+    except msgspec.DecodeError as failure:
+        msg = f"A measure of stops must be what aiopt wrote, but: {failure}. Remove it or write it again."
+        raise DataError(msg, file=path) from failure
+    if found.instrument != symbol:
+        msg = f"Stop slippage must be measured on {symbol}, but is of {found.instrument}. Remove it."
+        raise DataError(msg, file=path)
+    return found
 
 
 def measure_slippage(table: StopTable) -> StopSlippage:
