@@ -61,6 +61,11 @@ command.add_command(logs, "logs")
     "--images", type=click.Choice(["none", "embed", "files"]), help="A chart per row, in Parquet or as files."
 )
 @click.option("--stride", type=int, help="Take every so-manieth bar as a row.")
+@click.option(
+    "--across-gaps",
+    type=click.Choice(["drop", "keep"]),
+    help="Rows whose window, label or features would span a gap or a weekend. Default: drop.",
+)
 @click.option("--messages-horizon", type=int, help="Add a conversation per row, answered by this horizon.")
 @engine_option
 @json_option
@@ -76,6 +81,7 @@ def build(
     costs: bool | None,
     images: str | None,
     stride: int | None,
+    across_gaps: str | None,
     messages_horizon: int | None,
     engine: str,
     as_json: bool,
@@ -88,7 +94,9 @@ def build(
     from aiopt.dataset import build_dataset, plan_rows
     from aiopt.market.bars import load_bar_set
 
-    settings = _settings(config, horizons, threshold, threshold_unit, costs, images, stride, messages_horizon)
+    settings = _settings(
+        config, horizons, threshold, threshold_unit, costs, images, stride, across_gaps, messages_horizon
+    )
     bars = load_bar_set(bars_path, timeframe=timeframe, symbol=symbol)
     plan = plan_rows(bars, settings)
     with (
@@ -128,6 +136,7 @@ def _settings(
     costs: bool | None,
     images: str | None,
     stride: int | None,
+    across_gaps: str | None,
     messages_horizon: int | None,
 ) -> DatasetConfig:
     from aiopt.config import environment_overrides, load_config, merge, read_mapping
@@ -147,7 +156,11 @@ def _settings(
         labels["threshold"] = threshold
     if threshold_unit is not None:
         labels["threshold_unit"] = threshold_unit
+    if across_gaps is not None:
+        labels["across_gaps"] = across_gaps
     top: dict[str, Any] = {"labels": labels} if labels else {}
+    if across_gaps is not None:
+        top["across_gaps"] = across_gaps
     if costs is not None:
         # Switched on, costs of the file stay what they are.
         kept = (given.get("labels") or {}).get("costs") or {}

@@ -40,6 +40,7 @@ from aiopt.dataset.model import (
 )
 from aiopt.dataset.rows import METADATA_KEY, RowSource, table_of
 from aiopt.dataset.splits import fit_scale, split_rows
+from aiopt.dataset.stretches import stretch_features, stretch_starts
 from aiopt.errors import ConfigError, DataError, RunExistsError, StorageError
 from aiopt.files import atomic_path, atomic_write_bytes, sha256_file, storage_error
 from aiopt.market.bars import BarArrays, BarSet
@@ -104,7 +105,9 @@ def plan_rows(bars: BarSet, config: DatasetConfig) -> RowPlan:
     DataError
         If a bar breaks a rule of bars.
     """
-    features = compute_features(bars, config.features)
+    whole = config.across_gaps == "keep"
+    features = (compute_features if whole else stretch_features)(bars, config.features)
+    into = np.arange(len(bars)) - (0 if whole else stretch_starts(bars))
     labels = compute_labels(bars, features.atr, config.labels)
     n_bars = len(bars)
     left = np.ones(n_bars, bool)
@@ -115,6 +118,8 @@ def plan_rows(bars: BarSet, config: DatasetConfig) -> RowPlan:
         left[:] &= keep
 
     leave_out("warm_up", np.arange(n_bars) >= features.warm_up)
+    if not whole:
+        leave_out("feature_across_gap", features.ready | (into >= features.warm_up))
     leave_out("undefined_feature", features.ready)
     leave_out("label_incomplete", labels.complete)
     chart = None
@@ -124,14 +129,18 @@ def plan_rows(bars: BarSet, config: DatasetConfig) -> RowPlan:
         ready = prepared.first_ready()
         first = n_bars if ready is None else ready + images.window - 1
         leave_out("window_warm_up", np.arange(n_bars) >= first)
+        leave_out("window_across_gap", whole | (into >= first))
         chart = prepared if config.images is not None else None
     if config.labels.across_gaps == "drop":
         leave_out("label_across_gap", ~labels.breaks)
     usable = np.flatnonzero(left)
     if not usable.size:
         counts = ", ".join(f"{reason} {count}" for reason, count in left_out.items() if count)
-        msg = f"A dataset must have rows, but of {n_bars} bars none is left ({counts}). Give more bars."
-        raise ConfigError(msg)
+        msg = f"A dataset must have rows, but of {n_bars} bars none is left ({counts}). Give more bars"
+        if not whole and into[-1] < n_bars - 1:
+            msg += ", look back less far (features.regime_window), or let features and windows span gaps and "
+            msg += "weekends: --across-gaps keep"
+        raise ConfigError(f"{msg}.")
     leave_out("stride", (np.arange(n_bars) - usable[0]) % config.stride == 0)
     chosen = np.flatnonzero(left)
     splits = split_rows(chosen, config.splits, labels.longest)

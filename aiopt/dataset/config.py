@@ -155,7 +155,7 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     costs : CostConfig or None
         None: labels of the price alone.
     across_gaps : {"keep", "drop"}
-        Rows whose label spans a break of the market (a weekend, a hole of an hour and twelve bars or more).
+        Rows whose label spans a gap or a weekend, see `aiopt.dataset.stretches.market_breaks`.
     """
 
     horizons: tuple[int, ...] = (6, 12, 24)
@@ -164,7 +164,7 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     entry: Literal["next_open", "close"] = "next_open"
     triple_barrier: BarrierConfig | None = BarrierConfig()
     costs: CostConfig | None = None
-    across_gaps: Literal["keep", "drop"] = "keep"
+    across_gaps: Literal["keep", "drop"] = "drop"
 
     def __post_init__(self) -> None:
         if not self.horizons:
@@ -286,6 +286,10 @@ class DatasetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Add a conversation per row for supervised fine-tuning, whose bias is the label of this horizon, one of
         `labels.horizons`.  None: none.  Window and indicators of the question are those of `images`, or its
         defaults where there are none.
+    across_gaps : {"keep", "drop"}
+        What happens to features and windows of charts and conversations at a gap or a weekend: ``"drop"``
+        computes features from the bars behind it alone and leaves out rows until they and the window are
+        whole; ``"keep"`` takes the bars as if there were none.
     stride : int
         Take every so-manieth bar as a row.
     rows_per_shard : int or None
@@ -302,6 +306,7 @@ class DatasetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     splits: SplitConfig = SplitConfig()
     images: ImageConfig | None = None
     messages_horizon: int | None = None
+    across_gaps: Literal["keep", "drop"] = "drop"
     stride: int = 1
     rows_per_shard: int | None = None
 

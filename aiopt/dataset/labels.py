@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.dataset.config import BarrierConfig, CostConfig, LabelConfig
+from aiopt.dataset.stretches import market_breaks
 from aiopt.errors import ConfigError
 from aiopt.market.bars import BarSet
 
@@ -23,10 +24,6 @@ CLASS_NAMES = {SELL: "SELL", HOLD: "HOLD", BUY: "BUY"}
 
 PRICE_TOLERANCE = 1e-9
 """Prices are decimal and floats are not: a move so little short of a threshold or barrier reaches it."""
-
-BREAK_MIN_NS = 3_600_000_000_000
-BREAK_MIN_BARS = 12
-"""A break of the market: a step in time of at least an hour and twelve bars, as charts mark it."""
 
 NAN = float("nan")
 
@@ -98,9 +95,7 @@ def compute_labels(bars: BarSet, atr: FloatArray, config: LabelConfig) -> Labels
         columns |= triple_barrier(market, config.triple_barrier, config)
         classes.append("barrier")
     longest = config.longest
-    step = np.diff(bars.bid.ts_open_ns)
-    least = max(BREAK_MIN_NS, BREAK_MIN_BARS * bars.timeframe.ns)
-    passed = np.concatenate(([0], np.cumsum(step >= least)))
+    passed = np.concatenate(([0], np.cumsum(market_breaks(bars))))
     breaks = np.zeros(n_bars, bool)
     if n_bars > longest:
         breaks[:-longest] = passed[longest:] > passed[:-longest]
