@@ -33,6 +33,9 @@ from tests.engine.test_backtest import (
 
 STEP_TICKS = 120
 
+EXACT = {**FREE, "stop_slippage_ticks": 0.0}
+"""The oracle fills stops at their price."""
+
 
 @st.composite
 def poor_accounts(draw):
@@ -54,7 +57,7 @@ def poor_accounts(draw):
             mode="parity" if bars.single_price else "research",
             initial_balance=balance,
             leverage=leverage,
-            **FREE,
+            **EXACT,
         ),
     )
 
@@ -123,7 +126,7 @@ def test_longer_worlds_have_refusals_cuts_and_ruins_and_the_oracle_agrees():
             size_step=[None, 1000][seed % 2],
         )
         edges = [int(bars.bid.ts_open_ns[bar]) for bar in (10, 80, 130, 240)]
-        config = BacktestConfig(initial_balance=[2.0, 5.0, 9.0][seed % 3], leverage=1000.0, **FREE)
+        config = BacktestConfig(initial_balance=[2.0, 5.0, 9.0][seed % 3], leverage=1000.0, **EXACT)
         result = check_world(bars, script, Segments(tuple(edges)), config)
         reasons = [trade.exit_reason for trade in result.trades]
         seen["refused"] += len(result.refused_bars)
@@ -228,7 +231,7 @@ def test_a_gap_through_the_account_is_booked_in_full_and_once():
         ready=~script_of,
         indicators={},
     )
-    config = BacktestConfig(initial_balance=50.0, leverage=1000.0, **FREE)
+    config = BacktestConfig(initial_balance=50.0, leverage=1000.0, **EXACT)
     with BacktestSession(bars, config) as session:
         result = session.run_signals("gap", script)
     (trade,) = result.trades
