@@ -25,7 +25,7 @@ from aiopt.market.bar_tables import BarTableOptions, TableBars, has_bars, modal_
 from aiopt.market.bars import BAR_SCHEMA, BarMeta, bar_path, read_bar_meta, values_hash, write_bars
 from aiopt.market.clock_proof import ClockProof
 from aiopt.market.instrument import Instrument
-from aiopt.market.instrument_evidence import path_evidence, resolve
+from aiopt.market.instrument_evidence import path_evidence, resolve_or_assume
 from aiopt.market.sources import histdata, metatrader, quote_zip, tables, truefx
 from aiopt.market.sources.delimited import first_line, split_header
 from aiopt.market.sources.local_time import UTC, Clock
@@ -167,7 +167,7 @@ def import_bars(
     source: Path,
     out: Path,
     *,
-    instrument: str | None = "EURUSD",
+    instrument: str | None = None,
     format: str | None = None,
     timezone: str | None = None,
     drop_bad: bool = False,
@@ -270,7 +270,7 @@ def import_bars(
 def read_bar_source(
     source: Path,
     *,
-    instrument: str | None = "EURUSD",
+    instrument: str | None = None,
     format: str | None = None,
     timezone: str | None = None,
     drop_bad: bool = False,
@@ -297,7 +297,8 @@ def read_bar_source(
         )
     table = table or BarTableOptions()
     files = _list(source)
-    item = resolve(instrument, path_evidence(files, source, rows=instrument is None), source)
+    evidence = path_evidence(files, source, rows=instrument is None)
+    item, assumed = resolve_or_assume(instrument, evidence, source)
     name = format or _recognise(files[0], table)
     clock_name, notes = name, []
     if name in TABLES:
@@ -321,7 +322,7 @@ def read_bar_source(
         sides[side], twice = _joined(frames, files)
         repeated += twice
     timeframe = modal_timeframe(next(iter(sides.values()))["ts_open_ns"].to_numpy(), source)
-    return BarSource(item, timeframe, name, proof.clock, sides, repeated, dropped, proof, tuple(notes))
+    return BarSource(item, timeframe, name, proof.clock, sides, repeated, dropped, proof, (*notes, *assumed))
 
 
 def _clock_name(name: str, found: Sequence[TableBars], source: Path) -> str:

@@ -29,7 +29,7 @@ from aiopt.market.manifest import (
 )
 from aiopt.market.quality import QualityWatch, TickQuality
 from aiopt.market.second_witness import Witness
-from aiopt.market.sources import ReaderOptions, TickSource, open_source, source_instrument
+from aiopt.market.sources import ReaderOptions, TickSource, open_named_source, open_source
 from aiopt.market.store import build_store, locked
 from aiopt.market.validation import DEFAULT_RULES, SourcedTicks, ValidationRules, Validator
 
@@ -38,7 +38,7 @@ def import_ticks(
     source: Path,
     out: Path,
     *,
-    instrument: str | None = "EURUSD",
+    instrument: str | None = None,
     format: str | None = None,
     rules: ValidationRules = DEFAULT_RULES,
     options: ReaderOptions | None = None,
@@ -55,8 +55,8 @@ def import_ticks(
     out : Path
         Folder of the store: absent, empty, or holding this import.
     instrument : str or None
-        Symbol, which nothing in the source may contradict.  None: what the source says; then it must say one,
-        see `aiopt.market.instrument_evidence`.
+        Symbol, which nothing in the source may contradict.  None: what the source says; one that says
+        nothing is taken as EURUSD, with a note, see `aiopt.market.instrument_evidence`.
     format : str, optional
         Key of `FORMATS`; recognised if absent.
     rules : ValidationRules
@@ -83,8 +83,7 @@ def import_ticks(
         If the disk is full or `out` cannot be written.  No half-written store is left.
     """
     options = options or ReaderOptions()
-    item = source_instrument(Path(source), instrument, format=format, options=options)
-    opened = open_source(Path(source), item, format=format, options=options)
+    opened, item = open_named_source(Path(source), instrument, format=format, options=options)
     return import_source(
         opened,
         out,
@@ -136,7 +135,7 @@ def open_ticks(
     source: Path,
     cache_dir: Path,
     *,
-    instrument: str | None = "EURUSD",
+    instrument: str | None = None,
     format: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -166,8 +165,7 @@ def open_ticks(
             raise DataError(msg + "Name another store or instrument.", file=source)
         return source
     options = ReaderOptions()
-    item = source_instrument(source, instrument, format=format, options=options)
-    opened = open_source(source, item, format=format, options=options)
+    opened, item = open_named_source(source, instrument, format=format, options=options)
     job = ImportPass(opened, item, DEFAULT_RULES, options, _silent)
     key = hashlib.sha256(f"{job.source_hash}\n{job.settings}\n{aiopt.__version__}".encode()).hexdigest()
     out = Path(cache_dir) / f"{item.symbol}-{opened.format}-{key[:16]}"
@@ -313,7 +311,7 @@ def validate_ticks(
     stored = read_manifest(source) if source.is_dir() and is_tick_store(source) else None
     options = options or ReaderOptions()
     if stored is None:
-        item = source_instrument(source, instrument, format=format, options=options)
+        opened, item = open_named_source(source, instrument, format=format, options=options)
     else:
         item = find_instrument(instrument or stored.instrument)
     wrong: list[str] = []
@@ -324,7 +322,8 @@ def validate_ticks(
         format = "parquet"
     if stored is not None and any("missing" in text or "not the file" in text for text in wrong):
         return _broken_store(source, stored, wrong)
-    opened = open_source(source, item, format=format, options=options)
+    if stored is not None:
+        opened = open_source(source, item, format=format, options=options)
     job = ImportPass(opened, item, rules, options, progress or _silent, strict=False)
     watch = QualityWatch(item)
     kept, span = job.judge(watch)

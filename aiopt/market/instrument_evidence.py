@@ -1,8 +1,9 @@
 """Which instrument a file is of: what it says itself, against what it is said to be.
 
-Owns the one rule every reader follows: an instrument is named, by the user or by the file, and never
-defaulted.  Evidence is a symbol in the name of the file or of a folder, in a column, or in the metadata of a
-file of ours.  No evidence, or evidence that disagrees, is refused with what to give.  Knows no format.
+Owns the one rule every reader follows: an instrument is named, by the user or by the file.  Evidence is a
+symbol in the name of the file or of a folder, in a column, or in the metadata of a file of ours.  Evidence
+that disagrees is refused with what to give.  Where nothing at all says an instrument, importers, which leave
+a record of what they took, take `ASSUMED` and say so; readers that leave none refuse.  Knows no format.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ SYMBOL_COLUMNS = frozenset(
     )
 )
 """Names of columns that name an instrument, in plain lower-case letters and digits."""
+
+ASSUMED = "EURUSD"
+"""What an import takes a source for that says nothing, if its prices are plausible for it."""
+
+ASSUMED_NOTE = (
+    f"Nothing in the source says its instrument: taken as {ASSUMED}, the product's own. If it is another, "
+    "import it again with --instrument SYMBOL."
+)
 
 # Columns of which every value must be the instrument, known or not: nothing else is ever meant by them.
 _STRICT_COLUMNS = frozenset(
@@ -67,6 +76,26 @@ class Evidence:
     file: Path
     strong: bool = True
     row: int | None = None
+
+
+def resolve_or_assume(
+    given: str | None, evidence: Sequence[Evidence], file: Path
+) -> tuple[Instrument, list[str]]:
+    """Return the instrument of a source that is imported, and the note of one that was assumed.
+
+    Parameters
+    ----------
+    given, evidence, file
+        See `resolve`.
+
+    Raises
+    ------
+    DataError
+        As `resolve`, but not where nothing says an instrument.
+    """
+    if given is None and not evidence:
+        return look_up(ASSUMED), [ASSUMED_NOTE]
+    return resolve(given, evidence, file), []
 
 
 def resolve(given: str | None, evidence: Sequence[Evidence], file: Path) -> Instrument:

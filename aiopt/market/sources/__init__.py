@@ -12,7 +12,7 @@ from pathlib import Path
 from aiopt.errors import DataError, did_you_mean
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as look_up
-from aiopt.market.instrument_evidence import path_evidence, resolve
+from aiopt.market.instrument_evidence import path_evidence, resolve_or_assume
 from aiopt.market.sources import dukascopy, dukascopy_json, histdata, metatrader, quote_zip, tables, truefx
 from aiopt.market.sources.delimited import first_line
 from aiopt.market.sources.source import Batch, ReaderOptions, TickSource
@@ -90,10 +90,12 @@ def open_source(
     return source
 
 
-def source_instrument(
+def open_named_source(
     root: Path, given: str | None, *, format: str | None = None, options: ReaderOptions | None = None
-) -> Instrument:
-    """Return the instrument of a source: the one given, which nothing may contradict, or the one it says.
+) -> tuple[TickSource, Instrument]:
+    """Open a source as of the instrument given, which nothing may contradict, or of the one it says.
+
+    A source that says none is taken as `instrument_evidence.ASSUMED`, with a note among its own.
 
     Parameters
     ----------
@@ -105,13 +107,16 @@ def source_instrument(
     Raises
     ------
     DataError
-        As `open_source` and `aiopt.market.instrument_evidence.resolve`.
+        As `open_source` and `aiopt.market.instrument_evidence.resolve_or_assume`.
     """
     if given is not None:
         look_up(given)
     root = Path(root)
     _, chosen, _ = _chosen(root, format, options or ReaderOptions())
-    return resolve(given, path_evidence(chosen, root, rows=given is None), root)
+    item, notes = resolve_or_assume(given, path_evidence(chosen, root, rows=given is None), root)
+    source = open_source(root, item, format=format, options=options)
+    source.notes.extend(notes)
+    return source, item
 
 
 def _chosen(root: Path, format: str | None, options: ReaderOptions) -> tuple[str, list[Path], list[Path]]:
@@ -251,5 +256,5 @@ __all__ = [
     "TickSource",
     "open_source",
     "recognise",
-    "source_instrument",
+    "open_named_source",
 ]

@@ -22,7 +22,7 @@ def run(*args):
 def bars_file(tmp_path):
     """One hundred one-minute bars in a foreign layout."""
     close = np.round(1.1 + np.cumsum(np.random.default_rng(0).normal(0, 1e-4, 100)), 5)
-    path = tmp_path / "bars.parquet"
+    path = tmp_path / "EURUSD_M1.parquet"
     pl.DataFrame(
         {
             "timestamp": np.arange(100) * 60_000_000_000 + 1_700_000_040_000_000_000,

@@ -13,7 +13,7 @@ from aiopt.errors import DataError
 from aiopt.market.bars import load_bar_set
 from aiopt.market.importing import import_ticks, validate_ticks
 from aiopt.market.instrument import INSTRUMENTS
-from aiopt.market.instrument_evidence import Evidence, name_evidence, resolve
+from aiopt.market.instrument_evidence import ASSUMED_NOTE, Evidence, name_evidence, resolve
 from aiopt.market.manifest import read_manifest
 from aiopt.market.symbol_names import symbols_in
 
@@ -90,19 +90,25 @@ def test_what_a_file_says_is_its_instrument_and_nothing_else(
 
 def validate_ticks_symbol(path: Path) -> str:
     """Return the instrument of a file whose header names it beside the columns."""
-    from aiopt.market.sources import ReaderOptions, source_instrument
+    from aiopt.market.sources import ReaderOptions, open_named_source
 
     columns = {"ts": "time", "bid": "GBPUSD bid", "ask": "GBPUSD ask"}
-    return source_instrument(path, None, options=ReaderOptions(columns=columns)).symbol
+    return open_named_source(path, None, options=ReaderOptions(columns=columns))[1].symbol
 
 
-def test_what_says_nothing_is_refused_until_it_is_named(tmp_path: Path) -> None:
+def test_what_says_nothing_is_taken_as_eurusd_and_the_record_says_so(tmp_path: Path) -> None:
     path = _write(tmp_path / "ticks.csv", f"time,bid,ask\n{GBP_ROWS}")
-    for call in (lambda: import_ticks(path, tmp_path / "s", instrument=None), lambda: validate_ticks(path)):
-        with pytest.raises(DataError, match=r"must be named.*Give --instrument"):
-            call()
-    assert import_ticks(path, tmp_path / "s", instrument="GBPUSD").instrument == "GBPUSD"
-    assert read_manifest(tmp_path / "s").instrument == "GBPUSD"
+    manifest = import_ticks(path, tmp_path / "s")
+    assert (manifest.instrument, manifest.rows) == ("EURUSD", 2)
+    assert ASSUMED_NOTE in manifest.notes
+    assert ASSUMED_NOTE in validate_ticks(path).notes
+    named = import_ticks(path, tmp_path / "g", instrument="GBPUSD")
+    assert (named.instrument, read_manifest(tmp_path / "g").instrument) == ("GBPUSD", "GBPUSD")
+    assert ASSUMED_NOTE not in named.notes
+    yen = _write(tmp_path / "yen.csv", "time,bid,ask\n2019-02-05 10:00:00,110.21,110.22\n")
+    with pytest.raises(DataError, match=r"110\.2"):
+        import_ticks(yen, tmp_path / "y")
+    assert not (tmp_path / "y").exists()
 
 
 def test_a_pair_that_is_not_known_is_refused_and_named(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_newest_first_files_are_turned_round_as_a_whole(tmp_path: Path, blocks: 
     assert found.equals(wanted)
     assert manifest.data_hash == reference.data_hash
     assert all(file.newest_first for file in manifest.files)
-    assert f"{blocks} file(s) were newest first" in manifest.notes[0]
+    assert f"{blocks} file(s) were newest first" in " ".join(manifest.notes)
     # Turned round, nothing of it lies behind a later row.
     assert not next(count.found for count in manifest.rules if count.rule == "backward")
     assert read_manifest(tmp_path / "turned" / "out") == manifest
