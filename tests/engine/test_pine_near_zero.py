@@ -5,10 +5,7 @@ Bars that often stand still: moving averages repeat, bands collapse, and `m - m[
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -101,16 +98,6 @@ def spec_of(name: str) -> StrategySpec:
             }
         )
     )
-
-
-@pytest.fixture(scope="module")
-def pine():
-    path = Path(__file__).parents[1] / "pine_engine" / "engine.py"
-    spec = importlib.util.spec_from_file_location("aiopt_tests_pine_engine", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up while it is being executed
-    spec.loader.exec_module(module)
-    return module.pine_engine()
 
 
 @pytest.mark.parametrize("name", CONDITIONS)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import importlib.util
 import io
-import sys
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -71,20 +69,6 @@ SPECS: dict[str, StrategySpec] = {
     **{name: space.spec for name, space in FAMILIES.items()},
     **{spec.name: spec for spec in (StrategySpec.from_json(text) for text in (TIGHT, RISK, LONG_ONLY))},
 }
-
-
-def _load_engine_module():
-    path = Path(__file__).parents[1] / "pine_engine" / "engine.py"
-    spec = importlib.util.spec_from_file_location("aiopt_tests_pine_engine", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up while it is being executed
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def pine():
-    return _load_engine_module().pine_engine()
 
 
 @cache

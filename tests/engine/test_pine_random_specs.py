@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import re
-import sys
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -141,16 +138,6 @@ def random_spec(seed: int) -> StrategySpec:
             }
         )
     )
-
-
-@pytest.fixture(scope="module")
-def pine():
-    path = Path(__file__).parents[1] / "pine_engine" / "engine.py"
-    spec = importlib.util.spec_from_file_location("aiopt_tests_pine_engine", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up while it is being executed
-    spec.loader.exec_module(module)
-    return module.pine_engine()
 
 
 @pytest.mark.parametrize("seed", range(N_SPECS))

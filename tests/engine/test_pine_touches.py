@@ -5,10 +5,7 @@ On bid bars prices lie on the tick, on mid bars on half a tick; both grids, many
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,16 +55,6 @@ def bars_on(grid: str) -> BarSet:
         single_price=True,
         data_hash=bars.data_hash,
     )
-
-
-@pytest.fixture(scope="module")
-def pine():
-    path = Path(__file__).parents[1] / "pine_engine" / "engine.py"
-    spec = importlib.util.spec_from_file_location("aiopt_tests_pine_engine", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up while it is being executed
-    spec.loader.exec_module(module)
-    return module.pine_engine()
 
 
 def touches(bars: BarArrays, trades: list[tuple]) -> int:
