@@ -188,7 +188,7 @@ def walk(n_bars, seed, spread_pips=0.8):
 
 def check_family(spec, bars, config):
     """Streaming and arrays agree on every signal and every trade; the oracle agrees with both."""
-    sizes = {"tick_size": TICK, "pip_size": 1e-4, "initial_balance": config.initial_balance}
+    sizes = {"tick_size": bars.price_step, "pip_size": 1e-4, "initial_balance": config.initial_balance}
     arrays = compute_signals(spec, bars.bid, **sizes)
     with BacktestSession(bars, config) as session:
         sparse = session.run(spec)
