@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from aiopt.backtest.config import BacktestConfig
 from aiopt.market.bars import BarSet
 from aiopt.market.instrument import instrument
 from aiopt.pine.emitter import emit
@@ -16,7 +17,7 @@ from aiopt.pine.provenance import Provenance
 from aiopt.strategy.signals import compute_signals
 from aiopt.strategy.spec import StrategySpec
 from aiopt.testing.bars import random_walk_bars
-from aiopt.testing.broker import simulate
+from aiopt.testing.broker import BrokerAccount, simulate
 
 pytestmark = pytest.mark.slow
 
@@ -163,9 +164,11 @@ def test_generated_strategy_trades_the_same_in_pine(pine, seed: int) -> None:
         single_price=True,
         data_hash=bars.data_hash,
     )
+    # Sizes by risk are cut to what the margin allows, in the script too.
+    account = BrokerAccount(100_000.0, BacktestConfig().leverage, margin=False)
     expected = [
         (t.entry_bar, t.exit_bar, t.side, round(t.entry_price, 5), round(t.exit_price, 5), round(t.size, 6))
-        for t in simulate(signals, bar_set, pine_entry_bar=True)
+        for t in simulate(signals, bar_set, pine_entry_bar=True, account=account)
         if t.exit_bar is not None
     ]
     found = [
