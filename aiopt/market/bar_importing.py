@@ -167,7 +167,7 @@ def import_bars(
     source: Path,
     out: Path,
     *,
-    instrument: str | None = None,
+    instrument: str | None = "EURUSD",
     format: str | None = None,
     timezone: str | None = None,
     drop_bad: bool = False,
@@ -270,7 +270,7 @@ def import_bars(
 def read_bar_source(
     source: Path,
     *,
-    instrument: str | None = None,
+    instrument: str | None = "EURUSD",
     format: str | None = None,
     timezone: str | None = None,
     drop_bad: bool = False,

@@ -38,7 +38,7 @@ def import_ticks(
     source: Path,
     out: Path,
     *,
-    instrument: str | None = None,
+    instrument: str | None = "EURUSD",
     format: str | None = None,
     rules: ValidationRules = DEFAULT_RULES,
     options: ReaderOptions | None = None,
@@ -135,7 +135,7 @@ def open_ticks(
     source: Path,
     cache_dir: Path,
     *,
-    instrument: str | None = None,
+    instrument: str | None = "EURUSD",
     format: str | None = None,
     progress: Progress | None = None,
 ) -> Path:

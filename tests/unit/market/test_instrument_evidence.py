@@ -98,7 +98,7 @@ def validate_ticks_symbol(path: Path) -> str:
 
 def test_what_says_nothing_is_taken_as_eurusd_and_the_record_says_so(tmp_path: Path) -> None:
     path = _write(tmp_path / "ticks.csv", f"time,bid,ask\n{GBP_ROWS}")
-    manifest = import_ticks(path, tmp_path / "s")
+    manifest = import_ticks(path, tmp_path / "s", instrument=None)
     assert (manifest.instrument, manifest.rows) == ("EURUSD", 2)
     assert ASSUMED_NOTE in manifest.notes
     assert ASSUMED_NOTE in validate_ticks(path).notes
@@ -107,7 +107,7 @@ def test_what_says_nothing_is_taken_as_eurusd_and_the_record_says_so(tmp_path: P
     assert ASSUMED_NOTE not in named.notes
     yen = _write(tmp_path / "yen.csv", "time,bid,ask\n2019-02-05 10:00:00,110.21,110.22\n")
     with pytest.raises(DataError, match=r"110\.2"):
-        import_ticks(yen, tmp_path / "y")
+        import_ticks(yen, tmp_path / "y", instrument=None)
     assert not (tmp_path / "y").exists()
 
 
