@@ -171,11 +171,21 @@ def _joined(segments: list[_Segment]) -> list[_Segment]:
                 break
             island = _over(island, waiting.pop(best[1]), best[0][1])
         islands.append(island)
-    return sorted(islands, key=lambda one: min(one.rows))
+    return sorted(islands, key=lambda one: (_side(one), min(one.rows)))
+
+
+def _side(island: _Segment) -> int:
+    """Return 0 for what the stamp begins with, 2 for what it ends with, 1 for what may lie anywhere.
+
+    Segments that share nothing lie side by side, in the order of their files where nothing else is known.
+    """
+    if island.front_cut == island.end_cut:
+        return 1
+    return 2 if island.front_cut else 0
 
 
 def _fit(left: _Segment, right: _Segment) -> tuple[int, int] | None:
-    """Return how many ticks two segments share, and where the second begins on the first; None if nowhere.
+    """Return how many ticks two segments share, and where the second begins on the first; None if none.
 
     A segment that is not cut in front begins with the stamp's first tick, one that is not cut at its end ends
     with its last: that says which places are possible.
@@ -192,7 +202,7 @@ def _fit(left: _Segment, right: _Segment) -> tuple[int, int] | None:
         shared = max(stop - begin, 0)
         if left.values[begin:stop] != right.values[begin - at : stop - at]:
             continue
-        if best is None or shared >= best[0]:
+        if shared and (best is None or shared >= best[0]):
             best = (shared, at)
     return best
 

@@ -53,8 +53,9 @@ def test_any_cuts_in_any_order_lay_over_to_the_same_ticks(data: st.DataObject) -
         spans.append((start, data.draw(st.integers(end, total))))
     spans += data.draw(st.lists(st.sampled_from(spans), max_size=2))
     spans = data.draw(st.permutations(spans))
-    # As the readers do: files in order of their first stamp, then of their names.
-    spans = sorted(spans, key=lambda span: whole["ts"][span[0]])
+    # As the readers do: files in order of their first stamp, then of their names.  Of two files that begin in
+    # one stamp and share none of its ticks nothing but the names says which comes first.
+    spans = sorted(spans, key=lambda span: (whole["ts"][span[0]], span[0]))
     newest_first = [data.draw(st.booleans()) and whole["ts"][a] < whole["ts"][b - 1] for a, b in spans]
     edges = FileEdges.of(len(spans))
     edges.newest_first[:] = newest_first
@@ -70,6 +71,18 @@ def test_any_cuts_in_any_order_lay_over_to_the_same_ticks(data: st.DataObject) -
     assert kept.ticks.bid.tolist() == whole["bid"].to_list()
     assert (kept.ticks.ts_event_ns // 10**9).tolist() == whole["ts"].to_list()
     assert int(copies.sum()) == len(shuffled) - total
+
+
+def test_files_cut_inside_a_stamp_without_a_shared_tick_keep_their_order() -> None:
+    whole = _series([1, 3])
+    spans = [(0, 1), (1, 2), (2, 4)]
+    edges = FileEdges.of(len(spans))
+    batches = [_batch(whole[a:b], file, np.arange(b - a)) for file, (a, b) in enumerate(spans)]
+    for batch in batches:
+        edges.see(batch)
+    laid, copies = lay_over(time_order(_concat(batches), edges), edges)
+    assert laid.ticks.bid.tolist() == whole["bid"].to_list()
+    assert not copies.any()
 
 
 def _batch(frame: pl.DataFrame, file: int, rows: np.ndarray[Any, Any]) -> SourcedTicks:
