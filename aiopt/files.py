@@ -18,6 +18,9 @@ from pathlib import Path
 
 from aiopt.errors import StorageError
 
+MIB = 1 << 20
+GIB = 1 << 30
+
 _TEMPORARY = ".*.tmp"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 

@@ -23,7 +23,7 @@ from nautilus_trader.model.instruments import CurrencyPair
 from nautilus_trader.model.objects import Money, Price, Quantity
 from nautilus_trader.trading.strategy import Strategy
 
-from aiopt.market.bars import BarSet
+from aiopt.bars.schema import BarSet
 from aiopt.strategy.signals import SignalArrays
 
 _DEEP = 1_000_000_000.0

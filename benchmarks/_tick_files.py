@@ -12,11 +12,11 @@ import numpy as np
 
 from aiopt import __version__
 from aiopt.market.instrument import instrument
-from aiopt.market.manifest import Manifest, hash_partitions, is_tick_store, verify_store
-from aiopt.market.sample import SampleParameters, first_state, sample_day
-from aiopt.market.store import build_store, locked
-from aiopt.market.ticks import day_text
-from aiopt.market.validation import DEFAULT_RULES, SourcedTicks, Validator
+from aiopt.ticks.checks.validation import DEFAULT_RULES, SourcedTicks, Validator
+from aiopt.ticks.manifest import Manifest, hash_partitions, is_tick_store, verify_store
+from aiopt.ticks.sample import SampleParameters, first_state, sample_day
+from aiopt.ticks.store import build_store, locked
+from aiopt.utc import day_text
 
 TICKS_PER_FILE = 2_880_000
 _PARAMETERS = SampleParameters(start="2024-03-04", days=1, ticks_per_day=3_400_000)

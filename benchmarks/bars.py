@@ -23,15 +23,16 @@ from typing import Any
 
 import polars as pl
 
-from aiopt.market.bar_shards import BarRequest, build_bars_locally, reduce_shard, write_bar_files
-from aiopt.market.bars import BarMeta, bar_path, write_bars
-from aiopt.market.event_bars import parse_rules
-from aiopt.market.event_shards import EventRequest, build_event_bars_locally
-from aiopt.market.manifest import Manifest, read_manifest
-from aiopt.market.partial_bars import empty_partial
-from aiopt.market.sample import generate_ticks
-from aiopt.market.tick_shards import plan_shards
-from aiopt.market.ticks import nearest_decimal
+from aiopt.bars.building.event_bars import parse_rules
+from aiopt.bars.building.event_shards import EventRequest, build_event_bars_locally
+from aiopt.bars.building.partial_bars import empty_partial
+from aiopt.bars.building.shards import BarRequest, build_bars_locally, reduce_shard, write_bar_files
+from aiopt.bars.files import bar_path, write_bars
+from aiopt.bars.schema import BarMeta
+from aiopt.ticks.manifest import Manifest, read_manifest
+from aiopt.ticks.sample import generate_ticks
+from aiopt.ticks.schema import nearest_decimal
+from aiopt.ticks.shards import plan_shards
 from aiopt.timeframe import Timeframe, parse_timeframe
 from benchmarks._harness import CACHE, Figure, interleaved, median
 from benchmarks._tick_files import exact_store
@@ -106,7 +107,7 @@ def _compare(name: str, request: BarRequest, store: Path, manifest: Manifest, ou
 
 def _events(store: Path, manifest: Manifest, out: Path) -> list[Figure]:
     """Measure tick, volume, range and Renko bars of the bid in one process and through Ray Data."""
-    from cluster.data import build_event_bars_distributed
+    from cluster.bars import build_event_bars_distributed
 
     figures = []
     for type_, size in EVENTS.items():
@@ -197,7 +198,7 @@ class _IdleTask:
         self._prices = request.prices
 
     def __call__(self) -> Iterable[Any]:
-        from cluster.data import _block
+        from cluster.bars import _block
 
         yield _block(self.shard.index, empty_partial(self._prices), self.shard.rows, None)
 
@@ -320,7 +321,7 @@ def _write(
 def _ray_data(
     store: Path, out: Path, request: BarRequest, *, verify: bool, rows_per_shard: int | None = None
 ) -> None:
-    from cluster.data import build_bars_distributed
+    from cluster.bars import build_bars_distributed
 
     build_bars_distributed(store, out, request, verify=verify, rows_per_shard=rows_per_shard)
 
@@ -329,7 +330,7 @@ def _ray_tasks(store: Path, manifest: Manifest, out: Path, request: BarRequest) 
     """Build the bars from the same shards with plain tasks: what Ray Data adds shows in the difference."""
     import ray
 
-    from cluster.data import default_rows_per_shard
+    from cluster.bars import default_rows_per_shard
 
     reduce = ray.remote(num_cpus=1)(reduce_shard)
     shards = plan_shards(store, read_manifest(store), default_rows_per_shard(manifest.rows), verify=False)

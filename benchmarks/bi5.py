@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from aiopt.market.instrument import instrument
-from aiopt.market.sample import SampleParameters, first_state, sample_day
-from aiopt.market.sources import ReaderOptions, dukascopy
-from aiopt.market.sources.ahead import ReadAhead
-from aiopt.market.ticks import HOUR_NS
+from aiopt.ticks.sample import SampleParameters, first_state, sample_day
+from aiopt.ticks.sources import ReaderOptions, dukascopy
+from aiopt.ticks.sources.ahead import ReadAhead
+from aiopt.utc import HOUR_NS
 from benchmarks._harness import Figure, interleaved, median
 
 EURUSD = instrument("EURUSD")

@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from aiopt.bars.schema import BarArrays
 from aiopt.charts import ChartSpec, PreparedChart, TradeMark, parse_plot, render_windows
 from aiopt.charts.png import encode_png
 from aiopt.charts.theme import theme
-from aiopt.market.bars import BarArrays
 from aiopt.testing.bars import random_walk_bars
 from benchmarks._harness import ROOT, Figure, interleaved, median
 from cluster import lifecycle

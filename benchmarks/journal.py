@@ -21,9 +21,9 @@ import msgspec
 from aiopt.backtest.config import BacktestConfig
 from aiopt.backtest.pricing import add_spread
 from aiopt.backtest.session import BacktestSession
+from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
-from aiopt.evaluation.folds import HOUR_NS, WalkForwardConfig, plan_walk_forward
-from aiopt.market.bars import BarSet
+from aiopt.evaluation.folds import WalkForwardConfig, plan_walk_forward
 from aiopt.market.instrument import instrument
 from aiopt.ranking.config import RankingConfig
 from aiopt.ranking.journal import Journal
@@ -31,10 +31,11 @@ from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.packing import pack_row, unpack_row
 from aiopt.ranking.trials import TrialRow
 from aiopt.strategy.families import FAMILIES
+from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
 from aiopt.testing.bars import random_walk_bars
 from aiopt.timeframe import parse_timeframe
+from aiopt.utc import HOUR_NS
 from benchmarks._harness import Figure
-from cluster.trial import TrialContext, TrialPoint, run_trial
 
 DAYS = float(os.environ.get("AIOPT_BENCH_JOURNAL_DAYS", "365.25"))
 TIMEFRAMES = ("1m", "5m", "15m")

@@ -31,14 +31,15 @@ import aiohttp
 import msgspec
 
 from aiopt.charts import render_chart
+from aiopt.files import GIB, MIB
+from aiopt.serving.endpoint import create_token
+from aiopt.serving.haproxy import prepare_proxy
 from aiopt.testing.bars import random_walk_bars
 from benchmarks._harness import CACHE, Figure
 from benchmarks._serving_load import Measured, Mode, Target, chat_body, run_round
 from cluster import lifecycle
-from cluster.resources import GIB, MIB, NodeResources
+from cluster.resources import NodeResources
 from cluster.serving import deploy
-from cluster.serving.endpoint import create_token
-from cluster.serving.haproxy import prepare_proxy
 from cluster.serving.torchvision_ops import sitecustomize
 
 ROUNDS = int(os.environ.get("AIOPT_BENCH_ROUNDS", "5"))
@@ -88,7 +89,8 @@ def _checkpoint() -> Path:
     if not folder.exists():
         # In a process of its own: building it imports torch, which this process does not need.
         code = (
-            "import sys; from pathlib import Path; from aiopt.testing.tiny_minicpm import build_checkpoint; "
+            "import sys; from pathlib import Path; "
+            "from aiopt.serving.checkpoint.tiny_minicpm import build_checkpoint; "
             "build_checkpoint(Path(sys.argv[1]), seed=1)"
         )
         subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env=_environment())

@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from aiopt.market.bar_shards import BarRequest, build_bars_locally
-from aiopt.market.bars import bar_path
-from aiopt.market.sample import generate_ticks
-from aiopt.market.stop_files import STOPS_NAME, read_stop_table
-from aiopt.market.stop_slippage import measure_slippage
+from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.files import bar_path
+from aiopt.bars.stops.stop_files import STOPS_NAME, read_stop_table
+from aiopt.bars.stops.stop_slippage import measure_slippage
+from aiopt.ticks.sample import generate_ticks
 from aiopt.timeframe import parse_timeframe
 from benchmarks._harness import CACHE, Figure, median
 

@@ -21,11 +21,11 @@ from typing import Any
 
 import httpx
 
+from aiopt.serving.backend import Operation
+from aiopt.serving.endpoint import AdminClient
 from aiopt.testing.chat_load import Answer, ChatLoad, ask, mixed_prompts
 from benchmarks._harness import ROOT, Figure, median
 from cluster import lifecycle
-from cluster.serving.backend import Operation
-from cluster.serving.endpoint import AdminClient
 
 CLIENTS = 8
 SWAPS = 10

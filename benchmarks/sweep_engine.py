@@ -20,7 +20,7 @@ import psutil
 
 from aiopt.backtest.config import BacktestConfig
 from aiopt.backtest.pricing import add_spread
-from aiopt.market.bars import BarSet
+from aiopt.bars.schema import BarSet
 from aiopt.market.instrument import instrument
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.signals import compute_signals

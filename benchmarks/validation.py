@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from aiopt.bars.building.partial_bars import TickReducer
 from aiopt.market.instrument import instrument
-from aiopt.market.manifest import Manifest
-from aiopt.market.partial_bars import TickReducer
-from aiopt.market.rules import DEFAULT_RULES, ValidationRules, parse_rules
-from aiopt.market.sample import generate_ticks
-from aiopt.market.ticks import TICK_COLUMNS, TickArrays
-from aiopt.market.validation import SourcedTicks, Validator
+from aiopt.ticks.checks.tick_rules import DEFAULT_RULES, ValidationRules, parse_rules
+from aiopt.ticks.checks.validation import SourcedTicks, Validator
+from aiopt.ticks.manifest import Manifest
+from aiopt.ticks.sample import generate_ticks
+from aiopt.ticks.schema import TICK_COLUMNS, TickArrays
 from aiopt.timeframe import parse_timeframe
 from benchmarks._harness import CACHE, Figure, interleaved, median
 

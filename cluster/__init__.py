@@ -1,1 +1,1 @@
-"""The distribution layer of aiopt: the only package that imports Ray."""
+"""The distribution layer of aiopt: Ray, and nothing that does not need it."""

@@ -18,10 +18,10 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
+from aiopt.bars.schema import BarArrays
 from aiopt.charts import ChartSpec, PreparedChart, TradeMark
 from aiopt.charts.windows import ChartProgress, Window, render_window
 from aiopt.errors import AioptError, ClusterError
-from aiopt.market.bars import BarArrays
 from cluster.resources import stage_options
 
 TASKS_PER_CPU = 2

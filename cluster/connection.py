@@ -37,7 +37,7 @@ def cluster_connection() -> Iterator[None]:
     """
     if not connected():
         from cluster import lifecycle
-        from cluster.cluster_cli import node_resources
+        from cluster.cli.node import node_resources
 
         state, _ = lifecycle.up(lifecycle.state_dir(), node_resources())
         os.environ.update(lifecycle.client_environment(state))

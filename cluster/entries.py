@@ -22,18 +22,19 @@ from aiopt.backtest.conversion import chart_balance
 from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
 from aiopt.backtest.stop_fills import stop_rule
+from aiopt.bars.manifest import BarManifest, spread_of
+from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
 from aiopt.evaluation.rollover import held_over, held_over_text
 from aiopt.files import atomic_write_bytes
-from aiopt.market.bar_manifest import BarManifest, spread_of
-from aiopt.market.bars import BarSet
-from aiopt.market.manifest import Manifest
+from aiopt.optimize.configuration import OptimizeConfig
 from aiopt.pine.emitter import write_script
 from aiopt.pine.provenance import Provenance
 from aiopt.ranking.model import Entry, Figures, Ranking
 from aiopt.runs import ENTRIES, PINE, RANKING, EntryRecord, TradeRecord, read_json, write_entry
 from aiopt.strategy.spec import StrategySpec
-from cluster.config import OptimizeConfig
+from aiopt.ticks.manifest import Manifest
+from aiopt.utc import HOUR_NS
 from cluster.resources import stage_options
 
 
@@ -114,8 +115,6 @@ def _rollover(result: TrialResult, bars: BarSet, config: BacktestConfig) -> str:
     )
 
 
-_HOUR_NS = 3_600_000_000_000
-
 run_entry_remotely = ray.remote(**stage_options("trial"))(run_entry)
 
 
@@ -184,7 +183,7 @@ def emit_entries(
 def _record(entry: Entry, result: TrialResult, bars: BarSet) -> EntryRecord:
     """Return an entry's trades and its equity at the end of every hour that has bars."""
     closes = bars.bid.ts_open_ns + bars.timeframe.ns
-    hours = bars.bid.ts_open_ns // _HOUR_NS
+    hours = bars.bid.ts_open_ns // HOUR_NS
     last = np.flatnonzero(np.append(np.diff(hours) > 0, True))
     return EntryRecord(
         rank=entry.rank,

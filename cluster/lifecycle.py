@@ -26,10 +26,10 @@ from pathlib import Path
 import msgspec
 
 from aiopt.errors import ClusterError, InputError, StorageError
-from aiopt.files import atomic_write_bytes
+from aiopt.files import GIB, atomic_write_bytes
+from aiopt.serving.request_ids import CALLBACK, CALLBACK_VARIABLE
 from cluster.processes import MARKER, ProcessId, identify, is_running, marked, stop_all
-from cluster.resources import GIB, NodeResources
-from cluster.serving.request_ids import CALLBACK, CALLBACK_VARIABLE
+from cluster.resources import NodeResources
 
 DEFAULT_STATE_DIR = Path(".aiopt")
 STATE_DIR_VARIABLE = "AIOPT_STATE_DIR"

@@ -27,9 +27,7 @@ from pathlib import Path
 import msgspec
 
 from aiopt.errors import ConfigError
-
-MIB = 1 << 20
-GIB = 1 << 30
+from aiopt.files import GIB, MIB
 
 SPARE_CORE_FROM = 16
 """Machines with at least this many cores keep one core for Ray's daemons and the job driver."""
@@ -73,7 +71,7 @@ STAGES: dict[str, StageShare] = {
     # The leaderboard appends to a journal and otherwise waits.
     "ranking": StageShare(num_cpus=0),
     # Serving.  An engine on the CPU computes in bursts: a small share, so that it does not keep a sweep from
-    # starting on a laptop.  What memory an engine needs depends on its checkpoint: `cluster.serving.memory`.
+    # starting on a laptop.  An engine's memory depends on its checkpoint: `aiopt.serving.swap.memory`.
     # On a GPU the share only keeps engines on a card: a sleeping engine would go on holding a true one, and a
     # candidate could not start.  What fits is decided by `gpu_memory_share` and the card's free memory.
     "engine-cpu": StageShare(num_cpus=0.25),

@@ -1,7 +1,7 @@
 """The sweep: Ray Tune over the points of several search spaces and timeframes.
 
 Owns how trials reach workers, come back and are retried.  Knows nothing of engines or scores: a trial is
-`cluster.trial.run_trial`, a result is a row handed to the ranking actor.
+`aiopt.sweep.trial.run_trial`, a result is a row handed to the ranking actor.
 
 All points are sampled before the sweep starts, so what is tried depends on the seed alone, never on the
 number of workers or the order in which they finish.  One Tune trial runs a *batch* of points on one worker,
@@ -38,10 +38,10 @@ from ray.tune import (
 
 from aiopt import errors
 from aiopt.backtest.session import BacktestSession
+from aiopt.bars.schema import BarSet
 from aiopt.errors import AioptError, ClusterError, SearchSpaceError
-from aiopt.market.bars import BarSet
+from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row, run_trial
 from cluster.resources import STAGES, stage_options, sweep_workers
-from cluster.trial import TrialContext, TrialPoint, failed_row, run_trial
 
 BATCHES_PER_WORKER = 16
 """Enough that the last batches end at about the same time on all workers."""

@@ -1,4 +1,4 @@
-"""The optimisation job, for `ray job submit`: parse arguments, call `cluster.jobs.optimize_job`.
+"""The optimisation job, for `ray job submit`: parse arguments, call `cluster.optimize.optimize_job`.
 
 Example::
 
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.jobs import optimize_job
+from cluster.optimize import optimize_job
 
 
 def parser() -> argparse.ArgumentParser:

@@ -17,17 +17,16 @@ import msgspec
 import numpy as np
 
 from aiopt.analyst.model import Analysis, AnalysisRequest, Bias, ConfidenceParts, VisiblePattern
+from aiopt.bars.schema import BarArrays
 from aiopt.indicators import ema, macd, rsi
-from aiopt.market.bars import BarArrays
 from aiopt.patterns import Prices, trend_regime, volatility_regime
+from aiopt.utc import DAY_NS
 
 UNKNOWN = 0.5
 """Technical and risk part of a request without bars."""
 
 FULL_QUALITY_BARS = 50
 """Fewer bars than this lower the risk part in proportion."""
-
-_DAY_NS = 86_400_000_000_000
 
 
 def technical_part(prices: Prices, bias: Bias) -> float:
@@ -93,7 +92,7 @@ def risk_part(bars: BarArrays, prices: Prices, spread: float | None) -> float:
     if spread:
         cost = max(0.2, 1.0 - spread / unit) if unit > 0 else 0.2
     gaps = np.diff(bars.ts_open_ns)
-    missing = int((gaps[gaps < _DAY_NS] // bars.timeframe.ns - 1).clip(min=0).sum())
+    missing = int((gaps[gaps < DAY_NS] // bars.timeframe.ns - 1).clip(min=0).sum())
     flat = int((bars.high == bars.low).sum())
     faults = missing / (len(bars) + missing) + flat / len(bars)
     data = max(0.2, 1.0 - faults) * min(1.0, len(bars) / FULL_QUALITY_BARS)

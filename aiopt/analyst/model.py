@@ -19,9 +19,9 @@ import msgspec
 import numpy as np
 
 from aiopt.analyst.bar_times import check_bar_times
+from aiopt.bars.schema import BarArrays
 from aiopt.config import decode
 from aiopt.errors import AioptError, AnalysisRequestError
-from aiopt.market.bars import BarArrays
 from aiopt.patterns import PATTERN_KINDS, Direction, Prices, Trend, Volatility
 from aiopt.timeframe import parse_timeframe
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from aiopt.analyst.model import AnalysisRequest
 from aiopt.analyst.settings import DEFAULT_CHART
+from aiopt.bars.schema import BarArrays
 from aiopt.charts import ChartSpec, IndicatorPlot
-from aiopt.market.bars import BarArrays
 
 FEWEST_BARS = 20
 """A window of fewer bars is not read."""

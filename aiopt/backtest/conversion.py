@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.backtest.money import Amount, divided
+from aiopt.bars.schema import BarSet
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError, DataError
-from aiopt.market.bars import BarSet
 from aiopt.market.instrument import Instrument
 
 _OLDEST_RATE_NS = 4 * 86_400_000_000_000

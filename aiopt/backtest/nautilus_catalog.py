@@ -25,14 +25,15 @@ from nautilus_trader.model.objects import FIXED_PRECISION, Currency, Price, Quan
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 from numpy.typing import NDArray
 
+from aiopt.bars.files import load_bar_set
+from aiopt.bars.schema import BarArrays
 from aiopt.errors import AioptError, ConfigError, DataError
 from aiopt.files import sha256_file, storage_error
-from aiopt.market.bars import BarArrays, load_bar_set
-from aiopt.market.commit import locked, publish
+from aiopt.folder_commit import locked, publish
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
-from aiopt.market.manifest import is_tick_store, read_manifest
-from aiopt.market.ticks import TICK_COLUMNS
+from aiopt.ticks.manifest import is_tick_store, read_manifest
+from aiopt.ticks.schema import TICK_COLUMNS
 from aiopt.timeframe import Timeframe
 
 CHUNK_ROWS = 131_072

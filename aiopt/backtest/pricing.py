@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from aiopt.bars.schema import BarSet
+from aiopt.bars.stops.stop_ladders import StopLadder
+from aiopt.bars.stops.stop_slippage import StopSlippage
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError
-from aiopt.market.bars import BarSet
-from aiopt.market.stop_ladders import StopLadder
-from aiopt.market.stop_slippage import StopSlippage
 
 
 def chart_price(bars: BarSet) -> BarSet:

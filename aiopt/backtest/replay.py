@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 
 from aiopt.backtest.execution import PathFillModel
 from aiopt.backtest.strategy import FLAT, LONG, SpecStrategy
+from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.errors import DataError
-from aiopt.market.bars import BarArrays, BarSet
 from aiopt.strategy.signals import SignalArrays
 
 OPEN_NS = 2

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.market.calendar import NEW_YORK
+from aiopt.utc import DAY_NS
 
 TripleDay = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "none"]
 
@@ -27,7 +28,6 @@ TRIPLE_DAYS: tuple[TripleDay, ...] = ("monday", "tuesday", "wednesday", "thursda
 _HOUR = 17
 _FRIDAY = 4
 _EPOCH = dt.date(1970, 1, 1)
-_DAY_NS = 86_400_000_000_000
 
 
 def rollovers(
@@ -49,7 +49,7 @@ def rollovers(
     ts_ns, nights : ndarray of shape (n,), int64
         Strictly increasing UTC times, and 1 or 3.
     """
-    first, last = start_ns // _DAY_NS - 1, stop_ns // _DAY_NS + 1
+    first, last = start_ns // DAY_NS - 1, stop_ns // DAY_NS + 1
     found = []
     for day in range(first, last + 1):
         weekday = (day + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0

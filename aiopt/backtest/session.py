@@ -56,8 +56,8 @@ from aiopt.backtest.stop_fills import StopRule, stop_rule
 from aiopt.backtest.strategy import LONG, ClosedPosition, SpecStrategy, TradingRules
 from aiopt.backtest.swap import Nights
 from aiopt.backtest.valuation import Valuation
+from aiopt.bars.schema import BarSet
 from aiopt.errors import AioptError, BacktestError, ConfigError, DataError
-from aiopt.market.bars import BarSet
 from aiopt.market.instrument import Instrument
 from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals, compute_signals
 from aiopt.strategy.spec import StrategySpec

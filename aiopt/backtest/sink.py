@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.backtest.results import TrialResult
-from aiopt.market.bars import BarArrays
+from aiopt.bars.schema import BarArrays
 from aiopt.strategy.signals import BarSignal, SignalArrays
 
 HASH_DIGITS = 12

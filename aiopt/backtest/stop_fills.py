@@ -8,7 +8,7 @@ comes on top in every case.
 =============  =====================================================================================
 basis          a stop reached inside a bar fills at
 =============  =====================================================================================
-``ticks``      the first quote at or beyond it (`aiopt.market.stop_ladders`)
+``ticks``      the first quote at or beyond it (`aiopt.bars.stops.stop_ladders`)
 ``measured``   the stop, worse by the mean measured on other ticks of the instrument
 ``assumed``    the stop, worse by `ASSUMED_TICKS`: nothing is known of ticks
 ``configured`` the stop, worse by `BacktestConfig.stop_slippage_ticks`
@@ -27,10 +27,10 @@ from typing import Literal
 import msgspec
 
 from aiopt.backtest.config import BacktestConfig
+from aiopt.bars.schema import BarSet
+from aiopt.bars.stops.stop_ladders import StopLadder
+from aiopt.bars.stops.stop_slippage import StopSlippage
 from aiopt.errors import ConfigError
-from aiopt.market.bars import BarSet
-from aiopt.market.stop_ladders import StopLadder
-from aiopt.market.stop_slippage import StopSlippage
 
 ASSUMED_TICKS = 1.0
 """Ticks beyond its price at which a stop fills where no tick of the instrument is known."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aiopt.backtest.bookkeeper import Bookkeeper
 from aiopt.backtest.money import Amount, to_float
-from aiopt.market.bars import BarSet
+from aiopt.bars.schema import BarSet
 
 _TOLERANCE = 1e-6
 """Of the account's currency and its share: looking closely at one bar too many does no harm."""

@@ -1,7 +1,7 @@
 """Packing tighter: many small files into one per day (or hour, or month), the same rows in the same order.
 
 Owns the rewriting.  The old files go when the new ones are on the disk and hold the same rows, all at once
-(`aiopt.market.commit`): a kill at any moment loses nothing, and the same command finishes the work.
+(`aiopt.folder_commit`): a kill at any moment loses nothing, and the same command finishes the work.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from aiopt.featurelog import compact_stream
 from aiopt.featurelog.schema import read_schemas, version_folder
 from aiopt.featurelog.segments import Segment, segments_of
 from aiopt.files import sha256_file, storage_error
-from aiopt.market.commit import locked, publish
-from aiopt.market.manifest import MANIFEST_NAME, Manifest, Partition, read_manifest, write_manifest
-from aiopt.market.store import ROW_GROUP_ROWS, content_sha256, write_ticks
-from aiopt.market.ticks import TICK_COLUMNS, TICK_SCHEMA, TickArrays
+from aiopt.folder_commit import locked, publish
+from aiopt.ticks.manifest import MANIFEST_NAME, Manifest, Partition, read_manifest, write_manifest
+from aiopt.ticks.schema import TICK_COLUMNS, TICK_SCHEMA, TickArrays
+from aiopt.ticks.store import ROW_GROUP_ROWS, content_sha256, write_ticks
 
 Period = Literal["hour", "day", "month"]
 PERIODS: tuple[Period, ...] = ("hour", "day", "month")

@@ -17,14 +17,14 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aiopt.bars.files import read_bar_meta
+from aiopt.bars.importing.importing import is_imported
+from aiopt.bars.stops.stop_files import STOPS_NAME, read_stop_meta
 from aiopt.catalog.entries import Entry, Provenance
 from aiopt.errors import DataError, ManifestError
 from aiopt.featurelog import list_streams
-from aiopt.market.bar_importing import is_imported
-from aiopt.market.bars import read_bar_meta
-from aiopt.market.commit import COMMIT, finish_pending
-from aiopt.market.manifest import MANIFEST_NAME, is_tick_store, read_manifest
-from aiopt.market.stop_files import STOPS_NAME, read_stop_meta
+from aiopt.folder_commit import COMMIT, finish_pending
+from aiopt.ticks.manifest import MANIFEST_NAME, is_tick_store, read_manifest
 
 STAGING_PREFIXES = (".import-", ".compact-", ".prune-")
 """Folders of work in progress, or of work that was killed."""

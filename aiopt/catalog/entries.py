@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from aiopt.market.calendar import open_hours
-from aiopt.market.ticks import HOUR_NS
+from aiopt.utc import HOUR_NS
 
 Provenance = Literal["market", "synthetic", "unknown"]
 

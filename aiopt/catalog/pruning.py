@@ -22,7 +22,7 @@ from aiopt.catalog.discovery import BUILT, STAGING_PREFIXES
 from aiopt.catalog.entries import Entry
 from aiopt.errors import ConfigError, DataError, did_you_mean
 from aiopt.files import stale_files, storage_error
-from aiopt.market.commit import COMMIT
+from aiopt.folder_commit import COMMIT
 
 WHAT: dict[str, str] = {
     "leftovers": "temporary files and folders of killed processes",

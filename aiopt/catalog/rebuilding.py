@@ -13,18 +13,19 @@ from typing import cast
 import numpy as np
 import polars as pl
 
+from aiopt.bars.building.event_bars import EventRule
+from aiopt.bars.building.event_shards import EventRequest, build_event_bars_locally
+from aiopt.bars.building.filling import Fill
+from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.files import bar_path, read_bars
+from aiopt.bars.schema import TIME_BARS, BarMeta, BarTable
+from aiopt.bars.stops.stop_files import STOPS_NAME, read_stop_meta, read_stop_table
 from aiopt.catalog.discovery import bar_files
 from aiopt.catalog.entries import Fault
 from aiopt.errors import ConfigError, DataError
-from aiopt.market.bar_filling import Fill
-from aiopt.market.bar_shards import BarRequest, build_bars_locally
-from aiopt.market.bars import TIME_BARS, BarMeta, BarTable, bar_path, read_bars
-from aiopt.market.event_bars import EventRule
-from aiopt.market.event_shards import EventRequest, build_event_bars_locally
 from aiopt.market.sessions import parse_session
-from aiopt.market.stop_files import STOPS_NAME, read_stop_meta, read_stop_table
-from aiopt.market.ticks import stamp_text
 from aiopt.timeframe import parse_timeframe
+from aiopt.utc import stamp_text
 
 
 def compare_with_ticks(folder: Path, ticks: Path) -> tuple[list[Fault], bool]:

@@ -14,17 +14,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aiopt.bars.files import read_bars, values_hash
+from aiopt.bars.stops.stop_files import STOPS_NAME, read_stop_table
 from aiopt.catalog.discovery import DATASET_NAME, parquet_files, read_index
 from aiopt.catalog.entries import Entry, Fault
 from aiopt.catalog.rebuilding import compare_with_ticks
 from aiopt.errors import DataError, ManifestError
 from aiopt.files import sha256_file
-from aiopt.market.bars import read_bars, values_hash
-from aiopt.market.download.cache import RECORD_NAME
-from aiopt.market.manifest import Partition, read_manifest
-from aiopt.market.stop_files import STOPS_NAME, read_stop_table
-from aiopt.market.store import content_sha256
-from aiopt.market.ticks import DAY_NS, HOUR_NS, TICK_COLUMNS, TICK_SCHEMA, TickArrays
+from aiopt.ticks.download.cache import RECORD_NAME
+from aiopt.ticks.manifest import Partition, read_manifest
+from aiopt.ticks.schema import TICK_COLUMNS, TICK_SCHEMA, TickArrays
+from aiopt.ticks.store import content_sha256
+from aiopt.utc import DAY_NS, HOUR_NS
 
 Progress = Callable[[int, int], None]
 """Called with the bytes looked at and all to look at; those of bars built again count twice."""

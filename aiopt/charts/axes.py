@@ -12,18 +12,18 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
+from aiopt.utc import DAY_NS, MINUTE_NS
+
 FloatArray = NDArray[np.float64]
 
 _SECOND_NS = 1_000_000_000
-_MINUTE_NS = 60 * _SECOND_NS
-_HOUR_NS = 60 * _MINUTE_NS
-_DAY_NS = 24 * _HOUR_NS
+_HOUR_NS = 60 * MINUTE_NS
 
 TIME_STEPS_NS = (
     *(n * _SECOND_NS for n in (1, 2, 5, 10, 15, 30)),
-    *(n * _MINUTE_NS for n in (1, 2, 5, 10, 15, 30)),
+    *(n * MINUTE_NS for n in (1, 2, 5, 10, 15, 30)),
     *(n * _HOUR_NS for n in (1, 2, 3, 4, 6, 8, 12)),
-    *(n * _DAY_NS for n in (1, 2, 5, 10, 30, 90, 365, 1825)),
+    *(n * DAY_NS for n in (1, 2, 5, 10, 30, 90, 365, 1825)),
 )
 """Distances between labelled times; from two days on, parts of the calendar of about that length."""
 
@@ -183,7 +183,7 @@ def time_ticks(ts_open_ns: NDArray[np.int64], bars: BarScale, *, min_distance: i
     if ts_open_ns.size == 1:
         return [TimeTick(0, _stamp(int(ts_open_ns[0])), True)]
     step = _time_step(ts_open_ns, bars, min_distance)
-    by_calendar = step >= 2 * _DAY_NS
+    by_calendar = step >= 2 * DAY_NS
     candidates = _calendar_ticks(ts_open_ns, step) if by_calendar else _clock_ticks(ts_open_ns, step)
     centres = bars.centres
     last_column = bars.left + bars.width - 1
@@ -207,9 +207,9 @@ def _time_step(ts_open_ns: NDArray[np.int64], bars: BarScale, min_distance: int)
 
 
 def _clock_ticks(ts_open_ns: NDArray[np.int64], step: int) -> list[TimeTick]:
-    days = ts_open_ns // _DAY_NS
+    days = ts_open_ns // DAY_NS
     new_day = np.concatenate(([False], np.diff(days) > 0))
-    new_day[0] = ts_open_ns[0] % _DAY_NS == 0
+    new_day[0] = ts_open_ns[0] % DAY_NS == 0
     round_time = ts_open_ns % step == 0
     ticks = []
     for bar in np.flatnonzero(new_day | round_time).tolist():
@@ -218,7 +218,7 @@ def _clock_ticks(ts_open_ns: NDArray[np.int64], step: int) -> list[TimeTick]:
             ticks.append(TimeTick(bar, _day(moment), True))
         else:
             ticks.append(
-                TimeTick(bar, f"{moment:%H:%M:%S}" if step < _MINUTE_NS else f"{moment:%H:%M}", False)
+                TimeTick(bar, f"{moment:%H:%M:%S}" if step < MINUTE_NS else f"{moment:%H:%M}", False)
             )
     return ticks
 
@@ -233,7 +233,7 @@ def _calendar_ticks(ts_open_ns: NDArray[np.int64], step: int) -> list[TimeTick]:
         if previous is not None and (year, part) != previous and _is_labelled(year, step):
             new_year = year != previous[0]
             label = (
-                f"{year}" if new_year else _MONTHS[moment.month - 1] if step >= 30 * _DAY_NS else _day(moment)
+                f"{year}" if new_year else _MONTHS[moment.month - 1] if step >= 30 * DAY_NS else _day(moment)
             )
             ticks.append(TimeTick(bar, label, new_year))
         previous = year, part
@@ -241,7 +241,7 @@ def _calendar_ticks(ts_open_ns: NDArray[np.int64], step: int) -> list[TimeTick]:
 
 
 def _part_of_year(moment: dt.datetime, step: int) -> int:
-    days = step // _DAY_NS
+    days = step // DAY_NS
     if days >= 365:
         return 0
     if days >= 30:
@@ -250,7 +250,7 @@ def _part_of_year(moment: dt.datetime, step: int) -> int:
 
 
 def _is_labelled(year: int, step: int) -> bool:
-    return step <= 365 * _DAY_NS or year % (step // (365 * _DAY_NS)) == 0
+    return step <= 365 * DAY_NS or year % (step // (365 * DAY_NS)) == 0
 
 
 def _moment(ts_ns: int) -> dt.datetime:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aiopt.bars.schema import BarArrays
 from aiopt.charts.axes import ValueScale, compact_label, stamp, time_ticks, value_ticks
 from aiopt.charts.font import BOLD, REGULAR
 from aiopt.charts.layout import (
@@ -28,7 +29,6 @@ from aiopt.charts.raster import Box, Canvas
 from aiopt.charts.spec import MAX_OVERLAYS, ChartSpec, IndicatorPlot, TradeMark
 from aiopt.charts.theme import LINE_INKS, Colour, theme
 from aiopt.errors import ConfigError, DataError
-from aiopt.market.bars import BarArrays
 from aiopt.market.instrument import find_instrument
 
 FloatArray = NDArray[np.float64]

@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aiopt.bars.schema import BarArrays
 from aiopt.charts.theme import THEMES, ThemeName
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError, SpecError, did_you_mean
 from aiopt.indicators.registry import IndicatorDef, indicator_def
-from aiopt.market.bars import BarArrays
 
 Number = int | float
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from aiopt.bars.schema import BarArrays
 from aiopt.charts.axes import stamp
 from aiopt.charts.render import PreparedChart
 from aiopt.charts.spec import TradeMark
 from aiopt.errors import ConfigError, DataError
-from aiopt.market.bars import BarArrays
 
 Window = tuple[int, int]
 """First bar, and the bar behind the last one."""

@@ -1,4 +1,4 @@
 """Command line of the parts that need no cluster.  Knows `aiopt`, never Ray.
 
-Each module exposes one click command or group named `command`; `cluster.cli` composes them.
+Each module exposes one click command or group named `command`; `cluster.cli.main` composes them.
 """

@@ -142,9 +142,9 @@ def _request(
 ) -> AnalysisRequest:
     from aiopt.analyst import AnalysisRequest
     from aiopt.analyst.windows import drawable, request_of_window
+    from aiopt.bars.files import load_bar_set
     from aiopt.charts import PreparedChart
     from aiopt.errors import DataError
-    from aiopt.market.bars import load_bar_set
 
     png = None
     if png_path is not None:
@@ -261,7 +261,7 @@ def eval_command(
 
 
 def _planted(n: int, seed: int, noise: float, settings: AnalystSettings) -> list[EvalCase]:
-    from aiopt.testing.planted import blank_bars, mirrored_bars, planted_cases, shuffled_bars
+    from aiopt.analyst.planted import blank_bars, mirrored_bars, planted_cases, shuffled_bars
 
     found = []
     for number, case in enumerate(planted_cases(n, seed=seed, noise=noise)):
@@ -281,10 +281,10 @@ def _real(path: Path, symbol: str | None, n: int, settings: AnalystSettings) -> 
     import numpy as np
 
     from aiopt.analyst.evaluating import HORIZON
+    from aiopt.analyst.planted import blank_bars, mirrored_bars, shuffled_bars
+    from aiopt.bars.files import load_bar_set
     from aiopt.errors import DataError
-    from aiopt.market.bars import load_bar_set
     from aiopt.patterns import Prices, swing_patterns
-    from aiopt.testing.planted import blank_bars, mirrored_bars, shuffled_bars
 
     bars = load_bar_set(path, symbol=symbol).bid
     size = settings.bars

@@ -16,7 +16,7 @@ from aiopt.errors import ConfigError
 if TYPE_CHECKING:
     from aiopt.backtest.config import BacktestConfig
     from aiopt.backtest.results import TrialResult
-    from aiopt.market.bars import BarSet
+    from aiopt.bars.schema import BarSet
     from aiopt.market.instrument import Instrument
     from aiopt.strategy.spec import StrategySpec
 
@@ -127,9 +127,9 @@ def command(
     """
     from aiopt.backtest.config import BacktestConfig
     from aiopt.backtest.pricing import add_spread, chart_price
+    from aiopt.bars.files import load_bar_set
     from aiopt.config import decode, read_mapping
     from aiopt.files import atomic_write_bytes
-    from aiopt.market.bars import load_bar_set
 
     strategy = _load(spec, overrides)
     config = decode(
@@ -202,7 +202,7 @@ def _load(spec: str, overrides: tuple[str, ...]) -> StrategySpec:
 def _with_stops(bars: BarSet, config: BacktestConfig, ticks_dir: Path | None) -> BarSet:
     """Return bars with what ticks say of their stops: their own, those named, those found."""
     from aiopt.backtest.pricing import with_stop_slippage
-    from aiopt.market.stop_measuring import find_tick_store, measure_store
+    from aiopt.bars.stops.stop_measuring import find_tick_store, measure_store
 
     if bars.stops is not None or config.stop_slippage_ticks is not None:
         if ticks_dir is not None:

@@ -15,7 +15,7 @@ from aiopt.cli.ticks import parse_columns
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aiopt.market.bar_importing import BarImport
+    from aiopt.bars.importing.importing import BarImport
 
 
 @click.command(
@@ -83,9 +83,9 @@ def command(
     Bars stay bars: no ticks are invented from them.  A source of bid bars only gives bid.parquet, which
     backtests without a spread.
     """
-    from aiopt.market.bar_importing import import_bars
-    from aiopt.market.bar_tables import BarTableOptions
-    from aiopt.market.second_witness import check_bars
+    from aiopt.bars.importing.importing import import_bars
+    from aiopt.bars.importing.tables import BarTableOptions
+    from aiopt.bars.importing.witness_bars import check_bars
 
     table = BarTableOptions(
         columns=parse_columns(column_map or ""),
@@ -110,7 +110,7 @@ def command(
 
 
 def _print(console: Console, result: BarImport) -> None:
-    from aiopt.market.ticks import stamp_text
+    from aiopt.utc import stamp_text
 
     counts = ", ".join(f"{count:,} {side}" for side, count in result.bars.items())
     console.print(

@@ -16,7 +16,7 @@ from aiopt.errors import ConfigError
 
 if TYPE_CHECKING:
     from aiopt.market.instrument import Instrument
-    from aiopt.market.second_witness import Witness
+    from aiopt.ticks.clocks.second_witness import Witness
 
 
 def check_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,6 +49,6 @@ def witness_of(path: Path | None, timezone: str | None) -> Callable[[Instrument]
                 "--check-timezone is the clock of --check-against, but that is missing. Add it."
             )
         return None
-    from aiopt.market.second_witness import read_witness
+    from aiopt.bars.importing.witness_bars import read_witness
 
     return partial(read_witness, path, timezone=timezone)

@@ -245,7 +245,7 @@ def _details(entry: Entry) -> dict[str, Any]:
 
     if entry.kind != "ticks":
         return {}
-    from aiopt.market.manifest import read_manifest
+    from aiopt.ticks.manifest import read_manifest
 
     try:
         manifest = read_manifest(Path(entry.path))
@@ -323,7 +323,7 @@ def _print_entry(console: Console, document: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from aiopt.market.ticks import stamp_text
+    from aiopt.utc import stamp_text
 
     table = Table(show_header=False, box=None)
     for name, value in document.items():
@@ -407,7 +407,7 @@ def _print_prune(
 
 
 def _day(ts_ns: int | None) -> str:
-    from aiopt.market.ticks import DAY_NS, day_text
+    from aiopt.utc import DAY_NS, day_text
 
     return "-" if ts_ns is None else day_text(ts_ns // DAY_NS)
 

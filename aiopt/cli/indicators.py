@@ -114,8 +114,8 @@ def compute_command(
     import numpy as np
     import polars as pl
 
+    from aiopt.bars.files import load_bar_set
     from aiopt.indicators import indicator_def
-    from aiopt.market.bars import load_bar_set
     from aiopt.strategy.signals import series_arrays
     from aiopt.strategy.spec import check_source
 

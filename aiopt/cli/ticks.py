@@ -23,10 +23,10 @@ from aiopt.errors import EXIT_BAD_INPUT, EXIT_OK
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aiopt.market.importing import TickCheck
-    from aiopt.market.manifest import Manifest, RuleCount
-    from aiopt.market.quality import GapSpan
-    from aiopt.market.sources import ReaderOptions
+    from aiopt.ticks.checks.quality import GapSpan
+    from aiopt.ticks.importing import TickCheck
+    from aiopt.ticks.manifest import Manifest, RuleCount
+    from aiopt.ticks.sources import ReaderOptions
 
 WORST_HOURS = 5
 """Hours and gaps listed by `validate`: those with the most findings, and the longest."""
@@ -99,7 +99,7 @@ def _reader_options(function: Callable[..., Any]) -> Callable[..., Any]:
         no_header: bool,
         **others: Any,
     ) -> Any:
-        from aiopt.market.sources import ReaderOptions
+        from aiopt.ticks.sources import ReaderOptions
 
         reader = ReaderOptions(
             utc_offset_h=utc_offset,
@@ -174,8 +174,8 @@ def import_(
 
     The same import twice changes nothing.
     """
-    from aiopt.market.importing import import_ticks
-    from aiopt.market.validation import parse_rules
+    from aiopt.ticks.checks.validation import parse_rules
+    from aiopt.ticks.importing import import_ticks
 
     witness = witness_of(check_path, check_timezone)
     with _percent("importing ticks") as report:
@@ -224,8 +224,8 @@ def validate(
     Of a store, the files are compared with the manifest as well.  Exit code 2 if a rule of treatment `fail`
     found something or a file does not agree with the manifest.
     """
-    from aiopt.market.importing import validate_ticks
-    from aiopt.market.validation import parse_rules
+    from aiopt.ticks.checks.validation import parse_rules
+    from aiopt.ticks.importing import validate_ticks
 
     with _percent("judging ticks") as report:
         check = validate_ticks(
@@ -266,7 +266,7 @@ def sample(
     as_json: bool,
 ) -> None:
     """Generate ticks that no market ever quoted, marked as synthetic."""
-    from aiopt.market.sample import generate_ticks
+    from aiopt.ticks.sample import generate_ticks
 
     with _percent("generating ticks") as report:
         manifest = generate_ticks(
@@ -287,7 +287,7 @@ def sample(
 @json_option
 def rules(as_json: bool) -> None:
     """List the rules of validation and their treatments."""
-    from aiopt.market.validation import RULES
+    from aiopt.ticks.checks.validation import RULES
 
     document = [
         {
@@ -390,7 +390,7 @@ def _percent(description: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _print_store(console: Console, manifest: Manifest, out: Path) -> None:
-    from aiopt.market.ticks import stamp_text
+    from aiopt.utc import stamp_text
 
     what = "synthetic ticks" if manifest.synthetic else "ticks"
     console.print(

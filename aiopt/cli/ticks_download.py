@@ -16,7 +16,7 @@ from aiopt.errors import EXIT_FAILED, EXIT_OK
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aiopt.market.download import DownloadReport
+    from aiopt.ticks.download import DownloadReport
 
 FETCHING_PERCENT = 90.0
 """Share of the progress bar for the download; the rest is the import."""
@@ -104,7 +104,9 @@ def download(
     """
     from threading import Event
 
-    from aiopt.market.download import (
+    from aiopt.market.instrument import instrument
+    from aiopt.ticks.checks.validation import parse_rules
+    from aiopt.ticks.download import (
         HttpClient,
         Politeness,
         download_ticks,
@@ -112,8 +114,6 @@ def download(
         make_feed,
         parse_span,
     )
-    from aiopt.market.instrument import instrument
-    from aiopt.market.validation import parse_rules
 
     item = instrument(symbol)
     out = out or Path("data/ticks") / item.symbol

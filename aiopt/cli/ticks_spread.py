@@ -14,7 +14,7 @@ from aiopt.cli.output import emit, json_option, progress
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aiopt.market.spread_model import By, SpreadModel
+    from aiopt.bars.spread_model import By, SpreadModel
 
 
 @click.command("spread-model", epilog="Example: aiopt ticks spread-model data/ticks --out spread.yaml")
@@ -34,9 +34,9 @@ def spread_model(store: Path, out: Path, by: str, as_json: bool) -> None:
     The table says mean, median and quantiles over the ticks of each hour.  It goes into
     `aiopt optimize --bars … --spread-file`.
     """
+    from aiopt.bars.spread_model import estimate_spread_model, write_spread_model
+    from aiopt.bars.stops.stop_measuring import measure_store
     from aiopt.errors import DataError
-    from aiopt.market.spread_model import estimate_spread_model, write_spread_model
-    from aiopt.market.stop_measuring import measure_store
 
     with progress("measuring spreads", 100) as report:
         model = estimate_spread_model(

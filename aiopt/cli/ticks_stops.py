@@ -13,7 +13,7 @@ from aiopt.cli.output import emit, json_option, progress
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aiopt.market.stop_slippage import StopSlippage
+    from aiopt.bars.stops.stop_slippage import StopSlippage
 
 
 @click.command("stop-slippage", epilog="Example: aiopt ticks stop-slippage data/ticks")
@@ -26,7 +26,7 @@ def stop_slippage(store: Path, timeframe: str, as_json: bool) -> None:
     Every tick that a bar passed on its way to its low or high is taken as a stop, filled at the first quote
     at or beyond it.  `aiopt backtest --ticks STORE` uses the mean where bars come without their ticks.
     """
-    from aiopt.market.stop_measuring import measure_store
+    from aiopt.bars.stops.stop_measuring import measure_store
 
     with progress("measuring stops", 100) as report:
         found = measure_store(

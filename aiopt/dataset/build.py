@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.charts import PreparedChart, render_windows
 from aiopt.charts.windows import Window, window_name
 from aiopt.config import canonical_json, content_hash
@@ -43,7 +44,6 @@ from aiopt.dataset.splits import fit_scale, split_rows
 from aiopt.dataset.stretches import stretch_features, stretch_starts
 from aiopt.errors import ConfigError, DataError, RunExistsError, StorageError
 from aiopt.files import atomic_path, atomic_write_bytes, sha256_file, storage_error
-from aiopt.market.bars import BarArrays, BarSet
 
 ChartRenderer = Callable[[PreparedChart, Sequence[Window]], Iterator[bytes]]
 """Turns windows of a chart into PNGs, in their order."""

@@ -21,10 +21,10 @@ from aiopt.analyst import (
     analysis_messages,
     read_by_rules,
 )
+from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
 from aiopt.dataset.config import ImageConfig
 from aiopt.dataset.labels import BUY, HOLD, SELL
-from aiopt.market.bars import BarSet
 
 BIAS = {SELL: "short", HOLD: "neutral", BUY: "long"}
 """The analyst's words for the classes SELL, HOLD, BUY."""

@@ -12,16 +12,16 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.charts import IndicatorPlot
 from aiopt.charts.spec import PRICE_KINDS
 from aiopt.dataset.config import FeatureConfig
 from aiopt.indicators import atr
-from aiopt.market.bars import BarArrays, BarSet
+from aiopt.utc import DAY_NS
 
 FloatArray = NDArray[np.float64]
 
 NAN = float("nan")
-DAY_NS = 86_400_000_000_000
 WEEK_NS = 7 * DAY_NS
 
 # The Unix epoch is a Thursday: three days behind a Monday.

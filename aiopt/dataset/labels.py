@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aiopt.bars.schema import BarSet
 from aiopt.dataset.config import BarrierConfig, CostConfig, LabelConfig
 from aiopt.dataset.stretches import market_breaks
 from aiopt.errors import ConfigError
-from aiopt.market.bars import BarSet
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int8]

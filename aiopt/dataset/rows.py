@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
 from aiopt.dataset.config import SCHEMA_VERSION, DatasetConfig
 from aiopt.dataset.conversation import Conversations
 from aiopt.dataset.features import Features
 from aiopt.dataset.labels import Labels
-from aiopt.market.bars import BarSet
 
 METADATA_KEY = b"aiopt_dataset"
 """Key of the file metadata that says which build a file is of."""

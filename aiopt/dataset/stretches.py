@@ -10,13 +10,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from aiopt.bars.schema import BarSet
 from aiopt.dataset.config import FeatureConfig
 from aiopt.dataset.features import Features, compute_features
-from aiopt.market.bars import BarSet
 from aiopt.market.calendar import open_time_ns
-
-HOUR_NS = 3_600_000_000_000
-DAY_NS = 24 * HOUR_NS
+from aiopt.utc import DAY_NS, HOUR_NS
 
 
 def market_breaks(bars: BarSet) -> NDArray[np.bool_]:

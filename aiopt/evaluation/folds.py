@@ -29,10 +29,9 @@ from aiopt.errors import ConfigError, MetricInputError
 from aiopt.evaluation.arrays import FloatArray, finite_vector, require
 from aiopt.evaluation.metrics import SECONDS_PER_YEAR
 from aiopt.timeframe import time_grid
+from aiopt.utc import HOUR_NS
 
 IntArray = npt.NDArray[np.int64]
-
-HOUR_NS = 3_600_000_000_000
 
 
 class WalkForwardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

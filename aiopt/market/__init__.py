@@ -1,4 +1,4 @@
-"""Market data: instruments, the FX week, ticks and bars, their files and their sources.
+"""The market: instruments, their names and files, the FX week, holidays and trading sessions.
 
-Knows nothing of indicators, strategies, backtests or Ray.
+Knows nothing of ticks, bars, strategies or Ray.
 """

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.market.ticks import DAY_NS, HOUR_NS
+from aiopt.utc import DAY_NS, HOUR_NS
 
 NEW_YORK = ZoneInfo("America/New_York")
 

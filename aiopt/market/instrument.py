@@ -12,10 +12,10 @@ from datetime import date
 import msgspec
 
 from aiopt.errors import DataError, did_you_mean
+from aiopt.utc import DAY_NS
 
 EARLIEST_DATE = "1990-01-01"
 """First day any stamp may have: electronic quotes of currencies are not older."""
-_DAY_NS = 86_400_000_000_000
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,7 +65,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def life_start_ns(self) -> int:
         """Start of `life_start`, UTC nanoseconds."""
-        return (date.fromisoformat(self.life_start) - date(1970, 1, 1)).days * _DAY_NS
+        return (date.fromisoformat(self.life_start) - date(1970, 1, 1)).days * DAY_NS
 
     def price_text(self, price: float) -> str:
         """Return a price with the decimals of its quotes, and one more where it lies between two of them.

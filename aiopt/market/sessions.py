@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.errors import ConfigError, did_you_mean
-from aiopt.market.ticks import DAY_NS
 from aiopt.timeframe import Timeframe
+from aiopt.utc import DAY_NS
 
 _CLOCK = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)$")
 _EPOCH = dt.date(1970, 1, 1)

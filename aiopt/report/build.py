@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 
 from aiopt import __version__
+from aiopt.bars.manifest import BarManifest, manifest_type
 from aiopt.config import content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.market.bar_manifest import BarManifest, manifest_type
 from aiopt.market.instrument import Instrument, instrument
-from aiopt.market.manifest import Manifest
 from aiopt.ranking import model as ranked
 from aiopt.ranking.trials import read_plan, read_trials
 from aiopt.report.analyst import analyst_view
@@ -35,6 +34,7 @@ from aiopt.runs import (
     RunFolder,
     read_json,
 )
+from aiopt.ticks.manifest import Manifest
 
 
 def build_report(run: RunFolder) -> Report:

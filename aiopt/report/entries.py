@@ -33,8 +33,8 @@ from aiopt.report.rules import rules
 from aiopt.report.svg import short
 from aiopt.report.sweep import Trials, sharpe_rows
 from aiopt.runs import EntryRecord, TradeRecord
+from aiopt.utc import DAY_NS
 
-_DAY_NS = 86_400_000_000_000
 _PART_NAMES = {
     "deflated_sharpe": "Deflated Sharpe",
     "profit_factor": "Profit factor",
@@ -211,7 +211,7 @@ def _windows(entry: ranked.Entry) -> list[Window]:
 def _evidence(entry: ranked.Entry, ranking: ranked.Ranking, currency: str) -> list[Fact]:
     known = entry.evidence
     out = entry.out_of_sample
-    days = ranking.plan.period_ns / _DAY_NS
+    days = ranking.plan.period_ns / DAY_NS
     facts = [
         _probability(
             "Deflated Sharpe ratio",

@@ -8,14 +8,14 @@ from itertools import groupby
 
 import numpy as np
 
-from aiopt.market.bar_manifest import BarManifest, BarOrigin, spread_of
+from aiopt.bars.manifest import BarManifest, BarOrigin, spread_of
 from aiopt.market.calendar import open_time_ns
 from aiopt.market.instrument import instrument
-from aiopt.market.manifest import Manifest, SilentHour
-from aiopt.market.ticks import DAY_NS, HOUR_NS
 from aiopt.report.model import Data, Fact, HourRow
 from aiopt.report.svg import utc
+from aiopt.ticks.manifest import Manifest, SilentHour
 from aiopt.timeframe import parse_timeframe
+from aiopt.utc import DAY_NS, HOUR_NS
 
 MOST_DAYS = 100
 """Days shown one by one; a longer span is shown as the average day of each month."""

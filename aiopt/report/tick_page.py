@@ -18,15 +18,15 @@ from markupsafe import Markup
 
 from aiopt import __version__
 from aiopt.market.calendar import fx_weeks, open_hours
-from aiopt.market.importing import TickCheck
 from aiopt.market.instrument import Instrument, instrument
-from aiopt.market.manifest import RuleCount
-from aiopt.market.quality import GapSpan, TickQuality
-from aiopt.market.rules import RULES
-from aiopt.market.ticks import hour_text
 from aiopt.report import charts, tick_charts
 from aiopt.report.html import asset, page_environment
 from aiopt.report.model import Fact
+from aiopt.ticks.checks.quality import GapSpan, TickQuality
+from aiopt.ticks.checks.tick_rules import RULES
+from aiopt.ticks.importing import TickCheck
+from aiopt.ticks.manifest import RuleCount
+from aiopt.utc import hour_text
 
 MOST_DAYS = 100
 """Days shown one by one; a longer span is shown by month."""

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from aiopt.strategy.spec import Session
+from aiopt.utc import MINUTE_NS
 
-_MINUTE_NS = 60_000_000_000
-_QUARTER_NS = 15 * _MINUTE_NS
-_DAY_NS = 24 * 60 * _MINUTE_NS
+_QUARTER_NS = 15 * MINUTE_NS
+_DAY_NS = 24 * 60 * MINUTE_NS
 _QUARTERS = 96  # in a day
 _EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0 here
 
@@ -38,7 +38,7 @@ def session_mask(session: Session, ts_open_ns: npt.ArrayLike) -> npt.NDArray[np.
     ndarray of shape (n_bars,), bool
     """
     ts = np.asarray(ts_open_ns, dtype=np.int64)
-    local_minutes = (ts + utc_offsets_ns(session.timezone, ts)) // _MINUTE_NS
+    local_minutes = (ts + utc_offsets_ns(session.timezone, ts)) // MINUTE_NS
     days = local_minutes // 1440
     minute = local_minutes - days * 1440
     start, end = session.start_minute, session.end_minute
@@ -111,7 +111,7 @@ class SessionClock:
         if quarter != self._quarter:
             self._quarter = quarter
             self._offset_ns = _offset_ns(self._zone, quarter)
-        days, minute = divmod((ts_open_ns + self._offset_ns) // _MINUTE_NS, 1440)
+        days, minute = divmod((ts_open_ns + self._offset_ns) // MINUTE_NS, 1440)
         if (days + _EPOCH_WEEKDAY) % 7 not in self._weekdays:
             return False
         if self._start < self._end:

@@ -30,7 +30,7 @@ from aiopt.strategy.sessions import SessionClock, session_mask
 from aiopt.strategy.spec import PriceDistance, RiskSize, StrategySpec
 
 if TYPE_CHECKING:
-    from aiopt.market.bars import BarArrays
+    from aiopt.bars.schema import BarArrays
 
 
 Balance = float | FloatArray

@@ -13,16 +13,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from aiopt.bars.files import write_bars
+from aiopt.bars.schema import BarArrays, BarMeta, BarSet
 from aiopt.errors import ConfigError
-from aiopt.market.bars import BarArrays, BarMeta, BarSet, write_bars
 from aiopt.market.instrument import instrument
 from aiopt.timeframe import parse_timeframe
+from aiopt.utc import DAY_NS
 
 MONDAY_NS = 1_514_764_800_000_000_000
 """Monday, 1 January 2018, 00:00 UTC."""
 
 _TICKS_PER_UNIT = 100_000
-_DAY_NS = 86_400_000_000_000
 _FRIDAY_CLOSE_HOUR = 22  # UTC; the market opens again on Sunday at the same hour
 
 
@@ -145,10 +146,10 @@ def _price(ticks: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _trading_times(n_bars: int, step_ns: int) -> NDArray[np.int64]:
     """Return opening times from `MONDAY_NS` on, without weekends."""
-    week_ns = 7 * _DAY_NS
-    weeks = 2 + n_bars * step_ns // (4 * _DAY_NS)
+    week_ns = 7 * DAY_NS
+    weeks = 2 + n_bars * step_ns // (4 * DAY_NS)
     times = MONDAY_NS + step_ns * np.arange(weeks * week_ns // step_ns, dtype=np.int64)
     within_week = (times - MONDAY_NS) % week_ns
-    closes = 4 * _DAY_NS + _FRIDAY_CLOSE_HOUR * 3_600_000_000_000
-    opens = 6 * _DAY_NS + _FRIDAY_CLOSE_HOUR * 3_600_000_000_000
+    closes = 4 * DAY_NS + _FRIDAY_CLOSE_HOUR * 3_600_000_000_000
+    opens = 6 * DAY_NS + _FRIDAY_CLOSE_HOUR * 3_600_000_000_000
     return times[(within_week < closes) | (within_week >= opens)][:n_bars]

@@ -31,7 +31,7 @@ import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from aiopt.market.bars import BarSet
+from aiopt.bars.schema import BarSet
 from aiopt.strategy.signals import SignalArrays
 
 _STEP_DECIMALS = 7

@@ -11,11 +11,10 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.market.bars import BarArrays
+from aiopt.bars.schema import BarArrays
 from aiopt.timeframe import parse_timeframe
 
 MONDAY_NS = 1_514_764_800_000_000_000
-MINUTE_NS = 60_000_000_000
 
 
 def decode_png(png: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

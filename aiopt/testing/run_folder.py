@@ -21,15 +21,6 @@ from aiopt import __version__
 from aiopt.config import canonical_json, content_hash
 from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan, plan_walk_forward
 from aiopt.files import atomic_write_bytes, atomic_write_text
-from aiopt.market.manifest import (
-    Manifest,
-    Partition,
-    RuleCount,
-    SilentHour,
-    hash_partitions,
-    partition_path,
-    write_manifest,
-)
 from aiopt.ranking.config import RankingConfig
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.trials import TrialRow, write_trials
@@ -47,9 +38,17 @@ from aiopt.runs import (
 )
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.spec import StrategySpec
+from aiopt.ticks.manifest import (
+    Manifest,
+    Partition,
+    RuleCount,
+    SilentHour,
+    hash_partitions,
+    partition_path,
+    write_manifest,
+)
+from aiopt.utc import DAY_NS, HOUR_NS
 
-HOUR_NS = 3_600_000_000_000
-DAY_NS = 24 * HOUR_NS
 FIRST_DAY = dt.date(2024, 3, 4)
 UNITS = 10_000.0
 COMMISSION = 0.76

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from zoneinfo import ZoneInfo
 
-from aiopt.market.bars import BarSet
+from aiopt.bars.schema import BarSet
 from aiopt.testing.broker import BrokerTrade
 
 _DIGITS = 60

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from aiopt.evaluation.folds import HOUR_NS, WalkForwardConfig, WalkForwardPlan
+from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan
 from aiopt.ranking.trials import TrialRow
+from aiopt.utc import HOUR_NS
 
 PLAN = WalkForwardPlan(
     config=WalkForwardConfig(train_segments=3, folds=4, holdout_segments=1),

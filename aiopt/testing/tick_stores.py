@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from aiopt import __version__
 from aiopt.files import sha256_file
-from aiopt.market.manifest import Manifest, Partition, hash_partitions, partition_path, write_manifest
-from aiopt.market.store import content_sha256
-from aiopt.market.ticks import DAY_NS, HOUR_NS, TICK_COLUMNS, TICK_SCHEMA, TickArrays, day_text
+from aiopt.ticks.manifest import Manifest, Partition, hash_partitions, partition_path, write_manifest
+from aiopt.ticks.schema import TICK_COLUMNS, TICK_SCHEMA, TickArrays
+from aiopt.ticks.store import content_sha256
+from aiopt.utc import DAY_NS, HOUR_NS, day_text
 
 
 def write_tick_store(
@@ -28,7 +29,7 @@ def write_tick_store(
     out : Path
         Folder, made if absent.
     ticks : polars.DataFrame
-        Columns of `aiopt.market.ticks.TICK_SCHEMA`; sorted here by time, stably.
+        Columns of `aiopt.ticks.schema.TICK_SCHEMA`; sorted here by time, stably.
     symbol : str
         Instrument.
     row_group_rows : int

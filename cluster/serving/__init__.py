@@ -1,1 +1,1 @@
-"""MiniCPM on Ray Serve: engines, proved hot swap, and the HTTP endpoint in front of them."""
+"""MiniCPM on Ray Serve: engines in vLLM, their host and backend, the application and its deployment."""

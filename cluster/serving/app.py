@@ -15,16 +15,16 @@ from typing import Any
 import msgspec
 from ray import serve
 
+from aiopt.serving.backend import Operation, OperationKind, ServingStatus
+from aiopt.serving.checkpoint.sources import validator
+from aiopt.serving.config import ServingConfig, load_args
+from aiopt.serving.endpoint import create_token
+from aiopt.serving.gateway import Tokens, build_gateway
+from aiopt.serving.swap.coordinator import SwapCoordinator
+from aiopt.serving.swap.records import RoutingTable
 from cluster.resources import stage_options
-from cluster.serving.backend import Operation, OperationKind, ServingStatus
-from cluster.serving.config import ServingConfig, load_args
-from cluster.serving.endpoint import create_token
-from cluster.serving.gateway import Tokens, build_gateway
 from cluster.serving.ray_backend import RayBackend
 from cluster.serving.ray_host import RayHost
-from cluster.serving.records import RoutingTable
-from cluster.serving.sources import validator
-from cluster.serving.swap import SwapCoordinator
 from cluster.serving.torchvision_ops import sitecustomize
 
 OBSERVE_S = 5.0

@@ -26,21 +26,15 @@ from ray.llm._internal.serve.core.server.llm_server import LLMServer
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm import LLMConfig
 
+from aiopt.serving.checkpoint.validation import validate
+from aiopt.serving.engine_failures import failure as _error
+from aiopt.serving.engine_failures import raised_failure
+from aiopt.serving.swap.probes import probe_requests, warming_requests
+from aiopt.serving.swap.proof import EngineSpec, EngineStartError, Reference, check_answers, check_well_formed
+from aiopt.serving.wire import WireAddress, WireServer
 from cluster.resources import stage_options
-from cluster.serving.checkpoint import validate
-from cluster.serving.engine_failures import failure as _error
-from cluster.serving.engine_failures import raised_failure
 from cluster.serving.llvmlite_guard import guard_llvmlite
-from cluster.serving.probes import probe_requests, warming_requests
-from cluster.serving.proof import (
-    EngineSpec,
-    EngineStartError,
-    Reference,
-    check_answers,
-    check_well_formed,
-)
 from cluster.serving.vllm_settings import engine_arguments, engine_environment
-from cluster.serving.wire import WireAddress, WireServer
 
 _LOGGER = logging.getLogger("ray.serve")
 
@@ -203,7 +197,7 @@ class EngineServer(LLMServer):
             yield self._raised(error, body)
 
     async def wire(self) -> dict[str, Any]:
-        """Return where this replica answers without Serve in between, see `cluster.serving.wire`.
+        """Return where this replica answers without Serve in between, see `aiopt.serving.wire`.
 
         It listens from the first time it is asked: without `engine_sockets` there is no socket.
         """

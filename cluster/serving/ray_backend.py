@@ -22,7 +22,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
 from aiopt.errors import AioptError, did_you_mean
-from cluster.serving.backend import (
+from aiopt.serving.backend import (
     EngineFailureError,
     EngineRequestError,
     ModelCard,
@@ -32,8 +32,8 @@ from cluster.serving.backend import (
     ServingStatus,
     UnknownModelError,
 )
-from cluster.serving.config import ServingConfig
-from cluster.serving.records import Route, RoutingTable
+from aiopt.serving.config import ServingConfig
+from aiopt.serving.swap.records import Route, RoutingTable
 from cluster.serving.wire_calls import WireCall, Wires
 
 _LOGGER = logging.getLogger("ray.serve")

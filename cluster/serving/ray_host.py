@@ -19,11 +19,10 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.schema import ApplicationStatus
 
-from cluster.resources import stage_options
-from cluster.serving.engine_version import engine_version
-from cluster.serving.host import ENGINE_PREFIX, MemoryReport
-from cluster.serving.memory import available_bytes, cpu_need_bytes
-from cluster.serving.proof import (
+from aiopt.serving.engine_version import engine_version
+from aiopt.serving.swap.engine_host import ENGINE_PREFIX, MemoryReport
+from aiopt.serving.swap.memory import available_bytes, cpu_need_bytes
+from aiopt.serving.swap.proof import (
     EngineSpec,
     EngineStartError,
     ProbeMismatchError,
@@ -32,6 +31,7 @@ from cluster.serving.proof import (
     reference_key,
     write_reference,
 )
+from cluster.resources import stage_options
 from cluster.serving.vllm_settings import engine_environment
 
 POLL_S = 0.2

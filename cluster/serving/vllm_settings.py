@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from cluster.serving.gateway.chat_types import MAX_STOPS
-from cluster.serving.proof import EngineSpec
+from aiopt.serving.gateway.chat_types import MAX_STOPS
+from aiopt.serving.swap.proof import EngineSpec
 from cluster.serving.torchvision_ops import sitecustomize
 
 

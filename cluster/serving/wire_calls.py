@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from ray.serve.exceptions import RayServeException
 
-from cluster.serving.wire import WireAddress, WireClient, WireError, answer_of
+from aiopt.serving.wire import WireAddress, WireClient, WireError, answer_of
 
 
 class Wires:

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aiopt.market.bar_shards import BarRequest, build_bars_locally
-from aiopt.market.bars import bar_path, read_bars
-from aiopt.market.importing import import_ticks
+from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.files import bar_path, read_bars
+from aiopt.ticks.importing import import_ticks
 from aiopt.timeframe import parse_timeframe
 
 MINUTE = parse_timeframe("1m")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from aiopt.bars.importing.importing import read_bar_source
+from aiopt.bars.importing.witness_bars import check_bars, read_witness
 from aiopt.errors import DataError
-from aiopt.market.bar_importing import read_bar_source
-from aiopt.market.importing import import_ticks
 from aiopt.market.instrument import instrument
-from aiopt.market.second_witness import Witness, check_bars, read_witness
+from aiopt.ticks.clocks.second_witness import Witness
+from aiopt.ticks.importing import import_ticks
 
 EURUSD = instrument("EURUSD")
 

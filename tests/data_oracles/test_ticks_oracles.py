@@ -12,14 +12,14 @@ import pytest
 
 from aiopt.errors import DataError
 from aiopt.market.calendar import is_open
-from aiopt.market.importing import import_ticks, open_ticks, validate_ticks
 from aiopt.market.instrument import instrument
-from aiopt.market.manifest import Manifest, verify_store
-from aiopt.market.sources import ReaderOptions, histdata, quote_zip
-from aiopt.market.sources.dukascopy import read_candles
-from aiopt.market.sources.local_time import parse_clock
-from aiopt.market.ticks import DAY_NS
-from aiopt.market.validation import parse_rules
+from aiopt.ticks.checks.validation import parse_rules
+from aiopt.ticks.clocks.local_time import parse_clock
+from aiopt.ticks.importing import import_ticks, open_ticks, validate_ticks
+from aiopt.ticks.manifest import Manifest, verify_store
+from aiopt.ticks.sources import ReaderOptions, histdata, quote_zip
+from aiopt.ticks.sources.dukascopy import read_candles
+from aiopt.utc import DAY_NS
 
 MINUTE_NS = 60_000_000_000
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aiopt.market.bars import BarArrays, BarSet
+from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.market.instrument import instrument
 from aiopt.timeframe import parse_timeframe
 

@@ -16,8 +16,8 @@ from aiopt.backtest.config import BacktestConfig, Segments
 from aiopt.backtest.pricing import add_spread
 from aiopt.backtest.session import BacktestSession
 from aiopt.backtest.signals import ArraySignals, StreamedSignals
+from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.errors import BacktestError, ConfigError, DataError
-from aiopt.market.bars import BarArrays, BarSet
 from aiopt.market.instrument import instrument
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.signals import SignalArrays, compute_signals

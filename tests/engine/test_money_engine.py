@@ -18,8 +18,8 @@ from aiopt.backtest.pricing import add_spread
 from aiopt.backtest.session import BacktestSession
 from aiopt.backtest.signals import ArraySignals, StreamedSignals
 from aiopt.backtest.swap import InterestRate, SwapConfig, SwapPoints
+from aiopt.bars.schema import BarSet
 from aiopt.errors import ConfigError, DataError
-from aiopt.market.bars import BarSet
 from aiopt.market.instrument import instrument
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.signals import SignalArrays

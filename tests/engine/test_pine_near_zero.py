@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from aiopt.market.bars import BarArrays, BarSet
+from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.market.instrument import instrument
 from aiopt.pine.emitter import emit
 from aiopt.pine.provenance import Provenance

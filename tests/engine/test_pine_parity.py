@@ -18,7 +18,7 @@ import pytest
 from aiopt.backtest.config import BacktestConfig
 from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
-from aiopt.market.bars import BarArrays, BarSet
+from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.market.instrument import instrument
 from aiopt.pine.emitter import emit
 from aiopt.pine.provenance import Provenance

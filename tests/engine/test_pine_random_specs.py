@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aiopt.backtest.config import BacktestConfig
-from aiopt.market.bars import BarSet
+from aiopt.bars.schema import BarSet
 from aiopt.market.instrument import instrument
 from aiopt.pine.emitter import emit
 from aiopt.pine.provenance import Provenance

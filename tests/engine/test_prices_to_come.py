@@ -13,16 +13,16 @@ import numpy as np
 
 from aiopt.backtest.config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
+from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan
-from aiopt.market.bars import BarArrays, BarSet
 from aiopt.market.instrument import instrument
 from aiopt.ranking.config import RankingConfig
 from aiopt.ranking.rank import rank_trials
 from aiopt.ranking.selection import choose_lanes, make_groups
 from aiopt.ranking.trials import TrialRow, check_row
 from aiopt.strategy.spec import FixedSize, IndicatorSpec, PriceDistance, RiskSize, StrategySpec
+from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
 from aiopt.timeframe import parse_timeframe
-from cluster.trial import TrialContext, TrialPoint, run_trial
 
 MINUTE = parse_timeframe("1m")
 PERIOD_NS = 10 * MINUTE.ns

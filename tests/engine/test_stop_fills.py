@@ -14,12 +14,13 @@ import pytest
 from aiopt.backtest.config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.backtest.signals import StreamedSignals
-from aiopt.market.bar_shards import BarRequest, build_bars_locally
-from aiopt.market.bars import BarSet, load_bar_set
-from aiopt.market.importing import open_ticks
-from aiopt.market.sample import generate_ticks
+from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.files import load_bar_set
+from aiopt.bars.schema import BarSet
 from aiopt.strategy.signals import SignalArrays
 from aiopt.testing.broker import simulate
+from aiopt.ticks.importing import open_ticks
+from aiopt.ticks.sample import generate_ticks
 from aiopt.timeframe import parse_timeframe
 from tests.engine.test_backtest import ScriptedSignals, key
 

@@ -23,7 +23,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiopt.market.bars import BarArrays
+    from aiopt.bars.schema import BarArrays
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[1] / ".cache" / "pine_engine"

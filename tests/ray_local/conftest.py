@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from aiopt.files import GIB, MIB
 from cluster import lifecycle
 from cluster.processes import marked
-from cluster.resources import GIB, MIB, NodeResources
+from cluster.resources import NodeResources
 
 HEAD = NodeResources(num_cpus=2, num_gpus=0, memory_bytes=3 * GIB, object_store_bytes=300 * MIB)
 

@@ -12,7 +12,7 @@ from aiopt.charts import ChartSpec, PreparedChart, TradeMark, parse_plot, plan_w
 from aiopt.errors import ClusterError, DataError
 from aiopt.testing.bars import random_walk_bars, write_bar_file
 from cluster.charts import _batches, render_charts_distributed
-from cluster.cli import run
+from cluster.cli.main import run
 from cluster.connection import cluster_connection
 
 BARS = random_walk_bars(1_200, seed=3, timeframe="5m")

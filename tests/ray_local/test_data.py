@@ -11,22 +11,19 @@ import polars as pl
 import pytest
 import ray
 
+from aiopt.bars.building.event_bars import parse_rules
+from aiopt.bars.building.event_shards import EventRequest, build_event_bars_locally
+from aiopt.bars.building.reference import build_bars
+from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.files import read_bars
+from aiopt.bars.schema import PRICES
 from aiopt.errors import ClusterError, DataError, ManifestError
-from aiopt.market.bar_shards import BarRequest, build_bars_locally
-from aiopt.market.bars import PRICES, build_bars, read_bars
-from aiopt.market.event_bars import parse_rules
-from aiopt.market.event_shards import EventRequest, build_event_bars_locally
-from aiopt.market.manifest import read_manifest
 from aiopt.market.sessions import Session, parse_session
-from aiopt.market.tick_shards import plan_shards
 from aiopt.testing.tick_stores import write_tick_store
+from aiopt.ticks.manifest import read_manifest
+from aiopt.ticks.shards import plan_shards
 from aiopt.timeframe import parse_timeframe
-from cluster.data import (
-    TickShardsDatasource,
-    _TimeTask,
-    build_bars_distributed,
-    build_event_bars_distributed,
-)
+from cluster.bars import TickShardsDatasource, _TimeTask, build_bars_distributed, build_event_bars_distributed
 from cluster.metrics import RunMetrics
 
 # Ray Data warns of the defaults of its own settings when it first builds them.
@@ -129,7 +126,7 @@ def test_a_bug_in_a_task_fails_the_build(
         def __call__(self) -> list[object]:
             raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("cluster.data._TimeTask", Broken)
+    monkeypatch.setattr("cluster.bars._TimeTask", Broken)
     with pytest.raises(ClusterError, match="a bug"):
         build_bars_distributed(store, tmp_path, REQUEST)
     assert list(tmp_path.iterdir()) == []

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from aiopt.market.bars import load_bar_set
-from aiopt.market.manifest import read_manifest
-from aiopt.market.sample import generate_ticks
-from cluster.cli import run
+from aiopt.bars.files import load_bar_set
+from aiopt.ticks.manifest import read_manifest
+from aiopt.ticks.sample import generate_ticks
+from cluster.cli.main import run
 
 # Ray Data warns of the defaults of its own settings when it first builds them.
 pytestmark = pytest.mark.filterwarnings("ignore:.* is deprecated.*:DeprecationWarning")

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from aiopt.errors import ClusterError, InputError, StorageError
+from aiopt.files import GIB, MIB
 from cluster import lifecycle
 from cluster.lifecycle import client_environment, down, jobs_api_status, join, status, up
 from cluster.processes import identify, is_running, marked
-from cluster.resources import GIB, MIB, NodeResources
+from cluster.resources import NodeResources
 
 SMALL = NodeResources(num_cpus=1, num_gpus=0, memory_bytes=1 * GIB, object_store_bytes=100 * MIB)
 

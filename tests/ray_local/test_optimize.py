@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from aiopt.market.sample import generate_ticks
 from aiopt.ranking.journal import Journal
 from aiopt.ranking.packing import pack_row
 from aiopt.ranking.trials import read_plan, read_trials
 from aiopt.runs import load_run
+from aiopt.ticks.sample import generate_ticks
 from cluster import lifecycle
 
 pytestmark = pytest.mark.slow

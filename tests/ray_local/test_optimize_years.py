@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from aiopt.market.bars import load_bar_set
+from aiopt.bars.files import load_bar_set
+from aiopt.optimize.configuration import load_optimize_config
 from aiopt.ranking.model import Ranking
 from aiopt.ranking.trials import read_trials
 from aiopt.runs import RANKING, load_run, read_json
 from cluster import lifecycle
-from cluster.config import load_optimize_config
-from cluster.jobs import run_optimize
+from cluster.optimize import run_optimize
 
 pytestmark = pytest.mark.slow
 

@@ -19,21 +19,23 @@ from ray.util.state import list_actors
 
 import cluster.sweep
 from aiopt.backtest.config import BacktestConfig
+from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
 from aiopt.errors import SearchSpaceError, StorageError
 from aiopt.evaluation.folds import WalkForwardConfig, plan_walk_forward
-from aiopt.market.bars import BarSet
+from aiopt.files import GIB, MIB
 from aiopt.market.instrument import instrument
+from aiopt.optimize.configuration import OptimizeConfig, load_strategies
+from aiopt.optimize.points import plan_points
 from aiopt.ranking.config import RankingConfig, StressConfig
 from aiopt.ranking.trials import read_trials, write_trials
+from aiopt.sweep.trial import TrialContext, TrialPoint
 from aiopt.testing.bars import random_walk_bars
 from cluster import lifecycle
-from cluster.config import OptimizeConfig, load_strategies
 from cluster.metrics import RunMetrics
 from cluster.ranking import actor_name, start_ranking
-from cluster.resources import GIB, MIB, NodeResources
+from cluster.resources import NodeResources
 from cluster.sweep import SweepOutcome, SweepProgress, run_sweep
-from cluster.trial import TrialContext, TrialPoint, plan_points
 
 pytestmark = [
     pytest.mark.slow,

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aiopt.serving.endpoint import AdminClient, read_token
 from cluster import lifecycle
 from cluster.processes import ProcessId, marked
-from cluster.serving.endpoint import AdminClient, read_token
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = ("--num-cpus", "2", "--memory-gib", "4", "--object-store-gib", "0.3")

@@ -21,10 +21,13 @@ import openai
 import pytest
 
 from aiopt.analyst import AnalysisResult
+from aiopt.serving.endpoint import read_token
 from aiopt.strategy.spec import StrategySpec
-from cluster.serving.endpoint import read_token
 from tests.serving.conftest import Served
-from tests.unit.serving.pictures import (
+from tests.unit.serving.gateway.test_gateway_analysis import market
+from tests.unit.serving.gateway.test_gateway_chat import check_error
+from tests.unit.serving.gateway.test_gateway_contract import run_schemathesis
+from tests.unit.serving.made_pictures import (
     DAMAGED_JPEGS,
     bad_filter,
     data_url,
@@ -33,9 +36,6 @@ from tests.unit.serving.pictures import (
     png_of,
     saved,
 )
-from tests.unit.serving.test_gateway_analysis import market
-from tests.unit.serving.test_gateway_chat import check_error
-from tests.unit.serving.test_gateway_contract import run_schemathesis
 
 pytestmark = pytest.mark.slow
 

@@ -18,15 +18,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aiopt.serving.backend import Operation
+from aiopt.serving.checkpoint.tiny_minicpm import build_checkpoint
+from aiopt.serving.checkpoint.validation import validate
+from aiopt.serving.config import load_args
+from aiopt.serving.engine_version import engine_version
+from aiopt.serving.swap.probes import probe_requests
+from aiopt.serving.swap.proof import EngineSpec, Reference, reference_key, write_reference
 from aiopt.testing.chat_load import Answer, ChatLoad, ask, image_prompt, mixed_prompts, text_prompt
-from aiopt.testing.tiny_minicpm import build_checkpoint
-from cluster.serving.backend import Operation
-from cluster.serving.checkpoint import validate
-from cluster.serving.config import load_args
 from cluster.serving.deploy import load_profile
-from cluster.serving.engine_version import engine_version
-from cluster.serving.probes import probe_requests
-from cluster.serving.proof import EngineSpec, Reference, reference_key, write_reference
 from tests.serving.conftest import Served
 
 pytestmark = [

@@ -13,12 +13,12 @@ import yaml
 from aiopt.analyst import AnalystSettings
 from aiopt.backtest.config import BacktestConfig
 from aiopt.backtest.swap import SwapConfig
+from aiopt.bars.importing.series import BarReading
+from aiopt.bars.spread_model import SpreadConfig
 from aiopt.evaluation import WalkForwardConfig
-from aiopt.market.bar_series import BarReading
-from aiopt.market.spread_model import SpreadConfig
+from aiopt.optimize.configuration import AnalysisConfig, OptimizeConfig, SampleConfig
 from aiopt.ranking import RankingConfig
 from aiopt.strategy.space import load_search_space
-from cluster.config import AnalysisConfig, OptimizeConfig, SampleConfig
 from cluster.resources import ResourceOverrides
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

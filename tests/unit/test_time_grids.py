@@ -11,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopt.backtest.results import pnl_by_period
+from aiopt.bars.building.filling import fill_gaps
+from aiopt.bars.building.reference import build_bars, fill_flat
+from aiopt.bars.schema import BAR_SCHEMA
 from aiopt.errors import ConfigError
 from aiopt.evaluation.folds import (
     WalkForwardConfig,
@@ -19,9 +22,7 @@ from aiopt.evaluation.folds import (
     plan_walk_forward,
     segment_boundaries,
 )
-from aiopt.market.bar_filling import fill_gaps
-from aiopt.market.bars import BAR_SCHEMA, build_bars, fill_flat
-from aiopt.market.ticks import nearest_decimal
+from aiopt.ticks.schema import nearest_decimal
 from aiopt.timeframe import parse_timeframe, time_grid
 
 YEAR_NS = 365 * 86_400_000_000_000

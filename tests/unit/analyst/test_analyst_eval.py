@@ -25,9 +25,10 @@ from aiopt.analyst import (
 from aiopt.analyst.evaluating import Answer, EvalCase, Scores, ask_all, baselines, score
 from aiopt.analyst.scoring import calibration, wilson
 from aiopt.analyst.settings import AnalystSettings
+from aiopt.bars.files import write_bars
+from aiopt.bars.schema import BarMeta
 from aiopt.cli.analyst import _planted, command
 from aiopt.errors import MetricInputError
-from aiopt.market.bars import BarMeta, write_bars
 from aiopt.testing.bars import random_walk_bars
 from tests.unit.analyst.endpoints import Answer as HttpAnswer
 from tests.unit.analyst.endpoints import completion, serving

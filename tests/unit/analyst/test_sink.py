@@ -12,9 +12,10 @@ from click.testing import CliRunner
 
 from aiopt.analyst import AnalysisRequest, analyse
 from aiopt.analyst.chat import ChatReply, ChatRequest
+from aiopt.bars.files import write_bars
+from aiopt.bars.schema import BarMeta
 from aiopt.cli.analyst import command
 from aiopt.featurelog import FeatureLog, read_stream
-from aiopt.market.bars import BarMeta, write_bars
 from aiopt.testing.bars import random_walk_bars
 
 BARS = random_walk_bars(120, seed=9, timeframe="5m")

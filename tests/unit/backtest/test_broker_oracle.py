@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from aiopt.market.bars import BarArrays, BarSet
+from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.market.instrument import instrument
 from aiopt.strategy.signals import SignalArrays
 from aiopt.testing.broker import simulate

@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aiopt.market.bars import BAR_SCHEMA, BarMeta, write_bars
+from aiopt.bars.files import write_bars
+from aiopt.bars.schema import BAR_SCHEMA, BarMeta
 from aiopt.testing.bars import random_walk_bars, write_bar_file
-from cluster.cli import run
+from cluster.cli.main import run
 
 TRADE_KEYS = {
     "entry_bar",

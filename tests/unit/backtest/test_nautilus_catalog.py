@@ -13,12 +13,12 @@ from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
 from aiopt.backtest import nautilus_catalog
 from aiopt.backtest.nautilus_catalog import export_catalog
+from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.files import load_bar_set
 from aiopt.catalog import find_entries, verify
 from aiopt.errors import AioptError, ConfigError, DataError
-from aiopt.market.bar_shards import BarRequest, build_bars_locally
-from aiopt.market.bars import load_bar_set
-from aiopt.market.manifest import Manifest
 from aiopt.testing.tick_stores import write_tick_store
+from aiopt.ticks.manifest import Manifest
 from aiopt.timeframe import parse_timeframe
 
 MONDAY_NS = int(np.datetime64("2024-05-06T22:00", "ns").astype(np.int64))
@@ -140,7 +140,7 @@ def test_a_damaged_day_and_a_folder_of_something_else_are_refused(store: Path, t
 
 
 def test_real_ticks_go_through(shared_data: Path, tmp_path: Path) -> None:
-    from aiopt.market.importing import import_ticks
+    from aiopt.ticks.importing import import_ticks
 
     source = shared_data / "oanda" / "tick" / "eurusd" / "20140504_quote.zip"
     manifest: Manifest = import_ticks(source, tmp_path / "ticks", format="oanda")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from aiopt.backtest.pricing import add_spread, chart_price
+from aiopt.bars.schema import BarSet
 from aiopt.errors import ConfigError
-from aiopt.market.bars import BarSet
 from aiopt.market.instrument import instrument
 from aiopt.testing.bars import random_walk_bars
 

@@ -13,15 +13,16 @@ import pytest
 from aiopt.backtest.config import BacktestConfig
 from aiopt.backtest.pricing import add_spread, with_stop_slippage
 from aiopt.backtest.stop_fills import stop_rule
+from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.files import load_bar_set
+from aiopt.bars.schema import BarSet
+from aiopt.bars.stops.stop_measuring import find_tick_store, measure_store
+from aiopt.bars.stops.stop_slippage import StopSlippage
 from aiopt.errors import ConfigError, DataError
-from aiopt.market.bar_shards import BarRequest, build_bars_locally
-from aiopt.market.bars import BarSet, load_bar_set
 from aiopt.market.instrument import instrument
-from aiopt.market.manifest import read_manifest, write_manifest
-from aiopt.market.stop_measuring import find_tick_store, measure_store
-from aiopt.market.stop_slippage import StopSlippage
 from aiopt.testing.bars import random_walk_bars
 from aiopt.testing.tick_stores import write_tick_store
+from aiopt.ticks.manifest import read_manifest, write_manifest
 from aiopt.timeframe import parse_timeframe
 
 MEASURED = StopSlippage(

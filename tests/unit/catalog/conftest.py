@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.importing.importing import BarImport
 from aiopt.featurelog import FeatureLog
 from aiopt.files import sha256_file
-from aiopt.market.bar_importing import BarImport
-from aiopt.market.bar_shards import BarRequest, build_bars_locally
-from aiopt.market.manifest import Manifest, read_manifest
 from aiopt.testing.tick_stores import write_tick_store
+from aiopt.ticks.manifest import Manifest, read_manifest
 from aiopt.timeframe import parse_timeframe
 
 MONDAY_NS = int(np.datetime64("2024-05-06T00:00", "ns").astype(np.int64))

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from aiopt.cli.data import command
 from aiopt.errors import DataError
-from aiopt.market.manifest import Manifest, write_manifest
-from tests.unit.market.killing import contents
+from aiopt.ticks.manifest import Manifest, write_manifest
+from tests.unit.ticks.killing import contents
 
 
 def invoke(*arguments: object) -> Any:

@@ -20,9 +20,9 @@ from aiopt.catalog.discovery import parquet_files
 from aiopt.catalog.rows import RowHash
 from aiopt.errors import ConfigError, DataError, ManifestError
 from aiopt.featurelog import read_stream
-from aiopt.market.manifest import Manifest, read_manifest, verify_store
+from aiopt.ticks.manifest import Manifest, read_manifest, verify_store
 from tests.unit.catalog.conftest import make_ticks, write_stream
-from tests.unit.market.killing import Killer, contents, folders, start_launcher
+from tests.unit.ticks.killing import Killer, contents, folders, start_launcher
 
 
 def entry_of(folder: Path) -> Entry:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from aiopt.bars.importing.importing import import_bars
 from aiopt.catalog import Entry, find_entries, verify
 from aiopt.errors import DataError
-from aiopt.market.bar_importing import import_bars
-from aiopt.market.manifest import Manifest
+from aiopt.ticks.manifest import Manifest
 from tests.unit.catalog.conftest import NOW, make_ticks, write_dataset, write_run, write_stream
 
 

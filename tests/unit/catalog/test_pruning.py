@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from aiopt.bars.importing.importing import import_bars
 from aiopt.catalog import PruneItem, find_entries, plan_prune, prune
 from aiopt.errors import ConfigError, DataError
 from aiopt.files import atomic_path
-from aiopt.market.bar_importing import import_bars
-from aiopt.market.commit import locked
-from aiopt.market.manifest import Manifest, verify_store
+from aiopt.folder_commit import locked
 from aiopt.testing.tick_stores import write_tick_store
+from aiopt.ticks.manifest import Manifest, verify_store
 from tests.unit.catalog.conftest import make_ticks
-from tests.unit.market.killing import contents
+from tests.unit.ticks.killing import contents
 
 LATER_S = 4e9
 

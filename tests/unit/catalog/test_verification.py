@@ -10,15 +10,16 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from aiopt.bars.building.event_bars import parse_rules
+from aiopt.bars.building.event_shards import EventRequest, build_event_bars_locally
+from aiopt.bars.building.reference import fill_flat
+from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.files import read_bars, write_bars
+from aiopt.bars.importing.importing import import_bars
 from aiopt.catalog import Verification, compact, find_entries, verify
-from aiopt.market.bar_importing import import_bars
-from aiopt.market.bar_shards import BarRequest, build_bars_locally
-from aiopt.market.bars import fill_flat, read_bars, write_bars
-from aiopt.market.event_bars import parse_rules
-from aiopt.market.event_shards import EventRequest, build_event_bars_locally
-from aiopt.market.manifest import Manifest, hash_partitions, read_manifest, write_manifest
 from aiopt.market.sessions import parse_session
-from aiopt.market.store import write_ticks
+from aiopt.ticks.manifest import Manifest, hash_partitions, read_manifest, write_manifest
+from aiopt.ticks.store import write_ticks
 from aiopt.timeframe import parse_timeframe
 from tests.unit.catalog.conftest import write_dataset, write_stream
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopt.charts.axes import BarScale, ValueScale, compact_label, time_ticks, value_ticks
-from aiopt.testing.pictures import MINUTE_NS, MONDAY_NS
+from aiopt.testing.pictures import MONDAY_NS
+from aiopt.utc import MINUTE_NS
 
 DAY_NS = 1440 * MINUTE_NS
 

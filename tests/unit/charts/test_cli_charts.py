@@ -6,11 +6,12 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from aiopt.bars.files import write_bars
+from aiopt.bars.schema import BarMeta
 from aiopt.charts import ChartSpec, PreparedChart, TradeMark, parse_plot
 from aiopt.errors import ConfigError, DataError
-from aiopt.market.bars import BarMeta, write_bars
 from aiopt.testing.bars import random_walk_bars
-from cluster.charts_cli import command
+from cluster.cli.charts import command
 
 BARS = random_walk_bars(300, seed=1, timeframe="5m")
 

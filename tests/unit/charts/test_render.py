@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from aiopt.bars.schema import BarArrays
 from aiopt.charts import ChartSpec, PreparedChart, TradeMark, parse_plot, render_chart
 from aiopt.charts.font import REGULAR, set_text
 from aiopt.charts.theme import FULL, LINE_INKS, Colour, mixing_table, theme
 from aiopt.errors import ConfigError, DataError
-from aiopt.market.bars import BarArrays
 from aiopt.testing.bars import random_walk_bars
-from aiopt.testing.pictures import MINUTE_NS, MONDAY_NS, bars_of, decode_png
+from aiopt.testing.pictures import MONDAY_NS, bars_of, decode_png
+from aiopt.utc import MINUTE_NS
 
 FIVE = [
     (1.1010, 1.1030, 1.1000, 1.1020),

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aiopt.market.partial_bars import TickReducer, empty_partial
+from aiopt.bars.building.partial_bars import TickReducer, empty_partial
 from aiopt.timeframe import parse_timeframe
-from cluster.data import _block, _shards_of
+from cluster.bars import _block, _shards_of
 
 MINUTE = parse_timeframe("1m")
 

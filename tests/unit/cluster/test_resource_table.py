@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from aiopt.errors import ConfigError
+from aiopt.files import GIB
 from cluster.resources import (
-    GIB,
     STAGES,
     Machine,
     ResourceOverrides,

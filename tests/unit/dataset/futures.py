@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from aiopt.market.bars import BarArrays, BarSet
+from aiopt.bars.schema import BarArrays, BarSet
 
 
 def shaken(bars: BarSet, first: int, seed: int) -> BarSet:

@@ -9,7 +9,7 @@ import pytest
 
 from aiopt.dataset import read_info
 from aiopt.testing.bars import random_walk_bar_set, write_bar_file
-from cluster.cli import run
+from cluster.cli.main import run
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.dataset import BarrierConfig, CostConfig, LabelConfig
 from aiopt.dataset.labels import BUY, HOLD, SELL, compute_labels
 from aiopt.errors import ConfigError
 from aiopt.indicators import atr
-from aiopt.market.bars import BarArrays, BarSet
 from aiopt.testing.bars import random_walk_bar_set
 
 BARS = random_walk_bar_set(400, seed=21, timeframe="5m")

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from aiopt.bars.schema import BarSet
 from aiopt.dataset import DatasetConfig, FeatureConfig, ImageConfig, LabelConfig, plan_rows
 from aiopt.dataset.stretches import market_breaks, stretch_starts
 from aiopt.errors import ConfigError
-from aiopt.market.bars import BarSet
 from aiopt.testing.bars import random_walk_bar_set
 
 CONFIG = DatasetConfig(features=FeatureConfig(regime_window=60))

@@ -10,7 +10,7 @@ import pytest
 
 from aiopt.featurelog import FeatureLog, LogConfig, read_stream
 from aiopt.testing.bars import random_walk_bar_set, write_bar_file
-from cluster.cli import run
+from cluster.cli.main import run
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict]:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopt.market.calendar import is_open, open_hours, open_time_ns
-from aiopt.market.sources.local_time import WallClock, parse_clock
-from aiopt.market.ticks import HOUR_NS
+from aiopt.ticks.clocks.local_time import WallClock, parse_clock
+from aiopt.utc import HOUR_NS
 
 
 def ns(text: str) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from aiopt.errors import DataError
 from aiopt.market.instrument import INSTRUMENTS, find_instrument, instrument
-from aiopt.market.ticks import round_price
+from aiopt.ticks.schema import round_price
 
 
 @pytest.mark.parametrize("text", ["EURUSD", "eurusd", "EUR/USD", "eur-usd", "EUR_USD"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aiopt.config import canonical_json
 from aiopt.errors import ConfigError
-from aiopt.evaluation.folds import HOUR_NS, WalkForwardConfig, WalkForwardPlan
+from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.market.instrument import instrument
 from aiopt.ranking.config import RankingConfig, ScoreWeights, StressConfig
@@ -22,6 +22,7 @@ from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.model import NO_EVIDENCE, SURVIVES, Ranking
 from aiopt.ranking.rank import rank_trials
 from aiopt.testing.sweeps import PLAN, failed, noise_sweep, trial, with_pnl
+from aiopt.utc import HOUR_NS
 
 PIP = StressConfig(pip_size=1e-4)
 FAST = RankingConfig(stress=PIP, bootstrap_resamples=100)

@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from aiopt.market.bar_manifest import BarManifest, BarOrigin, manifest_type, spread_of
-from aiopt.market.manifest import Manifest, SilentHour
+from aiopt.bars.manifest import BarManifest, BarOrigin, manifest_type, spread_of
+from aiopt.optimize.summary import summarise
 from aiopt.report import write_report
 from aiopt.report.html import brief
 from aiopt.report.quality import data_quality
 from aiopt.runs import MANIFEST, RunFileError, read_json
 from aiopt.testing.run_folder import RunModel, write_run_folder
-from cluster.summary import summarise
+from aiopt.ticks.manifest import Manifest, SilentHour
 
 SPREAD = "constant 0.8 pips, added to one-sided bars (given: bid)"
 HOUR_NS = 3_600_000_000_000

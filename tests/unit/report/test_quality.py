@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from aiopt.market.clock_proof import ClockProof
-from aiopt.market.manifest import Manifest, Partition, RuleCount, SilentHour, hash_partitions, partition_path
 from aiopt.report.quality import MOST_DAYS, data_quality
+from aiopt.ticks.clocks.clock_proof import ClockProof
+from aiopt.ticks.manifest import Manifest, Partition, RuleCount, SilentHour, hash_partitions, partition_path
 
 
 def partition(date: str, hour_rows: list[int]) -> Partition:

@@ -8,11 +8,12 @@ import math
 import numpy as np
 import pytest
 
-from aiopt.evaluation.folds import HOUR_NS, WalkForwardConfig, WalkForwardPlan
+from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.ranking.trials import TrialRow
 from aiopt.report.sweep import sharpe_rows, sweep_overview, trial_arrays
 from aiopt.runs import RunFileError
+from aiopt.utc import HOUR_NS
 
 PLAN = WalkForwardPlan(
     config=WalkForwardConfig(train_segments=1, folds=2, holdout_segments=1),

@@ -12,14 +12,14 @@ import pytest
 from click.testing import CliRunner
 
 from aiopt.cli.ticks import command
-from aiopt.market.importing import import_ticks, validate_ticks
 from aiopt.market.instrument import instrument
-from aiopt.market.quality import QualityWatch
-from aiopt.market.sample import generate_ticks
-from aiopt.market.ticks import TickArrays
-from aiopt.market.validation import parse_rules
 from aiopt.report import tick_charts
 from aiopt.report.tick_page import headline, render_tick_page
+from aiopt.ticks.checks.quality import QualityWatch
+from aiopt.ticks.checks.validation import parse_rules
+from aiopt.ticks.importing import import_ticks, validate_ticks
+from aiopt.ticks.sample import generate_ticks
+from aiopt.ticks.schema import TickArrays
 
 MONDAY_NS = int(np.datetime64("2024-05-06T10:00", "ns").astype(np.int64))
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster.serving.gateway import GatewaySettings, Tokens, build_gateway
+from aiopt.serving.gateway import GatewaySettings, Tokens, build_gateway
 from tests.unit.serving.fake_backend import FakeBackend
 
 API, ADMIN = "api-token-0123456789", "admin-token-0123456789"

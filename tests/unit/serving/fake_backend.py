@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from cluster.serving.backend import (
+from aiopt.serving.backend import (
     EngineInfo,
     EngineRequestError,
     Lease,

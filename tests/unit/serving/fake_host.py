@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
-from cluster.serving.checkpoint import Checkpoint, CheckpointError
-from cluster.serving.host import MemoryReport
-from cluster.serving.proof import EngineSpec, EngineStartError, Reference
+from aiopt.serving.checkpoint.validation import Checkpoint, CheckpointError
+from aiopt.serving.swap.engine_host import MemoryReport
+from aiopt.serving.swap.proof import EngineSpec, EngineStartError, Reference
 
 GIB = 1 << 30
 

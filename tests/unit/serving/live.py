@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from cluster.serving.gateway import GatewaySettings, build_gateway
+from aiopt.serving.gateway import GatewaySettings, build_gateway
 from tests.unit.serving.conftest import TOKENS
 from tests.unit.serving.fake_backend import FakeBackend
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cluster.serving.engine_failures import failure, raised_failure
-from cluster.serving.gateway.chat_types import MAX_STOPS
-from cluster.serving.probes import MAX_LOGPROBS, probe_requests, warming_requests
+from aiopt.serving.engine_failures import failure, raised_failure
+from aiopt.serving.gateway.chat_types import MAX_STOPS
+from aiopt.serving.swap.probes import MAX_LOGPROBS, probe_requests, warming_requests
 
 
 class GenerationError(Exception):

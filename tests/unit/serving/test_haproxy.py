@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from aiopt.errors import ConfigError, StorageError
-from cluster.serving.haproxy import prepare_proxy
+from aiopt.serving.haproxy import prepare_proxy
 
 NODE_ID_CHARACTERS = 56
 LONGEST_SOCKET_PATH = 97  # HAProxy's own limit

@@ -12,11 +12,11 @@ import pytest
 from aiopt.analyst import AnalysisRequest, analyse
 from aiopt.analyst.chat import ChatReply, ChatRequest
 from aiopt.errors import ClusterError, ConfigError, InputError
+from aiopt.serving.checkpoint.sources import check_present, resolve
+from aiopt.serving.checkpoint.validation import CheckpointError
+from aiopt.serving.config import EngineSettings, ServingConfig, load_args
 from aiopt.testing.bars import random_walk_bars
 from cluster.serving import deploy
-from cluster.serving.checkpoint import CheckpointError
-from cluster.serving.config import EngineSettings, ServingConfig, load_args
-from cluster.serving.sources import check_present, resolve
 
 MINIMAL: dict[str, Any] = {"device": "cpu", "models": [{"name": "minicpm", "model": "a/b"}]}
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from cluster.serving import wire
-from cluster.serving.wire import WireAddress, WireClient, WireError, WireServer, answer_of
+from aiopt.serving import wire
+from aiopt.serving.wire import WireAddress, WireClient, WireError, WireServer, answer_of
 
 
 class Engine:

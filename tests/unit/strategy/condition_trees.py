@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from aiopt.market.bars import BarArrays
+from aiopt.bars.schema import BarArrays
 from aiopt.strategy.conditions import (
     SERIES,
     And,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiopt.bars.schema import BarArrays
 from aiopt.errors import SpecError
-from aiopt.market.bars import BarArrays
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.signals import (
     BarSignal,

@@ -1,0 +1,97 @@
+"""Measuring stop slippage on a tick store, and finding one of an instrument.
+
+Owns the way from ticks to `aiopt.bars.stops.stop_slippage.StopSlippage`.  Knows nothing of strategies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from aiopt.bars.building.partial_bars import merge_partials
+from aiopt.bars.building.shards import BarRequest, reduce_shard
+from aiopt.bars.stops.stop_files import StopMeta, StopTable
+from aiopt.bars.stops.stop_ladders import make_ladder
+from aiopt.bars.stops.stop_slippage import StopSlippage, measure_slippage
+from aiopt.errors import DataError
+from aiopt.market.instrument import instrument
+from aiopt.ticks.manifest import is_tick_store, read_manifest
+from aiopt.ticks.shards import plan_shards
+from aiopt.timeframe import Timeframe, parse_timeframe
+
+DEFAULT_TIMEFRAME = "1m"
+"""Bars on which stops are measured; the figure hardly depends on it."""
+
+USUAL_PLACES = ("data/ticks/{symbol}", "data/ticks", "data/{symbol}")
+"""Where `find_tick_store` looks, below the working directory."""
+
+
+def measure_store(
+    ticks_dir: Path,
+    timeframe: Timeframe | str = DEFAULT_TIMEFRAME,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> StopSlippage:
+    """Return by how much the ticks of a store fill stops beyond their price.
+
+    Parameters
+    ----------
+    ticks_dir : Path
+        Tick store.
+    timeframe : Timeframe or str
+        Bars whose stops are measured.
+    progress : callable, optional
+        Called with ticks done and all ticks.
+
+    Raises
+    ------
+    ManifestError
+        If the store is not what its manifest says.
+    DataError
+        If its prices are off the instrument's grid, or none moves.
+    """
+    length = parse_timeframe(timeframe) if isinstance(timeframe, str) else timeframe
+    manifest = read_manifest(Path(ticks_dir))
+    request = BarRequest((length,), ("bid", "ask"))
+    parts, done = [], 0
+    for shard in plan_shards(Path(ticks_dir), manifest):
+        parts.append(reduce_shard(shard, request)[0])
+        done += shard.rows
+        if progress is not None:
+            progress(done, manifest.rows)
+    merged = merge_partials(parts, length)
+    scale = instrument(manifest.instrument).price_scale
+    ladder = make_ladder(merged, scale)
+    if ladder is None:
+        msg = f"Prices must be whole price steps of {manifest.instrument} to measure stops, but one is not."
+        raise DataError(msg + " Import the ticks again.", file=Path(ticks_dir))
+    meta = StopMeta(
+        instrument=manifest.instrument,
+        timeframe=length.label,
+        data_hash=manifest.data_hash,
+        synthetic=manifest.synthetic,
+        session="",
+        price_scale=scale,
+    )
+    return measure_slippage(StopTable(merged["ts_open_ns"], ladder, meta))
+
+
+def find_tick_store(symbol: str, root: Path) -> Path | None:
+    """Return a store of traded ticks of an instrument in the usual places, None if there is none.
+
+    Generated ticks are no market and are not found; name their store to measure on them.
+
+    Parameters
+    ----------
+    symbol : str
+        Instrument.
+    root : Path
+        Working directory.
+    """
+    for place in USUAL_PLACES:
+        folder = root / place.format(symbol=symbol)
+        if is_tick_store(folder):
+            manifest = read_manifest(folder)
+            if manifest.instrument == symbol and not manifest.synthetic:
+                return folder
+    return None

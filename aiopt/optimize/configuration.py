@@ -1,0 +1,374 @@
+"""The configuration of an optimisation run.  Owns its keys, defaults and rules; knows no stage and no Ray.
+
+Precedence: defaults < file < environment (``AIOPT_OPTIMIZE__KEY``, nested keys with ``__``) < command line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aiopt.analyst.settings import AnalystSettings
+from aiopt.backtest.config import BacktestConfig
+from aiopt.bars.importing.series import BarReading
+from aiopt.bars.schema import BarSet
+from aiopt.bars.spread_model import SpreadConfig
+from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
+from aiopt.errors import ConfigError, InputError, SearchSpaceError
+from aiopt.evaluation.folds import WalkForwardConfig
+from aiopt.ranking.config import RankingConfig
+from aiopt.strategy.families import FAMILIES, family
+from aiopt.strategy.space import METHODS, SearchSpace, load_search_space
+from aiopt.strategy.spec import StrategySpec, read_spec_file
+from aiopt.timeframe import parse_timeframe
+
+ENVIRONMENT_PREFIX = "AIOPT_OPTIMIZE"
+TRANSPORT = ("token_variable", "timeout_s", "retries", "concurrency")
+"""Settings of the analyst that decide how it is reached, not what it says."""
+
+_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,47}$")
+
+
+class SampleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The generated ticks a run uses when `OptimizeConfig.ticks` is not set.
+
+    Attributes
+    ----------
+    start : str
+        First day, ``YYYY-MM-DD``, UTC.
+    days : int
+        Calendar days; weekends have no ticks.
+    seed : int
+        Same seed, same ticks.
+    """
+
+    start: str = "2024-03-01"
+    days: int = 31
+    seed: int = 7
+
+
+class AnalysisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The analyst's part in a run.  It never touches a score.
+
+    Attributes
+    ----------
+    enabled : bool
+        Read the market and trades of the ranked entries after the ranking, for the report.
+    trades : int
+        Trades read per entry, evenly spaced over its trades.
+    proposals : bool
+        Before the sweep, read the bars of the first train window and sweep what the analyst proposes beside
+        the strategies named.  Proposed points are trials like any other.
+    proposal_trials : int
+        Points per proposal and timeframe.
+    reader : AnalystSettings
+        Who reads; the rules where no endpoint is given.
+    """
+
+    enabled: bool = True
+    trades: int = 4
+    proposals: bool = False
+    proposal_trials: int = 20
+    reader: AnalystSettings = AnalystSettings()
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("trades", 0, 100), ("proposal_trials", 1, 1_000_000)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"`{low} <= analysis.{name} <= {high}` must hold, but got {value}.")
+
+
+class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to optimise, on which data, and how to judge it.
+
+    Attributes
+    ----------
+    name : str
+        First part of the run folder's name.
+    ticks : str or None
+        Tick store, folder of tick Parquet, bi5 tree, zips or CSV.
+    bars : tuple of str
+        Bars instead of ticks: bar files of our own, or a provider's minute or hour bars; one path may be
+        given as plain text.  Neither ticks nor bars: the generated sample.
+    ask_bars : tuple of str
+        Bars of the ask, where `bars` are of the bid alone.
+    bar_reading : BarReading
+        What files of bars do not say about themselves.
+    spread : SpreadConfig
+        The spread of one-sided bars.
+    conversion : str or None
+        Bar folder or file of a pair of the quote and the account's currency, where
+        ``backtest.account_currency`` is another than the quote currency.
+    sample : SampleConfig
+        The generated sample.
+    instrument : str
+        Symbol, e.g. ``EURUSD``.
+    timeframes : tuple of str
+        Bar lengths to try every strategy on.
+    strategies : tuple of str
+        Names of ready families, or strategy files (``.yaml``, ``.yml``, ``.json``) relative to the
+        configuration file.  A file without ``search:`` is one point.
+    trials : int
+        Points per strategy and timeframe.
+    sampler : str
+        ``sobol``, ``random`` or ``grid``.
+    seed : int
+        Seed of the sampled points.
+    backtest : BacktestConfig
+        Costs, balance, leverage of the research backtests.
+    walk_forward : WalkForwardConfig
+        How the span is cut.
+    ranking : RankingConfig
+        Score, minimum number of trades, duplicates, number of entries to emit.
+    analysis : AnalysisConfig
+        What the analyst reads and whether it proposes.
+    """
+
+    name: str = "optimize"
+    ticks: str | None = None
+    bars: tuple[str, ...] = ()
+    ask_bars: tuple[str, ...] = ()
+    bar_reading: BarReading = BarReading()
+    spread: SpreadConfig = SpreadConfig()
+    conversion: str | None = None
+    sample: SampleConfig = SampleConfig()
+    instrument: str = "EURUSD"
+    timeframes: tuple[str, ...] = ("1m", "5m")
+    strategies: tuple[str, ...] = tuple(FAMILIES)
+    trials: int = 40
+    sampler: str = "sobol"
+    seed: int = 1
+    backtest: BacktestConfig = BacktestConfig(mode="research")
+    walk_forward: WalkForwardConfig = WalkForwardConfig()
+    ranking: RankingConfig = RankingConfig()
+    analysis: AnalysisConfig = AnalysisConfig()
+
+    def __post_init__(self) -> None:
+        if _NAME.match(self.name) is None:
+            msg = f"`name` must be letters, digits, - and _, starting with a letter, but got {self.name!r}."
+            raise ConfigError(msg)
+        self._check_input()
+        if self.trials < 1:
+            msg = f"`trials >= 1` must hold, but got trials={self.trials}. A sweep needs at least one trial."
+            raise SearchSpaceError(msg)
+        for name in ("timeframes", "strategies"):
+            if not getattr(self, name):
+                raise ConfigError(f"`{name}` must name at least one, but is empty.")
+        labels = [parse_timeframe(text).label for text in self.timeframes]
+        for name, values in (("timeframes", labels), ("strategies", self.strategies)):
+            twice = sorted({value for value in values if list(values).count(value) > 1})
+            if twice:
+                raise ConfigError(f"`{name}` must be different, but {', '.join(twice)} occurs twice.")
+        if self.sampler not in METHODS:
+            raise ConfigError(f"`sampler` must be one of {', '.join(METHODS)}, but got {self.sampler!r}.")
+        if self.seed < 0:
+            raise ConfigError(f"`seed >= 0` must hold, but got seed={self.seed}.")
+        if self.backtest.mode != "research":
+            msg = (
+                f"`backtest.mode` must be research, but got {self.backtest.mode!r}: parity runs do not rank."
+            )
+            raise ConfigError(msg)
+        msgspec.structs.force_setattr(self, "timeframes", tuple(labels))
+
+    def _check_input(self) -> None:
+        if self.ticks is not None and self.bars:
+            msg = f"A run stands on ticks or on bars, but got ticks={self.ticks!r} and bars. Leave one out."
+            raise ConfigError(msg)
+        if self.bars:
+            return
+        for name, default in (("ask_bars", ()), ("bar_reading", BarReading()), ("spread", SpreadConfig())):
+            if getattr(self, name) != default:
+                msg = f"`{name}` is of bars, but the run stands on ticks. Give --bars, or leave it out."
+                raise ConfigError(msg)
+
+
+class Strategy(msgspec.Struct, frozen=True):
+    """One strategy to optimise: a search space, or a single point where there is none.
+
+    Attributes
+    ----------
+    spec : StrategySpec
+        The strategy.
+    space : SearchSpace or None
+        What to try.
+    timeframes : tuple of str
+        Bar lengths it is tried on; empty for all of the run.
+    trials : int or None
+        Points per timeframe; None for `OptimizeConfig.trials`.
+    """
+
+    spec: StrategySpec
+    space: SearchSpace | None = None
+    timeframes: tuple[str, ...] = ()
+    trials: int | None = None
+
+    @property
+    def family(self) -> str:
+        """The family of the strategy."""
+        return self.spec.family
+
+    def points(self, config: OptimizeConfig) -> list[dict[str, int | float]]:
+        """Return the parameter sets to try, the same on every machine."""
+        if self.space is None:
+            return [{}]
+        return self.space.sample(self.trials or config.trials, config.seed, config.sampler)  # type: ignore[arg-type]
+
+
+def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> OptimizeConfig:
+    """Read a configuration; relative paths in the file count from the file's folder.
+
+    Parameters
+    ----------
+    path : Path or None
+        YAML or JSON file; None for defaults.
+    overrides : mapping
+        From the command line; its paths count from the working directory.
+
+    Raises
+    ------
+    InputError
+        Names the source, the key and the rule.
+    """
+    in_file = {} if path is None else read_mapping(path)
+    folder = Path() if path is None else path.parent
+    data = layered(anchored(in_file, folder), environment_settings(), anchored(overrides, Path()))
+    config = decode(data, OptimizeConfig, where="configuration" if path is None else str(path))
+    load_strategies(config)
+    given = {
+        "ticks": [config.ticks] if config.ticks else [],
+        "bars": config.bars,
+        "ask_bars": config.ask_bars,
+        "conversion": [config.conversion] if config.conversion else [],
+    }
+    for name, paths in given.items():
+        for one in paths:
+            if not Path(one).exists():
+                option = name.replace("_", "-")
+                msg = f"The {name.replace('_', ' ')} must exist, but {one} does not. Check --{option}."
+                raise InputError(msg)
+    return config
+
+
+def load_strategies(config: OptimizeConfig) -> list[Strategy]:
+    """Return the strategies a configuration names, their points checked to exist.
+
+    Raises
+    ------
+    SpecError
+        If a name is neither a family nor a file, or a file breaks a rule.
+    SearchSpaceError
+        If a space has no valid point, or two strategies have the same family name.
+    """
+    found = [_strategy(name) for name in config.strategies]
+    families = [strategy.family for strategy in found]
+    twice = sorted({name for name in families if families.count(name) > 1})
+    if twice:
+        msg = f"Strategies must have different families, but {', '.join(twice)} occurs twice. Rename one."
+        raise SearchSpaceError(msg)
+    for strategy in found:
+        strategy.points(msgspec.structs.replace(config, trials=1))
+    return found
+
+
+def environment_settings() -> dict[str, Any]:
+    """Return the settings of the environment; their paths count from the working directory."""
+    return anchored(environment_overrides(ENVIRONMENT_PREFIX), Path())
+
+
+def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge plain settings, the last layer on top; what it gives in another way replaces what lay below."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        result = merge(_without_replaced(result, layer), layer)
+    return result
+
+
+def _without_replaced(data: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what settings above replace by its other kind: ticks for bars, one spread for another."""
+    result = dict(data)
+    for name, other in (("ticks", "bars"), ("bars", "ticks")):
+        if above.get(name) and not above.get(other):
+            result.pop(other, None)
+    if above.get("ticks") and not above.get("bars"):
+        for name in ("ask_bars", "bar_reading", "spread"):
+            result.pop(name, None)
+    spread, given = result.get("spread"), above.get("spread")
+    if isinstance(spread, Mapping) and isinstance(given, Mapping):
+        for name, other in (("pips", "file"), ("file", "pips")):
+            if given.get(name) is not None:
+                result["spread"] = {key: value for key, value in spread.items() if key != other}
+    return result
+
+
+def run_identity(
+    config: OptimizeConfig, strategies: list[Strategy], data_hash: str, conversion: BarSet | None = None
+) -> dict[str, Any]:
+    """Return what decides a run's result: the content of ``config.json``.
+
+    Equal identities give equal rankings.  The paths of ticks, bars, spread model and strategy files are not
+    part of it, their content is.  Of the analyst, what it is asked is part, the address it is asked at is
+    not.
+    """
+    settings = msgspec.to_builtins(config)
+    # The data hash covers what was read from these, the spread of bars included.
+    for name in ("ticks", "bars", "ask_bars", "bar_reading", "spread", "sample", "conversion"):
+        del settings[name]
+    reader = settings["analysis"]["reader"]
+    reader["endpoint"] = None if reader["endpoint"] is None else "a model"
+    for name in TRANSPORT:
+        del reader[name]
+    settings["strategies"] = [
+        {
+            "spec": msgspec.to_builtins(strategy.spec),
+            "dimensions": {} if strategy.space is None else msgspec.to_builtins(strategy.space.dimensions),
+            "constraints": [] if strategy.space is None else list(strategy.space.constraints),
+        }
+        for strategy in strategies
+    ]
+    if conversion is not None:
+        settings["conversion"] = {
+            "instrument": conversion.instrument.symbol,
+            "data_hash": conversion.data_hash,
+        }
+    return {**settings, "data_hash": data_hash}
+
+
+def default_run_id(identity: Mapping[str, Any]) -> str:
+    """Return ``NAME-HASH``: equal configuration and data give the same folder, so a second call resumes."""
+    return f"{identity['name']}-{content_hash(identity)[:8]}"
+
+
+def _strategy(name: str) -> Strategy:
+    if Path(name).suffix not in {".yaml", ".yml", ".json"}:
+        space = family(name)
+        return Strategy(space.spec, space)
+    spec, search = read_spec_file(Path(name))
+    return Strategy(spec, None if search is None else load_search_space(Path(name)))
+
+
+def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Make the paths in plain settings absolute, and one path of bars a list."""
+    result = dict(data)
+    for name in ("ticks", "conversion"):
+        if isinstance(result.get(name), str):
+            result[name] = str((folder / result[name]).resolve())
+    for name in ("bars", "ask_bars"):
+        if isinstance(result.get(name), str):
+            result[name] = [result[name]]
+        if isinstance(result.get(name), list | tuple):
+            result[name] = [
+                str((folder / one).resolve()) if isinstance(one, str) else one for one in result[name]
+            ]
+    spread = result.get("spread")
+    if isinstance(spread, Mapping) and isinstance(spread.get("file"), str):
+        result["spread"] = {**spread, "file": str((folder / spread["file"]).resolve())}
+    if isinstance(result.get("strategies"), list | tuple):
+        result["strategies"] = [
+            str((folder / name).resolve()) if isinstance(name, str) and Path(name).suffix else name
+            for name in result["strategies"]
+        ]
+    return result

@@ -1,0 +1,144 @@
+"""What a finished run says at the end: a table for people, a document for programs.  Computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aiopt.bars.manifest import BarManifest, manifest_type, spread_of
+from aiopt.ranking.model import Entry, Ranking
+from aiopt.runs import MANIFEST, PINE, RANKING, REPORT_HTML, read_json
+from aiopt.ticks.manifest import Manifest
+
+COLUMNS = (
+    "#",
+    "strategy",
+    "score",
+    "OOS P&L",
+    "OOS Sharpe",
+    "PF",
+    "max DD",
+    "trades",
+    "holdout",
+    "verdict",
+)
+"""OOS: out of sample, on the walk-forward path.  PF: profit factor.  DD: drawdown."""
+
+SYNTHETIC = "SYNTHETIC ticks: generated, not traded; the figures say nothing about a market."
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job leaves for the command line.
+
+    Attributes
+    ----------
+    run_id, run_dir : str
+        Name and absolute path of the run folder.
+    status : str
+        ``"done"``.
+    finished_before : bool
+        Nothing was left to do.
+    trials, failed : int
+        Points of the run, and how many of them failed.
+    synthetic : bool
+        The ticks were generated, not traded.
+    spread : str
+        Where the difference of bid and ask comes from.
+    headline : str
+        The ranking in one sentence.
+    entries : list of dict
+        The ranked entries, best first.
+    report : str
+        Path of the HTML page.
+    """
+
+    run_id: str
+    run_dir: str
+    status: str
+    finished_before: bool
+    trials: int
+    failed: int
+    synthetic: bool
+    spread: str
+    headline: str
+    entries: list[dict[str, Any]]
+    report: str
+
+
+def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: bool) -> RunResult:
+    """Print the table of the ranked entries and return the result document."""
+    ranking = read_json(run_dir / RANKING, Ranking)
+    path = run_dir / MANIFEST
+    manifest: Manifest | BarManifest = read_json(path, manifest_type(read_json(path, dict)))
+    spread = spread_of(manifest)
+    for line in ranking_table(ranking, synthetic=manifest.synthetic, spread=spread):
+        log(line)
+    log(f"report      {run_dir / REPORT_HTML}")
+    log(f"Pine Script {run_dir / PINE}")
+    log(f"run folder  {run_dir}")
+    return RunResult(
+        run_id=run_dir.name,
+        run_dir=str(run_dir),
+        status="done",
+        finished_before=finished_before,
+        trials=ranking.statistics.trials,
+        failed=ranking.statistics.failed,
+        synthetic=manifest.synthetic,
+        spread=spread,
+        headline=ranking.headline,
+        entries=[_entry_document(run_dir, entry) for entry in ranking.entries],
+        report=str(run_dir / REPORT_HTML),
+    )
+
+
+def ranking_table(ranking: Ranking, *, synthetic: bool, spread: str) -> list[str]:
+    """Return the ranked entries as lines of a plain table, for a log."""
+    rows = [
+        (
+            str(entry.rank),
+            entry.group,
+            f"{entry.score:.3f}",
+            f"{entry.out_of_sample.net_pnl:,.0f}",
+            _number(entry.out_of_sample.sharpe, ".2f"),
+            _number(entry.out_of_sample.profit_factor, ".2f"),
+            _number(entry.out_of_sample.max_drawdown, ".1%"),
+            str(entry.out_of_sample.trades),
+            "-" if entry.holdout is None else f"{entry.holdout.net_pnl:,.0f}",
+            entry.verdict,
+        )
+        for entry in ranking.entries
+    ]
+    widths = [max(len(row[column]) for row in [COLUMNS, *rows]) for column in range(len(COLUMNS))]
+    left = {1, len(COLUMNS) - 1}
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [COLUMNS, *rows]
+    ]
+    note = [SYNTHETIC] if synthetic else []
+    empty = ["No candidate could be ranked; the report gives the reason for each."] if not rows else []
+    table = [*lines, ""] if rows else []
+    return ["", *table, *empty, ranking.headline, f"Spread: {spread}.", *note, ""]
+
+
+def _number(value: float | None, format_: str) -> str:
+    return "-" if value is None else format(value, format_)
+
+
+def _entry_document(run_dir: Path, entry: Entry) -> dict[str, Any]:
+    return {
+        "rank": entry.rank,
+        "name": entry.name,
+        "group": entry.group,
+        "params": entry.params,
+        "score": entry.score,
+        "out_of_sample": msgspec.to_builtins(entry.out_of_sample),
+        "holdout": msgspec.to_builtins(entry.holdout),
+        "verdict": entry.verdict,
+        "pine": str(run_dir / PINE / f"{entry.name}.pine"),
+    }

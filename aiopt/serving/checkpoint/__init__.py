@@ -1,0 +1,1 @@
+"""Checkpoints: what may be served, what a folder must hold, its revision, and tiny generated ones."""

@@ -1,0 +1,145 @@
+"""What the endpoint counts, in Prometheus' text format.  Owns the names; knows no route's meaning.
+
+Models are labelled by served name, never by what a client wrote, so clients cannot make series.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from aiopt.serving.backend import ServingStatus
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_PHASE_SECONDS = (0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_REMEMBERED_OPERATIONS = 4096
+
+
+class GatewayMetrics:
+    """Counters of one gateway process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        registry = self.registry
+        self.requests = Counter(
+            "aiopt_http_requests", "Requests answered.", ["route", "method", "status"], registry=registry
+        )
+        self.seconds = Histogram(
+            "aiopt_http_request_seconds",
+            "From a request's head to its answer's end.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge("aiopt_http_in_flight", "Requests being answered.", registry=registry)
+        self.slots = Gauge(
+            "aiopt_model_requests_in_flight", "Model requests that hold a slot.", registry=registry
+        )
+        self.waiting = Gauge(
+            "aiopt_model_requests_waiting", "Model requests in the queue.", registry=registry
+        )
+        self.tokens = Counter(
+            "aiopt_tokens", "Tokens of answered chats, by kind.", ["model", "kind"], registry=registry
+        )
+        self.ttft = Histogram(
+            "aiopt_time_to_first_token_seconds",
+            "From a streamed chat's slot to its first event.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "aiopt_rejected_requests",
+            "Requests answered with an error, by code.",
+            ["reason"],
+            registry=registry,
+        )
+        self.disconnects = Counter(
+            "aiopt_client_disconnects", "Requests whose client left before the end.", registry=registry
+        )
+        self.retries = Counter(
+            "aiopt_engine_retries",
+            "Chats tried again because their engine died.",
+            ["model"],
+            registry=registry,
+        )
+        self.analyses = Counter(
+            "aiopt_analyses", "Items of /analyze, by who answered.", ["source"], registry=registry
+        )
+        self.operations = Counter(
+            "aiopt_model_operations",
+            "Finished loads, swaps, rollbacks.",
+            ["kind", "result"],
+            registry=registry,
+        )
+        self.phases = Histogram(
+            "aiopt_model_operation_phase_seconds",
+            "Time of each phase of finished operations.",
+            ["kind", "phase"],
+            buckets=_PHASE_SECONDS,
+            registry=registry,
+        )
+        self.models = Gauge(
+            "aiopt_model_info",
+            "1 for each served model.",
+            ["model", "model_id", "revision", "architecture"],
+            registry=registry,
+        )
+        self.engines = Gauge(
+            "aiopt_engine_requests_in_flight",
+            "Requests an engine works on.",
+            ["engine", "model", "revision", "role"],
+            registry=registry,
+        )
+        self.restarts = Gauge(
+            "aiopt_engine_restarts",
+            "Times an engine's replica was started again.",
+            ["engine"],
+            registry=registry,
+        )
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def first_token(self, model: str, seconds: float) -> None:
+        """Record the time to a stream's first event."""
+        self.ttft.labels(model).observe(seconds)
+
+    def retried(self, model: str) -> None:
+        """Count a chat tried on another engine."""
+        self.retries.labels(model).inc()
+
+    def count_usage(self, model: str, usage: object) -> None:
+        """Add an answer's tokens, as the engine counted them."""
+        if not isinstance(usage, dict):
+            return
+        for kind in ("prompt", "completion"):
+            count = usage.get(f"{kind}_tokens")
+            if isinstance(count, int):
+                self.tokens.labels(model, kind).inc(count)
+
+    def observe_status(self, status: ServingStatus) -> None:
+        """Take over what the backend says about models, engines and finished operations, each once."""
+        self.models.clear()
+        for card in status.cards:
+            self.models.labels(card.name, card.model_id, card.revision, card.architecture).set(1)
+        self.engines.clear()
+        self.restarts.clear()
+        for engine in status.engines:
+            labels = (engine.engine_id, engine.slot, engine.revision, engine.role)
+            self.engines.labels(*labels).set(engine.in_flight)
+            self.restarts.labels(engine.engine_id).set(engine.restarts)
+        for operation in status.operations:
+            if operation.state not in ("done", "refused") or operation.operation_id in self._seen:
+                continue
+            self._seen[operation.operation_id] = None
+            if len(self._seen) > _REMEMBERED_OPERATIONS:
+                self._seen.popitem(last=False)
+            self.operations.labels(operation.kind, operation.state).inc()
+            for phase in operation.phases:
+                self.phases.labels(operation.kind, phase.phase).observe(phase.seconds)
+
+    def text(self) -> bytes:
+        """Return everything in the text format."""
+        return generate_latest(self.registry)

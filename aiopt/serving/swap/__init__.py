@@ -1,0 +1,1 @@
+"""Swapping models: the coordinator, its proof token for token, its ledger and records."""

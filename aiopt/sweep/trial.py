@@ -1,0 +1,194 @@
+"""One trial: a point of a search space, backtested, as a row for the leaderboard.
+
+Owns the way from `TrialResult` to `TrialRow`: which profit belongs to which segment and period.  Plain
+functions without Ray, so that a row can be made and checked anywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.backtest.results import Trade, TrialResult
+from aiopt.backtest.session import BacktestSession
+from aiopt.config import canonical_json
+from aiopt.errors import AioptError
+from aiopt.evaluation.folds import WalkForwardPlan, period_profits
+from aiopt.ranking.trials import TrialRow
+from aiopt.strategy.spec import StrategySpec
+
+_MONEY_DECIMALS = 8
+"""Sums of money are rounded to this: it removes float noise far below a cent."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialPoint:
+    """A strategy with its parameters on one timeframe.
+
+    Attributes
+    ----------
+    trial_id : str
+        ``FAMILY@TIMEFRAME-NUMBER``; the same point has the same id in every call.
+    family, timeframe : str
+        Together the group.
+    params : dict
+        Values of the searched parameters; empty for a strategy without a search space.
+    spec : StrategySpec
+        With these parameters.
+    """
+
+    trial_id: str
+    family: str
+    timeframe: str
+    params: dict[str, int | float]
+    spec: StrategySpec
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialContext:
+    """What all trials of a run share.
+
+    Attributes
+    ----------
+    backtest : BacktestConfig
+        Assumptions of the research backtests.
+    plan : WalkForwardPlan
+        Segments and periods.
+    seed : int
+        Of the sampled points; recorded in each row.
+    data_hash : str
+        Of the ticks.
+    """
+
+    backtest: BacktestConfig
+    plan: WalkForwardPlan
+    seed: int
+    data_hash: str
+
+    @cached_property
+    def segments(self) -> Segments:
+        """The walk-forward's segments as the engine takes them."""
+        return Segments(tuple(self.plan.boundaries_ns))
+
+
+def run_trial(session: BacktestSession, point: TrialPoint, context: TrialContext) -> TrialRow:
+    """Backtest a point and return its row; a failure becomes a row that says why.
+
+    Parameters
+    ----------
+    session : BacktestSession
+        Over the bars of the point's timeframe.
+    point : TrialPoint
+        What to try.
+    context : TrialContext
+        Segments and periods.
+    """
+    try:
+        result = session.run(point.spec, segments=context.segments)
+        return result_row(result, session.bars.bid.ts_open_ns, point, context)
+    except AioptError as error:
+        return failed_row(point, context, f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - recorded: one defective point must not end the sweep
+        return failed_row(point, context, f"unexpected {type(error).__name__}: {error}")
+
+
+def result_row(
+    result: TrialResult, ts_open_ns: NDArray[np.int64], point: TrialPoint, context: TrialContext
+) -> TrialRow:
+    """Cut a result into the segments and periods of the plan.
+
+    Parameters
+    ----------
+    result : TrialResult
+        Made with ``context.segments``, so that no trade spans two segments.
+    ts_open_ns : ndarray of shape (n_bars,)
+        Opening times of the bars.
+    point, context
+        As in `run_trial`.
+    """
+    plan = context.plan
+    columns = _identity(point, context)
+    development = len(plan.development)
+    figures = _segment_figures(result.trades, plan) | _account_events(result, ts_open_ns, plan)
+    for name, values in figures.items():
+        columns[f"segment_{name}"] = values[:development]
+        columns[f"holdout_{name}"] = values[development:]
+    edges = (plan.start_ns, plan.holdout_start_ns, plan.stop_ns)
+    for name, start, stop in zip(("pnl", "holdout_pnl"), edges, edges[1:], strict=False):
+        columns[name] = _profits(result, ts_open_ns, start, stop, plan.period_ns)
+    return TrialRow(**columns, status="ok", n_bars=int(ts_open_ns.size))
+
+
+def failed_row(point: TrialPoint, context: TrialContext, reason: str) -> TrialRow:
+    """Return the row of a trial that has no result."""
+    return TrialRow(**_identity(point, context), status="failed", error=reason)
+
+
+def _identity(point: TrialPoint, context: TrialContext) -> dict[str, Any]:
+    return {
+        "trial_id": point.trial_id,
+        "group": f"{point.family}@{point.timeframe}",
+        "family": point.family,
+        "timeframe": point.timeframe,
+        "params_json": canonical_json(point.params).decode(),
+        "spec_json": point.spec.to_json(),
+        "spec_hash": point.spec.spec_hash,
+        "config_hash": context.backtest.config_hash,
+        "data_hash": context.data_hash,
+        "seed": context.seed,
+        "initial_balance": context.backtest.initial_balance,
+    }
+
+
+def _segment_figures(trades: Sequence[Trade], plan: WalkForwardPlan) -> dict[str, list[Any]]:
+    """Return the figures of every segment, the holdout's last."""
+    starts = np.array([trade.entry_ts_ns for trade in trades], dtype=np.int64)
+    segment = np.searchsorted(np.array(plan.boundaries_ns), starts, side="right") - 1
+    pnl = np.array([trade.pnl for trade in trades], dtype=np.float64)
+    nights = np.array([trade.nights for trade in trades], dtype=np.float64)
+    weights = {
+        "gross_profit": np.where(pnl > 0, pnl, 0.0),
+        "gross_loss": np.where(pnl < 0, -pnl, 0.0),
+        "commission": np.array([trade.commission for trade in trades], dtype=np.float64),
+        "units": np.array([trade.size for trade in trades], dtype=np.float64),
+    }
+    n = plan.config.segments
+    sums = {
+        name: np.bincount(segment, weights=values, minlength=n).round(_MONEY_DECIMALS).tolist()
+        for name, values in weights.items()
+    }
+    return {
+        "trades": np.bincount(segment, minlength=n).tolist(),
+        "wins": np.bincount(segment[pnl > 0], minlength=n).tolist(),
+        "nights": np.bincount(segment, weights=nights, minlength=n).astype(np.int64).tolist(),
+        **sums,
+    }
+
+
+def _account_events(
+    result: TrialResult, ts_open_ns: NDArray[np.int64], plan: WalkForwardPlan
+) -> dict[str, list[int]]:
+    """Return, per segment, how often margin refused an entry or cut its size, and whether it was ruined."""
+    boundaries, n = np.array(plan.boundaries_ns), plan.config.segments
+    found = {}
+    for name in ("refused", "capped", "ruined"):
+        times = ts_open_ns[np.array(getattr(result, f"{name}_bars"), dtype=np.int64)]
+        segment = np.searchsorted(boundaries, times, side="right") - 1
+        found[name] = np.bincount(segment, minlength=n).tolist()
+    return found
+
+
+def _profits(
+    result: TrialResult, ts_open_ns: NDArray[np.int64], start_ns: int, stop_ns: int, period_ns: int
+) -> list[float]:
+    profits = period_profits(
+        ts_open_ns, result.equity, start_ns=start_ns, stop_ns=stop_ns, period_ns=period_ns
+    )
+    # Adding 0.0 turns a rounded -0.0 into 0.0, so that equal results are equal bytes.
+    return (profits.round(_MONEY_DECIMALS) + 0.0).tolist()

@@ -1,0 +1,1 @@
+"""The rules of ticks: what each finds, what is done about it, and what is counted."""

@@ -1,0 +1,1 @@
+"""The command `aiopt`: its root, and the commands that need a cluster.  Flags and printing only."""

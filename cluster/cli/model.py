@@ -1,0 +1,196 @@
+"""`aiopt model`: list, load, swap and roll back what the endpoint serves.  Knows options and wording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from aiopt.cli.output import emit, json_option, stderr_console
+from aiopt.errors import EXIT_FAILED, EXIT_OK
+from aiopt.serving.backend import Operation, OperationKind, ServingStatus
+from aiopt.serving.endpoint import AdminClient, admin_client
+from cluster import lifecycle
+from cluster.cli.node import state_dir_option
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+REVISION_SHOWN = 12
+
+url_option = click.option("--url", help="Endpoint, http://HOST:PORT. Default: $AIOPT_SERVE_URL, else ours.")
+name_option = click.option("--name", "model", help="Served name or alias. Default: the endpoint's default.")
+
+
+def _operation_options(function: F) -> F:
+    """Add the options of every command that starts an operation."""
+    options = (
+        name_option,
+        click.option(
+            "--no-wait", is_flag=True, help="Refuse when another operation runs, instead of queueing."
+        ),
+        click.option("--detach", is_flag=True, help="Return at once; `aiopt model status` shows the rest."),
+        url_option,
+        state_dir_option,
+        json_option,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group(epilog="Example: aiopt model swap openbmb/MiniCPM-V-4.6")
+def command() -> None:
+    """List, load, swap and roll back the models of the endpoint."""
+
+
+@command.command("list", epilog="Example: aiopt model list --json")
+@url_option
+@state_dir_option
+@json_option
+def list_(url: str | None, state_dir: Path | None, as_json: bool) -> None:
+    """List the served names with the checkpoint behind each."""
+    with admin_client(lifecycle.state_dir(state_dir), url) as client:
+        found = client.status()
+    emit(as_json, found.cards, lambda console: console.print(_models(found)))
+
+
+@command.command(epilog="Example: aiopt model status")
+@url_option
+@state_dir_option
+@json_option
+def status(url: str | None, state_dir: Path | None, as_json: bool) -> None:
+    """Show models, engines and the last operations."""
+    with admin_client(lifecycle.state_dir(state_dir), url) as client:
+        found = client.status()
+
+    def human(console: Console) -> None:
+        console.print(_models(found))
+        console.print(_engines(found))
+        if found.operations:
+            console.print(_operations(found.operations))
+
+    emit(as_json, found, human)
+
+
+@command.command(epilog="Example: aiopt model load /models/MiniCPM-V-4.6 --name minicpm")
+@click.argument("checkpoint")
+@_operation_options
+def load(checkpoint: str, **options: Any) -> int:
+    """Load and prove CHECKPOINT (hub id or folder) beside the serving model, without routing to it."""
+    return _run("load", checkpoint, **options)
+
+
+@command.command(epilog="Example: aiopt model swap /models/MiniCPM-V-4.6 --name minicpm")
+@click.argument("checkpoint")
+@_operation_options
+def swap(checkpoint: str, **options: Any) -> int:
+    """Load and prove CHECKPOINT (hub id or folder), then route to it.  A refusal changes nothing."""
+    return _run("swap", checkpoint, **options)
+
+
+@command.command(epilog="Example: aiopt model rollback")
+@_operation_options
+def rollback(**options: Any) -> int:
+    """Route to the model that served before."""
+    return _run("rollback", "", **options)
+
+
+def _run(
+    kind: OperationKind,
+    checkpoint: str,
+    *,
+    model: str | None,
+    no_wait: bool,
+    detach: bool,
+    url: str | None,
+    state_dir: Path | None,
+    as_json: bool,
+) -> int:
+    """Start an operation and follow it to its end.  Exit code 1 when it was refused."""
+    if checkpoint and Path(checkpoint).exists():
+        checkpoint = str(Path(checkpoint).resolve())
+    with admin_client(lifecycle.state_dir(state_dir), url) as client:
+        operation = client.begin(kind, model=model, checkpoint=checkpoint, wait=not no_wait)
+        if not detach:
+            operation = _follow(client, operation)
+    emit(as_json, operation, lambda console: _outcome(console, operation))
+    return EXIT_FAILED if operation.state == "refused" else EXIT_OK
+
+
+def _follow(client: AdminClient, operation: Operation) -> Operation:
+    """Print each phase on stderr as it begins, and return the operation's end."""
+    console = stderr_console()
+    shown = ""
+    for current in client.follow(operation):
+        operation = current
+        what = current.state if current.phase is None else current.phase
+        if what != shown and current.state in ("waiting", "running"):
+            shown = what
+            console.print(f"{current.kind} {current.slot}: {what} …")
+    return operation
+
+
+def _outcome(console: Console, operation: Operation) -> None:
+    if operation.state == "refused":
+        console.print(
+            f"{operation.kind} refused in phase {operation.phase}: {operation.message}", soft_wrap=True
+        )
+        return
+    if operation.state != "done":
+        console.print(f"{operation.kind} {operation.state}: operation {operation.operation_id}")
+        return
+    times = ", ".join(f"{time.phase} {time.seconds:.2f} s" for time in operation.phases)
+    revision = operation.to_revision[:REVISION_SHOWN]
+    console.print(
+        f"{operation.kind} of {operation.slot} done, revision {revision}. {operation.message}".rstrip()
+    )
+    console.print(times)
+
+
+def _models(found: ServingStatus) -> Table:
+    table = Table("name", "aliases", "model", "revision", "architecture", "images", "context")
+    for card in found.cards:
+        table.add_row(
+            card.name,
+            ", ".join(card.aliases),
+            card.model_id,
+            card.revision[:REVISION_SHOWN],
+            card.architecture,
+            "yes" if card.images else "no",
+            f"{card.max_context_tokens:,}",
+        )
+    return table
+
+
+def _engines(found: ServingStatus) -> Table:
+    table = Table("engine", "name", "model", "revision", "role", "in flight", "restarts")
+    for engine in found.engines:
+        table.add_row(
+            engine.engine_id,
+            engine.slot,
+            engine.model_id,
+            engine.revision[:REVISION_SHOWN],
+            engine.role,
+            str(engine.in_flight),
+            str(engine.restarts),
+        )
+    return table
+
+
+def _operations(operations: tuple[Operation, ...]) -> Table:
+    table = Table("operation", "kind", "name", "checkpoint", "state", "phase", "message")
+    for entry in operations:
+        table.add_row(
+            entry.operation_id,
+            entry.kind,
+            entry.slot,
+            entry.checkpoint,
+            entry.state,
+            entry.phase or "",
+            entry.message,
+        )
+    return table

@@ -1,0 +1,401 @@
+"""Tick, volume, range and Renko bars: a reference walks tick by tick, and any cut of the ticks equals it."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiopt.bars.building.event_bars import (
+    EventCutter,
+    EventRule,
+    after_amounts,
+    finish_event_bars,
+    initial_state,
+    parse_rules,
+    splice,
+)
+from aiopt.bars.building.event_shards import (
+    EventRequest,
+    build_event_bars_locally,
+    cut_shard,
+    measure_shard,
+    states_before,
+    take_over,
+    write_event_files,
+)
+from aiopt.bars.files import bar_path, load_bar_set, read_bars
+from aiopt.bars.schema import PRICES
+from aiopt.errors import ConfigError, DataError, UnevenBarsError
+from aiopt.market.instrument import instrument
+from aiopt.market.sessions import Session, parse_session
+from aiopt.testing.tick_stores import write_tick_store
+from aiopt.ticks.manifest import read_manifest
+from aiopt.ticks.shards import plan_shards
+
+EURUSD = instrument("EURUSD")
+T0 = 1_398_902_400_000_000_000  # 2014-05-01 00:00 UTC
+WINDOW = parse_session("08:00-16:00", "Europe/London")
+DAY = parse_session("17:00", "America/New_York")
+
+
+def some_ticks(rows: int, seed: int, step: int = 4) -> dict[str, np.ndarray]:
+    """Ticks over three days: equal stamps, jumps over many bricks, sizes of zero."""
+    random = np.random.default_rng(seed)
+    ts = np.sort(random.integers(0, 3 * 86_400_000, rows) // 500 * 500) * 1_000_000 + T0
+    moves = random.integers(-step, step + 1, rows)
+    moves[random.random(rows) < 0.03] *= 15
+    points = 110_000 + np.cumsum(moves)
+    spread = random.integers(0, 12, rows)
+    sizes = random.integers(0, 30, (2, rows)) * 10_000.0
+    return {
+        "ts_event_ns": ts,
+        "bid": points / 1e5,
+        "ask": (points + spread) / 1e5,
+        "bid_size": sizes[0],
+        "ask_size": sizes[1],
+    }
+
+
+# --- a reference that reads the definitions ---------------------------------------------------------------
+
+
+def reference(
+    ticks: dict[str, np.ndarray], rule: EventRule, price: str, session: Session | None
+) -> tuple[list[dict[str, object]], int]:
+    """Return the bars tick by tick, in exact arithmetic, and the ticks left over."""
+    bars: list[dict[str, object]] = []
+    bar: list[int] = []
+    left_over = 0
+    number: int | None = None
+    total, before, level, direction = Fraction(0), Fraction(0), 0, 0
+    size = Fraction(str(rule.size))
+    units = size * 20  # half price steps
+    spans = None
+    if session is not None:
+        spans = session.spans(int(ticks["ts_event_ns"][0]), int(ticks["ts_event_ns"][-1]))
+    bid = np.rint(ticks["bid"] * 1e5).astype(int).tolist()
+    ask = np.rint(ticks["ask"] * 1e5).astype(int).tolist()
+    halves = {
+        "bid": [2 * value for value in bid],
+        "ask": [2 * value for value in ask],
+        "mid": [one + other for one, other in zip(bid, ask, strict=True)],
+    }[price]
+
+    def close(opened: int | None = None, closed: int | None = None) -> None:
+        nonlocal bar
+        bars.append(finished(ticks, bar, price, halves, opened, closed))
+        bar = []
+
+    for i, half in enumerate(halves):
+        stamp = int(ticks["ts_event_ns"][i])
+        here = 0
+        if spans is not None:
+            inside = [s for s in range(spans.days.size) if spans.begins[s] <= stamp < spans.ends[s]]
+            if not inside:
+                continue
+            here = int(spans.days[inside[0]])
+        if here != number:
+            if bar and rule.type == "renko":
+                left_over += len(bar)
+                bar = []
+            elif bar:
+                close()
+            number, total, direction = here, Fraction(0), 0
+            level = int(half // units * units)
+        if rule.type in ("tick", "volume"):
+            amounts = {"bid": ticks["bid_size"][i], "ask": ticks["ask_size"][i]}
+            amounts["mid"] = amounts["bid"] + amounts["ask"]
+            amount = Fraction(1) if rule.type == "tick" else Fraction(float(amounts[price]))
+            if bar and total // size != before // size:
+                close()
+            bar.append(i)
+            before = total
+            total += amount
+        elif rule.type == "range":
+            bar.append(i)
+            seen = [halves[k] for k in bar]
+            if max(seen) - min(seen) >= units:
+                close()
+        else:
+            bar.append(i)
+            while True:
+                up = level if direction >= 0 else level + units
+                down = level if direction <= 0 else level - units
+                if half >= up + units:
+                    close(int(up), int(up + units))
+                    level, direction = up + units, 1
+                elif half <= down - units:
+                    close(int(down), int(down - units))
+                    level, direction = down - units, -1
+                else:
+                    break
+    if bar and rule.type == "renko":
+        left_over += len(bar)
+    elif bar:
+        close()
+    return bars, left_over
+
+
+def finished(
+    ticks: dict[str, np.ndarray],
+    bar: list[int],
+    price: str,
+    halves: list[int],
+    opened: int | None,
+    closed: int | None,
+) -> dict[str, object]:
+    sides = ["bid_size", "ask_size"] if price == "mid" else [f"{price}_size"]
+    volume = float(sum(ticks[side][i] for side in sides for i in bar))
+    seen = [halves[i] for i in bar] if opened is None else [opened, closed]
+    spreads = [round((ticks["ask"][i] - ticks["bid"][i]) * 1e5) for i in bar]
+    us = [int(ticks["ts_event_ns"][i]) // 1000 for i in bar]
+    mean = float("nan") if not bar else sum(spreads) / len(bar) / 1e5
+    timed = mean
+    if bar and us[-1] > us[0]:
+        steps = zip(spreads, itertools.pairwise(us), strict=False)
+        timed = sum(spread * (b - a) for spread, (a, b) in steps) / (us[-1] - us[0]) / 1e5
+    return {
+        "open": seen[0] / 2e5,
+        "high": max(seen) / 2e5,  # type: ignore[type-var,operator]
+        "low": min(seen) / 2e5,  # type: ignore[type-var,operator]
+        "close": seen[-1] / 2e5,  # type: ignore[operator]
+        "volume": volume,
+        "ticks": len(bar),
+        "ts_open_ns": int(ticks["ts_event_ns"][bar[0]]) if bar else None,
+        "ts_close_ns": int(ticks["ts_event_ns"][bar[-1]]) if bar else None,
+        "spread_mean": mean,
+        "spread_max": max(spreads) / 1e5 if bar else float("nan"),
+        "spread_last": spreads[-1] / 1e5 if bar else float("nan"),
+        "spread_time_mean": timed,
+    }
+
+
+def check_equal(bars: pl.DataFrame, expected: list[dict[str, object]]) -> None:
+    assert bars.height == len(expected)
+    for name in expected[0]:
+        for found, value in zip(bars[name].to_list(), (bar[name] for bar in expected), strict=True):
+            if value is None:
+                continue  # a brick without ticks of its own: its stamps are tested apart
+            if isinstance(value, float):
+                assert found == pytest.approx(value, rel=1e-12, abs=1e-15, nan_ok=True), name
+            else:
+                assert found == value, name
+
+
+# --- any cut ----------------------------------------------------------------------------------------------
+
+
+RULES = st.one_of(
+    st.builds(EventRule, st.just("tick"), st.integers(1, 40).map(float)),
+    st.builds(EventRule, st.just("volume"), st.integers(1, 80).map(lambda n: n * 25_000.0)),
+    st.builds(EventRule, st.just("range"), st.integers(1, 60).map(lambda n: n / 10)),
+    st.builds(EventRule, st.just("renko"), st.integers(1, 40).map(lambda n: n / 10)),
+)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    rule=RULES,
+    price=st.sampled_from(PRICES),
+    session=st.sampled_from([None, WINDOW, DAY]),
+    cuts=st.lists(st.integers(0, 250), max_size=8),
+    batch=st.sampled_from([7, 40, 1_000]),
+)
+@settings(max_examples=60, deadline=None)
+def test_bars_of_shards_cut_alone_equal_the_reference(
+    seed: int, rule: EventRule, price: str, session: Session | None, cuts: list[int], batch: int
+) -> None:
+    ticks = some_ticks(250, seed)
+    edges = sorted({0, 250, *cuts})
+    shards = [{name: v[a:b] for name, v in ticks.items()} for a, b in itertools.pairwise(edges)]
+
+    def batches(shard: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+        rows = shard["ts_event_ns"].size
+        return [{name: v[a : a + batch] for name, v in shard.items()} for a in range(0, rows, batch)]
+
+    def cutter(state: np.ndarray | None = None) -> EventCutter:
+        return EventCutter(rule, price, EURUSD, session=session, spread=True, state=state)
+
+    parts = []
+    state = initial_state(rule)
+    for shard in shards:
+        alone = cutter()
+        rows = [alone.cut(part) for part in batches(shard)]
+        if rule.type in ("tick", "volume"):
+            measured = cutter()
+            for part in batches(shard):
+                measured.advance(part)
+            true = cutter(state)
+            parts += [true.cut(part) for part in batches(shard)]
+            state = after_amounts(state, measured.state, measured.first)
+            assert np.array_equal(state, true.state)
+            continue
+
+        def again(start: np.ndarray, shard: dict[str, np.ndarray] = shard) -> object:
+            fresh = cutter(start)
+            for part in batches(shard):
+                yield fresh.cut(part), fresh.state.copy()
+
+        below = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
+        mended, after = splice(below, alone.state, state, again)  # type: ignore[arg-type]
+        true = cutter(state)
+        for part in batches(shard):
+            true.cut(part)
+        assert np.array_equal(after, true.state)
+        parts += mended
+        state = after
+    bars, left_over = finish_event_bars(parts, rule, EURUSD, spread=True)
+    expected, expected_left = reference(ticks, rule, price, session)
+    if expected:
+        check_equal(bars, expected)
+    else:
+        assert bars.height == 0
+    assert left_over == expected_left
+    at_once, _ = finish_event_bars([cutter().cut(ticks)], rule, EURUSD, spread=True)
+    assert at_once.equals(bars, null_equal=True)
+
+
+@pytest.mark.parametrize("type_", ["tick", "volume", "range", "renko"])
+@pytest.mark.parametrize("session", [None, WINDOW])
+@pytest.mark.parametrize("rows_per_shard", [1, 90, 100_000])
+def test_files_of_any_shards_equal_those_of_one(
+    tmp_path: Path, type_: str, session: Session | None, rows_per_shard: int
+) -> None:
+    ticks = pl.DataFrame(some_ticks(600, 5))
+    manifest = write_tick_store(tmp_path / "ticks", ticks, row_group_rows=31)
+    sizes = {"tick": "7,50", "volume": "500000", "range": "1.5,4", "renko": "1,2.5"}[type_]
+    request = EventRequest(parse_rules(type_, sizes), PRICES, session, spread_stats=True)
+    whole = build_event_bars_locally(tmp_path / "ticks", tmp_path / "one", request, rows_per_shard=100_000)
+    assert len(whole.files) == len(request.series)
+    assert whole.ticks == 600
+    small = build_event_bars_locally(
+        tmp_path / "ticks", tmp_path / "many", request, rows_per_shard=rows_per_shard
+    )
+    # As the cluster does it: every shard on its own.
+    shards = plan_shards(tmp_path / "ticks", read_manifest(tmp_path / "ticks"), rows_per_shard)
+    if request.sequential:
+        cut = [cut_shard(shard, request) for shard in shards]
+        rows = take_over(shards, cut, request)
+    else:
+        measured = [measure_shard(shard, request) for shard in shards]
+        before = states_before(shards, measured, request)
+        cut = [cut_shard(shard, request, state) for shard, state in zip(shards, before, strict=True)]
+        rows = {"EURUSD": [[b for part in cut for b in part.rows[n]] for n in range(len(request.series))]}
+    outside = sum(part.outside for part in cut)
+    assert outside == whole.ticks_outside == small.ticks_outside
+    files, left_over = write_event_files(rows, request, tmp_path / "apart", manifest, outside)
+    assert left_over == whole.ticks_left_over
+    for one, many, apart in zip(whole.files, small.files, files, strict=True):
+        content = Path(one.path).read_bytes()
+        assert content == Path(many.path).read_bytes()
+        assert content == Path(apart.path).read_bytes()
+        table = read_bars(Path(one.path))
+        assert table.meta.type == type_
+        assert table.meta.session == ("" if session is None else session.label)
+        columns = table.columns()
+        assert columns["ts_close_ns"].flags.c_contiguous
+        assert (columns["ts_close_ns"] >= columns["ts_open_ns"]).all()
+        with pytest.raises(UnevenBarsError, match=f"these are {type_} bars"):
+            load_bar_set(Path(one.path))
+    bars = read_bars(bar_path(tmp_path / "one", "EURUSD", request.rules[0].label, "bid")).frame
+    held = int(bars["ticks"].sum())
+    assert held + outside + left_over.get(f"{request.rules[0].label}/bid", 0) == 600
+
+
+# --- worked examples --------------------------------------------------------------------------------------
+
+
+def bars_of(points: list[int], rule: EventRule, sizes: list[float] | None = None) -> pl.DataFrame:
+    price = np.array([110_000 + point for point in points]) / 1e5
+    size = np.ones(len(points)) if sizes is None else np.array(sizes)
+    ticks = {"ts_event_ns": np.arange(len(points)) * 1_000_000_000 + T0, "bid": price, "ask": price}
+    ticks |= {"bid_size": size, "ask_size": size}
+    return finish_event_bars([EventCutter(rule, "bid", EURUSD).cut(ticks)], rule, EURUSD)[0]
+
+
+def test_a_volume_bar_hands_its_excess_on() -> None:
+    bars = bars_of([0, 1, 2, 3, 4], EventRule("volume", 10.0), [6, 6, 6, 25, 1])
+    # Sums before the ticks: 0, 6, 12, 18, 43: bars 0, 0, 1, 1, 4.
+    assert bars["ticks"].to_list() == [2, 2, 1]
+    assert bars["volume"].to_list() == [12, 31, 1]
+
+
+def test_a_range_bar_ends_with_the_tick_that_makes_its_range() -> None:
+    bars = bars_of([0, 5, 10, 10, 14, 3, 0], EventRule("range", 1.0))
+    assert bars["ticks"].to_list() == [3, 3, 1]
+    assert (bars["high"] - bars["low"]).round(5).to_list() == [0.0001, 0.00011, 0.0]
+
+
+def test_a_brick_turns_after_two_and_a_jump_makes_several() -> None:
+    bars = bars_of([0, 9, 10, 31, 21, 11, 10, -25], EventRule("renko", 1.0))
+    steps = ((bars["close"] - 1.1) * 1e5).round().to_list()
+    # 10: first up; 31: two more at once; 11 is not two below 30, 10 is; -25 gives three more.
+    assert steps == [10, 20, 30, 10, 0, -10, -20]
+    assert ((bars["open"] - 1.1) * 1e5).round().to_list() == [0, 10, 20, 20, 10, 0, -10]
+    assert bars["ticks"].to_list() == [3, 1, 0, 3, 1, 0, 0]
+    seconds = ((bars["ts_close_ns"] - T0) // 10**9).to_list()
+    assert seconds == [2, 3, 3, 6, 7, 7, 7]
+
+
+# --- bad input --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("type_", "sizes", "rule"),
+    [
+        ("ticks", "5", "tick"),
+        ("tick", "2.5", "whole number"),
+        ("tick", "0", "must be positive"),
+        ("range", "-1", "plain number"),
+        ("range", "", "need a size"),
+        ("volume", "1e6", "plain number"),
+    ],
+)
+def test_bad_rules_are_refused(type_: str, sizes: str, rule: str) -> None:
+    with pytest.raises(ConfigError, match=rule):
+        parse_rules(type_, sizes)
+
+
+def test_a_size_between_price_steps_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"multiple of 0\.1 pips"):
+        EventCutter(EventRule("range", 0.25), "bid", EURUSD)
+
+
+def test_a_request_holds_one_type() -> None:
+    with pytest.raises(ConfigError, match="one type"):
+        EventRequest((EventRule("tick", 5), EventRule("range", 5)), ("bid",))
+    with pytest.raises(ConfigError, match="at least one"):
+        EventRequest((), ("bid",))
+
+
+def test_stores_that_make_no_bar_are_refused(tmp_path: Path) -> None:
+    ticks = some_ticks(50, 1)
+    ticks["bid_size"] = np.zeros(50)
+    write_tick_store(tmp_path, pl.DataFrame(ticks))
+    out = tmp_path / "bars"
+    with pytest.raises(DataError, match="need tick sizes"):
+        build_event_bars_locally(tmp_path, out, EventRequest(parse_rules("volume", "100"), ("bid",)))
+    with pytest.raises(DataError, match="smaller size"):
+        build_event_bars_locally(tmp_path, out, EventRequest(parse_rules("renko", "5000"), ("bid",)))
+    never = parse_session("03:00-03:01", "UTC")
+    with pytest.raises(DataError, match="ticks must lie in the session"):
+        build_event_bars_locally(tmp_path, out, EventRequest(parse_rules("tick", "5"), ("bid",), never))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("type_", ["tick", "volume", "range", "renko"])
+def test_a_tick_that_is_no_number_is_named(tmp_path: Path, type_: str) -> None:
+    ticks = some_ticks(50, 1)
+    ticks["ask_size" if type_ == "volume" else "ask"][33] = np.nan
+    write_tick_store(tmp_path, pl.DataFrame(ticks), row_group_rows=8)
+    with pytest.raises(DataError, match=r"must be finite, but ask(_size)? is nan") as caught:
+        build_event_bars_locally(tmp_path, tmp_path / "b", EventRequest(parse_rules(type_, "5"), ("ask",)))
+    assert caught.value.file is not None
+    assert caught.value.row is not None
