@@ -35,7 +35,7 @@ from aiopt.files import atomic_write_bytes
 
 if TYPE_CHECKING:
     from aiopt.analyst.record import RunAnalyses
-    from aiopt.ranking.model import Ranking
+    from aiopt.ranking.ranking_file import Ranking
 
 T = TypeVar("T")
 
@@ -255,7 +255,7 @@ class RunFolder:
 
     @cached_property
     def _ranking(self) -> tuple[Ranking, str] | None:
-        from aiopt.ranking.model import read_ranking
+        from aiopt.ranking.ranking_file import read_ranking
 
         path = self.path / RANKING
         if not path.is_file():

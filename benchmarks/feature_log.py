@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.featurelog import FeatureLog, compact_stream, list_streams, read_stream
 from aiopt.strategy.families import family

@@ -18,17 +18,17 @@ from pathlib import Path
 
 import msgspec
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.pricing import add_spread
 from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
 from aiopt.evaluation.folds import WalkForwardConfig, plan_walk_forward
 from aiopt.market.instrument import instrument
-from aiopt.ranking.config import RankingConfig
 from aiopt.ranking.journal import Journal
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.packing import pack_row, unpack_row
+from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.trials import TrialRow
 from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 
 import psutil
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.pricing import add_spread
 from aiopt.bars.schema import BarSet
 from aiopt.market.instrument import instrument

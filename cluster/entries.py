@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import ray
 
-from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.conversion import chart_balance
 from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
@@ -30,7 +30,7 @@ from aiopt.files import atomic_write_bytes
 from aiopt.optimize.configuration import OptimizeConfig
 from aiopt.pine.emitter import write_script
 from aiopt.pine.provenance import Provenance
-from aiopt.ranking.model import Entry, Figures, Ranking
+from aiopt.ranking.ranking_file import Entry, Figures, Ranking
 from aiopt.runs import ENTRIES, PINE, RANKING, EntryRecord, TradeRecord, read_json, write_entry
 from aiopt.strategy.spec import StrategySpec
 from aiopt.ticks.manifest import Manifest

@@ -54,7 +54,7 @@ from aiopt.optimize.inputs import RunInput, open_input, read_conversion
 from aiopt.optimize.points import plan_points
 from aiopt.optimize.run_folder import RunProgress, owned_run
 from aiopt.optimize.summary import RunResult, summarise
-from aiopt.ranking.model import Ranking
+from aiopt.ranking.ranking_file import Ranking
 from aiopt.report import write_report
 from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
 from aiopt.sweep.trial import TrialContext

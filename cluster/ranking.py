@@ -13,8 +13,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.ranking.config import RankingConfig
 from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.ranking_config import RankingConfig
 from cluster.resources import stage_options
 
 RankingActor = ray.remote(

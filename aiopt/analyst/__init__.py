@@ -5,9 +5,7 @@ endpoint.  Knows nothing of engines that serve models, of runs or of Ray.  The o
 `Complete` that the caller gives, e.g. `aiopt.analyst.client.ChatClient.complete`.
 """
 
-from aiopt.analyst.chat import ChatReply, ChatRequest, Complete
-from aiopt.analyst.constraints import StrategyConstraints, constraints_from_mapping
-from aiopt.analyst.model import (
+from aiopt.analyst.analysis import (
     MAX_BARS,
     MAX_PNG_BYTES,
     MAX_PNG_SIDE,
@@ -26,6 +24,8 @@ from aiopt.analyst.model import (
     request_from_document,
     request_from_mapping,
 )
+from aiopt.analyst.chat import ChatReply, ChatRequest, Complete
+from aiopt.analyst.constraints import StrategyConstraints, constraints_from_mapping
 from aiopt.analyst.prompts import DEFAULT_PROMPT, PROMPTS, analysis_messages
 from aiopt.analyst.proposing import (
     Proposal,
@@ -37,7 +37,7 @@ from aiopt.analyst.proposing import (
 )
 from aiopt.analyst.reading import analyse
 from aiopt.analyst.replies import parse_analysis
-from aiopt.analyst.rules import RULES_VERSION, read_by_rules
+from aiopt.analyst.rule_reader import RULES_VERSION, read_by_rules
 from aiopt.analyst.schema import ANALYSIS_SCHEMA, SCHEMA_VERSION
 from aiopt.analyst.settings import AnalystSettings
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
-from aiopt.analyst.model import Analysis, AnalysisRequest, Bias, ConfidenceParts, VisiblePattern
+from aiopt.analyst.analysis import Analysis, AnalysisRequest, Bias, ConfidenceParts, VisiblePattern
 from aiopt.bars.schema import BarArrays
 from aiopt.indicators import ema, macd, rsi
 from aiopt.patterns import Prices, trend_regime, volatility_regime

@@ -13,7 +13,7 @@ from aiopt.errors import AioptError, AnalysisRequestError, did_you_mean
 from aiopt.strategy.conditions import Name, parse_condition, walk
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.space import Choice, Dimension, FloatRange, IntRange, SearchSpace
-from aiopt.strategy.spec import PriceDistance, Session, StrategySpec, plain_mapping, spec_from_mapping
+from aiopt.strategy.spec import PriceDistance, SessionFilter, StrategySpec, plain_mapping, spec_from_mapping
 from aiopt.timeframe import parse_timeframe
 
 Number = int | float
@@ -35,7 +35,7 @@ class StrategyConstraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Widest stop in ATRs; a family with its stop in pips is not judged by it.
     max_stop_pips : float or None
         Widest stop in pips; a family with its stop in ATRs is not judged by it.
-    session : Session or None
+    session : SessionFilter or None
         Replaces the family's hours.
     min_confidence : float
         A reading below it gives a refusal.
@@ -53,7 +53,7 @@ class StrategyConstraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     sides: Sides = "both"
     max_stop_atr: float | None = None
     max_stop_pips: float | None = None
-    session: Session | None = None
+    session: SessionFilter | None = None
     min_confidence: float = 0.0
     note: str = ""
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from aiopt.analyst.analysis import BIASES
 from aiopt.analyst.evaluating import HORIZON, Scores
-from aiopt.analyst.model import BIASES
 from aiopt.analyst.scoring import Calibration, Share
 
 _STYLE = """

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from aiopt.analyst.model import BIASES, Analysis, AnalysisRequest, AnalysisResult, Bias
+from aiopt.analyst.analysis import BIASES, Analysis, AnalysisRequest, AnalysisResult, Bias
 from aiopt.analyst.scoring import Calibration, Share, calibration, wilson
 
 Reader = Callable[[AnalysisRequest], Awaitable[AnalysisResult]]

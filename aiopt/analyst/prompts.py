@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from aiopt.analyst.model import AnalysisRequest
+from aiopt.analyst.analysis import AnalysisRequest
 from aiopt.errors import ConfigError, did_you_mean
 from aiopt.patterns import PATTERN_KINDS
 

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from aiopt.analyst.analysis import Analysis, AnalysisRequest, AnalysisResult, Attempt, Vote
 from aiopt.analyst.chat import ChatReply, ChatRequest, Complete
 from aiopt.analyst.confidence import vote
-from aiopt.analyst.model import Analysis, AnalysisRequest, AnalysisResult, Attempt, Vote
 from aiopt.analyst.prompts import analysis_messages, retry_messages
 from aiopt.analyst.replies import parse_analysis
-from aiopt.analyst.rules import read_by_rules
+from aiopt.analyst.rule_reader import read_by_rules
 from aiopt.analyst.schema import ANALYSIS_SCHEMA
 from aiopt.analyst.settings import AnalystSettings
 from aiopt.analyst.sink import RowSink, log_analysis

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from aiopt.analyst.model import Analysis, AnalysisResult
+from aiopt.analyst.analysis import Analysis, AnalysisResult
 
 
 class ReadChart(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,8 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from aiopt.analyst.chat import ChatReply
-from aiopt.analyst.model import (
+from aiopt.analyst.analysis import (
     MAX_BARS,
     Analysis,
     AnalysisRequest,
@@ -26,6 +25,7 @@ from aiopt.analyst.model import (
     VisiblePattern,
     check_text,
 )
+from aiopt.analyst.chat import ChatReply
 from aiopt.analyst.schema import MAX_LEVELS, MAX_PATTERNS, MAX_RATIONALE, MAX_REPLY, SCHEMA_VERSION
 from aiopt.errors import ReplyError, did_you_mean
 from aiopt.patterns import PATTERN_KINDS

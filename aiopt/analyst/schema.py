@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiopt.analyst.model import BIASES, MAX_BARS
+from aiopt.analyst.analysis import BIASES, MAX_BARS
 from aiopt.patterns import PATTERN_KINDS
 
 SCHEMA_VERSION = "analysis/1"

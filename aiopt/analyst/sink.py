@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from aiopt.analyst.model import AnalysisRequest, AnalysisResult
+from aiopt.analyst.analysis import AnalysisRequest, AnalysisResult
 
 PREDICTIONS = "predictions"
 

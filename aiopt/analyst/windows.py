@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from aiopt.analyst.model import AnalysisRequest
+from aiopt.analyst.analysis import AnalysisRequest
 from aiopt.analyst.settings import DEFAULT_CHART
 from aiopt.bars.schema import BarArrays
 from aiopt.charts import ChartSpec, IndicatorPlot

@@ -35,8 +35,8 @@ from nautilus_trader.model.objects import Currency, Money, Price, Quantity
 from numpy.typing import NDArray
 
 from aiopt.backtest.account import AccountRules
+from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.bookkeeper import Bookkeeper
-from aiopt.backtest.config import BacktestConfig, Segments
 from aiopt.backtest.conversion import Conversion, account_currency, check_account
 from aiopt.backtest.execution import PathFillModel
 from aiopt.backtest.money import Amount, to_float

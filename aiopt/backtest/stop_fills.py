@@ -26,7 +26,7 @@ from typing import Literal
 
 import msgspec
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.schema import BarSet
 from aiopt.bars.stops.stop_ladders import StopLadder
 from aiopt.bars.stops.stop_slippage import StopSlippage

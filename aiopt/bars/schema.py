@@ -78,7 +78,7 @@ class BarMeta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     size : float
         Of that rule; 0.0 for time bars.
     session : str
-        `Session.label`; empty without one.
+        `TradingSession.label`; empty without one.
     fill : str
         How bars without ticks were marked and filled: ``"none"``, ``"flat"`` or ``"linear"``.
     values_hash : str

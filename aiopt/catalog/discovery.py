@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aiopt.bars.files import read_bar_meta
-from aiopt.bars.importing.importing import is_imported
+from aiopt.bars.importing.bar_import import is_imported
 from aiopt.bars.stops.stop_files import STOPS_NAME, read_stop_meta
 from aiopt.catalog.entries import Entry, Provenance
 from aiopt.errors import DataError, ManifestError

@@ -14,7 +14,7 @@ from aiopt.cli.output import emit, instrument_option, json_option, open_log, pro
 from aiopt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from aiopt.backtest.config import BacktestConfig
+    from aiopt.backtest.backtest_config import BacktestConfig
     from aiopt.backtest.results import TrialResult
     from aiopt.bars.schema import BarSet
     from aiopt.market.instrument import Instrument
@@ -125,7 +125,7 @@ def command(
 
     Prints metrics and trades.  Bars are numbered from 0 in the bars given.
     """
-    from aiopt.backtest.config import BacktestConfig
+    from aiopt.backtest.backtest_config import BacktestConfig
     from aiopt.backtest.pricing import add_spread, chart_price
     from aiopt.bars.files import load_bar_set
     from aiopt.config import decode, read_mapping

@@ -15,7 +15,7 @@ from aiopt.cli.ticks import parse_columns
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aiopt.bars.importing.importing import BarImport
+    from aiopt.bars.importing.bar_import import BarImport
 
 
 @click.command(
@@ -83,7 +83,7 @@ def command(
     Bars stay bars: no ticks are invented from them.  A source of bid bars only gives bid.parquet, which
     backtests without a spread.
     """
-    from aiopt.bars.importing.importing import import_bars
+    from aiopt.bars.importing.bar_import import import_bars
     from aiopt.bars.importing.tables import BarTableOptions
     from aiopt.bars.importing.witness_bars import check_bars
 

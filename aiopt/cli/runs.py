@@ -13,7 +13,7 @@ from rich.table import Table
 from aiopt.cli.output import emit, json_option
 
 if TYPE_CHECKING:
-    from aiopt.report.model import Entry, Report
+    from aiopt.report.document import Entry, Report
     from aiopt.runs import RunFolder
 
 

@@ -5,7 +5,7 @@ nothing of strategies, backtests, engines or Ray.
 """
 
 from aiopt.dataset.build import ChartRenderer, build_dataset, plan_rows
-from aiopt.dataset.config import (
+from aiopt.dataset.dataset_config import (
     BarrierConfig,
     CostConfig,
     DatasetConfig,
@@ -14,7 +14,7 @@ from aiopt.dataset.config import (
     LabelConfig,
     SplitConfig,
 )
-from aiopt.dataset.model import DatasetInfo, read_info, split_files, verify_files
+from aiopt.dataset.info import DatasetInfo, read_info, split_files, verify_files
 
 __all__ = [
     "DatasetConfig",

@@ -27,18 +27,11 @@ from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.charts import PreparedChart, render_windows
 from aiopt.charts.windows import Window, window_name
 from aiopt.config import canonical_json, content_hash
-from aiopt.dataset.config import SCHEMA_VERSION, DatasetConfig, ImageConfig
 from aiopt.dataset.conversation import VERSIONS, Conversations
+from aiopt.dataset.dataset_config import SCHEMA_VERSION, DatasetConfig, ImageConfig
 from aiopt.dataset.features import Features, compute_features
+from aiopt.dataset.info import CHART_FOLDER, DATA_FOLDER, INFO_FILE, DatasetInfo, ShardFile, SplitInfo
 from aiopt.dataset.labels import CLASS_NAMES, Labels, compute_labels
-from aiopt.dataset.model import (
-    CHART_FOLDER,
-    DATA_FOLDER,
-    INFO_FILE,
-    DatasetInfo,
-    ShardFile,
-    SplitInfo,
-)
 from aiopt.dataset.rows import METADATA_KEY, RowSource, table_of
 from aiopt.dataset.splits import fit_scale, split_rows
 from aiopt.dataset.stretches import stretch_features, stretch_starts

@@ -23,7 +23,7 @@ from aiopt.analyst import (
 )
 from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
-from aiopt.dataset.config import ImageConfig
+from aiopt.dataset.dataset_config import ImageConfig
 from aiopt.dataset.labels import BUY, HOLD, SELL
 
 BIAS = {SELL: "short", HOLD: "neutral", BUY: "long"}

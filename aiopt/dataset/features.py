@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.charts import IndicatorPlot
 from aiopt.charts.spec import PRICE_KINDS
-from aiopt.dataset.config import FeatureConfig
+from aiopt.dataset.dataset_config import FeatureConfig
 from aiopt.indicators import atr
 from aiopt.utc import DAY_NS
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.bars.schema import BarSet
-from aiopt.dataset.config import BarrierConfig, CostConfig, LabelConfig
+from aiopt.dataset.dataset_config import BarrierConfig, CostConfig, LabelConfig
 from aiopt.dataset.stretches import market_breaks
 from aiopt.errors import ConfigError
 

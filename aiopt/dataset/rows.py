@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
-from aiopt.dataset.config import SCHEMA_VERSION, DatasetConfig
 from aiopt.dataset.conversation import Conversations
+from aiopt.dataset.dataset_config import SCHEMA_VERSION, DatasetConfig
 from aiopt.dataset.features import Features
 from aiopt.dataset.labels import Labels
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.dataset.config import SplitConfig
+from aiopt.dataset.dataset_config import SplitConfig
 from aiopt.errors import ConfigError
 
 SPLITS = ("train", "validation", "test")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.bars.schema import BarSet
-from aiopt.dataset.config import FeatureConfig
+from aiopt.dataset.dataset_config import FeatureConfig
 from aiopt.dataset.features import Features, compute_features
 from aiopt.market.calendar import open_time_ns
 from aiopt.utc import DAY_NS, HOUR_NS

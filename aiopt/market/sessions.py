@@ -27,7 +27,7 @@ _EARLIEST_NS = -(2**62)
 _LATEST_NS = 2**62
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TradingSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stretch of every day, in the wall clock of a place.
 
     The session of the local day ``d`` begins at ``d start``.  It ends where the session of ``d + 1`` begins,
@@ -141,7 +141,7 @@ class SessionSpans:
         return at - (self.days[at] - _FIRST_SUNDAY) % (timeframe.ns // DAY_NS)
 
 
-def parse_session(text: str, timezone: str = "UTC") -> Session:
+def parse_session(text: str, timezone: str = "UTC") -> TradingSession:
     """Parse ``"17:00"`` (days that begin then) or ``"08:00-17:00"`` (a window of each day).
 
     Raises
@@ -155,7 +155,7 @@ def parse_session(text: str, timezone: str = "UTC") -> Session:
     '17:00 America/New_York'
     """
     start, dash, end = (part.strip() for part in text.partition("-"))
-    return Session(start=start, end=end if dash else None, timezone=timezone)
+    return TradingSession(start=start, end=end if dash else None, timezone=timezone)
 
 
 def check_session_timeframe(timeframe: Timeframe) -> None:
@@ -166,7 +166,7 @@ def check_session_timeframe(timeframe: Timeframe) -> None:
 
 
 @lru_cache(maxsize=65536)
-def _edges(session: Session, day: int) -> tuple[int, int]:
+def _edges(session: TradingSession, day: int) -> tuple[int, int]:
     date = _EPOCH + dt.timedelta(days=day)
     begin = _instant(date, session.start, session.timezone)
     if session.end is None:

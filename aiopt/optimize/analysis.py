@@ -38,7 +38,7 @@ from aiopt.config import canonical_json, content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.files import atomic_write_bytes
 from aiopt.optimize.configuration import AnalysisConfig, Strategy
-from aiopt.ranking.model import Ranking
+from aiopt.ranking.ranking_file import Ranking
 from aiopt.runs import ANALYSES, CHARTS, PROPOSALS, RANKING, TradeRecord, load_run, read_json
 from aiopt.strategy.space import Dimension, SearchSpace
 from aiopt.strategy.spec import StrategySpec

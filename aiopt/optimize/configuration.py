@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 
 from aiopt.analyst.settings import AnalystSettings
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.importing.series import BarReading
 from aiopt.bars.schema import BarSet
 from aiopt.bars.spread_model import SpreadConfig
 from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
 from aiopt.errors import ConfigError, InputError, SearchSpaceError
 from aiopt.evaluation.folds import WalkForwardConfig
-from aiopt.ranking.config import RankingConfig
+from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.strategy.families import FAMILIES, family
 from aiopt.strategy.space import METHODS, SearchSpace, load_search_space
 from aiopt.strategy.spec import StrategySpec, read_spec_file

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from aiopt.bars.manifest import BarManifest, manifest_type, spread_of
-from aiopt.ranking.model import Entry, Ranking
+from aiopt.ranking.ranking_file import Entry, Ranking
 from aiopt.runs import MANIFEST, PINE, RANKING, REPORT_HTML, read_json
 from aiopt.ticks.manifest import Manifest
 

@@ -31,7 +31,7 @@ from aiopt.pine.inputs import input_lines
 from aiopt.pine.provenance import Provenance, header_lines
 from aiopt.pine.text import Names, comment, float_number, number, string_literal
 from aiopt.strategy.signals import MAX_UNITS
-from aiopt.strategy.spec import FixedSize, PriceDistance, Session, StrategySpec
+from aiopt.strategy.spec import FixedSize, PriceDistance, SessionFilter, StrategySpec
 
 if TYPE_CHECKING:
     from aiopt.market.instrument import Instrument
@@ -251,7 +251,7 @@ def _signals(script: _Script) -> None:
     script.section("Signals, at the close of the bar; if both sides ask for an entry, neither gets it", lines)
 
 
-def _session_lines(session: Session) -> list[str]:
+def _session_lines(session: SessionFilter) -> list[str]:
     zone = string_literal(session.timezone)
     start, end = session.start_minute, session.end_minute
     word = "and" if start < end else "or"

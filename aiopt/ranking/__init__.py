@@ -4,10 +4,10 @@ Owns the trial's row, the leaderboard, the score and the verdicts; `docs/ranking
 nothing of engines, Ray or reports.
 """
 
-from aiopt.ranking.config import RankingConfig, ScoreWeights, StressConfig
 from aiopt.ranking.leaderboard import BestSoFar, Leaderboard, Progress
-from aiopt.ranking.model import Entry, Ranking, Rejection, Statistics
 from aiopt.ranking.rank import rank_trials
+from aiopt.ranking.ranking_config import RankingConfig, ScoreWeights, StressConfig
+from aiopt.ranking.ranking_file import Entry, Ranking, Rejection, Statistics
 from aiopt.ranking.trials import TrialRow, check_row, read_plan, read_trials, write_trials
 
 __all__ = [

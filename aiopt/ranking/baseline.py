@@ -16,9 +16,9 @@ from aiopt.evaluation.deflated import effective_trials, expected_maximum_sharpe
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratios
 from aiopt.evaluation.pbo import probability_of_overfitting
-from aiopt.ranking.config import RankingConfig
 from aiopt.ranking.figures import known
-from aiopt.ranking.model import GroupStatistics, Statistics
+from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.ranking_file import GroupStatistics, Statistics
 from aiopt.ranking.selection import Group, in_sample_scores
 
 

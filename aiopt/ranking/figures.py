@@ -10,7 +10,7 @@ import numpy as np
 from aiopt.evaluation.arrays import FloatArray
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import max_drawdown, max_drawdown_amount, sharpe_ratio, sortino_ratio
-from aiopt.ranking.model import Figures
+from aiopt.ranking.ranking_file import Figures
 from aiopt.ranking.trials import TrialRow
 
 

@@ -18,11 +18,11 @@ import numpy as np
 from aiopt.errors import InputError
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratio
-from aiopt.ranking.config import RankingConfig
 from aiopt.ranking.journal import Journal
-from aiopt.ranking.model import Ranking
 from aiopt.ranking.packing import pack_row, unpack_row
 from aiopt.ranking.rank import rank_trials
+from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.trials import TrialRow, check_row, write_sorted_trials
 
 

@@ -26,7 +26,6 @@ from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import kurtosis, max_drawdown_amount, sharpe_ratio, skewness
 from aiopt.evaluation.stress import break_even_extra_spread_pips, stressed_profit
 from aiopt.ranking.baseline import Baseline, make_baseline, make_statistics
-from aiopt.ranking.config import RankingConfig
 from aiopt.ranking.figures import (
     Totals,
     account_events,
@@ -36,7 +35,8 @@ from aiopt.ranking.figures import (
     segment_pnl,
     segment_totals,
 )
-from aiopt.ranking.model import (
+from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.ranking_file import (
     SURVIVES,
     Component,
     Entry,

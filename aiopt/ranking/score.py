@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from aiopt.ranking.config import RankingConfig
-from aiopt.ranking.model import Component
+from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.ranking_file import Component
 
 _FULL_PROFIT_FACTOR = 2.0
 """Profit factor from which on the component is 1."""

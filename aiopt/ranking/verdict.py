@@ -9,8 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiopt.ranking.config import RankingConfig
-from aiopt.ranking.model import NO_EVIDENCE, SURVIVES, WEAK, Check, Entry, Evidence, Figures, Statistics
+from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.ranking_file import (
+    NO_EVIDENCE,
+    SURVIVES,
+    WEAK,
+    Check,
+    Entry,
+    Evidence,
+    Figures,
+    Statistics,
+)
 
 
 def make_checks(

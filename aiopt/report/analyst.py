@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiopt.analyst.record import ReadChart
-from aiopt.report.model import Analyst, Fact, Opinion, Reading
+from aiopt.report.document import Analyst, Fact, Opinion, Reading
 from aiopt.runs import PROPOSALS, RunFolder
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.report.model import Breakdown, HeatMap
+from aiopt.report.document import Breakdown, HeatMap
 from aiopt.report.svg import short, utc
 from aiopt.runs import TradeRecord
 

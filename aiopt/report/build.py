@@ -14,11 +14,11 @@ from aiopt.bars.manifest import BarManifest, manifest_type
 from aiopt.config import content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.market.instrument import Instrument, instrument
-from aiopt.ranking import model as ranked
+from aiopt.ranking import ranking_file as ranked
 from aiopt.ranking.trials import read_plan, read_trials
 from aiopt.report.analyst import analyst_view
+from aiopt.report.document import Data, Entry, Report
 from aiopt.report.entries import entry_view, rejected_view, stretches
-from aiopt.report.model import Data, Entry, Report
 from aiopt.report.quality import data_quality
 from aiopt.report.summary import sentences, unranked_headline
 from aiopt.report.sweep import Trials, entry_points, sweep_overview, trial_arrays

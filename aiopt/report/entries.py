@@ -13,10 +13,10 @@ from itertools import accumulate
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.rollover import held_over, held_over_text
 from aiopt.market.instrument import Instrument
-from aiopt.ranking import model as ranked
+from aiopt.ranking import ranking_file as ranked
 from aiopt.ranking.figures import account_events
 from aiopt.report.breakdown import by_hour, by_weekday, heat_map
-from aiopt.report.model import (
+from aiopt.report.document import (
     Check,
     Curve,
     Entry,
@@ -29,7 +29,7 @@ from aiopt.report.model import (
     Stretch,
     Window,
 )
-from aiopt.report.rules import rules
+from aiopt.report.strategy_rules import rules
 from aiopt.report.svg import short
 from aiopt.report.sweep import Trials, sharpe_rows
 from aiopt.runs import EntryRecord, TradeRecord

@@ -17,8 +17,8 @@ from markupsafe import Markup
 
 from aiopt import __version__
 from aiopt.report import charts
+from aiopt.report.document import Analyst, Curve, Data, Entry, Fact, Reading, Report, Stretch, Sweep
 from aiopt.report.methods import methods
-from aiopt.report.model import Analyst, Curve, Data, Entry, Fact, Reading, Report, Stretch, Sweep
 from aiopt.report.svg import utc
 
 MOST_TRADES = 250

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiopt.report.model import Report
+from aiopt.report.document import Report
 
 Section = tuple[str, list[str]]
 

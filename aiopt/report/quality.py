@@ -11,7 +11,7 @@ import numpy as np
 from aiopt.bars.manifest import BarManifest, BarOrigin, spread_of
 from aiopt.market.calendar import open_time_ns
 from aiopt.market.instrument import instrument
-from aiopt.report.model import Data, Fact, HourRow
+from aiopt.report.document import Data, Fact, HourRow
 from aiopt.report.svg import utc
 from aiopt.ticks.manifest import Manifest, SilentHour
 from aiopt.timeframe import parse_timeframe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiopt.report.model import Data, Entry, Sweep
+from aiopt.report.document import Data, Entry, Sweep
 from aiopt.report.svg import utc
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from aiopt.evaluation.folds import Fold as WalkForwardFold
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.ranking.model import Statistics
+from aiopt.ranking.ranking_file import Statistics
 from aiopt.ranking.trials import TrialRow
-from aiopt.report.model import Entry, FailedTrial, Group, Sweep, TrialPoint
+from aiopt.report.document import Entry, FailedTrial, Group, Sweep, TrialPoint
 from aiopt.runs import RunFileError
 
 MOST_POINTS = 2000

@@ -20,8 +20,8 @@ from aiopt import __version__
 from aiopt.market.calendar import fx_weeks, open_hours
 from aiopt.market.instrument import Instrument, instrument
 from aiopt.report import charts, tick_charts
+from aiopt.report.document import Fact
 from aiopt.report.html import asset, page_environment
-from aiopt.report.model import Fact
 from aiopt.ticks.checks.quality import GapSpan, TickQuality
 from aiopt.ticks.checks.tick_rules import RULES
 from aiopt.ticks.importing import TickCheck

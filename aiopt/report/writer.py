@@ -12,8 +12,8 @@ import msgspec
 
 from aiopt.files import atomic_write_bytes, atomic_write_text
 from aiopt.report.build import build_report
+from aiopt.report.document import Report
 from aiopt.report.html import part_of, render_html
-from aiopt.report.model import Report
 from aiopt.report.svg import utc
 from aiopt.runs import CHARTS, ENTRIES_CSV, REPORT_HTML, REPORT_JSON, TRADES_CSV, load_run
 

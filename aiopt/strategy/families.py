@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from aiopt.errors import SpecError, did_you_mean
 from aiopt.strategy.space import FloatRange, IntRange, SearchSpace
-from aiopt.strategy.spec import IndicatorSpec, PriceDistance, Session, StrategySpec
+from aiopt.strategy.spec import IndicatorSpec, PriceDistance, SessionFilter, StrategySpec
 
 _ATR = IndicatorSpec(kind="atr", args={"length": "atr_length"})
 _ATR_STOP = PriceDistance(unit="atr", value="stop_atr", indicator="atr")
@@ -39,7 +39,7 @@ def _rsi_reversion() -> SearchSpace:
         exit_short="rsi < 100 - exit_level",
         stop_loss=_ATR_STOP,
         take_profit=_ATR_TARGET,
-        session=Session(start="06:00", end="20:00", timezone="UTC"),
+        session=SessionFilter(start="06:00", end="20:00", timezone="UTC"),
     )
     return SearchSpace(
         spec,
@@ -125,7 +125,7 @@ def _bollinger_breakout() -> SearchSpace:
         exit_short="crossover(close, bands.middle)",
         stop_loss=_ATR_STOP,
         take_profit=_ATR_TARGET,
-        session=Session(start="07:00", end="17:00", timezone="Europe/London"),
+        session=SessionFilter(start="07:00", end="17:00", timezone="Europe/London"),
     )
     return SearchSpace(
         spec,
@@ -203,7 +203,7 @@ def _stochastic_sma() -> SearchSpace:
         exit_short="stoch.k < edge and stoch.k > stoch.d",
         stop_loss=PriceDistance(unit="pips", value="stop_pips"),
         take_profit=PriceDistance(unit="pips", value="target_pips"),
-        session=Session(start="07:00", end="19:00", timezone="UTC"),
+        session=SessionFilter(start="07:00", end="19:00", timezone="UTC"),
     )
     return SearchSpace(
         spec,

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from aiopt.errors import SpecError
 from aiopt.indicators.windows import NAN, FloatArray
 from aiopt.strategy.evaluation import BoolArray, StreamingCondition, evaluate, names_of
-from aiopt.strategy.sessions import SessionClock, session_mask
+from aiopt.strategy.session_filter import SessionClock, session_mask
 from aiopt.strategy.spec import PriceDistance, RiskSize, StrategySpec
 
 if TYPE_CHECKING:

@@ -99,7 +99,7 @@ class PriceDistance(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     indicator: str | None = None
 
 
-class Session(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
+class SessionFilter(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
     """When entries are allowed, tested on a bar's opening time in `timezone`.
 
     Attributes
@@ -233,7 +233,7 @@ class StrategySpec(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Conditions (see `aiopt.strategy.conditions`); at least one entry.
     stop_loss, take_profit : PriceDistance or None
         Fixed at the close of the signal bar.
-    session : Session or None
+    session : SessionFilter or None
         Restricts entries, not exits.
     size : FixedSize or RiskSize
         Position size.
@@ -255,7 +255,7 @@ class StrategySpec(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     exit_short: str | None = None
     stop_loss: PriceDistance | None = None
     take_profit: PriceDistance | None = None
-    session: Session | None = None
+    session: SessionFilter | None = None
     size: FixedSize | RiskSize = msgspec.field(default_factory=FixedSize)
 
     def __post_init__(self) -> None:

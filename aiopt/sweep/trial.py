@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.results import Trade, TrialResult
 from aiopt.backtest.session import BacktestSession
 from aiopt.config import canonical_json

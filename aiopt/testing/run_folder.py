@@ -21,8 +21,8 @@ from aiopt import __version__
 from aiopt.config import canonical_json, content_hash
 from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan, plan_walk_forward
 from aiopt.files import atomic_write_bytes, atomic_write_text
-from aiopt.ranking.config import RankingConfig
 from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.trials import TrialRow, write_trials
 from aiopt.runs import (
     CONFIG,

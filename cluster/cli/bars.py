@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiopt.bars.building.event_shards import EventRequest
     from aiopt.bars.building.filling import Fill
     from aiopt.bars.building.shards import BarBuild, BarRequest, Progress
-    from aiopt.market.sessions import Session
+    from aiopt.market.sessions import TradingSession
     from aiopt.ticks.manifest import Manifest
 
 LOCAL_BELOW_TICKS = 100_000_000
@@ -144,7 +144,7 @@ def show(path: Path, timeframe: str | None, as_json: bool) -> None:
     emit(as_json, document, lambda console: _print_bars(console, document))
 
 
-def parse_session_flags(session: str | None, timezone: str | None) -> Session | None:
+def parse_session_flags(session: str | None, timezone: str | None) -> TradingSession | None:
     """Return the session the flags ask for.
 
     Raises
@@ -177,7 +177,7 @@ def parse_request(
     empty: str,
     fill: str = "none",
     *,
-    session: Session | None = None,
+    session: TradingSession | None = None,
     spread_stats: bool = False,
 ) -> BarRequest:
     """Return what the flags ask for.
@@ -201,7 +201,7 @@ def parse_request(
 
 
 def parse_event_request(
-    type_: str, size: str, price: str, *, session: Session | None = None, spread_stats: bool = False
+    type_: str, size: str, price: str, *, session: TradingSession | None = None, spread_stats: bool = False
 ) -> EventRequest:
     """Return what the flags ask for.
 

@@ -17,9 +17,9 @@ from ray import serve
 
 from aiopt.serving.backend import Operation, OperationKind, ServingStatus
 from aiopt.serving.checkpoint.sources import validator
-from aiopt.serving.config import ServingConfig, load_args
 from aiopt.serving.endpoint import create_token
 from aiopt.serving.gateway import Tokens, build_gateway
+from aiopt.serving.profile import ServingConfig, load_args
 from aiopt.serving.swap.coordinator import SwapCoordinator
 from aiopt.serving.swap.records import RoutingTable
 from cluster.resources import stage_options

@@ -21,8 +21,8 @@ import yaml
 from aiopt.errors import ClusterError, ConfigError, InputError, did_you_mean
 from aiopt.serving.backend import UnknownModelError
 from aiopt.serving.checkpoint.sources import check_present
-from aiopt.serving.config import ServingConfig, load_args
 from aiopt.serving.endpoint import AdminClient
+from aiopt.serving.profile import ServingConfig, load_args
 from aiopt.serving.swap.engine_host import ENGINE_PREFIX
 from aiopt.yaml_text import load_yaml
 from cluster import lifecycle

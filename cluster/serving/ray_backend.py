@@ -32,7 +32,7 @@ from aiopt.serving.backend import (
     ServingStatus,
     UnknownModelError,
 )
-from aiopt.serving.config import ServingConfig
+from aiopt.serving.profile import ServingConfig
 from aiopt.serving.swap.records import Route, RoutingTable
 from cluster.serving.wire_calls import WireCall, Wires
 

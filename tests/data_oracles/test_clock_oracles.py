@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aiopt.bars.importing.importing import read_bar_source
+from aiopt.bars.importing.bar_import import read_bar_source
 from aiopt.bars.importing.witness_bars import check_bars, read_witness
 from aiopt.errors import DataError
 from aiopt.market.instrument import instrument

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.conversion import with_conversion
 from aiopt.backtest.pricing import add_spread
 from aiopt.backtest.session import BacktestSession

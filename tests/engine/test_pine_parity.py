@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarArrays, BarSet

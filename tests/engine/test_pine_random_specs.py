@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.schema import BarSet
 from aiopt.market.instrument import instrument
 from aiopt.pine.emitter import emit

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.market.instrument import instrument

@@ -11,13 +11,13 @@ from collections import Counter
 import msgspec
 import numpy as np
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan
 from aiopt.market.instrument import instrument
-from aiopt.ranking.config import RankingConfig
 from aiopt.ranking.rank import rank_trials
+from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.selection import choose_lanes, make_groups
 from aiopt.ranking.trials import TrialRow, check_row
 from aiopt.strategy.spec import FixedSize, IndicatorSpec, PriceDistance, RiskSize, StrategySpec

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.session import BacktestSession
 from aiopt.backtest.signals import StreamedSignals
 from aiopt.strategy.families import FAMILIES

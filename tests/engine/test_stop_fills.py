@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.backtest.signals import StreamedSignals
 from aiopt.bars.building.shards import BarRequest, build_bars_locally

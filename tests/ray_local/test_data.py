@@ -18,7 +18,7 @@ from aiopt.bars.building.shards import BarRequest, build_bars_locally
 from aiopt.bars.files import read_bars
 from aiopt.bars.schema import PRICES
 from aiopt.errors import ClusterError, DataError, ManifestError
-from aiopt.market.sessions import Session, parse_session
+from aiopt.market.sessions import TradingSession, parse_session
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.ticks.manifest import read_manifest
 from aiopt.ticks.shards import plan_shards
@@ -162,7 +162,7 @@ def scrape(needle: str, timeout_s: float = 60.0) -> str:
 )
 @pytest.mark.parametrize("session", [None, parse_session("08:00-20:00", "America/New_York")])
 def test_event_bars_equal_those_of_one_process(
-    store: Path, tmp_path: Path, type_: str, sizes: str, session: Session | None
+    store: Path, tmp_path: Path, type_: str, sizes: str, session: TradingSession | None
 ) -> None:
     request = EventRequest(parse_rules(type_, sizes), PRICES, session, spread_stats=True)
     local = build_event_bars_locally(store, tmp_path / "local", request)

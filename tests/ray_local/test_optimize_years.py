@@ -12,7 +12,7 @@ import pytest
 
 from aiopt.bars.files import load_bar_set
 from aiopt.optimize.configuration import load_optimize_config
-from aiopt.ranking.model import Ranking
+from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.trials import read_trials
 from aiopt.runs import RANKING, load_run, read_json
 from cluster import lifecycle

@@ -18,7 +18,7 @@ import ray
 from ray.util.state import list_actors
 
 import cluster.sweep
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
 from aiopt.errors import SearchSpaceError, StorageError
@@ -27,7 +27,7 @@ from aiopt.files import GIB, MIB
 from aiopt.market.instrument import instrument
 from aiopt.optimize.configuration import OptimizeConfig, load_strategies
 from aiopt.optimize.points import plan_points
-from aiopt.ranking.config import RankingConfig, StressConfig
+from aiopt.ranking.ranking_config import RankingConfig, StressConfig
 from aiopt.ranking.trials import read_trials, write_trials
 from aiopt.sweep.trial import TrialContext, TrialPoint
 from aiopt.testing.bars import random_walk_bars

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from aiopt.analyst import AnalystSettings
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.swap import SwapConfig
 from aiopt.bars.importing.series import BarReading
 from aiopt.bars.spread_model import SpreadConfig

@@ -29,7 +29,7 @@ from aiopt.bars.building.spread_columns import finish_spread
 from aiopt.bars.schema import BAR_SCHEMA
 from aiopt.errors import ConfigError, DataError, did_you_mean
 from aiopt.market.instrument import Instrument
-from aiopt.market.sessions import Session
+from aiopt.market.sessions import TradingSession
 
 EventType = Literal["tick", "volume", "range", "renko"]
 EVENT_TYPES: tuple[str, ...] = get_args(EventType)
@@ -124,7 +124,7 @@ class EventCutter:
         Side: its prices make range and Renko bars, its sizes volume bars.
     item : Instrument
         Price steps.
-    session : Session, optional
+    session : TradingSession, optional
         Bars begin anew with its days, and ticks outside it are left out.
     spread : bool
         Add the columns of spread statistics.
@@ -147,7 +147,7 @@ class EventCutter:
         price: str,
         item: Instrument,
         *,
-        session: Session | None = None,
+        session: TradingSession | None = None,
         spread: bool = False,
         state: NDArray[Any] | None = None,
     ) -> None:
@@ -401,7 +401,7 @@ def finish_event_bars(
 # --- ticks ------------------------------------------------------------------------------------------------
 
 
-def session_numbers(ts: NDArray[np.int64], session: Session | None) -> NDArray[np.int64]:
+def session_numbers(ts: NDArray[np.int64], session: TradingSession | None) -> NDArray[np.int64]:
     """Return the number of the session of each tick: its local day since the epoch, or `OUTSIDE`."""
     if session is None or ts.size == 0:
         return np.zeros(ts.size, dtype=np.int64)

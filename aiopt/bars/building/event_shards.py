@@ -29,7 +29,7 @@ from aiopt.bars.building.shards import BarBuild, Progress, check_total, summaris
 from aiopt.bars.schema import BarMeta, check_price
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.instrument import instrument
-from aiopt.market.sessions import Session
+from aiopt.market.sessions import TradingSession
 from aiopt.ticks.manifest import Manifest, read_manifest
 from aiopt.ticks.shards import ROWS_PER_SHARD, Shard, map_ticks, plan_shards
 
@@ -47,7 +47,7 @@ class EventRequest:
         At least one, all of one type; repeated ones count once.
     prices : tuple of str
         Among `PRICES`; at least one; repeated ones count once.
-    session : Session, optional
+    session : TradingSession, optional
         Bars begin anew with its days, and ticks outside it are left out.
     spread_stats : bool
         Add the columns of `aiopt.bars.building.spread_columns.SPREAD_COLUMNS`.
@@ -55,7 +55,7 @@ class EventRequest:
 
     rules: tuple[EventRule, ...]
     prices: tuple[str, ...]
-    session: Session | None = None
+    session: TradingSession | None = None
     spread_stats: bool = False
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 
 from aiopt.errors import ConfigError, did_you_mean
 from aiopt.market.calendar import is_open
-from aiopt.market.sessions import Session
+from aiopt.market.sessions import TradingSession
 from aiopt.timeframe import Timeframe, time_grid
 
 Fill = Literal["none", "flat", "linear"]
@@ -31,7 +31,7 @@ def fill_gaps(
     timeframe: Timeframe,
     fill: Fill,
     *,
-    session: Session | None = None,
+    session: TradingSession | None = None,
     always_open: bool = False,
 ) -> pl.DataFrame:
     """Insert a marked bar at every opening time between the first and the last bar that has none.
@@ -49,7 +49,7 @@ def fill_gaps(
         Theirs.
     fill : {"none", "flat", "linear"}
         ``"none"`` returns `bars` as they are.
-    session : Session, optional
+    session : TradingSession, optional
         Theirs: no bar is inserted outside it.
     always_open : bool
         Also fill while the FX week is closed, Friday to Sunday 17:00 in New York.

@@ -23,7 +23,7 @@ from aiopt.bars.building.spread_columns import finish_spread
 from aiopt.bars.schema import BAR_SCHEMA, Empty, check_empty
 from aiopt.bars.stops.stop_ladders import RECORD_COLUMNS, merge_records, no_records, records_of_runs
 from aiopt.errors import DataError
-from aiopt.market.sessions import Session
+from aiopt.market.sessions import TradingSession
 from aiopt.ticks.schema import nearest_decimal
 from aiopt.timeframe import Timeframe, timeframe_of_ns
 from aiopt.utc import DAY_NS
@@ -91,7 +91,7 @@ class TickReducer:
         Length of the smallest bars.
     prices : sequence of str
         ``"bid"``, ``"ask"``, ``"mid"``.
-    session : Session, optional
+    session : TradingSession, optional
         Bars begin with its days and ticks outside it are left out; otherwise bars begin at whole multiples of
         their length since the epoch.
     spread_scale : int
@@ -110,7 +110,7 @@ class TickReducer:
         base: Timeframe,
         prices: Sequence[str],
         *,
-        session: Session | None = None,
+        session: TradingSession | None = None,
         spread_scale: int = 0,
         stops: bool = False,
     ) -> None:
@@ -222,7 +222,7 @@ def reduce_runs(
 
 
 def merge_partials(
-    parts: Sequence[Mapping[str, NDArray[Any]]], base: Timeframe, session: Session | None = None
+    parts: Sequence[Mapping[str, NDArray[Any]]], base: Timeframe, session: TradingSession | None = None
 ) -> Columns:
     """Put the partial bars of consecutive parts of the ticks together, in the order given.
 
@@ -232,7 +232,7 @@ def merge_partials(
         Each in time order; a part may start in the bar in which the one before it ends.
     base : Timeframe
         Bar length of the result; the same as that of `parts`, or a multiple.
-    session : Session, optional
+    session : TradingSession, optional
         That of `parts`.
 
     Returns
@@ -306,7 +306,7 @@ def finish_bars(
     timeframe: Timeframe,
     empty: Empty,
     *,
-    session: Session | None = None,
+    session: TradingSession | None = None,
     spread_scale: int = 0,
 ) -> pl.DataFrame:
     """Return the finished bars of one price side from fully merged partial bars.
@@ -321,7 +321,7 @@ def finish_bars(
         Bar length wanted.
     empty : {"omit", "flat"}
         What happens to bars without ticks; "flat" without a session only.
-    session : Session, optional
+    session : TradingSession, optional
         That of `partial`.
     spread_scale : int
         That of `partial`, see `TickReducer`.

@@ -32,7 +32,7 @@ from aiopt.bars.stops.stop_files import STOPS_NAME, StopMeta, StopTable, read_st
 from aiopt.bars.stops.stop_ladders import RECORD_COLUMNS, RECORD_SIDES, make_ladder
 from aiopt.errors import ConfigError, DataError, ManifestError
 from aiopt.market.instrument import instrument
-from aiopt.market.sessions import Session, check_session_timeframe
+from aiopt.market.sessions import TradingSession, check_session_timeframe
 from aiopt.ticks.manifest import Manifest, read_manifest
 from aiopt.ticks.shards import ROWS_PER_SHARD, Shard, map_ticks, plan_shards
 from aiopt.timeframe import Timeframe
@@ -102,7 +102,7 @@ class BarRequest:
         Among `PRICES`; at least one; repeated ones count once.
     empty : {"omit", "flat"}
         What happens to bars without ticks.
-    session : Session, optional
+    session : TradingSession, optional
         Bars begin with its days, and ticks outside it are left out; otherwise bars begin at whole multiples
         of their length since the epoch, UTC.
     spread_stats : bool
@@ -117,7 +117,7 @@ class BarRequest:
     timeframes: tuple[Timeframe, ...]
     prices: tuple[str, ...]
     empty: Empty = "omit"
-    session: Session | None = None
+    session: TradingSession | None = None
     spread_stats: bool = False
     fill: Fill = "none"
     stops: bool = True

@@ -1,7 +1,7 @@
 """One source of bars of a run: bar files of our own, or a provider's, as frames per price side.
 
 Owns which series of a folder is taken, what counts as a filling, and what a source leaves on record.  Reading
-a provider's files is `aiopt.bars.importing.importing`'s; putting sources together `bar_input`'s.
+a provider's files is `aiopt.bars.importing.bar_import`'s; putting sources together `bar_input`'s.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 import polars as pl
 
 from aiopt.bars.files import read_bar_meta, read_bars, read_series
-from aiopt.bars.importing.importing import TABLES, read_bar_source
+from aiopt.bars.importing.bar_import import TABLES, read_bar_source
 from aiopt.bars.importing.tables import BarTableOptions
 from aiopt.bars.manifest import BarOrigin
 from aiopt.bars.schema import BAR_SCHEMA, TIME_BARS, BarMeta, BarTable
@@ -44,7 +44,7 @@ class BarReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     price : str or None
         Side of one-sided bars: ``"bid"``, ``"ask"`` or ``"mid"``; None: as the files say.
     format : str or None
-        Layout, see `aiopt.bars.importing.importing.BAR_FORMATS`; recognised if None.
+        Layout, see `aiopt.bars.importing.bar_import.BAR_FORMATS`; recognised if None.
     timezone : str or None
         Clock of the stamps; the layout's own if None.
     keep_clock : bool

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from aiopt.bars.files import read_series
-from aiopt.bars.importing.importing import BarSource, read_bar_source
+from aiopt.bars.importing.bar_import import BarSource, read_bar_source
 from aiopt.market.instrument import Instrument
 from aiopt.ticks.clocks.second_witness import Witness, check_against, ranges_of
 from aiopt.ticks.sources.dukascopy import read_candles

@@ -27,7 +27,7 @@ from aiopt.analyst import (
     propose_strategy,
     request_from_document,
 )
-from aiopt.analyst.model import check_text
+from aiopt.analyst.analysis import check_text
 from aiopt.analyst.schema import MAX_RATIONALE
 from aiopt.analyst.windows import drawable
 from aiopt.charts import render_chart

@@ -42,7 +42,7 @@ from aiopt.serving.backend import (
     UnknownModelError,
 )
 from aiopt.serving.checkpoint.validation import Checkpoint
-from aiopt.serving.config import EngineSettings, ServingConfig, SlotConfig
+from aiopt.serving.profile import EngineSettings, ServingConfig, SlotConfig
 from aiopt.serving.swap.engine_host import ENGINE_PREFIX, EngineHost
 from aiopt.serving.swap.ledger import Ledger
 from aiopt.serving.swap.proof import EngineSpec, EngineStartError, ProbeMismatchError

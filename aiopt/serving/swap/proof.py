@@ -15,7 +15,7 @@ from aiopt.config import canonical_json, content_hash
 from aiopt.errors import ClusterError
 from aiopt.files import atomic_write_bytes
 from aiopt.serving.checkpoint.validation import Checkpoint
-from aiopt.serving.config import Device, EngineSettings
+from aiopt.serving.profile import Device, EngineSettings
 from aiopt.serving.swap.probes import MAX_TOKENS, PROBE_VERSION, probe_requests
 
 NOT_IN_ANSWERS = {"kv_cache_gib", "gpu_memory_share", "sleep_mode", "replicas", "max_sequences"}

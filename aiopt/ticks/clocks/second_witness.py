@@ -2,7 +2,7 @@
 
 Owns the comparison.  Two sources of one market show the same highs and lows at the same moment and at no
 other, whatever their spreads; so the lag at which they agree best is how far their clocks are apart.  Reading
-the witness is `aiopt.bars.importing.importing`'s.  Knows no format.
+the witness is `aiopt.bars.importing.bar_import`'s.  Knows no format.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from aiopt.analyst import (
 )
 from aiopt.analyst.constraints import bounds
 from aiopt.strategy.families import FAMILIES
-from aiopt.strategy.spec import Session
+from aiopt.strategy.spec import SessionFilter
 
 
 def reading(trend: Any = "up", volatility: Any = "normal", bias: Any = "long") -> Analysis:
@@ -86,7 +86,7 @@ def test_the_rules_propose_a_valid_spec_in_every_case(
         sides=sides,
         max_stop_atr=3.5,
         max_stop_pips=10.0,
-        session=Session(start="08:00", end="16:00"),
+        session=SessionFilter(start="08:00", end="16:00"),
     )
     found = propose(reading(trend, volatility, "neutral"), limits)
     assert isinstance(found, Proposal), found

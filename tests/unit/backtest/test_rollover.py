@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.money import to_float
 from aiopt.backtest.rollover import rollovers
 from aiopt.backtest.swap import InterestRate, Nights, SwapConfig, SwapPoints

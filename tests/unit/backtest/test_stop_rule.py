@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.pricing import add_spread, with_stop_slippage
 from aiopt.backtest.stop_fills import stop_rule
 from aiopt.bars.building.shards import BarRequest, build_bars_locally

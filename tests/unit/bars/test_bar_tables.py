@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopt.bars.files import load_bar_set, read_bars
-from aiopt.bars.importing.importing import import_bars, read_bar_source
+from aiopt.bars.importing.bar_import import import_bars, read_bar_source
 from aiopt.bars.importing.tables import BarTableOptions, opening_times
 from aiopt.cli.bars_import import command
 from aiopt.errors import DataError

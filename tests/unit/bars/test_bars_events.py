@@ -34,7 +34,7 @@ from aiopt.bars.files import bar_path, load_bar_set, read_bars
 from aiopt.bars.schema import PRICES
 from aiopt.errors import ConfigError, DataError, UnevenBarsError
 from aiopt.market.instrument import instrument
-from aiopt.market.sessions import Session, parse_session
+from aiopt.market.sessions import TradingSession, parse_session
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.ticks.manifest import read_manifest
 from aiopt.ticks.shards import plan_shards
@@ -67,7 +67,7 @@ def some_ticks(rows: int, seed: int, step: int = 4) -> dict[str, np.ndarray]:
 
 
 def reference(
-    ticks: dict[str, np.ndarray], rule: EventRule, price: str, session: Session | None
+    ticks: dict[str, np.ndarray], rule: EventRule, price: str, session: TradingSession | None
 ) -> tuple[list[dict[str, object]], int]:
     """Return the bars tick by tick, in exact arithmetic, and the ticks left over."""
     bars: list[dict[str, object]] = []
@@ -210,7 +210,7 @@ RULES = st.one_of(
 )
 @settings(max_examples=60, deadline=None)
 def test_bars_of_shards_cut_alone_equal_the_reference(
-    seed: int, rule: EventRule, price: str, session: Session | None, cuts: list[int], batch: int
+    seed: int, rule: EventRule, price: str, session: TradingSession | None, cuts: list[int], batch: int
 ) -> None:
     ticks = some_ticks(250, seed)
     edges = sorted({0, 250, *cuts})
@@ -266,7 +266,7 @@ def test_bars_of_shards_cut_alone_equal_the_reference(
 @pytest.mark.parametrize("session", [None, WINDOW])
 @pytest.mark.parametrize("rows_per_shard", [1, 90, 100_000])
 def test_files_of_any_shards_equal_those_of_one(
-    tmp_path: Path, type_: str, session: Session | None, rows_per_shard: int
+    tmp_path: Path, type_: str, session: TradingSession | None, rows_per_shard: int
 ) -> None:
     ticks = pl.DataFrame(some_ticks(600, 5))
     manifest = write_tick_store(tmp_path / "ticks", ticks, row_group_rows=31)

@@ -23,7 +23,7 @@ from aiopt.bars.files import bar_path, load_bar_set, read_bars, write_bars
 from aiopt.bars.schema import BarMeta
 from aiopt.errors import ConfigError, DataError, UnevenBarsError
 from aiopt.market.calendar import is_open
-from aiopt.market.sessions import Session, parse_session
+from aiopt.market.sessions import TradingSession, parse_session
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.timeframe import parse_timeframe
 
@@ -141,7 +141,7 @@ def test_filling_keeps_every_bar_and_marks_every_other(seed: int, fill: str) -> 
 
 
 def test_filling_stays_in_the_session() -> None:
-    session = Session(start="08:00", end="08:10", timezone="Europe/London")
+    session = TradingSession(start="08:00", end="08:10", timezone="Europe/London")
     start = round(dt.datetime(2014, 5, 1, 7, 0, tzinfo=dt.UTC).timestamp()) * 10**9
     bars = bars_at([1, 24 * 60 + 8], [1.0, 1.1], start).with_columns(
         ts_close_ns=pl.Series(np.array([2, 24 * 60 + 9]) * MINUTE_NS + start)

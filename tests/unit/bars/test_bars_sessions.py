@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from aiopt.bars.building.partial_bars import TickReducer, base_timeframe, merge_partials
 from aiopt.bars.schema import PRICES
 from aiopt.errors import ConfigError
-from aiopt.market.sessions import Session, check_session_timeframe, parse_session
+from aiopt.market.sessions import TradingSession, check_session_timeframe, parse_session
 from aiopt.ticks.schema import nearest_decimal
 from aiopt.timeframe import parse_timeframe
 
@@ -52,7 +52,7 @@ def test_a_week_begins_on_sunday() -> None:
     assert spans.closing(np.array([utc("2024-03-10 21:00")]), week).tolist() == [utc("2024-03-17 21:00")]
 
 
-def session_by_hand(session: Session, stamp: int) -> tuple[int, int] | None:
+def session_by_hand(session: TradingSession, stamp: int) -> tuple[int, int] | None:
     """Return begin and end of the session a stamp lies in, day by day with zoneinfo."""
     zone = ZoneInfo(session.timezone)
     around = dt.datetime.fromtimestamp(stamp // 1_000_000_000, dt.UTC).date()
@@ -86,7 +86,7 @@ def session_by_hand(session: Session, stamp: int) -> tuple[int, int] | None:
 )
 @settings(max_examples=40, deadline=None)
 def test_session_bars_equal_brute_force_for_any_cut(
-    seed: int, session: Session, labels: tuple[str, ...], cuts: list[int]
+    seed: int, session: TradingSession, labels: tuple[str, ...], cuts: list[int]
 ) -> None:
     random = np.random.default_rng(seed)
     first = utc("2024-03-08 00:00") if seed % 2 else utc("2024-10-25 00:00")
@@ -123,7 +123,7 @@ def test_session_bars_equal_brute_force_for_any_cut(
         assert bars["ask_volume"].tolist() == [sizes[1][rows].sum() for rows in expected.values()]
 
 
-def opening_by_hand(session: Session, begin: int, stamp: int, length_ns: int) -> int:
+def opening_by_hand(session: TradingSession, begin: int, stamp: int, length_ns: int) -> int:
     if length_ns < 24 * HOUR_NS:
         return begin + (stamp - begin) // length_ns * length_ns
     zone = ZoneInfo(session.timezone)

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from aiopt.bars.building.shards import BarRequest, build_bars_locally
-from aiopt.bars.importing.importing import BarImport
+from aiopt.bars.importing.bar_import import BarImport
 from aiopt.featurelog import FeatureLog
 from aiopt.files import sha256_file
 from aiopt.testing.tick_stores import write_tick_store

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aiopt.bars.importing.importing import import_bars
+from aiopt.bars.importing.bar_import import import_bars
 from aiopt.catalog import Entry, find_entries, verify
 from aiopt.errors import DataError
 from aiopt.ticks.manifest import Manifest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aiopt.bars.importing.importing import import_bars
+from aiopt.bars.importing.bar_import import import_bars
 from aiopt.catalog import PruneItem, find_entries, plan_prune, prune
 from aiopt.errors import ConfigError, DataError
 from aiopt.files import atomic_path

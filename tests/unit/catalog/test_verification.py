@@ -15,7 +15,7 @@ from aiopt.bars.building.event_shards import EventRequest, build_event_bars_loca
 from aiopt.bars.building.reference import fill_flat
 from aiopt.bars.building.shards import BarRequest, build_bars_locally
 from aiopt.bars.files import read_bars, write_bars
-from aiopt.bars.importing.importing import import_bars
+from aiopt.bars.importing.bar_import import import_bars
 from aiopt.catalog import Verification, compact, find_entries, verify
 from aiopt.market.sessions import parse_session
 from aiopt.ticks.manifest import Manifest, hash_partitions, read_manifest, write_manifest

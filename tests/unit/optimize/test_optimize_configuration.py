@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from aiopt.backtest.config import BacktestConfig
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.spread_model import SpreadConfig
 from aiopt.errors import AioptError, ConfigError, InputError, SearchSpaceError, SpecError
 from aiopt.optimize.configuration import (

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from aiopt.optimize.summary import COLUMNS, SYNTHETIC, ranking_table
-from aiopt.ranking.model import Ranking
+from aiopt.ranking.ranking_file import Ranking
 from aiopt.runs import RANKING, read_json
 from aiopt.testing.run_folder import write_run_folder
 

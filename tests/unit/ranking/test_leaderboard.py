@@ -17,8 +17,8 @@ from aiopt.config import canonical_json
 from aiopt.errors import DataError, InputError, StorageError
 from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.ranking import trials
-from aiopt.ranking.config import RankingConfig, StressConfig
 from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.ranking_config import RankingConfig, StressConfig
 from aiopt.testing.sweeps import PLAN, failed, noise_sweep
 
 CONFIG = RankingConfig(stress=StressConfig(pip_size=1e-4), bootstrap_resamples=100)

@@ -17,10 +17,10 @@ from aiopt.errors import ConfigError
 from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.market.instrument import instrument
-from aiopt.ranking.config import RankingConfig, ScoreWeights, StressConfig
 from aiopt.ranking.leaderboard import Leaderboard
-from aiopt.ranking.model import NO_EVIDENCE, SURVIVES, Ranking
 from aiopt.ranking.rank import rank_trials
+from aiopt.ranking.ranking_config import RankingConfig, ScoreWeights, StressConfig
+from aiopt.ranking.ranking_file import NO_EVIDENCE, SURVIVES, Ranking
 from aiopt.testing.sweeps import PLAN, failed, noise_sweep, trial, with_pnl
 from aiopt.utc import HOUR_NS
 

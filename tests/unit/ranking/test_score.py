@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopt.errors import ConfigError
-from aiopt.ranking.config import RankingConfig, ScoreWeights, StressConfig
+from aiopt.ranking.ranking_config import RankingConfig, ScoreWeights, StressConfig
 from aiopt.ranking.score import (
     components,
     drawdown_component,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aiopt.report.build import build_report
-from aiopt.report.model import Report
+from aiopt.report.document import Report
 from aiopt.runs import load_run
 from aiopt.testing.run_folder import RunModel, write_run_folder
 

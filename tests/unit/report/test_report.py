@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from aiopt.errors import InputError
-from aiopt.ranking.model import Ranking
+from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.trials import read_trials
 from aiopt.report import write_report
 from aiopt.report.build import build_report, settings
+from aiopt.report.document import Report
 from aiopt.report.html import MOST_TRADES, figure, moment, money, part_of, percent, plain, ratio, render_html
-from aiopt.report.model import Report
 from aiopt.runs import RunFileError, load_run, read_json
 from aiopt.testing.run_folder import RunModel, write_run_folder
 

@@ -14,7 +14,7 @@ from aiopt.analyst.chat import ChatReply, ChatRequest
 from aiopt.errors import ClusterError, ConfigError, InputError
 from aiopt.serving.checkpoint.sources import check_present, resolve
 from aiopt.serving.checkpoint.validation import CheckpointError
-from aiopt.serving.config import EngineSettings, ServingConfig, load_args
+from aiopt.serving.profile import EngineSettings, ServingConfig, load_args
 from aiopt.testing.bars import random_walk_bars
 from cluster.serving import deploy
 

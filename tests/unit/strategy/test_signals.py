@@ -24,7 +24,7 @@ from aiopt.strategy.signals import (
     signals_equal,
     stream_signals,
 )
-from aiopt.strategy.spec import IndicatorSpec, PriceDistance, RiskSize, Session, StrategySpec
+from aiopt.strategy.spec import IndicatorSpec, PriceDistance, RiskSize, SessionFilter, StrategySpec
 from aiopt.timeframe import parse_timeframe
 from tests.unit.strategy.condition_trees import make_bars
 
@@ -140,7 +140,7 @@ def test_both_entries_true_means_neither():
 
 
 def test_session_restricts_entries_and_not_exits():
-    session = Session(start="08:00", end="12:00", timezone="Europe/London")
+    session = SessionFilter(start="08:00", end="12:00", timezone="Europe/London")
     spec = spec_of(entry_long="close > 0", exit_long="close > 0", session=session)
     bars = make_bars(4 * 24 * 5)  # from Friday to Tuesday, summer time begins on Sunday
     signals = compute_signals(spec, bars, **ACCOUNT)

@@ -22,7 +22,7 @@ from aiopt.strategy.spec import (
     IndicatorSpec,
     PriceDistance,
     RiskSize,
-    Session,
+    SessionFilter,
     StrategySpec,
     load_spec,
     spec_from_mapping,
@@ -72,7 +72,7 @@ def test_loads_yaml(spec):
     assert type(spec.params["rsi_length"]) is int
     assert type(spec.params["oversold"]) is float
     assert spec.resolved_args("rsi") == {"length": 14}
-    assert spec.session == Session(start="07:00", end="20:00")
+    assert spec.session == SessionFilter(start="07:00", end="20:00")
     assert spec.size == FixedSize(units=10_000)
     assert spec.warmup_bars == 14
 
@@ -178,7 +178,7 @@ def specs(draw):
     session = None
     if draw(st.booleans()):
         start, end = draw(st.lists(clock, min_size=2, max_size=2, unique=True))
-        session = Session(
+        session = SessionFilter(
             start=start,
             end=end,
             timezone=draw(st.sampled_from(["UTC", "Europe/London", "America/New_York", "Asia/Tokyo"])),
@@ -391,11 +391,11 @@ def test_output_names():
 )
 def test_session_rules(fields, message):
     with pytest.raises(SpecError, match=message):
-        Session(**{"start": "07:00", "end": "20:00", **fields})
+        SessionFilter(**{"start": "07:00", "end": "20:00", **fields})
 
 
 def test_weekdays_are_canonical():
-    assert Session(start="07:00", end="08:00", weekdays=(5, 1, 5)).weekdays == (1, 5)
+    assert SessionFilter(start="07:00", end="08:00", weekdays=(5, 1, 5)).weekdays == (1, 5)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.money import to_amount
 from aiopt.backtest.results import Trade, TrialResult, compute_metrics, equity_curve
 from aiopt.errors import BacktestError

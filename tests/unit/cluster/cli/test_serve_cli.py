@@ -13,8 +13,8 @@ import pytest
 
 from aiopt.errors import ClusterError
 from aiopt.serving.backend import ServingStatus
-from aiopt.serving.config import ServingConfig, load_args
 from aiopt.serving.endpoint import Endpoint, write_endpoint
+from aiopt.serving.profile import ServingConfig, load_args
 from cluster import lifecycle
 from cluster.cli.main import run
 from cluster.serving import deploy

@@ -23,7 +23,7 @@ from aiopt.serving.backend import (
     ModelUnavailableError,
     UnknownModelError,
 )
-from aiopt.serving.config import ServingConfig, SlotConfig
+from aiopt.serving.profile import ServingConfig, SlotConfig
 from aiopt.serving.swap.coordinator import SwapCoordinator
 from tests.unit.serving.fake_host import FakeHost, checkpoint, judge
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from aiopt.serving.config import EngineSettings, load_args
 from aiopt.serving.gateway.chat_types import MAX_STOPS
+from aiopt.serving.profile import EngineSettings, load_args
 from aiopt.serving.swap.proof import EngineSpec
 from cluster.serving.deploy import load_profile
 from cluster.serving.llvmlite_guard import guard_llvmlite

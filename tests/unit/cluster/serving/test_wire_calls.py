@@ -18,7 +18,7 @@ with warnings.catch_warnings():
 
 from aiopt.errors import ConfigError
 from aiopt.serving.backend import EngineRequestError, ModelUnavailableError
-from aiopt.serving.config import load_args
+from aiopt.serving.profile import load_args
 from aiopt.serving.swap.records import Route, RoutingTable
 from aiopt.serving.wire import WireServer
 from tests.unit.serving.fake_backend import VISION

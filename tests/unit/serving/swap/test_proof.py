@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from aiopt.serving.config import EngineSettings
+from aiopt.serving.profile import EngineSettings
 from aiopt.serving.swap.probes import MAX_TOKENS, probe_requests
 from aiopt.serving.swap.proof import (
     EngineSpec,

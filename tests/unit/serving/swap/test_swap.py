@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopt.serving.backend import ModelCard, Operation, SwapRefusedError, UnknownModelError
-from aiopt.serving.config import EngineSettings, ServingConfig, SlotConfig
+from aiopt.serving.profile import EngineSettings, ServingConfig, SlotConfig
 from aiopt.serving.swap.coordinator import SwapCoordinator
 from aiopt.serving.swap.proof import EngineStartError, ProbeMismatchError
 from aiopt.serving.swap.records import read_state

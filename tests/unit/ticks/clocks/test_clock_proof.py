@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from aiopt.bars.files import read_bars
-from aiopt.bars.importing.importing import BarImport, import_bars
+from aiopt.bars.importing.bar_import import BarImport, import_bars
 from aiopt.errors import DataError
 from aiopt.market.calendar import fx_weeks
 from aiopt.ticks.checks.validation import parse_rules

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from aiopt.bars.files import read_bars
-from aiopt.bars.importing.importing import import_bars
+from aiopt.bars.importing.bar_import import import_bars
 from aiopt.errors import DataError
 from aiopt.market.calendar import fx_weeks
 from aiopt.ticks.clocks.clock_shift import WeekWatch

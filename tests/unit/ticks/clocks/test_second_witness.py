@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from aiopt.bars.importing.importing import import_bars
+from aiopt.bars.importing.bar_import import import_bars
 from aiopt.bars.importing.witness_bars import check_bars, read_witness
 from aiopt.cli.ticks import command as ticks_command
 from aiopt.errors import DataError

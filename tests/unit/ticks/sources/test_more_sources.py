@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopt.bars.files import read_bars
-from aiopt.bars.importing.importing import import_bars
+from aiopt.bars.importing.bar_import import import_bars
 from aiopt.cli.ticks import command, parse_columns
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.instrument import instrument

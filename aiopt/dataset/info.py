@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from aiopt.config import decode
-from aiopt.dataset.config import SCHEMA_VERSION, DatasetConfig
+from aiopt.dataset.dataset_config import SCHEMA_VERSION, DatasetConfig
 from aiopt.dataset.splits import SPLITS, ColumnScale
 from aiopt.errors import DataError
 from aiopt.files import sha256_file

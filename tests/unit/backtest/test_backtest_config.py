@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from aiopt.backtest.config import BacktestConfig, Segments
+from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from aiopt.report.rules import rules
+from aiopt.report.strategy_rules import rules
 from aiopt.strategy.families import FAMILIES
 
 

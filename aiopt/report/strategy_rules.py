@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aiopt.report.model import Fact
+from aiopt.report.document import Fact
 from aiopt.report.svg import short
 
 _CONDITIONS = (

@@ -12,7 +12,7 @@ import msgspec
 
 from aiopt.errors import InputError
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.ranking.config import RankingConfig
+from aiopt.ranking.ranking_config import RankingConfig
 
 SURVIVES = "survives"
 WEAK = "weak"

@@ -12,7 +12,7 @@ import zoneinfo
 import numpy as np
 import numpy.typing as npt
 
-from aiopt.strategy.spec import Session
+from aiopt.strategy.spec import SessionFilter
 from aiopt.utc import MINUTE_NS
 
 _QUARTER_NS = 15 * MINUTE_NS
@@ -23,12 +23,12 @@ _EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0 here
 IntArray = npt.NDArray[np.int64]
 
 
-def session_mask(session: Session, ts_open_ns: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+def session_mask(session: SessionFilter, ts_open_ns: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Return which bars open inside a session.
 
     Parameters
     ----------
-    session : Session
+    session : SessionFilter
         Hours, weekdays and time zone.
     ts_open_ns : array_like of shape (n_bars,), int64
         Opening times of the bars, UTC.
@@ -98,7 +98,7 @@ def _offset_ns(zone: zoneinfo.ZoneInfo, quarter: int) -> int:
 class SessionClock:
     """Streaming twin of `session_mask`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionFilter) -> None:
         self._start, self._end = session.start_minute, session.end_minute
         self._weekdays = frozenset(day - 1 for day in session.weekdays)
         self._zone = zoneinfo.ZoneInfo(session.timezone)

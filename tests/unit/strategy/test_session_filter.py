@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.strategy.sessions import SessionClock, session_mask, utc_offsets_ns
-from aiopt.strategy.spec import Session
+from aiopt.strategy.session_filter import SessionClock, session_mask, utc_offsets_ns
+from aiopt.strategy.spec import SessionFilter
 
 
 def ns(text):
@@ -26,19 +26,19 @@ def allowed(session, *texts):
 
 
 def test_start_is_inside_and_end_outside():
-    session = Session(start="07:00", end="20:00")
+    session = SessionFilter(start="07:00", end="20:00")
     times = ["2024-01-03T06:59:59", "2024-01-03T07:00", "2024-01-03T19:59:59", "2024-01-03T20:00"]
     assert allowed(session, *times) == ".xx."
 
 
 def test_weekend_is_closed_by_default():
     days = [f"2024-01-{day:02}T12:00" for day in range(1, 8)]  # 1 January 2024 was a Monday
-    assert allowed(Session(start="07:00", end="20:00"), *days) == "xxxxx.."
-    assert allowed(Session(start="07:00", end="20:00", weekdays=(7, 3)), *days) == "..x...x"
+    assert allowed(SessionFilter(start="07:00", end="20:00"), *days) == "xxxxx.."
+    assert allowed(SessionFilter(start="07:00", end="20:00", weekdays=(7, 3)), *days) == "..x...x"
 
 
 def test_over_midnight_the_weekday_is_the_bars_own():
-    session = Session(start="22:00", end="02:00", weekdays=(5,))
+    session = SessionFilter(start="22:00", end="02:00", weekdays=(5,))
     times = [
         "2024-01-05T01:59",
         "2024-01-05T02:00",
@@ -50,14 +50,14 @@ def test_over_midnight_the_weekday_is_the_bars_own():
 
 
 def test_london_summer_time():
-    session = Session(start="07:00", end="08:00", timezone="Europe/London", weekdays=tuple(range(1, 8)))
+    session = SessionFilter(start="07:00", end="08:00", timezone="Europe/London", weekdays=tuple(range(1, 8)))
     # clocks went forward on 31 March 2024 at 01:00 UTC
     assert allowed(session, "2024-03-30T07:00", "2024-03-30T06:00") == "x."
     assert allowed(session, "2024-04-01T07:00", "2024-04-01T06:00") == ".x"
 
 
 def test_the_hour_that_does_not_exist_and_the_one_that_comes_twice():
-    session = Session(start="01:00", end="02:00", timezone="Europe/London", weekdays=tuple(range(1, 8)))
+    session = SessionFilter(start="01:00", end="02:00", timezone="Europe/London", weekdays=tuple(range(1, 8)))
     spring = [f"2024-03-31T0{hour}:30" for hour in range(3)]
     autumn = [f"2024-10-27T0{hour}:30" for hour in range(3)]
     assert allowed(session, *spring) == "..."
@@ -65,7 +65,7 @@ def test_the_hour_that_does_not_exist_and_the_one_that_comes_twice():
 
 
 def test_times_before_1970():
-    session = Session(start="07:00", end="08:00")
+    session = SessionFilter(start="07:00", end="08:00")
     assert allowed(session, "1969-12-31T07:30", "1969-12-31T08:30") == "x."
 
 
@@ -84,7 +84,7 @@ def test_equals_the_standard_library_bar_for_bar(zone, start, step, minutes, day
     first = int(start.replace(tzinfo=dt.UTC, microsecond=0).timestamp())
     seconds = [first + step * bar for bar in range(60)]
     opening, closing = (f"{minute // 60:02}:{minute % 60:02}" for minute in minutes)
-    session = Session(start=opening, end=closing, timezone=zone, weekdays=tuple(days))
+    session = SessionFilter(start=opening, end=closing, timezone=zone, weekdays=tuple(days))
     local = [dt.datetime.fromtimestamp(second, tz=zoneinfo.ZoneInfo(zone)) for second in seconds]
     ts = np.array(seconds, dtype=np.int64) * 1_000_000_000
     expected = [session.contains(time) for time in local]
@@ -97,4 +97,4 @@ def test_equals_the_standard_library_bar_for_bar(zone, start, step, minutes, day
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_no_bars(zone):
-    assert session_mask(Session(start="07:00", end="08:00", timezone=zone), []).tolist() == []
+    assert session_mask(SessionFilter(start="07:00", end="08:00", timezone=zone), []).tolist() == []

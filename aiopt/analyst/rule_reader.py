@@ -5,8 +5,7 @@ Baseline and fallback.  Deterministic: the same bars give the same analysis on e
 
 from __future__ import annotations
 
-from aiopt.analyst.confidence import combined
-from aiopt.analyst.model import (
+from aiopt.analyst.analysis import (
     Analysis,
     AnalysisRequest,
     Bias,
@@ -15,6 +14,7 @@ from aiopt.analyst.model import (
     Regime,
     VisiblePattern,
 )
+from aiopt.analyst.confidence import combined
 from aiopt.analyst.schema import MAX_PATTERNS, SCHEMA_VERSION
 from aiopt.errors import AnalystError
 from aiopt.patterns import (
