@@ -32,6 +32,7 @@ import msgspec
 from aiopt.config import canonical_json
 from aiopt.errors import InputError, did_you_mean
 from aiopt.files import atomic_write_bytes
+from aiopt.trades import Trade
 
 if TYPE_CHECKING:
     from aiopt.analyst.record import RunAnalyses
@@ -130,44 +131,6 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     sessions: list[RunSession] = []
 
 
-class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One closed trade of an entry's emitted parameters.
-
-    Attributes
-    ----------
-    entry_ts_ns, exit_ts_ns : int
-        UTC.
-    side : str
-        ``"long"`` or ``"short"``.
-    entry_price, exit_price : float
-        Quote currency per unit of base currency.
-    size : float
-        Units of base currency.
-    exit_reason : str
-        Why it was closed, e.g. ``"stop_loss"``.
-    pnl, commission : float
-        Quote currency; `pnl` is after commission and swap.
-    swap : float
-        Quote currency, part of `pnl`; negative was paid.
-    nights : int or None
-        Nights held over 17:00 New York, charged or not; None in a run of a version that did not count them.
-    """
-
-    entry_ts_ns: int
-    exit_ts_ns: int
-    side: str
-    entry_price: float
-    exit_price: float
-    size: float
-    exit_reason: str
-    pnl: float
-    commission: float = 0.0
-    swap: float = 0.0
-    nights: int | None = None
-    entry_bar: int | None = None
-    exit_bar: int | None = None
-
-
 class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What one ranked entry's emitted parameters did over the whole span; one file of ``entries/``.
 
@@ -179,7 +142,7 @@ class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
         ``NAME`` of ``pine/NAME.pine`` and ``pine/NAME.json``.
     trial_id : str
         The trial whose parameters were emitted.
-    trades : list of TradeRecord
+    trades : list of Trade
         In order of exit.
     equity_ts_ns : list of int, UTC
         Times of the equity points, ascending.
@@ -193,7 +156,7 @@ class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     rank: int
     name: str
-    trades: list[TradeRecord]
+    trades: list[Trade]
     equity_ts_ns: list[int]
     equity: list[float]
     trial_id: str = ""

@@ -31,7 +31,7 @@ from aiopt.optimize.configuration import OptimizeConfig
 from aiopt.pine.emitter import write_script
 from aiopt.pine.provenance import Provenance
 from aiopt.ranking.ranking_file import Entry, Figures, Ranking
-from aiopt.runs import ENTRIES, PINE, RANKING, EntryRecord, TradeRecord, read_json, write_entry
+from aiopt.runs import ENTRIES, PINE, RANKING, EntryRecord, read_json, write_entry
 from aiopt.strategy.spec import StrategySpec
 from aiopt.ticks.manifest import Manifest
 from aiopt.utc import HOUR_NS
@@ -107,8 +107,9 @@ def run_entry(
 
 
 def _rollover(result: TrialResult, bars: BarSet, config: BacktestConfig) -> str:
+    nights = ((trade.nights or 0, trade.size) for trade in result.trades)
     return held_over_text(
-        held_over(((trade.nights, trade.size) for trade in result.trades), pip_size=bars.instrument.pip_size),
+        held_over(nights, pip_size=bars.instrument.pip_size),
         currency=bars.instrument.quote,
         charged=None if config.swap is None else result.metrics.swap,
         account_currency=config.account_currency,
@@ -189,7 +190,7 @@ def _record(entry: Entry, result: TrialResult, bars: BarSet) -> EntryRecord:
         rank=entry.rank,
         name=entry.name,
         trial_id=entry.trial_id,
-        trades=[TradeRecord(**msgspec.to_builtins(trade)) for trade in result.trades],
+        trades=result.trades,
         equity_ts_ns=[int(bars.bid.ts_open_ns[0]), *closes[last].tolist()],
         equity=[float(result.equity[0]), *result.equity[last + 1].tolist()],
         spec=entry.spec,

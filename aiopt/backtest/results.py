@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,11 +16,7 @@ from aiopt.backtest.money import Amount, to_amount, to_float
 from aiopt.backtest.stop_fills import StopFills
 from aiopt.errors import MetricInputError
 from aiopt.evaluation import metrics
-
-ExitReason = Literal[
-    "stop_loss", "take_profit", "exit_signal", "reverse", "segment_end", "end_of_data", "ruin"
-]
-Side = Literal["long", "short"]
+from aiopt.trades import OpenTrade, Trade
 
 FIGURE_PERIOD_NS = 3_600_000_000_000
 """Ratios in `Metrics` are taken over hourly profit, so that timeframes compare."""
@@ -29,61 +25,6 @@ _MONEY_DECIMALS = 8
 """Equity is rounded to this, which removes the float noise of open profits far below a cent."""
 _TOTAL_DECIMALS = 12
 """Sums over trades are rounded to this: each trade's amounts are exact, and a small account's count too."""
-
-
-class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One round trip.
-
-    Attributes
-    ----------
-    entry_bar, exit_bar : int
-        0-based index into the bars given of the bar in which the fill happened.
-    entry_ts_ns, exit_ts_ns : int
-        Opening time (UTC) of those bars, as TradingView stamps trades.
-    side : str
-        ``"long"`` or ``"short"``.
-    entry_price, exit_price : float
-        Quote currency.
-    size : float
-        Units of the base currency, positive.
-    exit_reason : str
-        ``stop_loss``, ``take_profit``, ``exit_signal``, ``reverse`` (an opposite entry), ``segment_end`` or
-        ``end_of_data`` (both closed at the close of `exit_bar`), or ``ruin`` (the close before `exit_bar`
-        found the account lost).
-    pnl : float
-        Account currency, after commission and swap; the float nearest to the exact amount.
-    commission : float
-        Account currency, of both sides, not negative; the float nearest to the exact amount.
-    swap : float
-        Account currency, part of `pnl`: negative was paid for nights, positive received.
-    nights : int
-        Nights it was held over 17:00 New York, charged or not; the triple day's rollover counts three.
-    """
-
-    entry_bar: int
-    exit_bar: int
-    entry_ts_ns: int
-    exit_ts_ns: int
-    side: Side
-    entry_price: float
-    exit_price: float
-    size: float
-    exit_reason: ExitReason
-    pnl: float
-    commission: float
-    swap: float = 0.0
-    nights: int = 0
-
-
-class OpenTrade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A position still open behind the last bar (parity mode); fields as in `Trade`."""
-
-    entry_bar: int
-    entry_ts_ns: int
-    side: Side
-    entry_price: float
-    size: float
-    commission: float
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -349,8 +290,8 @@ def compute_metrics(
         gross_loss=total(pnl[pnl < 0]),
         commission=total(trade.commission for trade in trades),
         swap=total(trade.swap for trade in trades),
-        held_over=sum(trade.nights > 0 for trade in trades),
-        nights=sum(trade.nights for trade in trades),
+        held_over=sum((trade.nights or 0) > 0 for trade in trades),
+        nights=sum(trade.nights or 0 for trade in trades),
         final_equity=float(equity[-1]),
         return_fraction=float(equity[-1] / equity[0] - 1.0),
         profit_factor=metrics.profit_factor(pnl),

@@ -10,6 +10,7 @@ so a session with other bars or another mode needs no new engine.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -49,7 +50,7 @@ from aiopt.backtest.replay import (
     make_boundaries,
     sparse_replay,
 )
-from aiopt.backtest.results import OpenTrade, Side, Trade, TrialResult, compute_metrics, equity_curve
+from aiopt.backtest.results import TrialResult, compute_metrics, equity_curve
 from aiopt.backtest.signals import ArraySignals, SignalSource, StreamedSignals
 from aiopt.backtest.sink import BacktestRecorder, RowSink
 from aiopt.backtest.stop_fills import StopRule, stop_rule
@@ -61,6 +62,7 @@ from aiopt.errors import AioptError, BacktestError, ConfigError, DataError
 from aiopt.market.instrument import Instrument
 from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals, compute_signals
 from aiopt.strategy.spec import StrategySpec
+from aiopt.trades import OpenTrade, Side, Trade
 
 _VENUE = Venue("SIM")
 _SIZE_DECIMALS = 0
@@ -295,6 +297,8 @@ class BacktestSession:
                 entry_ts_ns=int(bars.bid.ts_open_ns[bar]),
                 side=_side_name(held.side),
                 entry_price=held.entry_price,
+                stop_price=_level(held.stop),
+                target_price=_level(held.target),
                 size=held.units,
                 commission=to_float(self._books.commission(held.units, held.entry_price, held.entry_ts_ns)),
             )
@@ -353,6 +357,8 @@ class BacktestSession:
             side=_side_name(closed.side),
             entry_price=closed.entry_price,
             exit_price=closed.exit_price,
+            stop_price=_level(closed.stop),
+            target_price=_level(closed.target),
             size=closed.units,
             exit_reason=closed.exit_reason,  # type: ignore[arg-type]
             pnl=to_float(closed.settlement.net),
@@ -385,6 +391,10 @@ def _check(bars: BarSet, config: BacktestConfig) -> None:
             "and ask.parquet, add a spread (--spread-pips 0.8), or choose parity mode (--mode parity)."
         )
         raise ConfigError(msg)
+
+
+def _level(price: float) -> float | None:
+    return None if math.isnan(price) else price
 
 
 def _side_name(side: int) -> Side:

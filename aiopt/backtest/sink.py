@@ -6,6 +6,7 @@ with `append` and `extend`; `aiopt.featurelog.FeatureLog` is one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ from aiopt.strategy.signals import BarSignal, SignalArrays
 
 HASH_DIGITS = 12
 """Of the hashes that say which backtest a row is of."""
+
+_LEVELS = ("stop_price", "target_price")
 
 
 class RowSink(Protocol):
@@ -75,4 +78,7 @@ class BacktestRecorder:
     def trades(self, result: TrialResult) -> None:
         """Log the closed trades of a finished backtest."""
         for trade in result.trades:
-            self._sink.append("trades", {**self._run, **msgspec.to_builtins(trade)})
+            row = msgspec.to_builtins(trade)
+            # A column of prices alone: a stop that is absent is NaN, as in the stream of signals.
+            levels = {name: math.nan if row[name] is None else row[name] for name in _LEVELS}
+            self._sink.append("trades", {**self._run, **row, **levels})

@@ -45,6 +45,8 @@ class ClosedPosition(NamedTuple):
     units: float
     entry_ts_ns: int
     entry_price: float
+    stop: float
+    target: float
     exit_ts_ns: int
     exit_price: float
     exit_reason: str
@@ -52,12 +54,14 @@ class ClosedPosition(NamedTuple):
 
 
 class HeldPosition(NamedTuple):
-    """An open position."""
+    """An open position; `stop` and `target` are the prices of its orders, NaN where there are none."""
 
     side: int
     units: float
     entry_ts_ns: int
     entry_price: float
+    stop: float
+    target: float
 
 
 class _Plan(NamedTuple):
@@ -297,6 +301,8 @@ class SpecStrategy(Strategy):
             units,
             event.ts_event,
             round(price, self._rules.price_decimals),
+            plan.stop,
+            plan.target,
         )
         self._position_id = event.position_id
         # Pine's rounding of the fill is the engine's: compare decimals.
@@ -317,7 +323,9 @@ class SpecStrategy(Strategy):
         held = self.position
         assert held is not None
         exit_price = round(event.last_px.as_double(), self._rules.price_decimals)
-        settlement = self._rules.books.settle(*held, event.ts_event, exit_price)
+        settlement = self._rules.books.settle(
+            held.side, held.units, held.entry_ts_ns, held.entry_price, event.ts_event, exit_price
+        )
         self.closed.append(ClosedPosition(*held, event.ts_event, exit_price, reason, settlement))
         self.account.book(settlement.net, event.ts_event)
         self.position = None

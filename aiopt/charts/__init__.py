@@ -6,8 +6,9 @@ models.
 
 from aiopt.charts.layout import ChartLayout, Panes
 from aiopt.charts.render import PreparedChart, render_chart
-from aiopt.charts.spec import ChartSpec, IndicatorPlot, TradeMark, parse_plot
+from aiopt.charts.spec import ChartSpec, IndicatorPlot, parse_plot
 from aiopt.charts.windows import plan_windows, render_windows, window_name
+from aiopt.trades import TradeMark
 
 __all__ = [
     "ChartSpec",

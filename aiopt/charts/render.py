@@ -26,10 +26,11 @@ from aiopt.charts.layout import (
 )
 from aiopt.charts.png import encode_png
 from aiopt.charts.raster import Box, Canvas
-from aiopt.charts.spec import MAX_OVERLAYS, ChartSpec, IndicatorPlot, TradeMark
+from aiopt.charts.spec import MAX_OVERLAYS, ChartSpec, IndicatorPlot
 from aiopt.charts.theme import LINE_INKS, Colour, theme
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.instrument import find_instrument
+from aiopt.trades import TradeMark
 
 FloatArray = NDArray[np.float64]
 

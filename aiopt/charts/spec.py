@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -88,58 +87,6 @@ class IndicatorPlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         inputs = [_series(bars, self.source if name == "source" else name) for name in definition.inputs]
         outputs = definition.compute(inputs, self.resolved_args())
         return dict(zip(definition.outputs, outputs, strict=True))
-
-
-class TradeMark(msgspec.Struct, frozen=True, kw_only=True):
-    """A trade to draw.  Further fields of a trade record are ignored when decoding one.
-
-    Attributes
-    ----------
-    entry_ts_ns, exit_ts_ns : int
-        UTC; drawn at the bar that holds the time.  `exit_ts_ns` None while the trade is open.
-    side : {"long", "short"}
-        Direction.
-    entry_price, exit_price : float
-        Quote currency; `exit_price` None while the trade is open.
-    stop_price, target_price : float, optional
-        Levels, drawn from entry to exit.
-
-    Raises
-    ------
-    ConfigError
-        If a price is not finite and positive, or the exit is incomplete or before the entry.
-    """
-
-    entry_ts_ns: int
-    side: Literal["long", "short"]
-    entry_price: float
-    exit_ts_ns: int | None = None
-    exit_price: float | None = None
-    stop_price: float | None = None
-    target_price: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("entry_price", "exit_price", "stop_price", "target_price"):
-            price = getattr(self, name)
-            if price is not None and not (math.isfinite(price) and price > 0):
-                msg = f"A trade's prices must be finite and positive, but got {name}={price}."
-                raise ConfigError(msg + " Leave it out or mend it.")
-        if self.side not in ("long", "short"):
-            raise ConfigError(
-                f"A trade's side must be long or short, but got {self.side!r}. Write one of them."
-            )
-        if (self.exit_ts_ns is None) != (self.exit_price is None):
-            msg = (
-                "A trade's exit needs both time and price, but got "
-                f"exit_ts_ns={self.exit_ts_ns}, exit_price={self.exit_price}. Give both or neither."
-            )
-            raise ConfigError(msg)
-        if self.exit_ts_ns is not None and self.exit_ts_ns < self.entry_ts_ns:
-            msg = (
-                "`entry_ts_ns <= exit_ts_ns` must hold, but got "
-                f"entry_ts_ns={self.entry_ts_ns}, exit_ts_ns={self.exit_ts_ns}. Exchange them."
-            )
-            raise ConfigError(msg)
 
 
 class ChartSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from aiopt.bars.schema import BarArrays
 from aiopt.charts.axes import stamp
 from aiopt.charts.render import PreparedChart
-from aiopt.charts.spec import TradeMark
 from aiopt.errors import ConfigError, DataError
+from aiopt.trades import TradeMark
 
 Window = tuple[int, int]
 """First bar, and the bar behind the last one."""

@@ -236,7 +236,7 @@ def _document(
             "synthetic": bars.synthetic,
         },
         "rollover": held_over_text(
-            held_over(((trade.nights, trade.size) for trade in result.trades), pip_size=pair.pip_size),
+            held_over(((trade.nights or 0, trade.size) for trade in result.trades), pip_size=pair.pip_size),
             currency=pair.quote,
             charged=None if config.swap is None else result.metrics.swap,
             account_currency=config.account_currency,

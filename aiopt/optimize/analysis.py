@@ -33,15 +33,16 @@ from aiopt.analyst.client import ChatClient
 from aiopt.analyst.record import ReadChart, RunAnalyses, opinions
 from aiopt.analyst.windows import indicator_lines, request_of_window, window_before
 from aiopt.bars.schema import BarSet
-from aiopt.charts import PreparedChart, TradeMark
+from aiopt.charts import PreparedChart
 from aiopt.config import canonical_json, content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.files import atomic_write_bytes
 from aiopt.optimize.configuration import AnalysisConfig, Strategy
 from aiopt.ranking.ranking_file import Ranking
-from aiopt.runs import ANALYSES, CHARTS, PROPOSALS, RANKING, TradeRecord, load_run, read_json
+from aiopt.runs import ANALYSES, CHARTS, PROPOSALS, RANKING, load_run, read_json
 from aiopt.strategy.space import Dimension, SearchSpace
 from aiopt.strategy.spec import StrategySpec
+from aiopt.trades import Trade
 
 Progress = Callable[[float, float], None]
 
@@ -76,7 +77,7 @@ class _Series:
         """Draw what the analyst is shown."""
         return self._chart.render(start, stop)
 
-    def draw_for_report(self, start: int, stop: int, trades: Sequence[TradeMark]) -> bytes:
+    def draw_for_report(self, start: int, stop: int, trades: Sequence[Trade]) -> bytes:
         """Draw the same bars, or more, smaller."""
         return self._report_chart.render(start, stop, trades=trades)
 
@@ -147,7 +148,7 @@ def analyse_run(
 
     async def read_all(complete: Complete | None) -> None:
         async def read(
-            chart: ReadChart, series: _Series, window: tuple[int, int, int], marks: list[TradeMark]
+            chart: ReadChart, series: _Series, window: tuple[int, int, int], marks: list[Trade]
         ) -> None:
             start, stop, end = window
             png = series.draw(start, stop) if chart.seen else None
@@ -195,7 +196,7 @@ _UNREAD = AnalysisResult(
 )
 """Stands in a planned chart until it is read; never written."""
 
-_Planned = tuple[ReadChart, _Series, tuple[int, int, int], list[TradeMark]]
+_Planned = tuple[ReadChart, _Series, tuple[int, int, int], list[Trade]]
 
 
 def _plan(run_dir: Path, config: AnalysisConfig, ranking: Ranking, bars: dict[str, BarSet]) -> list[_Planned]:
@@ -206,7 +207,7 @@ def _plan(run_dir: Path, config: AnalysisConfig, ranking: Ranking, bars: dict[st
     shown = settings.endpoint is not None and settings.picture
     planned: list[_Planned] = []
 
-    def add(name: str, timeframe: str, ts_ns: int, trade: TradeRecord | None, entry: str) -> None:
+    def add(name: str, timeframe: str, ts_ns: int, trade: Trade | None, entry: str) -> None:
         one = series[timeframe]
         window = one.window(ts_ns)
         if window is None:
@@ -217,7 +218,7 @@ def _plan(run_dir: Path, config: AnalysisConfig, ranking: Ranking, bars: dict[st
         if trade is not None:
             last = int(np.searchsorted(stamps, trade.exit_ts_ns, side="right")) + BARS_AFTER
             end = min(last, stop + settings.bars, len(stamps))
-            marks = [msgspec.convert(msgspec.to_builtins(trade), TradeMark)]
+            marks = [trade]
         asked = [msgspec.structs.replace(settings, endpoint=None), shown, one.bars.data_hash, timeframe]
         chart = ReadChart(
             name=name,

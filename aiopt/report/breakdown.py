@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aiopt.report.document import Breakdown, HeatMap
 from aiopt.report.svg import short, utc
-from aiopt.runs import TradeRecord
+from aiopt.trades import Trade
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -22,18 +22,18 @@ _FEWEST_BINS, _MOST_BINS = 3, 7
 _TRIALS_PER_CELL = 3
 
 
-def by_hour(trades: Sequence[TradeRecord]) -> Breakdown | None:
+def by_hour(trades: Sequence[Trade]) -> Breakdown | None:
     """Return profit and number of trades by the hour (UTC) of entry; None without trades."""
     labels = [f"{hour:02d}" for hour in range(24)]
     return _breakdown(labels, [utc(trade.entry_ts_ns).hour for trade in trades], trades)
 
 
-def by_weekday(trades: Sequence[TradeRecord]) -> Breakdown | None:
+def by_weekday(trades: Sequence[Trade]) -> Breakdown | None:
     """Return profit and number of trades by the weekday (UTC) of entry; None without trades."""
     return _breakdown(list(WEEKDAYS), [utc(trade.entry_ts_ns).weekday() for trade in trades], trades)
 
 
-def _breakdown(labels: list[str], places: Sequence[int], trades: Sequence[TradeRecord]) -> Breakdown | None:
+def _breakdown(labels: list[str], places: Sequence[int], trades: Sequence[Trade]) -> Breakdown | None:
     if not trades:
         return None
     pnl = [0.0] * len(labels)

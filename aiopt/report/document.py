@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from aiopt.runs import TradeRecord
+from aiopt.trades import Trade
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +136,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     folds: list[Fold]
     walk_forward: Curve | None
     emitted: Curve | None
-    trades: list[TradeRecord]
+    trades: list[Trade]
     heat_map: HeatMap | None
     by_hour: Breakdown | None
     by_weekday: Breakdown | None

@@ -32,7 +32,8 @@ from aiopt.report.document import (
 from aiopt.report.strategy_rules import rules
 from aiopt.report.svg import short
 from aiopt.report.sweep import Trials, sharpe_rows
-from aiopt.runs import EntryRecord, TradeRecord
+from aiopt.runs import EntryRecord
+from aiopt.trades import Trade
 from aiopt.utc import DAY_NS
 
 _PART_NAMES = {
@@ -283,9 +284,7 @@ def _stress(entry: ranked.Entry, currency: str) -> list[Fact]:
     return facts
 
 
-def _rollover(
-    trades: Sequence[TradeRecord], pair: Instrument | None, *, swap_charged: bool, account: str
-) -> str:
+def _rollover(trades: Sequence[Trade], pair: Instrument | None, *, swap_charged: bool, account: str) -> str:
     """Return the sentence on nights; empty where they were not counted."""
     counted = [(trade.nights, trade.size) for trade in trades if trade.nights is not None]
     if pair is None or not counted or len(counted) != len(trades):

@@ -31,6 +31,7 @@ _TRADE_COLUMNS = (
         "exit_ts_ns",
     ),
     *("entry_price", "exit_price", "size", "exit_reason", "pnl", "commission", "swap", "nights"),
+    *("stop_price", "target_price"),
 )
 
 
@@ -104,6 +105,7 @@ def trades_csv(report: Report) -> str:
                     *(_iso(trade.entry_ts_ns), _iso(trade.exit_ts_ns), trade.entry_ts_ns, trade.exit_ts_ns),
                     *(trade.entry_price, trade.exit_price, trade.size, trade.exit_reason),
                     *(trade.pnl, trade.commission, trade.swap, trade.nights),
+                    *(trade.stop_price, trade.target_price),
                 )
             )
     return _csv(_TRADE_COLUMNS, rows)

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.backtest.backtest_config import BacktestConfig, Segments
-from aiopt.backtest.results import Trade, TrialResult
+from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
 from aiopt.config import canonical_json
 from aiopt.errors import AioptError
 from aiopt.evaluation.folds import WalkForwardPlan, period_profits
 from aiopt.ranking.trials import TrialRow
 from aiopt.strategy.spec import StrategySpec
+from aiopt.trades import Trade
 
 _MONEY_DECIMALS = 8
 """Sums of money are rounded to this: it removes float noise far below a cent."""
@@ -151,7 +152,7 @@ def _segment_figures(trades: Sequence[Trade], plan: WalkForwardPlan) -> dict[str
     starts = np.array([trade.entry_ts_ns for trade in trades], dtype=np.int64)
     segment = np.searchsorted(np.array(plan.boundaries_ns), starts, side="right") - 1
     pnl = np.array([trade.pnl for trade in trades], dtype=np.float64)
-    nights = np.array([trade.nights for trade in trades], dtype=np.float64)
+    nights = np.array([trade.nights or 0 for trade in trades], dtype=np.float64)
     weights = {
         "gross_profit": np.where(pnl > 0, pnl, 0.0),
         "gross_loss": np.where(pnl < 0, -pnl, 0.0),

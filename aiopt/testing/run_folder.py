@@ -33,7 +33,6 @@ from aiopt.runs import (
     TRIALS,
     EntryRecord,
     RunState,
-    TradeRecord,
     write_entry,
 )
 from aiopt.strategy.families import FAMILIES
@@ -47,12 +46,15 @@ from aiopt.ticks.manifest import (
     partition_path,
     write_manifest,
 )
+from aiopt.trades import ExitReason, Side, Trade
 from aiopt.utc import DAY_NS, HOUR_NS
 
 FIRST_DAY = dt.date(2024, 3, 4)
 UNITS = 10_000.0
 COMMISSION = 0.76
 BALANCE = 100_000.0
+_MINUTE_NS = 60_000_000_000
+_REASONS: tuple[ExitReason, ...] = ("stop_loss", "take_profit", "exit_signal", "reverse")
 
 
 @dataclass(frozen=True)
@@ -216,9 +218,9 @@ def _trials(
     hours: NDArray[np.int64],
     data_hash: str,
     random: np.random.Generator,
-) -> tuple[list[TrialRow], dict[str, list[TradeRecord]]]:
+) -> tuple[list[TrialRow], dict[str, list[Trade]]]:
     rows: list[TrialRow] = []
-    trades: dict[str, list[TradeRecord]] = {}
+    trades: dict[str, list[Trade]] = {}
     for timeframe in model.timeframes:
         for family in model.families:
             space = FAMILIES[family]
@@ -235,7 +237,7 @@ def _trials(
 
 def _trades(
     hours: NDArray[np.int64], plan: WalkForwardPlan, skill: float, random: np.random.Generator
-) -> list[TradeRecord]:
+) -> list[Trade]:
     """Return trades one after another, none across a segment's end, profits of mean `skill` deviations."""
     count = int(random.integers(90, 420))
     starts = np.sort(random.choice(hours, count)) + random.integers(0, 59, count) * 60_000_000_000
@@ -252,20 +254,20 @@ def _trades(
             continue
         free_at = end
         gross = round(float(random.normal(0.0, 9.0)) + skill * 9.0, 2)
-        side = "long" if random.random() < 0.5 else "short"
+        side: Side = "long" if random.random() < 0.5 else "short"
         entry = round(1.0850 + 0.004 * float(np.sin(place / 40.0)) + float(random.normal(0, 0.0006)), 5)
         move = gross / UNITS * (1 if side == "long" else -1)
         trades.append(
-            TradeRecord(
+            Trade(
+                entry_bar=(at - plan.start_ns) // _MINUTE_NS,
+                exit_bar=(end - plan.start_ns) // _MINUTE_NS,
                 entry_ts_ns=at,
                 exit_ts_ns=end,
                 side=side,
                 entry_price=entry,
                 exit_price=round(entry + move, 5),
                 size=UNITS,
-                exit_reason=("stop_loss", "take_profit", "exit_signal", "reverse")[
-                    int(random.integers(0, 4))
-                ],
+                exit_reason=_REASONS[int(random.integers(0, 4))],
                 pnl=round(gross - COMMISSION, 2),
                 commission=COMMISSION,
                 nights=int(end // DAY_NS - at // DAY_NS),
@@ -282,7 +284,7 @@ def _row(
     spec: StrategySpec,
     data_hash: str,
     plan: WalkForwardPlan,
-    trades: Sequence[TradeRecord],
+    trades: Sequence[Trade],
     error: str,
 ) -> TrialRow:
     common: dict[str, Any] = {
@@ -312,9 +314,7 @@ def _row(
     return TrialRow(**common, status="ok", n_bars=10_000, **columns)
 
 
-def _sums(
-    trades: Sequence[TradeRecord], plan: WalkForwardPlan, segments: Sequence[int]
-) -> dict[str, list[Any]]:
+def _sums(trades: Sequence[Trade], plan: WalkForwardPlan, segments: Sequence[int]) -> dict[str, list[Any]]:
     sums: dict[str, list[Any]] = {
         key: [] for key in ("trades", "wins", "gross_profit", "gross_loss", "commission", "units", "nights")
     }
@@ -333,7 +333,7 @@ def _sums(
     return sums
 
 
-def _profits(trades: Sequence[TradeRecord], start_ns: int, periods: int, period_ns: int) -> list[float]:
+def _profits(trades: Sequence[Trade], start_ns: int, periods: int, period_ns: int) -> list[float]:
     profits = [0.0] * periods
     for trade in trades:
         place = (trade.exit_ts_ns - start_ns) // period_ns
@@ -343,7 +343,7 @@ def _profits(trades: Sequence[TradeRecord], start_ns: int, periods: int, period_
 
 
 def _write_entry(
-    run_dir: Path, entry: Any, row: TrialRow, trades: list[TradeRecord], plan: WalkForwardPlan
+    run_dir: Path, entry: Any, row: TrialRow, trades: list[Trade], plan: WalkForwardPlan
 ) -> None:
     name = f"{entry.rank:02d}_{row.family}_{row.timeframe}"
     times, equity = [plan.start_ns], [BALANCE]

@@ -21,6 +21,7 @@ FOUNDATION = {
     "aiopt.files",
     "aiopt.folder_commit",
     "aiopt.timeframe",
+    "aiopt.trades",
     "aiopt.utc",
     "aiopt.yaml_text",
 }

@@ -11,11 +11,11 @@ from aiopt.runs import (
     EntryRecord,
     NotARunError,
     RunFileError,
-    TradeRecord,
     list_runs,
     load_run,
     write_entry,
 )
+from aiopt.trades import Trade
 
 
 def run_folder(path: Path, state: str = '{"status": "running", "stage": "sweep"}') -> Path:
@@ -26,7 +26,9 @@ def run_folder(path: Path, state: str = '{"status": "running", "stage": "sweep"}
 
 
 def entry(rank: int) -> EntryRecord:
-    trade = TradeRecord(
+    trade = Trade(
+        entry_bar=0,
+        exit_bar=1,
         entry_ts_ns=1,
         exit_ts_ns=2,
         side="short",

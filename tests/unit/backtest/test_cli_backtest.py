@@ -28,6 +28,8 @@ TRADE_KEYS = {
     "commission",
     "swap",
     "nights",
+    "stop_price",
+    "target_price",
 }
 
 

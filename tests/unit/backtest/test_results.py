@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from aiopt.backtest.money import to_amount
 from aiopt.backtest.results import (
     FIGURE_PERIOD_NS,
-    OpenTrade,
-    Trade,
     compute_metrics,
     equity_curve,
     pnl_by_period,
 )
 from aiopt.errors import MetricInputError
+from aiopt.trades import OpenTrade, Trade
 
 
 def trade(entry_bar, exit_bar, entry_price, exit_price, side="long", size=1000.0, commission=0.0):

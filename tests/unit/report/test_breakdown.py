@@ -8,15 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopt.report.breakdown import by_hour, by_weekday, explained_spread, heat_map
-from aiopt.runs import TradeRecord
+from aiopt.trades import Trade
 
 MONDAY_NS = 1_398_643_200_000_000_000  # 2014-04-28 00:00 UTC
 HOUR_NS = 3_600_000_000_000
 
 
-def trade(offset_h: float, pnl: float) -> TradeRecord:
+def trade(offset_h: float, pnl: float) -> Trade:
     at = MONDAY_NS + int(offset_h * HOUR_NS)
-    return TradeRecord(
+    return Trade(
+        entry_bar=0,
+        exit_bar=1,
         entry_ts_ns=at,
         exit_ts_ns=at + HOUR_NS,
         side="long",

@@ -11,7 +11,7 @@ import pytest
 
 from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.money import to_amount
-from aiopt.backtest.results import Trade, TrialResult, compute_metrics, equity_curve
+from aiopt.backtest.results import TrialResult, compute_metrics, equity_curve
 from aiopt.errors import BacktestError
 from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan
 from aiopt.optimize.configuration import OptimizeConfig, load_strategies
@@ -19,6 +19,7 @@ from aiopt.optimize.points import plan_points
 from aiopt.ranking.trials import check_row
 from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.trial import TrialContext, TrialPoint, result_row, run_trial
+from aiopt.trades import Trade
 from aiopt.utc import HOUR_NS
 
 START = 470_000 * HOUR_NS
