@@ -31,7 +31,7 @@ def reader_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--config",
             "config_path",
             type=_PATH,
-            help="YAML or JSON file of the settings of `analysis.reader` (docs/configuration.md).",
+            help="YAML or JSON file of the settings of `analysis.reader` (docs/reference/configuration.md).",
         ),
         click.option("--endpoint", help="OpenAI-compatible API, e.g. http://127.0.0.1:8000/v1."),
         click.option("--model", "models", multiple=True, help="Served name. Several vote."),

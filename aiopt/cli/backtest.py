@@ -80,7 +80,7 @@ _SHOWN_TRADES = 10
     "--swap",
     "swap_path",
     type=click.Path(path_type=Path),
-    help="Charge nights: a YAML or JSON file with points or rates, see docs/configuration.md.",
+    help="Charge nights: a YAML or JSON file with points or rates, see docs/reference/configuration.md.",
 )
 @click.option(
     "--signals",

@@ -1,7 +1,7 @@
 """Ranking trials by what they did out of sample.
 
-Owns the trial's row, the leaderboard, the score and the verdicts; `docs/ranking.md` explains them.  Knows
-nothing of engines, Ray or reports.
+Owns a trial's row, the leaderboard, the score and the verdicts; `docs/explanation/ranking.md` explains them.
+Knows nothing of engines, Ray or reports.
 """
 
 from aiopt.ranking.leaderboard import BestSoFar, Leaderboard, Progress

@@ -1,6 +1,6 @@
 """How trials are judged: thresholds, weights, assumptions of the cost stress.
 
-Owns the settings and their rules; `docs/ranking.md` explains them.  Knows no trial.
+Owns the settings and their rules; `docs/explanation/ranking.md` explains them.  Knows no trial.
 """
 
 from __future__ import annotations

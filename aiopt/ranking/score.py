@@ -1,7 +1,7 @@
 """The score of a candidate: a weighted sum of five components, each in [0, 1].
 
-Owns the formula; `docs/ranking.md` gives its reasons.  Everything in it is measured on the out-of-sample
-path.
+Owns the formula; `docs/explanation/ranking.md` gives its reasons.  Everything in it is measured on the
+out-of-sample path.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A second opinion on money: the account of the broker emulator's trades, trade by trade in `decimal`.
 
-A test oracle written from the rules in ``docs/strategies.md`` alone; `aiopt.backtest.money` must agree with
-it to the last digit.  Knows nothing of engines and shares no code with the bookkeeping it checks.
+A test oracle written from the rules in ``docs/reference/strategies.md`` alone; `aiopt.backtest.money` must
+agree with it to the last digit.  Knows nothing of engines and shares no code with the bookkeeping it checks.
 """
 
 from __future__ import annotations

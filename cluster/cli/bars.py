@@ -109,7 +109,7 @@ def build(
     """Build bar files OUT/INSTRUMENT/TIMEFRAME/PRICE.parquet from a tick store.
 
     Bars of other types than time lie in OUT/INSTRUMENT/TYPE-SIZE.  The result is the same, bit for bit,
-    whichever engine builds it.  Definitions: docs/bars.md.
+    whichever engine builds it.  Definitions: docs/how-to/bars.md.
     """
     days = parse_session_flags(session, timezone)
     request: BarRequest | EventRequest

@@ -88,8 +88,8 @@ def build(
 ) -> None:
     """Build a dataset from bars, or finish one whose build was interrupted.
 
-    CONFIG is a YAML or JSON file (docs/datasets.md has the keys); options and AIOPT_DATASET__KEY variables
-    override it.  Charts are drawn by this process or on the cluster; the files are the same.
+    CONFIG is a YAML or JSON file (docs/how-to/datasets.md has the keys); options and AIOPT_DATASET__KEY
+    variables override it.  Charts are drawn by this process or on the cluster; the files are the same.
     """
     from aiopt.bars.files import load_bar_set
     from aiopt.dataset import build_dataset, plan_rows

@@ -33,7 +33,9 @@ def test_charts_drawn_on_the_cluster_make_the_same_dataset(
 
     DataContext.get_current().enable_progress_bars = False
     info = read_info(tmp_path / "ray")
-    page = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "datasets.md").read_text(
+        encoding="utf-8"
+    )
     (example,) = re.findall(r"```python\n(import ray.*?)```", page, flags=re.DOTALL)
     names: dict = {}
     exec(example.replace("datasets/pictures", str(tmp_path / "ray")), names)

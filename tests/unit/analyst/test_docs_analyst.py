@@ -1,4 +1,4 @@
-"""docs/analyst.md prints what the program prints and its example runs."""
+"""docs/how-to/analyst.md prints what the program prints and its example runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from aiopt.cli.analyst import command
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "analyst.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "analyst.md").read_text(encoding="utf-8")
 
 
 def test_the_evaluation_on_the_page_is_what_the_command_prints() -> None:
@@ -28,5 +28,5 @@ def test_the_python_example_runs() -> None:
     [example] = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        exec(compile(example, "docs/analyst.md", "exec"), {})
+        exec(compile(example, "docs/how-to/analyst.md", "exec"), {})
     assert "Bias" in out.getvalue()

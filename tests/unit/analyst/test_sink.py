@@ -37,7 +37,9 @@ def test_readings_of_rules_and_of_a_model_that_fails_are_one_row_each(tmp_path: 
     assert (first["source"], first["attempts"], first["fallback_reason"]) == ("rules", 0, "")
     assert second["failed_attempts"] == second["attempts"] > 0
     assert "nobody there" in second["fallback_reason"]
-    page = (DOCS / "feature-log.md").read_text(encoding="utf-8").split("## What the analyst logs")[1]
+    page = (
+        (DOCS / "how-to" / "feature-log.md").read_text(encoding="utf-8").split("## What the analyst logs")[1]
+    )
     documented = set(re.findall(r"`([a-z_]+)`", page.split("## Speed")[0]))
     assert first.keys() - {"_version", "stated", "technical", "risk", "agreement"} <= documented
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from aiopt.charts.layout import LEFT
 from aiopt.charts.spec import MAX_OVERLAYS, MAX_PANES, MAX_SIDE, MIN_HEIGHT, MIN_WIDTH
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "charts.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "charts.md").read_text(encoding="utf-8")
 
 
 def test_the_example_runs_and_the_layout_is_the_documented_one() -> None:

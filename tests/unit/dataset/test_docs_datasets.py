@@ -1,4 +1,4 @@
-"""docs/datasets.md: every setting with its default, every column, and examples that run."""
+"""docs/how-to/datasets.md: every setting with its default, every column, and examples that run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiopt.dataset import (
 )
 from aiopt.testing.bars import random_walk_bar_set
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "datasets.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""docs/feature-log.md: the example runs; settings and columns are the documented ones."""
+"""docs/how-to/feature-log.md: the example runs; settings and columns are the documented ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from aiopt.featurelog import LogConfig, list_streams
 from aiopt.featurelog.writer import MAX_PENDING
 from aiopt.strategy.signals import BarSignal
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "feature-log.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "feature-log.md").read_text(
+    encoding="utf-8"
+)
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def test_the_gpu_profile_serves_both_models_within_the_card() -> None:
     config = load_args(deploy.load_profile("gpu")["applications"][0]["args"], where="gpu")
     assert [slot.name for slot in config.models] == ["minicpm", "minicpm-text"]
     shares = {slot.name: 31.8 * slot.engine.gpu_memory_share for slot in config.models}
-    # docs/serving.md: each process adds a CUDA context; weights and what a forward pass takes must fit it.
+    # docs/how-to/serving.md: each process adds a CUDA context; weights and a forward pass must fit it.
     context, sleeping, desktop = 0.5, 0.7, 0.9
     running = sum(shares.values()) + context * len(shares)
     assert running + shares["minicpm"] + context + sleeping + desktop <= 31.8, "a swap would pause minicpm"
@@ -115,7 +115,9 @@ def test_the_command_line_decides_model_port_and_state_folder(tmp_path: Path) ->
 
 @pytest.mark.parametrize("type_", [ServingConfig, EngineSettings])
 def test_every_key_is_documented_with_its_default(type_: type[msgspec.Struct]) -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "serving.md").read_text(
+        encoding="utf-8"
+    )
     for field in msgspec.structs.fields(type_):
         row = next((line for line in page.splitlines() if line.startswith(f"| `{field.name}` |")), None)
         assert row is not None, f"{field.name} is not documented"

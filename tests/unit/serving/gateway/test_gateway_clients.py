@@ -1,4 +1,4 @@
-"""OpenAI's own client and bare sockets against the gateway on loopback; the examples of docs/http.md."""
+"""OpenAI client and bare sockets against the gateway on loopback; the examples of docs/reference/http.md."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.serving.gateway.test_gateway_analysis import market
 from tests.unit.serving.live import Live, live_gateway
 from tests.unit.serving.made_pictures import data_url, png
 
-DOCS = Path(__file__).resolve().parents[4] / "docs" / "http.md"
+DOCS = Path(__file__).resolve().parents[4] / "docs" / "reference" / "http.md"
 
 
 @pytest.fixture

@@ -116,7 +116,9 @@ def test_the_examples_follow_the_request_types() -> None:
 
 
 def test_the_docs_name_every_limit_with_its_default() -> None:
-    docs = (Path(__file__).resolve().parents[4] / "docs" / "http.md").read_text(encoding="utf-8")
+    docs = (Path(__file__).resolve().parents[4] / "docs" / "reference" / "http.md").read_text(
+        encoding="utf-8"
+    )
     rows = dict(re.findall(r"^\| `(\w+)` \| `?([\w.]+)`? \|", docs, re.MULTILINE))
     fields = msgspec.structs.asdict(GatewaySettings())
     assert {name: rows.get(name) for name in fields} == {name: str(value) for name, value in fields.items()}

@@ -233,7 +233,7 @@ def test_no_tick_is_lost_or_counted_twice(rows: list[tuple[int, int, int]]) -> N
 
 
 def test_the_documentation_has_every_rule_with_its_treatments_and_fix() -> None:
-    page = (Path(__file__).resolve().parents[4] / "docs" / "data.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[4] / "docs" / "how-to" / "ticks.md").read_text(encoding="utf-8")
     for rule in RULES.values():
         row = f"| `{rule.name}` | {rule.text} | {rule.default} | {' '.join(rule.allowed)} | {rule.fix} |"
         assert row in page
