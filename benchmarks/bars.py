@@ -16,18 +16,19 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from aiopt.bars.building.event_bars import parse_rules
-from aiopt.bars.building.event_shards import EventRequest, build_event_bars_locally
-from aiopt.bars.building.partial_bars import empty_partial
-from aiopt.bars.building.shards import BarRequest, build_bars_locally, reduce_shard, write_bar_files
+from aiopt.bars.building.build import build
+from aiopt.bars.building.shard_jobs import ShardJob, ShardRows
+from aiopt.bars.building.writing import write_bar_files
 from aiopt.bars.files import bar_path, write_bars
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules, time_rules
 from aiopt.bars.schema import BarMeta
 from aiopt.ticks.manifest import Manifest, read_manifest
 from aiopt.ticks.sample import generate_ticks
@@ -38,7 +39,8 @@ from benchmarks._harness import CACHE, Figure, interleaved, median
 from benchmarks._tick_files import exact_store
 
 TIMEFRAMES = tuple(parse_timeframe(label) for label in ("1m", "5m", "15m"))
-REQUESTS = {"mid": BarRequest(TIMEFRAMES, ("mid",)), "all": BarRequest(TIMEFRAMES, ("bid", "ask", "mid"))}
+RULES = time_rules(TIMEFRAMES)
+REQUESTS = {"mid": BarRequest(RULES, ("mid",)), "all": BarRequest(RULES, ("bid", "ask", "mid"))}
 FIELDS = ("open", "high", "low", "close", "volume")
 ROUNDS = int(os.environ.get("AIOPT_BENCH_BARS_ROUNDS", "9"))
 EVENTS = {"tick": "500", "volume": "500000000", "range": "5", "renko": "5"}
@@ -80,12 +82,12 @@ def _compare(name: str, request: BarRequest, store: Path, manifest: Manifest, ou
         "ray_data": lambda: _ray_data(store, out / "ray_data", request, verify=False),
         "ray_data_verified": lambda: _ray_data(store, out / "ray_data_verified", request, verify=True),
         "ray_tasks": lambda: _ray_tasks(store, manifest, out / "ray_tasks", request),
-        "one_process": lambda: build_bars_locally(store, out / "one_process", request, verify=False),
+        "one_process": lambda: build(store, out / "one_process", request, verify=False),
     }
     rounds = interleaved(ways, ROUNDS)
     times = {way: median(seconds) for way, seconds in rounds.items()}
     for way in ways:
-        _assert_equal(out / "polars", out / way, len(request.prices) * len(request.timeframes))
+        _assert_equal(out / "polars", out / way, len(request.prices) * len(request.rules))
     figures = []
     for way, seconds in times.items():
         target = {"ray_data": 15e6, "ray_data_verified": 7.5e6}.get(way)
@@ -107,18 +109,18 @@ def _compare(name: str, request: BarRequest, store: Path, manifest: Manifest, ou
 
 def _events(store: Path, manifest: Manifest, out: Path) -> list[Figure]:
     """Measure tick, volume, range and Renko bars of the bid in one process and through Ray Data."""
-    from cluster.bars import build_event_bars_distributed
+    from cluster.bars import RayEngine
 
     figures = []
     for type_, size in EVENTS.items():
-        request = EventRequest(parse_rules(type_, size), ("bid",))
+        request = BarRequest(parse_bar_rules(type_, size), ("bid",))
         local, ray_data = out / type_ / "one_process", out / type_ / "ray_data"
 
-        def in_one_process(request: EventRequest = request, local: Path = local) -> None:
-            build_event_bars_locally(store, local, request, verify=False)
+        def in_one_process(request: BarRequest = request, local: Path = local) -> None:
+            build(store, local, request, verify=False)
 
-        def through_ray(request: EventRequest = request, ray_data: Path = ray_data) -> None:
-            build_event_bars_distributed(store, ray_data, request, verify=False)
+        def through_ray(request: BarRequest = request, ray_data: Path = ray_data) -> None:
+            build(store, ray_data, request, engine=RayEngine(), verify=False)
 
         rounds = interleaved({"one_process": in_one_process, "ray_data": through_ray}, EVENT_ROUNDS)
         _assert_equal(local, ray_data, 1)
@@ -190,27 +192,19 @@ def _scaling(store: Path, manifest: Manifest, out: Path) -> list[Figure]:
     ]
 
 
-class _IdleTask:
-    """A read task that reads nothing: what is left is Ray Data's own cost."""
+class _IdleJob(ShardJob):
+    """A job that reads nothing: what is left is Ray Data's own cost."""
 
-    def __init__(self, shard: Any, request: BarRequest) -> None:
-        self.shard = shard
-        self._prices = request.prices
+    __slots__ = ()
 
-    def __call__(self) -> Iterable[Any]:
-        from cluster.bars import _block
-
-        yield _block(self.shard.index, empty_partial(self._prices), self.shard.rows, None)
+    def run(self) -> ShardRows:
+        return ShardRows([[]], (), 0, 0)
 
 
 def _idle_tasks(shards: list[Any], request: BarRequest) -> None:
-    from cluster import data
+    from cluster.bars import RayEngine
 
-    task, data._TimeTask = data._TimeTask, _IdleTask  # type: ignore[misc,assignment]
-    try:
-        data._collect(shards, request, lambda ticks: None)
-    finally:
-        data._TimeTask = task  # type: ignore[misc]
+    RayEngine().run([_IdleJob(shard, request) for shard in shards], "Idle", lambda ticks: None)
 
 
 def _workers(cluster_id: str) -> list[int]:
@@ -321,9 +315,9 @@ def _write(
 def _ray_data(
     store: Path, out: Path, request: BarRequest, *, verify: bool, rows_per_shard: int | None = None
 ) -> None:
-    from cluster.bars import build_bars_distributed
+    from cluster.bars import RayEngine
 
-    build_bars_distributed(store, out, request, verify=verify, rows_per_shard=rows_per_shard)
+    build(store, out, request, engine=RayEngine(), verify=verify, rows_per_shard=rows_per_shard)
 
 
 def _ray_tasks(store: Path, manifest: Manifest, out: Path, request: BarRequest) -> None:
@@ -332,10 +326,10 @@ def _ray_tasks(store: Path, manifest: Manifest, out: Path, request: BarRequest) 
 
     from cluster.bars import default_rows_per_shard
 
-    reduce = ray.remote(num_cpus=1)(reduce_shard)
+    reduce = ray.remote(num_cpus=1)(ShardJob.run)
     shards = plan_shards(store, read_manifest(store), default_rows_per_shard(manifest.rows), verify=False)
-    parts = [columns for columns, _ in ray.get([reduce.remote(shard, request) for shard in shards])]
-    write_bar_files({manifest.instrument: parts}, request, out, manifest)
+    found = ray.get([reduce.remote(ShardJob(shard, request)) for shard in shards])
+    write_bar_files(shards, found, request, out, manifest)
 
 
 def _assert_equal(expected: Path, found: Path, files: int) -> None:

@@ -11,8 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
 from aiopt.bars.files import bar_path
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import time_rules
 from aiopt.bars.stops.stop_files import STOPS_NAME, read_stop_table
 from aiopt.bars.stops.stop_slippage import measure_slippage
 from aiopt.ticks.sample import generate_ticks
@@ -73,4 +75,4 @@ def run() -> list[Figure]:
 
 def _build(store: Path, out: Path, *, stops: bool) -> None:
     timeframes = tuple(parse_timeframe(label) for label in TIMEFRAMES)
-    build_bars_locally(store, out, BarRequest(timeframes, ("bid", "ask"), stops=stops))
+    build(store, out, BarRequest(time_rules(timeframes), ("bid", "ask"), stops=stops))

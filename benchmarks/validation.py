@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from aiopt.bars.building.partial_bars import TickReducer
+from aiopt.bars.reducing.time_reducer import TimeReducer
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules
 from aiopt.market.instrument import instrument
 from aiopt.ticks.checks.tick_rules import DEFAULT_RULES, ValidationRules, parse_rules
 from aiopt.ticks.checks.validation import SourcedTicks, Validator
 from aiopt.ticks.manifest import Manifest
 from aiopt.ticks.sample import generate_ticks
 from aiopt.ticks.schema import TICK_COLUMNS, TickArrays
-from aiopt.timeframe import parse_timeframe
 from benchmarks._harness import CACHE, Figure, interleaved, median
 
 DAYS = int(os.environ.get("AIOPT_BENCH_VALIDATION_DAYS", "31"))
@@ -136,7 +137,8 @@ def _part(day: SourcedTicks, start: int) -> SourcedTicks:
 
 
 def _bars(ticks: TickArrays) -> int:
-    reducer = TickReducer(parse_timeframe("1m"), ("bid", "ask", "mid"))
+    request = BarRequest(parse_bar_rules("time", "1m"), ("bid", "ask", "mid"))
+    reducer = TimeReducer(request, instrument("EURUSD"))
     return int(reducer.reduce(dict(ticks.columns()))["ticks"].sum())
 
 

@@ -1,9 +1,8 @@
-"""Ticks to bars through Ray Data: a datasource whose read tasks are the tick shards.
+"""Ticks to bars through Ray Data: an engine whose read tasks are the tick shards.
 
-Each read task reads its row groups of the tick store itself and returns partial bars, or rows of event bars,
-far smaller than the ticks, so no tick ever passes through the object store.  The driver puts them together in
-the order of the shards and writes the bar files.  Owns the Ray side only: what a shard is and how bars merge
-is in `aiopt.market`, which runs without Ray and gives the same bars, bit for bit.
+Each read task reads its row groups of the tick store itself and returns rows of bars, far smaller than the
+ticks, so no tick ever passes through the object store.  Owns the Ray side only: what a shard gives, and how
+it becomes bars, is in `aiopt.bars`, which runs without Ray and gives the same bars, bit for bit.
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ import math
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Protocol
+from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
@@ -26,29 +23,10 @@ from ray.data import DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 from ray.exceptions import RayError
 
-from aiopt.bars.building.event_shards import (
-    EventRequest,
-    ShardRows,
-    States,
-    cut_shard,
-    measure_shard,
-    states_before,
-    take_over,
-    write_event_files,
-)
-from aiopt.bars.building.partial_bars import Columns, empty_partial
-from aiopt.bars.building.shards import (
-    BarBuild,
-    BarRequest,
-    Progress,
-    reduce_shard,
-    summarise,
-    write_bar_files,
-)
-from aiopt.bars.stops.stop_ladders import RECORD_COLUMNS, RECORD_PRICES
+from aiopt.bars.building.shard_jobs import ShardJob, ShardRows
+from aiopt.bars.reducing.reducer import Columns
 from aiopt.errors import AioptError, ClusterError
-from aiopt.ticks.manifest import Manifest, read_manifest
-from aiopt.ticks.shards import Shard, plan_shards, without_verification
+from aiopt.ticks.shards import Shard
 from cluster.metrics import RunMetrics
 from cluster.resources import stage_options
 
@@ -70,18 +48,9 @@ _QUIET = {
 _AUTOSCALER_VARIABLE = "RAY_DATA_CLUSTER_AUTOSCALER"
 
 _SHARD_COLUMN = "shard"
-_OUTSIDE_COLUMN = "outside"
+_BATCH_COLUMN = "batch"
 _RESULT_COLUMN = "result"
 _FAILURE_COLUMN = "failure"
-
-
-class ShardTask(Protocol):
-    """What a read task runs: a named class, pickled by name, and its shard."""
-
-    shard: Shard
-
-    def __call__(self) -> Iterable[pa.Table]:
-        """Yield what the shard gives as blocks."""
 
 
 class TickShardsDatasource(Datasource):
@@ -89,15 +58,15 @@ class TickShardsDatasource(Datasource):
 
     Parameters
     ----------
-    tasks : sequence of ShardTask
+    jobs : sequence of ShardJob
         One per shard.
     label : str
         What they make, for the dashboard.
     """
 
-    def __init__(self, tasks: Sequence[ShardTask], label: str) -> None:
+    def __init__(self, jobs: Sequence[ShardJob], label: str) -> None:
         super().__init__()
-        self._tasks = tasks
+        self._tasks = [_ShardTask(job) for job in jobs]
         self._label = label
 
     def get_name(self) -> str:
@@ -125,122 +94,92 @@ class TickShardsDatasource(Datasource):
         ]
 
 
-def build_bars_distributed(
-    ticks_dir: Path,
-    out_dir: Path,
-    request: BarRequest,
-    *,
-    progress: Progress | None = None,
-    metrics: RunMetrics | None = None,
-    rows_per_shard: int | None = None,
-    verify: bool = True,
-) -> BarBuild:
-    """Build files of time bars from a tick store on the Ray cluster this process is connected to.
+class RayEngine:
+    """Reduces shards on the Ray cluster this process is connected to, for `aiopt.bars.building.build`.
 
     Parameters
     ----------
-    ticks_dir : Path
-        Tick store, on a path every node sees.
-    out_dir : Path
-        Folder of the bar files; written by this process.
-    request : BarRequest
-        Which bars.
-    progress : callable, optional
-        Called with ticks done and all ticks as shards finish.
     metrics : RunMetrics, optional
         Its gauge ``aiopt_ticks_per_second`` follows the build.
-    rows_per_shard : int, optional
-        Ticks of a read task; by default one or two tasks per core within bounds.  The bars do not
-        depend on it.
-    verify : bool
-        See `aiopt.ticks.shards.plan_shards`.
-
-    Returns
-    -------
-    BarBuild
-        Equal files to `aiopt.bars.building.shards.build_bars_locally`.
 
     Raises
     ------
-    DataError
-        If the store is not what its manifest says; raised here whichever node found it.
     ClusterError
-        If Ray is not connected or the cluster fails.
+        If Ray is not connected.
     """
-    started = time.perf_counter()
-    manifest, shards = _plan(ticks_dir, rows_per_shard, verify=verify)
-    report = _report(manifest.rows, started, progress, metrics)
-    partials, outside = _collect(shards, request, report)
-    files = write_bar_files(partials, request, out_dir, manifest, outside)
-    return summarise(files, manifest, len(shards), "ray", time.perf_counter() - started, outside)
+
+    name = "ray"
+
+    def __init__(self, metrics: RunMetrics | None = None) -> None:
+        if not ray.is_initialized():
+            msg = "Building bars on a cluster needs a connection to Ray, but there is none. Call ray.init "
+            raise ClusterError(msg + "first or use the local engine.")
+        self._metrics = metrics
+        self._started = time.perf_counter()
+
+    def rows_per_shard(self, ticks: int) -> int:
+        """Return one or two shards per core, within bounds."""
+        return default_rows_per_shard(ticks)
+
+    def run(
+        self, jobs: Sequence[ShardJob], label: str, report: Callable[[int], None] | None = None
+    ) -> list[ShardRows]:
+        """Return what each job gives, in their order; call `report` with the ticks of each as it ends.
+
+        Raises
+        ------
+        AioptError
+            What a job raised, on whichever node.
+        ClusterError
+            If the cluster fails.
+        """
+        found = {job.shard.index: _Arriving() for job in jobs}
+        ticks = {job.shard.index: job.shard.rows for job in jobs}
+        done = 0
+        for block in _blocks(jobs, label):
+            values = [
+                block.column(name).to_pylist() for name in (_SHARD_COLUMN, _BATCH_COLUMN, _RESULT_COLUMN)
+            ]
+            for index, number, result in zip(*values, strict=True):
+                if not found[index].take(number, result) or report is None:
+                    continue
+                done += ticks[index]
+                report(ticks[index])
+                if self._metrics is not None:
+                    self._metrics.set("aiopt_ticks_per_second", done / (time.perf_counter() - self._started))
+        return [found[job.shard.index].whole(job.shard.index) for job in jobs]
 
 
-def build_event_bars_distributed(
-    ticks_dir: Path,
-    out_dir: Path,
-    request: EventRequest,
-    *,
-    progress: Progress | None = None,
-    metrics: RunMetrics | None = None,
-    rows_per_shard: int | None = None,
-    verify: bool = True,
-) -> BarBuild:
-    """Build files of tick, volume, range or Renko bars on the Ray cluster this process is connected to.
+class _Arriving:
+    """What has come of one shard: its batches, in whatever order, and its end."""
 
-    Tick and volume bars take a first pass that adds up what lies before each shard.  Of range and Renko bars
-    this process reads the first ticks of each shard again.
+    def __init__(self) -> None:
+        self._batches: dict[int, list[Columns]] = {}
+        self._end: ShardRows | None = None
+        self._expected = 0
 
-    Parameters
-    ----------
-    ticks_dir, out_dir, progress, metrics, rows_per_shard, verify
-        As in `build_bars_distributed`.
-    request : EventRequest
-        Which bars.
+    def take(self, number: int, result: bytes) -> bool:
+        """Take a row of a block; return whether it is the end, which says how many batches there are."""
+        if number < 0:
+            self._end, self._expected = pickle.loads(result), -1 - number
+            return True
+        self._batches[number] = pickle.loads(result)
+        return False
 
-    Returns
-    -------
-    BarBuild
-        Equal files to `aiopt.bars.building.event_shards.build_event_bars_locally`.
+    def whole(self, index: int) -> ShardRows:
+        """Return the shard put together in order.
 
-    Raises
-    ------
-    DataError
-        If the store is not what its manifest says, or has no bar of a series.
-    ClusterError
-        If Ray is not connected or the cluster fails.
-    """
-    started = time.perf_counter()
-    manifest, shards = _plan(ticks_dir, rows_per_shard, verify=verify)
-    unverified = [without_verification(shard) for shard in shards]
-    states: Sequence[States | None] = [None] * len(shards)
-    if not request.sequential and len(shards) > 1:
-        measured = _run([_EventTask(shard, request, measure=True) for shard in unverified], "Amounts")
-        states = states_before(shards, measured, request)
-    report = _report(manifest.rows, started, progress, metrics)
-    tasks = [_EventTask(shard, request, states=state) for shard, state in zip(shards, states, strict=True)]
-    cut = _run(tasks, "EventBars", report)
-    rows: dict[str, list[list[Columns]]] = {}
-    if request.sequential:
-        # What a read task verified is not verified again where its first ticks are cut again.
-        rows = take_over(unverified, cut, request)
-    else:
-        for shard, part in zip(shards, cut, strict=True):
-            series = rows.setdefault(shard.instrument, [[] for _ in request.series])
-            for mine, batches in zip(series, part.rows, strict=True):
-                mine += batches
-    outside = sum(part.outside for part in cut)
-    files, left_over = write_event_files(rows, request, out_dir, manifest, outside)
-    elapsed_s = time.perf_counter() - started
-    return summarise(files, manifest, len(shards), "ray", elapsed_s, outside, left_over)
-
-
-def _plan(ticks_dir: Path, rows_per_shard: int | None, *, verify: bool) -> tuple[Manifest, list[Shard]]:
-    if not ray.is_initialized():
-        msg = "Building bars on a cluster needs a connection to Ray, but there is none. Call ray.init first"
-        raise ClusterError(msg + " or use the local engine.")
-    manifest = read_manifest(Path(ticks_dir))
-    rows = rows_per_shard or default_rows_per_shard(manifest.rows)
-    return manifest, plan_shards(ticks_dir, manifest, rows, verify=verify)
+        Raises
+        ------
+        ClusterError
+            If a part is missing.
+        """
+        if self._end is None or len(self._batches) != self._expected:
+            msg = f"Shard {index} must come whole, but Ray Data delivered {len(self._batches)} of its parts."
+            raise ClusterError(msg + " Run the build again.")
+        batches = [self._batches[number] for number in range(self._expected)]
+        rows = [[batch[number] for batch in batches] for number in range(len(self._end.rows))]
+        return replace(self._end, rows=rows)
 
 
 def default_rows_per_shard(total: int) -> int:
@@ -252,11 +191,11 @@ def default_rows_per_shard(total: int) -> int:
     return int(min(MAX_ROWS_PER_SHARD, max(MIN_ROWS_PER_SHARD, math.ceil(rows))))
 
 
-def _blocks(tasks: Sequence[ShardTask], label: str) -> Iterator[pa.Table]:
+def _blocks(jobs: Sequence[ShardJob], label: str) -> Iterator[pa.Table]:
     """Run the read tasks and yield their blocks as they come; raise the failure a block carries."""
     with _data_context():
         dataset = ray.data.read_datasource(
-            TickShardsDatasource(tasks, label), override_num_blocks=len(tasks), **stage_options("bars")
+            TickShardsDatasource(jobs, label), override_num_blocks=len(jobs), **stage_options("bars")
         )
         dataset.set_name("aiopt_bars")
         try:
@@ -273,157 +212,40 @@ def _blocks(tasks: Sequence[ShardTask], label: str) -> Iterator[pa.Table]:
             raise ClusterError(msg) from failure
 
 
-def _collect(
-    shards: list[Shard], request: BarRequest, report: Callable[[int], None]
-) -> tuple[dict[str, list[Columns]], int]:
-    """Return the partial bars of each instrument in the order of the shards, and the ticks outside."""
-    found: dict[int, list[Columns]] = {shard.index: [] for shard in shards}
-    tasks = [_TimeTask(shard, request) for shard in shards]
-    for block in _blocks(tasks, f"{request.base.label}PartialBars"):
-        for index, columns in _shards_of(block):
-            found[index].append(columns)
-            report(int(columns["ticks"].sum() + columns[_OUTSIDE_COLUMN].sum()))
-    partials: dict[str, list[Columns]] = {}
-    beyond = 0
-    for shard in shards:
-        # Ray Data cuts a large result into several blocks; a shard's bars are distinct, so time orders them.
-        blocks = sorted(found[shard.index], key=lambda columns: int(columns["ts_open_ns"][0]))
-        outside = sum(int(columns.pop(_OUTSIDE_COLUMN).sum()) for columns in blocks)
-        delivered = sum(int(columns["ticks"].sum()) for columns in blocks) + outside
-        if delivered != shard.rows:
-            msg = f"Shard {shard.index} must hold {shard.rows} ticks, but Ray Data delivered {delivered}."
-            raise ClusterError(msg + " Run the build again.")
-        # A shard without bars sends one row without ticks.
-        bars = [columns for columns in blocks if columns["ticks"].any()]
-        partials.setdefault(shard.instrument, []).extend(bars)
-        beyond += outside
-    return {symbol: parts or [_no_bars(request)] for symbol, parts in partials.items()}, beyond
+class _ShardTask:
+    """Runs the job of a shard: a named class, so that it is pickled by name."""
 
+    def __init__(self, job: ShardJob) -> None:
+        self.shard = job.shard
+        self._job = job
 
-def _run(
-    tasks: Sequence[_EventTask], label: str, report: Callable[[int], None] | None = None
-) -> list[ShardRows]:
-    """Return what each shard gives, in their order."""
-    found: dict[int, ShardRows] = {}
-    rows = {task.shard.index: task.shard.rows for task in tasks}
-    for block in _blocks(tasks, label):
-        for index, result in zip(
-            block.column(_SHARD_COLUMN).to_pylist(), block.column(_RESULT_COLUMN), strict=True
-        ):
-            found[index] = pickle.loads(result.as_py())
-            if report is not None:
-                report(rows[index])
-    return [found[task.shard.index] for task in tasks]
+    def __call__(self) -> Iterator[pa.Table]:
+        """Yield a row per batch of the shard, and one that ends it; or one that says why there is none.
 
-
-class _TimeTask:
-    """Reduces a shard to partial bars: a row per bar."""
-
-    def __init__(self, shard: Shard, request: BarRequest) -> None:
-        self.shard = shard
-        self._request = request
-
-    def __call__(self) -> Iterable[pa.Table]:
-        """Yield the partial bars of the shard as one block."""
+        A row per batch, and not one for all, so that Ray Data can cut a large result into blocks.
+        """
         try:
-            columns, outside = reduce_shard(self.shard, self._request)
+            found = self._job.run()
         except AioptError as error:
             # An error of the data is a result: raised here, Ray Data would log it as a bug of its own.
-            yield _block(self.shard.index, _no_bars(self._request), 0, pickle.dumps(error))
-        else:
-            yield _block(self.shard.index, columns, outside, None)
+            yield _row(self.shard, 0, None, pickle.dumps(error))
+            return
+        count = len(found.rows[0])
+        for number in range(count):
+            yield _row(self.shard, number, pickle.dumps([batches[number] for batches in found.rows]), None)
+        yield _row(self.shard, -1 - count, pickle.dumps(replace(found, rows=[[] for _ in found.rows])), None)
 
 
-class _EventTask:
-    """Cuts a shard into rows of event bars, or measures it: one row with the pickled result."""
-
-    def __init__(
-        self, shard: Shard, request: EventRequest, *, states: States | None = None, measure: bool = False
-    ) -> None:
-        self.shard = shard
-        self._request = request
-        self._states = states
-        self._measure = measure
-
-    def __call__(self) -> Iterable[pa.Table]:
-        """Yield one block of one row."""
-        result = failure = None
-        try:
-            if self._measure:
-                result = pickle.dumps(measure_shard(self.shard, self._request))
-            else:
-                result = pickle.dumps(cut_shard(self.shard, self._request, self._states))
-        except AioptError as error:
-            failure = pickle.dumps(error)
-        yield pa.table(
-            {
-                _SHARD_COLUMN: pa.array([self.shard.index], type=pa.int64()),
-                _RESULT_COLUMN: pa.array([result], type=pa.large_binary()),
-                _FAILURE_COLUMN: pa.array([failure], type=pa.binary()),
-            }
-        )
-
-
-def _no_bars(request: BarRequest) -> Columns:
-    return empty_partial(request.prices, spread=request.spread_stats, stops=request.with_stops)
-
-
-def _block(index: int, columns: Columns, outside: int, failure: bytes | None) -> pa.Table:
-    """Return partial bars as one block: a row per bar, or one row without ticks where there are none."""
-    rows = columns["ts_open_ns"].size
-    if rows == 0:
-        rows = 1
-        columns = {
-            name: values if name in RECORD_PRICES.values() else np.zeros(1, dtype=values.dtype)
-            for name, values in columns.items()
+def _row(shard: Shard, number: int, result: bytes | None, failure: bytes | None) -> pa.Table:
+    """Return a block of one row: a batch of a shard, or with ``-1 - n`` the end of its `n` batches."""
+    return pa.table(
+        {
+            _SHARD_COLUMN: pa.array([shard.index], type=pa.int64()),
+            _BATCH_COLUMN: pa.array([number], type=pa.int64()),
+            _RESULT_COLUMN: pa.array([result], type=pa.large_binary()),
+            _FAILURE_COLUMN: pa.array([failure], type=pa.binary()),
         }
-    arrays = {name: pa.array(values) for name, values in columns.items() if name not in RECORD_COLUMNS}
-    for count, price in RECORD_PRICES.items():
-        if price in columns:
-            # A bar has as many records as it has: a list in each row, which Ray Data may cut between rows.
-            offsets = np.concatenate(([0], np.cumsum(columns[count])))
-            arrays[price] = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(columns[price]))
-    beyond = np.zeros(rows, dtype=np.int64)
-    beyond[0] = outside
-    arrays[_OUTSIDE_COLUMN] = pa.array(beyond)
-    arrays[_SHARD_COLUMN] = pa.array(np.full(rows, index, dtype=np.int64))
-    arrays[_FAILURE_COLUMN] = pa.array([failure] * rows, type=pa.binary())
-    return pa.table(arrays)
-
-
-def _shards_of(block: pa.Table) -> Iterator[tuple[int, Columns]]:
-    """Yield the shards whose partial bars a block holds."""
-    index = block.column(_SHARD_COLUMN).to_numpy()
-    for shard in np.unique(index):
-        rows = block.filter(pa.array(index == shard)).drop_columns([_SHARD_COLUMN, _FAILURE_COLUMN])
-        columns: Columns = {}
-        for name in rows.column_names:
-            column = rows.column(name)
-            if name not in RECORD_PRICES.values():
-                columns[name] = column.to_numpy()
-                continue
-            records = column.combine_chunks()
-            count = next(key for key, price in RECORD_PRICES.items() if price == name)
-            columns[count] = np.diff(records.offsets.to_numpy())
-            columns[name] = records.flatten().to_numpy()
-        yield int(shard), columns
-
-
-def _report(
-    total: int, started: float, progress: Progress | None, metrics: RunMetrics | None
-) -> Callable[[int], None]:
-    """Return a function that takes the ticks of each block as it arrives."""
-    done = 0
-
-    def report(ticks: int) -> None:
-        nonlocal done
-        done += ticks
-        if progress is not None:
-            progress(done, total)
-        if metrics is not None:
-            metrics.set("aiopt_ticks_per_second", done / (time.perf_counter() - started))
-
-    return report
+    )
 
 
 @contextmanager

@@ -24,9 +24,10 @@ import msgspec
 import ray
 
 from aiopt.backtest.conversion import pip_in_account, with_conversion
-from aiopt.bars.building.shards import BarBuild, BarRequest
+from aiopt.bars.building.build import BarBuild, build
 from aiopt.bars.files import bar_path, load_bar_set, read_bars
 from aiopt.bars.manifest import BarManifest
+from aiopt.bars.request import BarRequest
 from aiopt.bars.schema import BarSet
 from aiopt.bars.stops.stop_files import STOPS_NAME
 from aiopt.config import canonical_json
@@ -60,7 +61,7 @@ from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, 
 from aiopt.sweep.trial import TrialContext
 from aiopt.ticks.manifest import Manifest
 from aiopt.timeframe import Timeframe, parse_timeframe
-from cluster.bars import build_bars_distributed
+from cluster.bars import RayEngine
 from cluster.continuing import prove_harmless
 from cluster.entries import emit_entries
 from cluster.metrics import RunMetrics
@@ -332,7 +333,7 @@ class _Run:
         self._log(f"report: {write_report(self._dir)}")
 
     def _build_bars(self, store: Path, folder: Path, request: BarRequest, progress: Progress) -> BarBuild:
-        built = build_bars_distributed(store, folder, request, progress=progress)
+        built = build(store, folder, request, engine=RayEngine(), progress=progress)
         self._metrics.set("aiopt_ticks_per_second", built.ticks_per_s)
         return built
 

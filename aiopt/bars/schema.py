@@ -74,7 +74,7 @@ class BarMeta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     source : str
         What the ticks were imported from.
     type : str
-        ``"time"``, or when else a bar ends, see `aiopt.bars.building.event_bars.EventRule`.
+        ``"time"``, or when else a bar ends, see `aiopt.bars.rules.EventRule`.
     size : float
         Of that rule; 0.0 for time bars.
     session : str
@@ -274,6 +274,17 @@ def check_price(price: str) -> None:
     if price not in PRICES:
         msg = f"The price of a bar must be one of {', '.join(PRICES)}, but got {price!r}."
         raise ConfigError(msg + did_you_mean(price, PRICES))
+
+
+def parse_prices(text: str) -> tuple[str, ...]:
+    """Parse a comma-separated list of price sides; ``"all"`` is every one of `PRICES`.
+
+    Examples
+    --------
+    >>> parse_prices("bid, ask")
+    ('bid', 'ask')
+    """
+    return PRICES if text == "all" else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def check_empty(empty: str) -> None:

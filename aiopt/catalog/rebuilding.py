@@ -13,11 +13,11 @@ from typing import cast
 import numpy as np
 import polars as pl
 
-from aiopt.bars.building.event_bars import EventRule
-from aiopt.bars.building.event_shards import EventRequest, build_event_bars_locally
-from aiopt.bars.building.filling import Fill
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
 from aiopt.bars.files import bar_path, read_bars
+from aiopt.bars.reducing.filling import Fill
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import EventRule, TimeRule
 from aiopt.bars.schema import TIME_BARS, BarMeta, BarTable
 from aiopt.bars.stops.stop_files import STOPS_NAME, read_stop_meta, read_stop_table
 from aiopt.catalog.discovery import bar_files
@@ -103,19 +103,16 @@ def _compare_stops(folder: Path, ticks: Path, built: Path) -> list[Fault]:
 
 def _build(ticks: Path, out: Path, meta: BarMeta, prices: tuple[str, ...], spread: bool, flat: bool) -> None:
     session = parse_session(*meta.session.split()) if meta.session else None
-    if meta.type != TIME_BARS:
-        rules = (EventRule(meta.type, meta.size),)
-        build_event_bars_locally(ticks, out, EventRequest(rules, prices, session, spread))
-        return
+    timed = meta.type == TIME_BARS
     request = BarRequest(
-        timeframes=(parse_timeframe(meta.timeframe),),
-        prices=prices,
-        empty="flat" if flat else "omit",
+        (TimeRule(parse_timeframe(meta.timeframe)) if timed else EventRule(meta.type, meta.size),),
+        prices,
         session=session,
         spread_stats=spread,
+        empty="flat" if flat else "omit",
         fill=cast("Fill", meta.fill),
     )
-    build_bars_locally(ticks, out, request)
+    build(ticks, out, request)
 
 
 def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> str:

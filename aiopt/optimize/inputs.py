@@ -13,10 +13,12 @@ from typing import Protocol
 import msgspec
 
 from aiopt.backtest.conversion import check_account
-from aiopt.bars.building.shards import BarBuild, BarRequest
+from aiopt.bars.building.build import BarBuild
 from aiopt.bars.files import load_bar_set
 from aiopt.bars.importing.bar_input import BarInput, open_bars
 from aiopt.bars.manifest import BarManifest
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import time_rules
 from aiopt.bars.schema import BarSet
 from aiopt.config import content_hash
 from aiopt.market.instrument import instrument
@@ -165,7 +167,7 @@ class TicksOfRun:
         build_bars: BarBuilder,
     ) -> None:
         """Build the bars with `build_bars`."""
-        request = BarRequest(timeframes=tuple(timeframes), prices=("bid", "ask"))
+        request = BarRequest(time_rules(timeframes), ("bid", "ask"))
         built = build_bars(self._folder, folder, request, progress)
         log(f"bars: {built.ticks:,} ticks in {built.elapsed_s:.1f} s")
 

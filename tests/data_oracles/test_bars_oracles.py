@@ -12,8 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
 from aiopt.bars.files import bar_path, read_bars
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import time_rules
 from aiopt.ticks.importing import import_ticks
 from aiopt.timeframe import parse_timeframe
 
@@ -36,9 +38,9 @@ def dukascopy_bars(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) 
     out = tmp_path_factory.mktemp("dukascopy")
     manifest = import_ticks(shared_data / "dukascopy" / "EURUSD", out / "ticks", instrument="EURUSD")
     assert manifest.rows == 136_741
-    request = BarRequest((MINUTE,), ("bid", "ask"), "flat")
-    build = build_bars_locally(out / "ticks", out / "bars", request)
-    assert build.ticks == 136_741
+    request = BarRequest(time_rules((MINUTE,)), ("bid", "ask"), empty="flat")
+    built = build(out / "ticks", out / "bars", request)
+    assert built.ticks == 136_741
     return out / "bars"
 
 
@@ -93,7 +95,7 @@ def oanda_bars(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     out = tmp_path_factory.mktemp("oanda")
     manifest = import_ticks(shared_data / "oanda" / "tick" / "eurusd", out / "ticks", instrument="EURUSD")
     assert manifest.rows > 180_000
-    build_bars_locally(out / "ticks", out / "bars", BarRequest((MINUTE,), ("bid", "ask")))
+    build(out / "ticks", out / "bars", BarRequest(time_rules((MINUTE,)), ("bid", "ask")))
     return out / "bars"
 
 

@@ -14,14 +14,15 @@ import pytest
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.backtest.signals import StreamedSignals
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
 from aiopt.bars.files import load_bar_set
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules
 from aiopt.bars.schema import BarSet
 from aiopt.strategy.signals import SignalArrays
 from aiopt.testing.broker import simulate
 from aiopt.ticks.importing import open_ticks
 from aiopt.ticks.sample import generate_ticks
-from aiopt.timeframe import parse_timeframe
 from tests.engine.test_backtest import ScriptedSignals, key
 
 TICK = 1e-5
@@ -35,7 +36,7 @@ def ticks_of(store: Path) -> dict[str, np.ndarray]:
 
 
 def bars_of(store: Path, out: Path, label: str) -> BarSet:
-    build_bars_locally(store, out, BarRequest((parse_timeframe(label),), ("bid", "ask")))
+    build(store, out, BarRequest(parse_bar_rules("time", label), ("bid", "ask")))
     return load_bar_set(out, timeframe=label)
 
 

@@ -11,26 +11,30 @@ import polars as pl
 import pytest
 import ray
 
-from aiopt.bars.building.event_bars import parse_rules
-from aiopt.bars.building.event_shards import EventRequest, build_event_bars_locally
-from aiopt.bars.building.reference import build_bars
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import BarBuild, build
+from aiopt.bars.building.shard_jobs import ShardJob
 from aiopt.bars.files import read_bars
+from aiopt.bars.reducing.reference import build_bars
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules
 from aiopt.bars.schema import PRICES
 from aiopt.errors import ClusterError, DataError, ManifestError
 from aiopt.market.sessions import TradingSession, parse_session
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.ticks.manifest import read_manifest
 from aiopt.ticks.shards import plan_shards
-from aiopt.timeframe import parse_timeframe
-from cluster.bars import TickShardsDatasource, _TimeTask, build_bars_distributed, build_event_bars_distributed
+from cluster.bars import RayEngine, TickShardsDatasource
 from cluster.metrics import RunMetrics
 
 # Ray Data warns of the defaults of its own settings when it first builds them.
 pytestmark = pytest.mark.filterwarnings("ignore:.* is deprecated.*:DeprecationWarning")
 
 T0 = 1_398_902_400_000_000_000  # 2014-05-01 00:00 UTC
-REQUEST = BarRequest(tuple(parse_timeframe(label) for label in ("1m", "7m", "1h")), PRICES)
+REQUEST = BarRequest(parse_bar_rules("time", "1m,7m,1h"), PRICES)
+
+
+def build_on_ray(store: Path, out: Path, request: BarRequest, rows: int | None = None) -> BarBuild:
+    return build(store, out, request, engine=RayEngine(), rows_per_shard=rows)
 
 
 @pytest.fixture(autouse=True)
@@ -65,23 +69,24 @@ def store(tmp_path_factory: pytest.TempPathFactory, ticks: pl.DataFrame) -> Path
 def test_bars_equal_the_reference_bit_for_bit(
     store: Path, ticks: pl.DataFrame, tmp_path: Path, rows_per_shard: int | None, empty: str
 ) -> None:
-    request = BarRequest(REQUEST.timeframes, PRICES, empty)  # type: ignore[arg-type]
+    request = BarRequest(REQUEST.rules, PRICES, empty=empty)  # type: ignore[arg-type]
     seen: list[tuple[int, int]] = []
-    build = build_bars_distributed(
+    built = build(
         store,
         tmp_path / "ray",
         request,
+        engine=RayEngine(),
         rows_per_shard=rows_per_shard,
         progress=lambda *step: seen.append(step),
     )
-    assert build.engine == "ray"
-    assert build.shards == len(plan_shards(store, read_manifest(store), rows_per_shard or 262_144))
-    assert len(build.files) == 9
-    for file in build.files:
+    assert built.engine == "ray"
+    assert built.shards == len(plan_shards(store, read_manifest(store), rows_per_shard or 262_144))
+    assert len(built.files) == 9
+    for file in built.files:
         expected = build_bars(ticks, file.timeframe, file.price, empty)  # type: ignore[arg-type]
         assert read_bars(Path(file.path)).frame.equals(expected)
-    local = build_bars_locally(store, tmp_path / "local", request)
-    for ours, theirs in zip(build.files, local.files, strict=True):
+    local = build(store, tmp_path / "local", request)
+    for ours, theirs in zip(built.files, local.files, strict=True):
         assert Path(ours.path).read_bytes() == Path(theirs.path).read_bytes()
     assert seen[-1] == (ticks.height, ticks.height)
 
@@ -92,8 +97,8 @@ def test_a_large_result_cut_into_blocks_is_put_together(
     from ray.data import DataContext
 
     monkeypatch.setattr(DataContext.get_current(), "target_max_block_size", 4_096)
-    build = build_bars_distributed(store, tmp_path, REQUEST, rows_per_shard=5_000)
-    for file in build.files:
+    built = build_on_ray(store, tmp_path, REQUEST, 5_000)
+    for file in built.files:
         assert read_bars(Path(file.path)).frame.equals(build_bars(ticks, file.timeframe, file.price))
     assert DataContext.get_current().target_max_block_size == 4_096
     assert DataContext.get_current().op_resource_reservation_enabled
@@ -106,11 +111,11 @@ def test_a_damaged_store_is_an_error_that_names_the_file(ticks: pl.DataFrame, tm
     content = damaged.read_bytes()
     damaged.write_bytes(content[:200] + bytes(20) + content[220:])
     with pytest.raises(ManifestError, match="SHA-256") as caught:
-        build_bars_distributed(folder, tmp_path / "bars", REQUEST, rows_per_shard=5_000)
+        build_on_ray(folder, tmp_path / "bars", REQUEST, 5_000)
     assert caught.value.file == damaged
     damaged.unlink()
     with pytest.raises(DataError, match="must exist") as missing:
-        build_bars_distributed(folder, tmp_path / "bars", REQUEST, rows_per_shard=5_000)
+        build_on_ray(folder, tmp_path / "bars", REQUEST, 5_000)
     assert missing.value.file == damaged
     assert not (tmp_path / "bars").exists()
 
@@ -120,24 +125,24 @@ def test_a_bug_in_a_task_fails_the_build(
 ) -> None:
     # A class Ray must pickle by value: the workers could not import this test module.
     class Broken:
-        def __init__(self, shard: object, request: object) -> None:
-            self.shard = shard
+        def __init__(self, job: ShardJob) -> None:
+            self.shard = job.shard
 
         def __call__(self) -> list[object]:
             raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("cluster.bars._TimeTask", Broken)
+    monkeypatch.setattr("cluster.bars._ShardTask", Broken)
     with pytest.raises(ClusterError, match="a bug"):
-        build_bars_distributed(store, tmp_path, REQUEST)
+        build_on_ray(store, tmp_path, REQUEST)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_operator_tasks_and_gauge_can_be_recognised(store: Path, tmp_path: Path, ray_driver: object) -> None:
     shards = plan_shards(store, read_manifest(store), 500)
-    source = TickShardsDatasource([_TimeTask(shard, REQUEST) for shard in shards], "1mPartialBars")
-    assert source.get_name() == "TickShardsTo1mPartialBars"
+    source = TickShardsDatasource([ShardJob(shard, REQUEST) for shard in shards], "TimeBars")
+    assert source.get_name() == "TickShardsToTimeBars"
     assert len(source.get_read_tasks(parallelism=1)) == len(shards)
-    build_bars_distributed(store, tmp_path, REQUEST, metrics=RunMetrics("bars-test"))
+    build(store, tmp_path, REQUEST, engine=RayEngine(RunMetrics("bars-test")))
     assert "aiopt_ticks_per_second" in scrape('run="bars-test"')
 
 
@@ -164,11 +169,16 @@ def scrape(needle: str, timeout_s: float = 60.0) -> str:
 def test_event_bars_equal_those_of_one_process(
     store: Path, tmp_path: Path, type_: str, sizes: str, session: TradingSession | None
 ) -> None:
-    request = EventRequest(parse_rules(type_, sizes), PRICES, session, spread_stats=True)
-    local = build_event_bars_locally(store, tmp_path / "local", request)
+    request = BarRequest(parse_bar_rules(type_, sizes), PRICES, session, spread_stats=True)
+    local = build(store, tmp_path / "local", request)
     seen: list[tuple[int, int]] = []
-    ray_build = build_event_bars_distributed(
-        store, tmp_path / "ray", request, rows_per_shard=700, progress=lambda *step: seen.append(step)
+    ray_build = build(
+        store,
+        tmp_path / "ray",
+        request,
+        engine=RayEngine(),
+        rows_per_shard=700,
+        progress=lambda *step: seen.append(step),
     )
     assert (ray_build.engine, ray_build.ticks) == ("ray", 3_000)
     assert ray_build.shards > 3
@@ -183,9 +193,9 @@ def test_event_bars_equal_those_of_one_process(
 def test_session_bars_with_spread_and_fill_equal_those_of_one_process(store: Path, tmp_path: Path) -> None:
     # Three of four shards of fifty ticks lie outside the window: they send no bar.
     window = parse_session("06:00-06:30", "Asia/Tokyo")
-    request = BarRequest(REQUEST.timeframes, PRICES, session=window, spread_stats=True, fill="flat")
-    local = build_bars_locally(store, tmp_path / "local", request)
-    ray_build = build_bars_distributed(store, tmp_path / "ray", request, rows_per_shard=50)
+    request = BarRequest(REQUEST.rules, PRICES, session=window, spread_stats=True, fill="flat")
+    local = build(store, tmp_path / "local", request)
+    ray_build = build_on_ray(store, tmp_path / "ray", request, 50)
     assert ray_build.ticks_outside == local.ticks_outside > 2_000
     for ours, theirs in zip(ray_build.files, local.files, strict=True):
         assert Path(ours.path).read_bytes() == Path(theirs.path).read_bytes()
@@ -197,8 +207,8 @@ def test_a_damaged_store_stops_event_bars(ticks: pl.DataFrame, tmp_path: Path) -
     damaged = folder / manifest.partitions[1].path
     content = damaged.read_bytes()
     damaged.write_bytes(content[:200] + bytes(20) + content[220:])
-    request = EventRequest(parse_rules("range", "2"), ("bid",))
+    request = BarRequest(parse_bar_rules("range", "2"), ("bid",))
     with pytest.raises(ManifestError, match="SHA-256") as caught:
-        build_event_bars_distributed(folder, tmp_path / "bars", request)
+        build_on_ray(folder, tmp_path / "bars", request)
     assert caught.value.file == damaged
     assert not (tmp_path / "bars").exists()

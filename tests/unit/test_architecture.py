@@ -61,6 +61,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "aiopt.bars": {"aiopt.market", "aiopt.ticks"},
     "aiopt.bars.schema": {"aiopt.bars.stops", "aiopt.market"},
+    "aiopt.bars.rules": {"aiopt.bars.schema", "aiopt.market"},
+    "aiopt.bars.reducing": {
+        "aiopt.bars.request",
+        "aiopt.bars.rules",
+        "aiopt.bars.schema",
+        "aiopt.bars.stops.stop_ladders",
+        "aiopt.market",
+        "aiopt.ticks.schema",
+    },
     "aiopt.bars.building": {"aiopt.bars", "aiopt.market", "aiopt.ticks"},
     "aiopt.bars.importing": {"aiopt.bars", "aiopt.market", "aiopt.ticks"},
     "aiopt.bars.stops": {"aiopt.bars", "aiopt.market", "aiopt.ticks"},
@@ -105,6 +114,11 @@ CONFINED = {
     "pynescript": {"aiopt.pine"},
     "vllm": {"cluster"},
     "torch": {"cluster"},
+}
+# What a package may not import although others may, and why its row is short.
+WITHOUT = {
+    # Arrays and frames in, arrays and frames out.
+    "aiopt.bars.reducing": {"aiopt.files", "aiopt.folder_commit", "io", "os", "pathlib", "pyarrow", "shutil"},
 }
 
 
@@ -162,6 +176,15 @@ def test_aiopt_modules_import_only_what_the_table_allows(path: Path) -> None:
         assert top not in {"cluster", "jobs"}, f"{path}:{line} imports {name}: the arrow goes the other way"
         if top == "aiopt":
             assert name == "aiopt" or is_within(name, allowed), f"{path}:{line} {row} may not import {name}"
+
+
+@pytest.mark.parametrize(("package", "barred"), WITHOUT.items())
+def test_a_package_does_without_what_it_says(package: str, barred: set[str]) -> None:
+    inside = [path for path in EVERY if is_within(dotted(path), [package])]
+    assert inside, f"{package} has no module: delete its row"
+    for path in inside:
+        for line, name in imports_of(path):
+            assert not is_within(name, barred), f"{path}:{line} imports {name}: {package} does without"
 
 
 def test_no_module_of_the_product_imports_what_is_for_tests() -> None:

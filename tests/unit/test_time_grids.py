@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopt.backtest.results import pnl_by_period
-from aiopt.bars.building.filling import fill_gaps
-from aiopt.bars.building.reference import build_bars, fill_flat
+from aiopt.bars.reducing.filling import fill_flat, fill_gaps
+from aiopt.bars.reducing.reference import build_bars
 from aiopt.bars.schema import BAR_SCHEMA
 from aiopt.errors import ConfigError
 from aiopt.evaluation.folds import (

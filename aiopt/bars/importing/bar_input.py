@@ -18,10 +18,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from aiopt import __version__
-from aiopt.bars.building.resampling import check_timeframes, resample_bars
 from aiopt.bars.files import bar_path, write_bars
 from aiopt.bars.importing.series import OWN, REPEATED, SIDES, BarReading, SourceSeries, read_source
 from aiopt.bars.manifest import BarManifest
+from aiopt.bars.reducing.resampling import check_timeframes, resample_bars
 from aiopt.bars.schema import BarMeta
 from aiopt.bars.spread_model import SpreadConfig, load_spread
 from aiopt.bars.stops.stop_files import StopTable

@@ -8,7 +8,7 @@ which fill those of short ones.  The first record is the bar's opening quote, th
 
 Records of a part of a bar's ticks merge exactly: those of two parts, one after the other, are the records of
 the first and those of the second that go beyond them.  So shards are merged, and longer bars made of shorter
-ones, as partial bars are (`aiopt.bars.building.partial_bars`), with the same result whatever the cuts.
+ones, as partial bars are (`aiopt.bars.reducing.partial_bars`), with the same result whatever the cuts.
 
 Owns records, their algebra and the look-up.  Their file is `aiopt.bars.stops.stop_files`, what stops cost on
 average `aiopt.bars.stops.stop_slippage`.  Knows nothing of strategies or engines.

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from aiopt.bars.building.partial_bars import merge_partials
-from aiopt.bars.building.shards import BarRequest, reduce_shard
+from aiopt.bars.building.shard_jobs import run_in_order
+from aiopt.bars.reducing.partial_bars import merge_partials
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import TimeRule
 from aiopt.bars.stops.stop_files import StopMeta, StopTable
 from aiopt.bars.stops.stop_ladders import make_ladder
 from aiopt.bars.stops.stop_slippage import StopSlippage, measure_slippage
@@ -52,14 +54,17 @@ def measure_store(
     """
     length = parse_timeframe(timeframe) if isinstance(timeframe, str) else timeframe
     manifest = read_manifest(Path(ticks_dir))
-    request = BarRequest((length,), ("bid", "ask"))
-    parts, done = [], 0
-    for shard in plan_shards(Path(ticks_dir), manifest):
-        parts.append(reduce_shard(shard, request)[0])
-        done += shard.rows
+    request = BarRequest((TimeRule(length),), ("bid", "ask"))
+    done = 0
+
+    def report(ticks: int) -> None:
+        nonlocal done
+        done += ticks
         if progress is not None:
             progress(done, manifest.rows)
-    merged = merge_partials(parts, length)
+
+    found = run_in_order(plan_shards(Path(ticks_dir), manifest), request, report)
+    merged = merge_partials([batch for part in found for batch in part.rows[0]], length)
     scale = instrument(manifest.instrument).price_scale
     ladder = make_ladder(merged, scale)
     if ladder is None:

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.bars.building.partial_bars import merge_partials
 from aiopt.bars.files import load_bar_set
+from aiopt.bars.reducing.partial_bars import merge_partials
 from aiopt.bars.spread_model import SpreadConfig, read_spread_model
 from aiopt.bars.stops.stop_files import STOPS_NAME, StopMeta, StopTable, read_stop_table, write_stop_table
 from aiopt.bars.stops.stop_ladders import RECORD_SIDES, make_ladder

@@ -13,13 +13,14 @@ from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
 from aiopt.backtest import nautilus_catalog
 from aiopt.backtest.nautilus_catalog import export_catalog
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
 from aiopt.bars.files import load_bar_set
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules
 from aiopt.catalog import find_entries, verify
 from aiopt.errors import AioptError, ConfigError, DataError
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.ticks.manifest import Manifest
-from aiopt.timeframe import parse_timeframe
 
 MONDAY_NS = int(np.datetime64("2024-05-06T22:00", "ns").astype(np.int64))
 
@@ -66,8 +67,8 @@ def test_quotes_are_read_back_exactly(store: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_bars_of_both_sides_are_stamped_with_their_close(store: Path, tmp_path: Path) -> None:
-    request = BarRequest(timeframes=(parse_timeframe("5m"),), prices=("bid", "ask", "mid"))
-    build_bars_locally(store, tmp_path / "bars", request)
+    request = BarRequest(parse_bar_rules("time", "5m"), ("bid", "ask", "mid"))
+    build(store, tmp_path / "bars", request)
     result = export_catalog(tmp_path / "bars", tmp_path / "out", venue="DUKASCOPY")
     names = [f"EUR/USD.DUKASCOPY-5-MINUTE-{side}-EXTERNAL" for side in ("BID", "ASK")]
     assert [part.identifier for part in result.parts] == names

@@ -13,8 +13,10 @@ import pytest
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.pricing import add_spread, with_stop_slippage
 from aiopt.backtest.stop_fills import stop_rule
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
 from aiopt.bars.files import load_bar_set
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules
 from aiopt.bars.schema import BarSet
 from aiopt.bars.stops.stop_measuring import find_tick_store, measure_store
 from aiopt.bars.stops.stop_slippage import StopSlippage
@@ -23,7 +25,6 @@ from aiopt.market.instrument import instrument
 from aiopt.testing.bars import random_walk_bars
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.ticks.manifest import read_manifest, write_manifest
-from aiopt.timeframe import parse_timeframe
 
 MEASURED = StopSlippage(
     instrument="EURUSD",
@@ -87,8 +88,10 @@ def test_a_measured_mean_is_used_and_renames_the_data(bars: BarSet) -> None:
 
 
 def test_a_setting_goes_before_everything_and_parity_before_it(bars: BarSet, tmp_path: Path) -> None:
-    build_bars_locally(
-        store(tmp_path / "ticks"), tmp_path / "bars", BarRequest((parse_timeframe("1m"),), ("bid", "ask"))
+    build(
+        store(tmp_path / "ticks"),
+        tmp_path / "bars",
+        BarRequest(parse_bar_rules("time", "1m"), ("bid", "ask")),
     )
     built = load_bar_set(tmp_path / "bars")
     assert stop_rule(built, BacktestConfig()).fills.basis == "ticks"

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.bars.building.event_bars import parse_rules
-from aiopt.bars.building.event_shards import EventRequest, build_event_bars_locally
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
 from aiopt.bars.files import bar_path, load_bar_set, read_bars, write_bars
 from aiopt.bars.importing.bar_input import BarInput, BarReading, open_bars
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules, time_rules
 from aiopt.bars.schema import BAR_SCHEMA, BarMeta
 from aiopt.bars.spread_model import SpreadConfig, estimate_spread_model, write_spread_model
 from aiopt.errors import ConfigError, DataError, UnevenBarsError
@@ -61,8 +61,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own(store: Path) -> Path:
     """Bid, ask and mid bars of 1m and 5m, and event bars, of one store."""
     out = store.parent / "bars"
-    request = BarRequest(timeframes=tuple(frames("1m", "5m")), prices=("bid", "ask", "mid"))
-    build_bars_locally(store, out, request)
+    request = BarRequest(time_rules(frames("1m", "5m")), ("bid", "ask", "mid"))
+    build(store, out, request)
     return out
 
 
@@ -113,7 +113,7 @@ def test_own_bars_of_both_sides_are_those_of_the_ticks(store: Path, own: Path, t
     assert found.manifest.spread == "bid and ask of the bars"
     assert found.manifest.synthetic
     found.write(tmp_path / "merged", frames("15m", "1h"))
-    build_bars_locally(store, tmp_path / "built", BarRequest(tuple(frames("15m", "1h")), ("bid", "ask")))
+    build(store, tmp_path / "built", BarRequest(time_rules(frames("15m", "1h")), ("bid", "ask")))
     for label in ("15m", "1h"):
         for side in ("bid", "ask"):
             merged, built = (
@@ -124,8 +124,8 @@ def test_own_bars_of_both_sides_are_those_of_the_ticks(store: Path, own: Path, t
 
 @pytest.mark.parametrize("fill", [{"empty": "flat"}, {"fill": "flat"}])
 def test_fillings_are_no_market(store: Path, own: Path, tmp_path: Path, fill: dict[str, str]) -> None:
-    request = BarRequest(tuple(frames("1m")), ("bid", "ask"), **fill)  # type: ignore[arg-type]
-    build_bars_locally(store, tmp_path, request)
+    request = BarRequest(time_rules(frames("1m")), ("bid", "ask"), **fill)  # type: ignore[arg-type]
+    build(store, tmp_path, request)
     found, plain = open_bars([tmp_path]), open_bars([own])
     assert found.bid.equals(plain.bid)
     assert found.manifest.data_hash == plain.manifest.data_hash
@@ -133,13 +133,11 @@ def test_fillings_are_no_market(store: Path, own: Path, tmp_path: Path, fill: di
 
 
 def test_prices_to_come_and_event_bars_are_refused(store: Path, tmp_path: Path) -> None:
-    request = BarRequest(tuple(frames("1m")), ("bid", "ask"), fill="linear")
-    build_bars_locally(store, tmp_path / "linear", request)
+    request = BarRequest(time_rules(frames("1m")), ("bid", "ask"), fill="linear")
+    build(store, tmp_path / "linear", request)
     with pytest.raises(DataError, match="filled with prices to come"):
         open_bars([tmp_path / "linear"])
-    build_event_bars_locally(
-        store, tmp_path / "events", EventRequest(parse_rules("tick", "50"), ("bid", "ask"))
-    )
+    build(store, tmp_path / "events", BarRequest(parse_bar_rules("tick", "50"), ("bid", "ask")))
     with pytest.raises(UnevenBarsError, match="bars of one length in time, but this folder holds tick-50"):
         open_bars([tmp_path / "events"])
     with pytest.raises(UnevenBarsError, match="bars of one length in time, but these are tick bars"):

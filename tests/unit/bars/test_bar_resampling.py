@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.bars.building.reference import build_bars
-from aiopt.bars.building.resampling import check_timeframes, resample_bars
+from aiopt.bars.reducing.reference import build_bars
+from aiopt.bars.reducing.resampling import check_timeframes, resample_bars
 from aiopt.errors import DataError
 from aiopt.timeframe import parse_timeframe
 

@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
 from aiopt.bars.files import load_bar_set
 from aiopt.bars.importing.bar_input import open_bars
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import time_rules
 from aiopt.bars.spread_model import SpreadConfig, estimate_spread_model, write_spread_model
 from aiopt.bars.stops.stop_files import STOPS_NAME, read_stop_table
 from aiopt.bars.stops.stop_ladders import StopLadder
@@ -40,7 +42,7 @@ def store(folder: Path, *, start_ns: int = START_NS, seed: int = 5) -> Path:
 
 
 def built(ticks: Path, out: Path, prices: tuple[str, ...] = ("bid", "ask")) -> Path:
-    build_bars_locally(ticks, out, BarRequest((MINUTE, FIVE), prices))
+    build(ticks, out, BarRequest(time_rules((MINUTE, FIVE)), prices))
     return out / "EURUSD"
 
 

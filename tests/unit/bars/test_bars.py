@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.bars.building.reference import build_bars
 from aiopt.bars.files import bar_path, load_bar_set, read_bars, write_bars
+from aiopt.bars.reducing.reference import build_bars
 from aiopt.bars.schema import BAR_SCHEMA, PRICES, BarMeta
 from aiopt.errors import ConfigError, DataError, UnevenBarsError
 from aiopt.ticks.schema import nearest_decimal

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,32 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.bars.building.event_bars import (
-    EventCutter,
-    EventRule,
-    after_amounts,
-    finish_event_bars,
-    initial_state,
-    parse_rules,
-    splice,
-)
-from aiopt.bars.building.event_shards import (
-    EventRequest,
-    build_event_bars_locally,
-    cut_shard,
-    measure_shard,
-    states_before,
-    take_over,
-    write_event_files,
-)
+from aiopt.bars.building.build import build
+from aiopt.bars.building.shard_jobs import ShardJob, ShardRows
 from aiopt.bars.files import bar_path, load_bar_set, read_bars
+from aiopt.bars.reducing.event_reducer import EventReducer
+from aiopt.bars.reducing.event_state import after_amounts, initial_state, splice
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import EventRule, parse_bar_rules
 from aiopt.bars.schema import PRICES
 from aiopt.errors import ConfigError, DataError, UnevenBarsError
 from aiopt.market.instrument import instrument
 from aiopt.market.sessions import TradingSession, parse_session
 from aiopt.testing.tick_stores import write_tick_store
-from aiopt.ticks.manifest import read_manifest
-from aiopt.ticks.shards import plan_shards
 
 EURUSD = instrument("EURUSD")
 T0 = 1_398_902_400_000_000_000  # 2014-05-01 00:00 UTC
@@ -220,20 +208,20 @@ def test_bars_of_shards_cut_alone_equal_the_reference(
         rows = shard["ts_event_ns"].size
         return [{name: v[a : a + batch] for name, v in shard.items()} for a in range(0, rows, batch)]
 
-    def cutter(state: np.ndarray | None = None) -> EventCutter:
-        return EventCutter(rule, price, EURUSD, session=session, spread=True, state=state)
+    def cutter(state: np.ndarray | None = None) -> EventReducer:
+        return EventReducer(rule, price, EURUSD, session=session, spread=True, state=state)
 
     parts = []
     state = initial_state(rule)
     for shard in shards:
         alone = cutter()
-        rows = [alone.cut(part) for part in batches(shard)]
+        rows = [alone.reduce(part) for part in batches(shard)]
         if rule.type in ("tick", "volume"):
             measured = cutter()
             for part in batches(shard):
                 measured.advance(part)
             true = cutter(state)
-            parts += [true.cut(part) for part in batches(shard)]
+            parts += [true.reduce(part) for part in batches(shard)]
             state = after_amounts(state, measured.state, measured.first)
             assert np.array_equal(state, true.state)
             continue
@@ -241,25 +229,45 @@ def test_bars_of_shards_cut_alone_equal_the_reference(
         def again(start: np.ndarray, shard: dict[str, np.ndarray] = shard) -> object:
             fresh = cutter(start)
             for part in batches(shard):
-                yield fresh.cut(part), fresh.state.copy()
+                yield fresh.reduce(part), fresh.state.copy()
 
         below = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
         mended, after = splice(below, alone.state, state, again)  # type: ignore[arg-type]
         true = cutter(state)
         for part in batches(shard):
-            true.cut(part)
+            true.reduce(part)
         assert np.array_equal(after, true.state)
         parts += mended
         state = after
-    bars, left_over = finish_event_bars(parts, rule, EURUSD, spread=True)
     expected, expected_left = reference(ticks, rule, price, session)
-    if expected:
-        check_equal(bars, expected)
-    else:
-        assert bars.height == 0
-    assert left_over == expected_left
-    at_once, _ = finish_event_bars([cutter().cut(ticks)], rule, EURUSD, spread=True)
-    assert at_once.equals(bars, null_equal=True)
+    merged = cutter().merge(parts)
+    if not expected or (rule.type == "volume" and not any(bar["volume"] for bar in expected)):
+        with pytest.raises(DataError, match=r"never does|none does|tick sizes"):
+            cutter().finish(merged)
+        return
+    (finished,) = cutter().finish(merged)
+    check_equal(finished.frame, expected)
+    assert finished.left_over == expected_left
+    (at_once,) = cutter().finish(cutter().merge([cutter().reduce(ticks)]))
+    assert at_once.frame.equals(finished.frame, null_equal=True)
+
+
+class Backwards:
+    """An engine that runs the last job first, each as it were pickled to another process."""
+
+    name = "backwards"
+
+    def rows_per_shard(self, ticks: int) -> int:
+        return ticks
+
+    def run(
+        self, jobs: Sequence[ShardJob], label: str, report: Callable[[int], None] | None = None
+    ) -> list[ShardRows]:
+        found = [pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(job)).run())) for job in reversed(jobs)]
+        for job in jobs:
+            if report is not None:
+                report(job.shard.rows)
+        return found[::-1]
 
 
 @pytest.mark.parametrize("type_", ["tick", "volume", "range", "renko"])
@@ -269,30 +277,22 @@ def test_files_of_any_shards_equal_those_of_one(
     tmp_path: Path, type_: str, session: TradingSession | None, rows_per_shard: int
 ) -> None:
     ticks = pl.DataFrame(some_ticks(600, 5))
-    manifest = write_tick_store(tmp_path / "ticks", ticks, row_group_rows=31)
+    write_tick_store(tmp_path / "ticks", ticks, row_group_rows=31)
     sizes = {"tick": "7,50", "volume": "500000", "range": "1.5,4", "renko": "1,2.5"}[type_]
-    request = EventRequest(parse_rules(type_, sizes), PRICES, session, spread_stats=True)
-    whole = build_event_bars_locally(tmp_path / "ticks", tmp_path / "one", request, rows_per_shard=100_000)
-    assert len(whole.files) == len(request.series)
+    request = BarRequest(parse_bar_rules(type_, sizes), PRICES, session, spread_stats=True)
+    whole = build(tmp_path / "ticks", tmp_path / "one", request, rows_per_shard=100_000)
+    assert len(whole.files) == len(request.rules) * len(PRICES)
     assert whole.ticks == 600
-    small = build_event_bars_locally(
-        tmp_path / "ticks", tmp_path / "many", request, rows_per_shard=rows_per_shard
+    small = build(tmp_path / "ticks", tmp_path / "many", request, rows_per_shard=rows_per_shard)
+    # As a cluster does it: every shard on its own, the last first.
+    alone = build(
+        tmp_path / "ticks", tmp_path / "apart", request, engine=Backwards(), rows_per_shard=rows_per_shard
     )
-    # As the cluster does it: every shard on its own.
-    shards = plan_shards(tmp_path / "ticks", read_manifest(tmp_path / "ticks"), rows_per_shard)
-    if request.sequential:
-        cut = [cut_shard(shard, request) for shard in shards]
-        rows = take_over(shards, cut, request)
-    else:
-        measured = [measure_shard(shard, request) for shard in shards]
-        before = states_before(shards, measured, request)
-        cut = [cut_shard(shard, request, state) for shard, state in zip(shards, before, strict=True)]
-        rows = {"EURUSD": [[b for part in cut for b in part.rows[n]] for n in range(len(request.series))]}
-    outside = sum(part.outside for part in cut)
+    assert alone.engine == "backwards"
+    outside, left_over = alone.ticks_outside, alone.ticks_left_over
     assert outside == whole.ticks_outside == small.ticks_outside
-    files, left_over = write_event_files(rows, request, tmp_path / "apart", manifest, outside)
     assert left_over == whole.ticks_left_over
-    for one, many, apart in zip(whole.files, small.files, files, strict=True):
+    for one, many, apart in zip(whole.files, small.files, alone.files, strict=True):
         content = Path(one.path).read_bytes()
         assert content == Path(many.path).read_bytes()
         assert content == Path(apart.path).read_bytes()
@@ -317,7 +317,9 @@ def bars_of(points: list[int], rule: EventRule, sizes: list[float] | None = None
     size = np.ones(len(points)) if sizes is None else np.array(sizes)
     ticks = {"ts_event_ns": np.arange(len(points)) * 1_000_000_000 + T0, "bid": price, "ask": price}
     ticks |= {"bid_size": size, "ask_size": size}
-    return finish_event_bars([EventCutter(rule, "bid", EURUSD).cut(ticks)], rule, EURUSD)[0]
+    reducer = EventReducer(rule, "bid", EURUSD)
+    (finished,) = reducer.finish(reducer.merge([reducer.reduce(ticks)]))
+    return finished.frame
 
 
 def test_a_volume_bar_hands_its_excess_on() -> None:
@@ -360,19 +362,19 @@ def test_a_brick_turns_after_two_and_a_jump_makes_several() -> None:
 )
 def test_bad_rules_are_refused(type_: str, sizes: str, rule: str) -> None:
     with pytest.raises(ConfigError, match=rule):
-        parse_rules(type_, sizes)
+        parse_bar_rules(type_, sizes)
 
 
 def test_a_size_between_price_steps_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"multiple of 0\.1 pips"):
-        EventCutter(EventRule("range", 0.25), "bid", EURUSD)
+        EventReducer(EventRule("range", 0.25), "bid", EURUSD)
 
 
 def test_a_request_holds_one_type() -> None:
     with pytest.raises(ConfigError, match="one type"):
-        EventRequest((EventRule("tick", 5), EventRule("range", 5)), ("bid",))
+        BarRequest((EventRule("tick", 5), EventRule("range", 5)), ("bid",))
     with pytest.raises(ConfigError, match="at least one"):
-        EventRequest((), ("bid",))
+        BarRequest((), ("bid",))
 
 
 def test_stores_that_make_no_bar_are_refused(tmp_path: Path) -> None:
@@ -381,12 +383,12 @@ def test_stores_that_make_no_bar_are_refused(tmp_path: Path) -> None:
     write_tick_store(tmp_path, pl.DataFrame(ticks))
     out = tmp_path / "bars"
     with pytest.raises(DataError, match="need tick sizes"):
-        build_event_bars_locally(tmp_path, out, EventRequest(parse_rules("volume", "100"), ("bid",)))
+        build(tmp_path, out, BarRequest(parse_bar_rules("volume", "100"), ("bid",)))
     with pytest.raises(DataError, match="smaller size"):
-        build_event_bars_locally(tmp_path, out, EventRequest(parse_rules("renko", "5000"), ("bid",)))
+        build(tmp_path, out, BarRequest(parse_bar_rules("renko", "5000"), ("bid",)))
     never = parse_session("03:00-03:01", "UTC")
     with pytest.raises(DataError, match="ticks must lie in the session"):
-        build_event_bars_locally(tmp_path, out, EventRequest(parse_rules("tick", "5"), ("bid",), never))
+        build(tmp_path, out, BarRequest(parse_bar_rules("tick", "5"), ("bid",), never))
     assert not out.exists()
 
 
@@ -396,6 +398,6 @@ def test_a_tick_that_is_no_number_is_named(tmp_path: Path, type_: str) -> None:
     ticks["ask_size" if type_ == "volume" else "ask"][33] = np.nan
     write_tick_store(tmp_path, pl.DataFrame(ticks), row_group_rows=8)
     with pytest.raises(DataError, match=r"must be finite, but ask(_size)? is nan") as caught:
-        build_event_bars_locally(tmp_path, tmp_path / "b", EventRequest(parse_rules(type_, "5"), ("ask",)))
+        build(tmp_path, tmp_path / "b", BarRequest(parse_bar_rules(type_, "5"), ("ask",)))
     assert caught.value.file is not None
     assert caught.value.row is not None

@@ -14,20 +14,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.bars.building.filling import fill_gaps
-from aiopt.bars.building.partial_bars import TickReducer, base_timeframe, finish_bars, merge_partials
-from aiopt.bars.building.reference import build_bars
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
-from aiopt.bars.building.spread_columns import SPREAD_COLUMNS
+from aiopt.bars.building.build import build
 from aiopt.bars.files import bar_path, load_bar_set, read_bars, write_bars
+from aiopt.bars.reducing.filling import fill_gaps
+from aiopt.bars.reducing.partial_bars import finish_bars
+from aiopt.bars.reducing.reference import build_bars
+from aiopt.bars.reducing.spread_columns import SPREAD_COLUMNS
+from aiopt.bars.reducing.time_reducer import TimeReducer
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules, time_rules
 from aiopt.bars.schema import BarMeta
 from aiopt.errors import ConfigError, DataError, UnevenBarsError
 from aiopt.market.calendar import is_open
+from aiopt.market.instrument import instrument
 from aiopt.market.sessions import TradingSession, parse_session
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.timeframe import parse_timeframe
 
 MINUTE_NS = 60_000_000_000
+EURUSD = instrument("EURUSD")
 T0 = 1_398_902_400_000_000_000  # 2014-05-01 00:00 UTC, a Thursday
 
 
@@ -59,15 +64,17 @@ def test_spread_statistics_equal_the_formulas_for_any_cut(
 ) -> None:
     ticks = some_ticks(200, seed)
     wanted = [parse_timeframe(label) for label in labels]
-    base = base_timeframe(wanted)
+    request = BarRequest(time_rules(wanted), ("bid",), spread_stats=True)
     edges = [0, *sorted(cuts), 200]
     parts = [
-        TickReducer(base, ("bid",), spread_scale=100_000).reduce({k: v[a:b] for k, v in ticks.items()})
+        TimeReducer(request, EURUSD).reduce({k: v[a:b] for k, v in ticks.items()})
         for a, b in itertools.pairwise(edges)
     ]
-    at_once = TickReducer(base, ("bid",), spread_scale=100_000).reduce(ticks)
+    at_once = TimeReducer(request, EURUSD).reduce(ticks)
     for timeframe in wanted:
-        bars = finish_bars(merge_partials(parts, base), "bid", timeframe, "omit", spread_scale=100_000)
+        bars = finish_bars(
+            TimeReducer(request, EURUSD).merge(parts), "bid", timeframe, "omit", spread_scale=100_000
+        )
         assert bars.equals(finish_bars(at_once, "bid", timeframe, "omit", spread_scale=100_000))
         spread = np.rint((ticks["ask"] - ticks["bid"]) * 1e5).astype(int)
         bucket = ticks["ts_event_ns"] // timeframe.ns
@@ -84,8 +91,8 @@ def test_spread_statistics_equal_the_formulas_for_any_cut(
 def test_statistics_need_both_sides_and_change_no_price(tmp_path: Path) -> None:
     ticks = pl.DataFrame(some_ticks(500, 2))
     write_tick_store(tmp_path / "ticks", ticks, row_group_rows=60)
-    request = BarRequest((parse_timeframe("5m"),), ("ask",), spread_stats=True)
-    build_bars_locally(tmp_path / "ticks", tmp_path / "bars", request)
+    request = BarRequest(parse_bar_rules("time", "5m"), ("ask",), spread_stats=True)
+    build(tmp_path / "ticks", tmp_path / "bars", request)
     bars = read_bars(bar_path(tmp_path / "bars", "EURUSD", "5m", "ask")).frame
     assert bars.columns[7:] == list(SPREAD_COLUMNS)
     assert bars.drop(SPREAD_COLUMNS).equals(build_bars(ticks, "5m", "ask"))
@@ -154,13 +161,13 @@ def test_filling_stays_in_the_session() -> None:
 
 def test_linear_bars_are_marked_as_no_past(tmp_path: Path) -> None:
     write_tick_store(tmp_path / "ticks", pl.DataFrame(some_ticks(40, 4)))
-    request = BarRequest((parse_timeframe("1m"),), ("bid", "ask"), fill="linear")
-    build_bars_locally(tmp_path / "ticks", tmp_path / "bars", request)
+    request = BarRequest(parse_bar_rules("time", "1m"), ("bid", "ask"), fill="linear")
+    build(tmp_path / "ticks", tmp_path / "bars", request)
     with pytest.raises(DataError, match="filled with prices to come"):
         load_bar_set(tmp_path / "bars")
     assert load_bar_set(tmp_path / "bars", allow_interpolated=True).interpolated
-    request = BarRequest(request.timeframes, request.prices, fill="flat")
-    build_bars_locally(tmp_path / "ticks", tmp_path / "bars", request)
+    request = BarRequest(request.rules, request.prices, fill="flat")
+    build(tmp_path / "ticks", tmp_path / "bars", request)
     bars = load_bar_set(tmp_path / "bars")
     assert not bars.interpolated
     assert set(np.diff(bars.bid.ts_open_ns)) == {MINUTE_NS}
@@ -169,11 +176,11 @@ def test_linear_bars_are_marked_as_no_past(tmp_path: Path) -> None:
 def test_contradicting_requests_are_refused() -> None:
     minute = (parse_timeframe("1m"),)
     with pytest.raises(ConfigError, match="but got both"):
-        BarRequest(minute, ("bid",), "flat", fill="flat")
+        BarRequest(time_rules(minute), ("bid",), empty="flat", fill="flat")
     with pytest.raises(ConfigError, match="Did you mean 'flat'"):
-        BarRequest(minute, ("bid",), fill="flatt")  # type: ignore[arg-type]
+        BarRequest(time_rules(minute), ("bid",), fill="flatt")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="whole days"):
-        BarRequest((parse_timeframe("36h"),), ("bid",), session=parse_session("17:00"))
+        BarRequest(parse_bar_rules("time", "36h"), ("bid",), session=parse_session("17:00"))
 
 
 # --- files ------------------------------------------------------------------------------------------------
@@ -221,8 +228,8 @@ def test_days_of_a_clock_change_are_not_for_backtests(
     ticks["ts_event_ns"] = ticks["ts_event_ns"] - T0 + first
     write_tick_store(tmp_path / "ticks", pl.DataFrame(ticks))
     session = parse_session("00:00", "Europe/London")
-    request = BarRequest((parse_timeframe("1d"),), ("bid",), session=session)
-    build_bars_locally(tmp_path / "ticks", tmp_path / "bars", request)
+    request = BarRequest(parse_bar_rules("time", "1d"), ("bid",), session=session)
+    build(tmp_path / "ticks", tmp_path / "bars", request)
     if not uneven:
         assert len(load_bar_set(tmp_path / "bars")) == 5
         return

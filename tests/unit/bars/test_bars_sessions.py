@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.bars.building.partial_bars import TickReducer, base_timeframe, merge_partials
+from aiopt.bars.reducing.partial_bars import merge_partials
+from aiopt.bars.reducing.time_reducer import TimeReducer
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import time_rules
 from aiopt.bars.schema import PRICES
 from aiopt.errors import ConfigError
+from aiopt.market.instrument import instrument
 from aiopt.market.sessions import TradingSession, check_session_timeframe, parse_session
 from aiopt.ticks.schema import nearest_decimal
 from aiopt.timeframe import parse_timeframe
@@ -101,13 +105,13 @@ def test_session_bars_equal_brute_force_for_any_cut(
         "ask_size": sizes[1],
     }
     wanted = [parse_timeframe(label) for label in labels]
-    reducer = TickReducer(base_timeframe(wanted), PRICES, session=session)
+    reducer = TimeReducer(BarRequest(time_rules(wanted), PRICES, session), instrument("EURUSD"))
     edges = [0, *sorted(cuts), 300]
     parts = [
         reducer.reduce({name: values[start:stop] for name, values in ticks.items()})
         for start, stop in itertools.pairwise(edges)
     ]
-    merged = merge_partials(parts, base_timeframe(wanted), session)
+    merged = reducer.merge(parts)
     for timeframe in wanted:
         bars = merge_partials([merged], timeframe, session)
         expected: dict[int, list[int]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,19 +15,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.bars.building.partial_bars import (
-    TickReducer,
-    base_timeframe,
+from aiopt.bars.building.build import build
+from aiopt.bars.building.shard_jobs import ShardJob
+from aiopt.bars.files import bar_path, read_bars
+from aiopt.bars.reducing.partial_bars import (
     empty_partial,
     finish_bars,
     merge_partials,
-    tick_columns,
 )
-from aiopt.bars.building.reference import build_bars
-from aiopt.bars.building.shards import BarRequest, build_bars_locally, reduce_shard
-from aiopt.bars.files import bar_path, read_bars
+from aiopt.bars.reducing.reference import build_bars
+from aiopt.bars.reducing.time_reducer import TimeReducer
+from aiopt.bars.request import BarRequest, base_timeframe, tick_columns
+from aiopt.bars.rules import time_rules
 from aiopt.bars.schema import PRICES
 from aiopt.errors import ConfigError, DataError, ManifestError
+from aiopt.market.instrument import instrument
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.ticks.manifest import Manifest, RuleCount, read_manifest, write_manifest
 from aiopt.ticks.shards import plan_shards
@@ -54,6 +57,10 @@ def ticks_around_midnights(rows: int, seed: int) -> pl.DataFrame:
     )
 
 
+def reducer_of(wanted: Sequence[Timeframe], prices: tuple[str, ...] = PRICES) -> TimeReducer:
+    return TimeReducer(BarRequest(time_rules(wanted), prices), instrument("EURUSD"))
+
+
 def arrays(ticks: pl.DataFrame) -> dict[str, np.ndarray]:
     return {name: ticks[name].to_numpy() for name in ticks.columns}
 
@@ -75,7 +82,7 @@ def test_bars_do_not_depend_on_where_the_ticks_are_cut(
 ) -> None:
     ticks = ticks_around_midnights(400, seed)
     wanted = timeframes(*labels)
-    reducer = TickReducer(base_timeframe(wanted), PRICES)
+    reducer = reducer_of(wanted)
     edges = [0, *sorted(cuts), ticks.height]
     parts = [reducer.reduce(arrays(ticks[start:stop])) for start, stop in itertools.pairwise(edges)]
     merged = merge_partials(parts, base_timeframe(wanted))
@@ -93,8 +100,7 @@ def test_merging_is_associative(seed: int, cuts: list[int]) -> None:
     base = parse_timeframe("1m")
     edges = [0, *sorted(cuts), ticks.height]
     parts = [
-        TickReducer(base, PRICES).reduce(arrays(ticks[start:stop]))
-        for start, stop in itertools.pairwise(edges)
+        reducer_of([base]).reduce(arrays(ticks[start:stop])) for start, stop in itertools.pairwise(edges)
     ]
     at_once = merge_partials(parts, base)
     one_by_one = parts[0]
@@ -122,7 +128,7 @@ def test_only_the_columns_needed_are_read() -> None:
 
 def test_ticks_out_of_order_or_not_finite_are_refused_with_their_row() -> None:
     ticks = ticks_around_midnights(50, 1)
-    reducer = TickReducer(parse_timeframe("1m"), ["mid"])
+    reducer = reducer_of([parse_timeframe("1m")], ("mid",))
     backward = arrays(ticks)
     backward["ts_event_ns"] = np.concatenate((ticks["ts_event_ns"][:20], [T0 - 1], ticks["ts_event_ns"][21:]))
     with pytest.raises(DataError, match="in time order") as caught:
@@ -139,7 +145,7 @@ def test_ticks_out_of_order_or_not_finite_are_refused_with_their_row() -> None:
 def test_parts_out_of_order_are_refused() -> None:
     ticks = ticks_around_midnights(100, 2)
     base = parse_timeframe("1m")
-    reducer = TickReducer(base, ["bid"])
+    reducer = reducer_of([base], ("bid",))
     parts = [reducer.reduce(arrays(part)) for part in (ticks[50:], ticks[:50])]
     with pytest.raises(DataError, match="must be in time order"):
         merge_partials(parts, base)
@@ -147,10 +153,10 @@ def test_parts_out_of_order_are_refused() -> None:
 
 def test_no_ticks_are_an_empty_partial() -> None:
     base = parse_timeframe("1m")
-    nothing = TickReducer(base, PRICES).reduce(arrays(ticks_around_midnights(10, 0)[:0]))
+    nothing = reducer_of([base]).reduce(arrays(ticks_around_midnights(10, 0)[:0]))
     assert all(values.size == 0 for values in nothing.values())
-    some = TickReducer(base, PRICES).reduce(arrays(ticks_around_midnights(10, 0)))
-    merged = merge_partials([empty_partial(PRICES), some, nothing], base)
+    some = reducer_of([base]).reduce(arrays(ticks_around_midnights(10, 0)))
+    merged = merge_partials([empty_partial(PRICES, stops=True), some, nothing], base)
     assert all(np.array_equal(merged[name], some[name]) for name in some)
 
 
@@ -193,13 +199,13 @@ def test_local_bars_equal_the_reference(
     store: tuple[Path, pl.DataFrame], tmp_path: Path, rows_per_shard: int, empty: str
 ) -> None:
     folder, ticks = store
-    request = BarRequest(timeframes("7m", "1m", "5h", "1m"), PRICES, empty)  # type: ignore[arg-type]
+    request = BarRequest(time_rules(timeframes("7m", "1m", "5h", "1m")), PRICES, empty=empty)  # type: ignore[arg-type]
     seen: list[tuple[int, int]] = []
-    build = build_bars_locally(
+    built = build(
         folder, tmp_path, request, rows_per_shard=rows_per_shard, progress=lambda *step: seen.append(step)
     )
-    assert len(build.files) == 9
-    for file in build.files:
+    assert len(built.files) == 9
+    for file in built.files:
         table = read_bars(Path(file.path))
         assert table.frame.equals(build_bars(ticks, file.timeframe, file.price, empty))  # type: ignore[arg-type]
         assert (table.meta.instrument, table.meta.timeframe, table.meta.price) == (
@@ -207,23 +213,23 @@ def test_local_bars_equal_the_reference(
             file.timeframe,
             file.price,
         )
-        assert table.meta.data_hash == read_manifest(folder).data_hash == build.data_hash
+        assert table.meta.data_hash == read_manifest(folder).data_hash == built.data_hash
         assert table.meta.synthetic
         assert file.bars == len(table)
         assert Path(file.path) == bar_path(tmp_path, "EURUSD", parse_timeframe(file.timeframe), file.price)
-    assert build.ticks == ticks.height
+    assert built.ticks == ticks.height
     assert seen[-1] == (ticks.height, ticks.height)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    assert len(seen) == build.shards
+    assert len(seen) == built.shards
 
 
 def test_a_request_must_ask_for_something_known() -> None:
-    with pytest.raises(ConfigError, match="at least one timeframe"):
+    with pytest.raises(ConfigError, match="at least one rule"):
         BarRequest((), ("bid",))
     with pytest.raises(ConfigError, match="at least one price"):
-        BarRequest(timeframes("1m"), ())
+        BarRequest(time_rules(timeframes("1m")), ())
     with pytest.raises(ConfigError, match="Did you mean 'mid'"):
-        BarRequest(timeframes("1m"), ("mids",))
+        BarRequest(time_rules(timeframes("1m")), ("mids",))
     with pytest.raises(ConfigError, match="rows_per_shard >= 1"):
         plan_shards(Path(), None, 0)  # type: ignore[arg-type]
 
@@ -246,8 +252,8 @@ def first_file(folder: Path) -> Path:
 
 
 def build_all(folder: Path, rows_per_shard: int) -> None:
-    request = BarRequest(timeframes("1m"), ("bid", "ask"))
-    build_bars_locally(folder, folder / "bars", request, rows_per_shard=rows_per_shard)
+    request = BarRequest(time_rules(timeframes("1m")), ("bid", "ask"))
+    build(folder, folder / "bars", request, rows_per_shard=rows_per_shard)
 
 
 @pytest.fixture
@@ -310,10 +316,10 @@ class TestDamage:
 
 def test_bytes_are_compared_unless_told_otherwise(small_store: Path, tmp_path: Path) -> None:
     edit(small_store, sha256="0" * 64)
-    request = BarRequest(timeframes("1m"), ("bid",))
+    request = BarRequest(time_rules(timeframes("1m")), ("bid",))
     with pytest.raises(ManifestError, match="SHA-256"):
-        build_bars_locally(small_store, tmp_path / "bars", request)
-    assert build_bars_locally(small_store, tmp_path / "bars", request, verify=False).ticks == 300
+        build(small_store, tmp_path / "bars", request)
+    assert build(small_store, tmp_path / "bars", request, verify=False).ticks == 300
 
 
 def rewrite_first(folder: Path, table: pa.Table) -> None:
@@ -360,7 +366,7 @@ def test_an_unknown_row_group_is_refused(small_store: Path) -> None:
     table = pq.read_table(first_file(small_store))
     pq.write_table(table.slice(0, 0), first_file(small_store))
     with pytest.raises(ManifestError, match=r"SHA-256|row group"):
-        reduce_shard(shard, BarRequest(timeframes("1m"), ("bid",)))
+        ShardJob(shard, BarRequest(time_rules(timeframes("1m")), ("bid",))).run()
 
 
 # --- ticks the import is said to have dropped -------------------------------------------------------------
@@ -383,11 +389,11 @@ def test_crossed_and_duplicate_ticks_are_refused_where_the_import_dropped_them(
     manifest = write_tick_store(tmp_path, pl.DataFrame(columns), row_group_rows=6)
     count = RuleCount(rule=rule, treatment=treatment, found=0, dropped=0, hours={})
     write_manifest(tmp_path, msgspec.structs.replace(manifest, rules=[count]))
-    request = BarRequest(timeframes("1m"), ("bid",))
+    request = BarRequest(time_rules(timeframes("1m")), ("bid",))
     if treatment == "keep":
-        assert build_bars_locally(tmp_path, tmp_path / "bars", request).ticks == 20
+        assert build(tmp_path, tmp_path / "bars", request).ticks == 20
         return
     with pytest.raises(DataError, match=f"dropped {rule} ticks, but one is here") as caught:
-        build_bars_locally(tmp_path, tmp_path / "bars", request)
+        build(tmp_path, tmp_path / "bars", request)
     assert caught.value.row == row
-    assert build_bars_locally(tmp_path, tmp_path / "bars", request, verify=False).ticks == 20
+    assert build(tmp_path, tmp_path / "bars", request, verify=False).ticks == 20

@@ -14,9 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.bars.building.partial_bars import TickReducer, empty_partial, merge_partials
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
 from aiopt.bars.files import load_bar_set
+from aiopt.bars.reducing.partial_bars import empty_partial, merge_partials
+from aiopt.bars.reducing.time_reducer import TimeReducer
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules, time_rules
 from aiopt.bars.stops.stop_files import STOPS_NAME, StopMeta, StopTable, read_stop_table, write_stop_table
 from aiopt.bars.stops.stop_ladders import RECORD_COLUMNS, StopLadder, make_ladder
 from aiopt.bars.stops.stop_slippage import measure_slippage
@@ -57,7 +60,7 @@ def tick_series(draw: st.DrawFn) -> dict[str, np.ndarray]:
 
 
 def reduced(ticks: dict[str, np.ndarray], cuts: list[int], timeframe: str, base: str = "1m") -> StopLadder:
-    reducer = TickReducer(parse_timeframe(base), ("bid", "ask"), stops=True)
+    reducer = TimeReducer(request(rules=parse_bar_rules("time", base)), instrument("EURUSD"))
     edges = [0, *sorted(cuts), ticks["bid"].size]
     parts = [
         reducer.reduce({name: values[a:b] for name, values in ticks.items()})
@@ -145,7 +148,7 @@ def test_other_instruments_have_their_own_steps(symbol: str) -> None:
     ticks = made_ticks(np.array([150_000, 149_990, 149_960]), np.full(3, 20), np.array([0, 1, 1]))
     for side in ("bid", "ask"):
         ticks[side] = np.rint(ticks[side] * SCALE) / market.price_scale
-    reducer = TickReducer(MINUTE, ("bid", "ask"), stops=True)
+    reducer = TimeReducer(request(rules=time_rules([MINUTE])), market)
     ladder = make_ladder(reducer.reduce(ticks), market.price_scale)
     assert ladder is not None
     stop = 149_980 / market.price_scale
@@ -159,7 +162,7 @@ def test_other_instruments_have_their_own_steps(symbol: str) -> None:
 def test_ticks_off_the_grid_have_no_ladder() -> None:
     ticks = made_ticks(np.array([110_000, 109_999]), np.full(2, 8), np.array([0, 1]))
     ticks["bid"][1] = 1.099987
-    columns = TickReducer(MINUTE, ("bid", "ask"), stops=True).reduce(ticks)
+    columns = TimeReducer(request(rules=time_rules([MINUTE])), instrument("EURUSD")).reduce(ticks)
     assert make_ladder(columns, SCALE) is None
 
 
@@ -184,7 +187,7 @@ def store(folder: Path, seed: int = 0) -> Path:
 
 def request(**changes: object) -> BarRequest:
     settings: dict[str, object] = {
-        "timeframes": (MINUTE, parse_timeframe("5m")),
+        "rules": parse_bar_rules("time", "1m,5m"),
         "prices": ("bid", "ask"),
         **changes,
     }
@@ -193,8 +196,8 @@ def request(**changes: object) -> BarRequest:
 
 def test_bars_carry_their_ladder_whatever_the_shards(tmp_path: Path) -> None:
     ticks = store(tmp_path / "ticks")
-    build_bars_locally(ticks, tmp_path / "a", request())
-    build_bars_locally(ticks, tmp_path / "b", request(), rows_per_shard=700)
+    build(ticks, tmp_path / "a", request())
+    build(ticks, tmp_path / "b", request(), rows_per_shard=700)
     for label in ("1m", "5m"):
         one, other = ((tmp_path / name / "EURUSD" / label / STOPS_NAME) for name in "ab")
         assert one.read_bytes() == other.read_bytes()
@@ -215,7 +218,7 @@ def test_bars_carry_their_ladder_whatever_the_shards(tmp_path: Path) -> None:
 def test_filled_bars_without_ticks_have_no_records(tmp_path: Path) -> None:
     ticks = made_ticks(np.array([110_000, 109_990, 110_010]), np.full(3, 8), np.array([0, 1, 200]))
     write_tick_store(tmp_path / "ticks", pl.DataFrame(ticks))
-    build_bars_locally(tmp_path / "ticks", tmp_path / "bars", request(empty="flat", timeframes=(MINUTE,)))
+    build(tmp_path / "ticks", tmp_path / "bars", request(empty="flat", rules=time_rules([MINUTE])))
     bars = load_bar_set(tmp_path / "bars")
     assert isinstance(bars.stops, StopLadder)
     assert np.diff(bars.stops.bid_offsets).tolist() == [2, 0, 0, 1]
@@ -224,19 +227,19 @@ def test_filled_bars_without_ticks_have_no_records(tmp_path: Path) -> None:
 
 
 def test_one_side_has_no_ladder_and_other_ticks_take_it_away(tmp_path: Path) -> None:
-    build_bars_locally(store(tmp_path / "a"), tmp_path / "bars", request())
+    build(store(tmp_path / "a"), tmp_path / "bars", request())
     path = tmp_path / "bars" / "EURUSD" / "1m" / STOPS_NAME
     assert path.is_file()
-    build_bars_locally(store(tmp_path / "b", seed=1), tmp_path / "bars", request(stops=False))
+    build(store(tmp_path / "b", seed=1), tmp_path / "bars", request(stops=False))
     assert not path.exists()
     assert load_bar_set(tmp_path / "bars", timeframe="1m").stops is None
-    build_bars_locally(tmp_path / "a", tmp_path / "mid", request(prices=("mid",)))
+    build(tmp_path / "a", tmp_path / "mid", request(prices=("mid",)))
     assert not list((tmp_path / "mid").rglob(STOPS_NAME))
 
 
 def test_a_ladder_of_other_bars_or_a_changed_one_is_refused(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 1)):
-        build_bars_locally(store(tmp_path / f"ticks-{name}", seed), tmp_path / name, request())
+        build(store(tmp_path / f"ticks-{name}", seed), tmp_path / name, request())
     ours, theirs = ((tmp_path / name / "EURUSD" / "1m" / STOPS_NAME) for name in "ab")
     table = read_stop_table(ours)
     ours.write_bytes(theirs.read_bytes())
@@ -254,7 +257,7 @@ def test_a_ladder_of_other_bars_or_a_changed_one_is_refused(tmp_path: Path) -> N
 
 
 def test_the_catalogue_knows_the_ladder_and_proves_it(tmp_path: Path) -> None:
-    build_bars_locally(store(tmp_path / "ticks"), tmp_path / "bars", request(timeframes=(MINUTE,)))
+    build(store(tmp_path / "ticks"), tmp_path / "bars", request(rules=time_rules([MINUTE])))
     folder = tmp_path / "bars" / "EURUSD" / "1m"
     entry, ticks = recognise(folder), recognise(tmp_path / "ticks")
     assert entry is not None

@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
 from aiopt.bars.importing.bar_import import BarImport
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules
 from aiopt.featurelog import FeatureLog
 from aiopt.files import sha256_file
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.ticks.manifest import Manifest, read_manifest
-from aiopt.timeframe import parse_timeframe
 
 MONDAY_NS = int(np.datetime64("2024-05-06T00:00", "ns").astype(np.int64))
 STEP_NS = 30_000_000_000
@@ -86,10 +87,10 @@ def root(tmp_path: Path) -> Path:
     """Return a root with ticks, bars of them, a run on them, a download and plain Parquet."""
     base = tmp_path / "root"
     manifest = write_tick_store(base / "ticks" / "EURUSD", make_ticks(), row_group_rows=500)
-    build_bars_locally(
+    build(
         base / "ticks" / "EURUSD",
         base / "bars",
-        BarRequest(timeframes=(parse_timeframe("5m"),), prices=("bid", "ask")),
+        BarRequest(parse_bar_rules("time", "5m"), ("bid", "ask")),
     )
     write_run(base / "runs" / "first", manifest)
     download = base / "downloads" / "EURUSD"

@@ -10,12 +10,12 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from aiopt.bars.building.event_bars import parse_rules
-from aiopt.bars.building.event_shards import EventRequest, build_event_bars_locally
-from aiopt.bars.building.reference import fill_flat
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
 from aiopt.bars.files import read_bars, write_bars
 from aiopt.bars.importing.bar_import import import_bars
+from aiopt.bars.reducing.filling import fill_flat
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules
 from aiopt.catalog import Verification, compact, find_entries, verify
 from aiopt.market.sessions import parse_session
 from aiopt.ticks.manifest import Manifest, hash_partitions, read_manifest, write_manifest
@@ -180,22 +180,21 @@ def test_a_kept_answer_that_changed_or_is_gone_is_at_fault(root: Path) -> None:
 @pytest.mark.parametrize(
     "request_of",
     [
-        BarRequest((parse_timeframe("1h"),), ("bid", "mid"), session=parse_session("17:00", "Asia/Tokyo")),
-        BarRequest((parse_timeframe("30s"),), ("ask",), fill="linear", spread_stats=True),
-        BarRequest((parse_timeframe("30s"),), ("ask",), fill="flat"),
-        BarRequest((parse_timeframe("30s"),), ("ask",), empty="flat"),
+        BarRequest(
+            parse_bar_rules("time", "1h"), ("bid", "mid"), session=parse_session("17:00", "Asia/Tokyo")
+        ),
+        BarRequest(parse_bar_rules("time", "30s"), ("ask",), fill="linear", spread_stats=True),
+        BarRequest(parse_bar_rules("time", "30s"), ("ask",), fill="flat"),
+        BarRequest(parse_bar_rules("time", "30s"), ("ask",), empty="flat"),
         *(
-            EventRequest(parse_rules(type_, size), ("bid", "mid"), spread_stats=True)
+            BarRequest(parse_bar_rules(type_, size), ("bid", "mid"), spread_stats=True)
             for type_, size in (("tick", "70"), ("volume", "500000"), ("range", "2.5"), ("renko", "2"))
         ),
     ],
 )
-def test_bars_of_every_type_are_proven(root: Path, request_of: BarRequest | EventRequest) -> None:
+def test_bars_of_every_type_are_proven(root: Path, request_of: BarRequest) -> None:
     folder = root / "others"
-    if isinstance(request_of, BarRequest):
-        build_bars_locally(root / "ticks" / "EURUSD", folder, request_of)
-    else:
-        build_event_bars_locally(root / "ticks" / "EURUSD", folder, request_of)
+    build(root / "ticks" / "EURUSD", folder, request_of)
     entries = find_entries([folder, root / "ticks"])
     steps: list[tuple[int, int]] = []
     result = verify(entries, rebuild=True, progress=lambda done, work: steps.append((done, work)))

@@ -1,20 +1,27 @@
-"""Partial bars as Ray Data blocks: what a shard sent is what the driver merges, lists of records too."""
+"""Rows of shards as Ray Data blocks: what a shard sent is what the driver puts together, in any order."""
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
+import pytest
 
-from aiopt.bars.building.partial_bars import TickReducer, empty_partial
-from aiopt.timeframe import parse_timeframe
-from cluster.bars import _block, _shards_of
+from aiopt.bars.building.shard_jobs import ShardJob, ShardRows
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules
+from aiopt.errors import ClusterError, ManifestError
+from aiopt.testing.tick_stores import write_tick_store
+from aiopt.ticks.manifest import read_manifest
+from aiopt.ticks.shards import plan_shards
+from cluster.bars import _Arriving, _ShardTask
 
-MINUTE = parse_timeframe("1m")
 
-
-def partial(seed: int) -> dict[str, NDArray[np.generic]]:
-    rng = np.random.default_rng(seed)
+def job(folder: Path, type_: str = "time", size: str = "1m") -> ShardJob:
+    rng = np.random.default_rng(3)
     bid = np.round(1.1 + rng.integers(-9, 9, 200).cumsum() / 1e5, 5)
     ticks = {
         "ts_event_ns": rng.integers(0, 9, 200).cumsum() * 1_000_000_000,
@@ -23,25 +30,52 @@ def partial(seed: int) -> dict[str, NDArray[np.generic]]:
         "bid_size": np.ones(200),
         "ask_size": np.ones(200),
     }
-    return TickReducer(MINUTE, ("bid", "ask"), stops=True).reduce(ticks)
+    write_tick_store(folder, pl.DataFrame(ticks), row_group_rows=31)
+    (shard,) = plan_shards(folder, read_manifest(folder))
+    return ShardJob(shard, BarRequest(parse_bar_rules(type_, size), ("bid", "ask")))
 
 
-def test_a_block_gives_back_the_partial_bars_of_its_shards_wherever_it_is_cut() -> None:
-    parts = {3: partial(3), 7: partial(7)}
-    whole = pa.concat_tables([_block(shard, columns, 0, None) for shard, columns in parts.items()])
-    for blocks in ([whole], [whole.slice(0, 4), whole.slice(4)]):
-        found: dict[int, list[dict[str, NDArray[np.generic]]]] = {3: [], 7: []}
-        for block in blocks:
-            for shard, columns in _shards_of(block):
-                found[shard].append(columns)
-        for shard, columns in parts.items():
-            for name, values in columns.items():
-                assert np.array_equal(np.concatenate([one[name] for one in found[shard]]), values), name
+def arrived(blocks: list[pa.Table]) -> ShardRows:
+    arriving = _Arriving()
+    ends = [arriving.take(row["batch"], row["result"]) for block in blocks for row in block.to_pylist()]
+    assert ends.count(True) == 1
+    return arriving.whole(0)
 
 
-def test_a_shard_without_bars_sends_one_row_without_ticks() -> None:
-    block = _block(1, empty_partial(("bid", "ask"), stops=True), 5, None)
-    ((shard, columns),) = _shards_of(block)
-    assert (shard, columns["ticks"].tolist(), columns["outside"].tolist()) == (1, [0], [5])
-    assert columns["record_bid_count"].tolist() == [0]
-    assert columns["record_bid_price"].size == 0
+@pytest.mark.parametrize(("type_", "size"), [("time", "1m"), ("range", "0.5"), ("tick", "7")])
+def test_blocks_give_back_the_rows_of_a_shard_in_whatever_order_they_come(
+    tmp_path: Path, type_: str, size: str
+) -> None:
+    work = job(tmp_path, type_, size)
+    expected = work.run()
+    blocks = list(_ShardTask(work)())
+    assert len(blocks) == len(expected.rows[0]) + 1 > 3
+    for order in (blocks, blocks[::-1], [pa.concat_tables(blocks)]):
+        found = arrived(order)
+        assert (found.first, found.outside) == (expected.first, expected.outside)
+        assert all(map(np.array_equal, found.states, expected.states))
+        for ours, theirs in zip(found.rows, expected.rows, strict=True):
+            for one, other in zip(ours, theirs, strict=True):
+                assert one.keys() == other.keys()
+                assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("lost", [0, -1])
+def test_a_lost_block_is_an_error(tmp_path: Path, lost: int) -> None:
+    blocks = list(_ShardTask(job(tmp_path))())
+    del blocks[lost]
+    arriving = _Arriving()
+    for block in blocks:
+        for row in block.to_pylist():
+            arriving.take(row["batch"], row["result"])
+    with pytest.raises(ClusterError, match="Shard 0 must come whole"):
+        arriving.whole(0)
+
+
+def test_an_error_of_the_data_is_a_block_of_its_own(tmp_path: Path) -> None:
+    work = job(tmp_path)
+    Path(work.shard.pieces[0].path).unlink()
+    (block,) = _ShardTask(work)()
+    failure = pickle.loads(block["failure"][0].as_py())
+    assert isinstance(failure, ManifestError)
+    assert "must exist" in failure.reason

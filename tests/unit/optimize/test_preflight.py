@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import pytest
 
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules
 from aiopt.errors import StorageError
 from aiopt.optimize.configuration import OptimizeConfig, load_strategies
 from aiopt.optimize.preflight import BYTES_PER_PERIOD, BYTES_PER_TRIAL, Span, check_run, disk_needed
 from aiopt.ticks.importing import check_sample
 from aiopt.ticks.sample import generate_ticks
-from aiopt.timeframe import parse_timeframe
 from cluster import lifecycle
 from cluster.cli import main as cli
 from cluster.cli import optimize as optimize_cli
@@ -32,8 +33,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bars(store: Path) -> Path:
-    request = BarRequest(timeframes=(parse_timeframe("1m"),), prices=("bid", "ask"))
-    build_bars_locally(store, store.parent / "bars", request)
+    request = BarRequest(parse_bar_rules("time", "1m"), ("bid", "ask"))
+    build(store, store.parent / "bars", request)
     return store.parent / "bars"
 
 

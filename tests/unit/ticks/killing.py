@@ -19,7 +19,7 @@ from pathlib import Path
 
 _LAUNCHER = """
 import json, os, signal, sys
-import aiopt.cli.data, aiopt.cli.ticks, aiopt.catalog, aiopt.bars.building.shards
+import aiopt.cli.data, aiopt.cli.ticks, aiopt.catalog, aiopt.bars.building.build
 import aiopt.ticks.download, aiopt.ticks.importing, cluster.cli.bars
 import numba, pandas, pyarrow.compute, rich.progress
 MODULES = {"ticks": aiopt.cli.ticks, "bars": cluster.cli.bars, "data": aiopt.cli.data}

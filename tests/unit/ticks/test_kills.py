@@ -12,10 +12,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aiopt.bars.building.shards import BarRequest, build_bars_locally
+from aiopt.bars.building.build import build
+from aiopt.bars.request import BarRequest
+from aiopt.bars.rules import parse_bar_rules
 from aiopt.ticks.importing import import_ticks
 from aiopt.ticks.manifest import is_tick_store, verify_store
-from aiopt.timeframe import parse_timeframe
 from tests.unit.ticks.killing import Killer, contents, folders, start_launcher
 
 MONDAY_NS = int(np.datetime64("2024-05-06T00:00", "ns").astype(np.int64))
@@ -153,12 +154,12 @@ def test_killed_before_every_change_bar_building_leaves_whole_files(killer: Kill
     arguments = bars_arguments(tmp_path / "ticks1", out)
     steps = killer.finish(arguments, below=out)
     assert steps >= 4
-    request = BarRequest(timeframes=(parse_timeframe("1m"),), prices=("bid", "ask"))
+    request = BarRequest(parse_bar_rules("time", "1m"), ("bid", "ask"))
     for step in range(1, steps + 1):
         shutil.rmtree(out)
         shutil.copytree(old, out)
         assert killer.run(arguments, below=out, die_at=step) == -signal.SIGKILL
         for name, content in contents(out).items():
             assert name.endswith(".tmp") or content in (before[name], after[name])
-        build_bars_locally(tmp_path / "ticks1", out, request)
+        build(tmp_path / "ticks1", out, request)
         assert contents(out) == after, f"after a kill before change {step}"

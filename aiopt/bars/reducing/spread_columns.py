@@ -1,6 +1,6 @@
 """Spread statistics of bars, in the quote currency.
 
-Owns the finished columns; what ticks contribute is in `aiopt.bars.building.partial_bars`.
+Owns the finished columns; what ticks contribute is in `aiopt.bars.reducing.partial_bars`.
 """
 
 from __future__ import annotations

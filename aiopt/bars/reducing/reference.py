@@ -6,21 +6,13 @@ of shards or of where ticks come from.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import polars as pl
 
-from aiopt.bars.schema import (
-    BAR_SCHEMA,
-    Empty,
-    as_timeframe,
-    check_empty,
-    check_price,
-)
+from aiopt.bars.reducing.filling import fill_flat
+from aiopt.bars.schema import Empty, as_timeframe, check_empty, check_price
 from aiopt.errors import DataError
 from aiopt.ticks.schema import TICK_COLUMNS, nearest_decimal
-from aiopt.timeframe import Timeframe, time_grid
+from aiopt.timeframe import Timeframe
 
 # --- building ---------------------------------------------------------------------------------------------
 
@@ -81,37 +73,6 @@ def build_bars(
         names = ("open", "high", "low", "close")
         bars = bars.with_columns(pl.Series(name, nearest_decimal(bars[name].to_numpy())) for name in names)
     return fill_flat(bars, length) if empty == "flat" else bars
-
-
-def fill_flat(bars: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
-    """Insert a flat bar (previous close, volume 0, 0 ticks) at every opening time without ticks.
-
-    Parameters
-    ----------
-    bars : polars.DataFrame
-        `BAR_SCHEMA`, in time order, without gaps filled.
-    timeframe : Timeframe
-        Bar length.
-
-    Returns
-    -------
-    polars.DataFrame
-        One bar per `timeframe` from the first to the last of `bars`.
-    """
-    if bars.height == 0:
-        return bars
-    ts = bars["ts_open_ns"].to_numpy()
-    full = time_grid(ts[0], ts[-1] + 1, timeframe.ns)
-    source = np.searchsorted(ts, full, side="right") - 1
-    traded = ts[source] == full
-    close = bars["close"].to_numpy()[source]
-    columns: dict[str, Any] = {"ts_open_ns": full}
-    for name in ("open", "high", "low"):
-        columns[name] = np.where(traded, bars[name].to_numpy()[source], close)
-    columns["close"] = close
-    columns["volume"] = np.where(traded, bars["volume"].to_numpy()[source], 0.0)
-    columns["ticks"] = np.where(traded, bars["ticks"].to_numpy()[source], 0)
-    return pl.DataFrame(columns, schema=BAR_SCHEMA)
 
 
 def _tick_expressions(price: str) -> tuple[pl.Expr, pl.Expr]:

@@ -1,4 +1,4 @@
-"""Bars for times without ticks, always marked: column ``filled``.
+"""Bars for times without ticks: marked in the column ``filled``, or flat everywhere and unmarked.
 
 Owns which bars are missing and what stands in for them.  Knows nothing of ticks or files.
 """
@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import polars as pl
 
+from aiopt.bars.schema import BAR_SCHEMA
 from aiopt.errors import ConfigError, did_you_mean
 from aiopt.market.calendar import is_open
 from aiopt.market.sessions import TradingSession
@@ -95,3 +96,34 @@ def fill_gaps(
         else:
             columns[name] = np.where(filled, np.nan if name.startswith("spread_") else 0, values)
     return pl.DataFrame(columns, schema=bars.schema).with_columns(filled=pl.Series(filled))
+
+
+def fill_flat(bars: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
+    """Insert a flat bar (previous close, volume 0, 0 ticks) at every opening time without ticks.
+
+    Parameters
+    ----------
+    bars : polars.DataFrame
+        `BAR_SCHEMA`, in time order, without gaps filled.
+    timeframe : Timeframe
+        Bar length.
+
+    Returns
+    -------
+    polars.DataFrame
+        One bar per `timeframe` from the first to the last of `bars`.
+    """
+    if bars.height == 0:
+        return bars
+    ts = bars["ts_open_ns"].to_numpy()
+    full = time_grid(ts[0], ts[-1] + 1, timeframe.ns)
+    source = np.searchsorted(ts, full, side="right") - 1
+    traded = ts[source] == full
+    close = bars["close"].to_numpy()[source]
+    columns: dict[str, Any] = {"ts_open_ns": full}
+    for name in ("open", "high", "low"):
+        columns[name] = np.where(traded, bars[name].to_numpy()[source], close)
+    columns["close"] = close
+    columns["volume"] = np.where(traded, bars["volume"].to_numpy()[source], 0.0)
+    columns["ticks"] = np.where(traded, bars["ticks"].to_numpy()[source], 0)
+    return pl.DataFrame(columns, schema=BAR_SCHEMA)

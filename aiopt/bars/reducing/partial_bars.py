@@ -9,7 +9,6 @@ finished, so that they merge exactly too.  Owns that algebra; knows nothing of f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,51 +16,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from aiopt.bars.building.kernels import cut_by_time, reduce_mid, reduce_side, reduce_spread
-from aiopt.bars.building.reference import fill_flat
-from aiopt.bars.building.spread_columns import finish_spread
+from aiopt.bars.reducing.filling import fill_flat
+from aiopt.bars.reducing.reducer import Columns
+from aiopt.bars.reducing.spread_columns import finish_spread
+from aiopt.bars.reducing.time_kernels import reduce_mid, reduce_side, reduce_spread
 from aiopt.bars.schema import BAR_SCHEMA, Empty, check_empty
-from aiopt.bars.stops.stop_ladders import RECORD_COLUMNS, merge_records, no_records, records_of_runs
+from aiopt.bars.stops.stop_ladders import RECORD_COLUMNS, merge_records, no_records
 from aiopt.errors import DataError
 from aiopt.market.sessions import TradingSession
 from aiopt.ticks.schema import nearest_decimal
-from aiopt.timeframe import Timeframe, timeframe_of_ns
-from aiopt.utc import DAY_NS
-
-Columns = dict[str, NDArray[Any]]
-"""Partial bars as columns: ``ts_open_ns``, ``ticks`` and for each side ``bid_open bid_high …``."""
+from aiopt.timeframe import Timeframe
 
 _FIELDS = ("open", "high", "low", "close", "volume")
 
 SPREAD_FIELDS = ("total", "largest", "last", "weighted", "from_us", "until_us")
-"""What a partial bar knows of the spread, see `aiopt.bars.building.kernels.reduce_spread`."""
-
-_ALWAYS_BEGIN = np.array([-(2**63)], dtype=np.int64)
-_ALWAYS_END = np.array([2**63 - 1], dtype=np.int64)
-_EPOCH = np.array([0], dtype=np.int64)
-
-
-def base_timeframe(timeframes: Iterable[Timeframe]) -> Timeframe:
-    """Return the longest timeframe every one of `timeframes` is a whole multiple of.
-
-    Bars start at multiples of their length since the epoch, so bars of this length never straddle two longer
-    ones.
-
-    Examples
-    --------
-    >>> from aiopt.timeframe import parse_timeframe
-    >>> base_timeframe([parse_timeframe("4m"), parse_timeframe("6m")]).label
-    '2m'
-    """
-    return timeframe_of_ns(math.gcd(*(timeframe.ns for timeframe in timeframes)))
-
-
-def tick_columns(prices: Iterable[str], *, spread: bool = False) -> list[str]:
-    """Return the tick columns needed for these price sides, the time first."""
-    sides = {side for price in prices for side in (("bid", "ask") if price == "mid" else (price,))}
-    sized = [side for side in ("bid", "ask") if side in sides]
-    priced = ["bid", "ask"] if spread else sized
-    return ["ts_event_ns", *priced, *(f"{side}_size" for side in sized)]
+"""What a partial bar knows of the spread, see `aiopt.bars.reducing.time_kernels.reduce_spread`."""
 
 
 def partial_columns(prices: Iterable[str], *, spread: bool = False) -> list[str]:
@@ -78,96 +47,6 @@ def empty_partial(prices: Iterable[str], *, spread: bool = False, stops: bool = 
         for name in partial_columns(prices, spread=spread)
     }
     return columns | no_records() if stops else columns
-
-
-class TickReducer:
-    """Reduces ticks in time order to partial bars, one batch after the other.
-
-    Room for the edges of bars is kept between batches.  Not for use by several threads.
-
-    Parameters
-    ----------
-    base : Timeframe
-        Length of the smallest bars.
-    prices : sequence of str
-        ``"bid"``, ``"ask"``, ``"mid"``.
-    session : TradingSession, optional
-        Bars begin with its days and ticks outside it are left out; otherwise bars begin at whole multiples of
-        their length since the epoch.
-    spread_scale : int
-        Price steps per unit of price, to add the columns of `SPREAD_FIELDS`; 0 for no spread statistics.
-    stops : bool
-        Add the record quotes of each bar, `aiopt.bars.stops.stop_ladders.RECORD_COLUMNS`; needs bid and ask.
-
-    Attributes
-    ----------
-    outside : int
-        Ticks outside the sessions so far.
-    """
-
-    def __init__(
-        self,
-        base: Timeframe,
-        prices: Sequence[str],
-        *,
-        session: TradingSession | None = None,
-        spread_scale: int = 0,
-        stops: bool = False,
-    ) -> None:
-        self._base = base
-        self._prices = tuple(prices)
-        self._session = session
-        self._spread_scale = spread_scale
-        self._stops = stops
-        self.outside = 0
-        self._edges = np.empty((3, 0), dtype=np.int64)
-
-    def reduce(self, ticks: Mapping[str, NDArray[Any]]) -> Columns:
-        """Return the partial bars of a batch of ticks.
-
-        Parameters
-        ----------
-        ticks : mapping of str to ndarray of shape (n_ticks,)
-            The columns of `tick_columns(prices)`.
-
-        Returns
-        -------
-        dict of str to ndarray of shape (n_bars,)
-            The columns of `partial_columns(prices)`; only bars with ticks.
-
-        Raises
-        ------
-        DataError
-            If the times decrease, or a price or size is not finite.  `row` counts within `ticks`.
-        """
-        ts = ticks["ts_event_ns"]
-        if ts.size == 0:
-            return empty_partial(self._prices, spread=self._spread_scale > 0, stops=self._stops)
-        if self._edges.shape[1] < ts.size:
-            self._edges = np.empty((3, ts.size), dtype=np.int64)
-        opens, starts, stops = self._edges
-        found = cut_by_time(ts, *self._bounds(int(ts[0]), int(ts[-1])), opens, starts, stops)
-        if found < 0:
-            msg = f"Ticks must be in time order, but {ts[-found]} ns follows {ts[-found - 1]} ns."
-            raise DataError(msg + " Import them again.", row=-found)
-        if self._session is not None:
-            self.outside += int(ts.size - (stops[:found] - starts[:found]).sum())
-        columns = reduce_runs(
-            ticks, opens[:found].copy(), starts[:found], stops[:found], self._prices, self._spread_scale
-        )
-        return columns | records_of_runs(ticks, starts[:found], stops[:found]) if self._stops else columns
-
-    def _bounds(
-        self, first_ns: int, last_ns: int
-    ) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return what `cut_by_time` needs to know of bar length and sessions."""
-        if self._session is None:
-            return self._base.ns, _ALWAYS_BEGIN, _ALWAYS_END, _EPOCH
-        # Stamps out of order are found by the kernel; the span only has to hold those in order.
-        spans = self._session.spans(min(first_ns, last_ns), max(first_ns, last_ns))
-        # A session of a clock change is longer than a day: bars of a day and more take it whole.
-        length_ns = self._base.ns if self._base.ns < DAY_NS else 2 * DAY_NS
-        return length_ns, spans.begins, spans.ends, spans.begins
 
 
 def reduce_runs(
@@ -191,7 +70,7 @@ def reduce_runs(
     prices : sequence of str
         Sides.
     spread_scale : int
-        See `TickReducer`.
+        See `reduce_runs`.
 
     Raises
     ------
@@ -324,7 +203,7 @@ def finish_bars(
     session : TradingSession, optional
         That of `partial`.
     spread_scale : int
-        That of `partial`, see `TickReducer`.
+        That of `partial`, see `reduce_runs`.
 
     Returns
     -------

@@ -18,9 +18,6 @@ from aiopt.compiled import compiled
 OUTSIDE = -(2**62)
 """Session number of a tick that lies in none."""
 
-NEVER = -(2**61)
-"""Session number of the state before the first tick."""
-
 
 @compiled
 def cut_by_amount(
