@@ -1,45 +1,47 @@
-import hashlib
 import struct
 import zlib
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.charts.png import deflate_runs, encode_png
+from aiopt.charts.png import encode_png
 from aiopt.charts.theme import theme
 from aiopt.testing.pictures import decode_png
+
+GREYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(
-        st.tuples(
-            st.integers(0, 255), st.sampled_from([1, 2, 3, 4, 257, 258, 259, 260, 261, 262, 517, 3000])
-        ),
+    width=st.integers(1, 40),
+    runs=st.lists(
+        st.tuples(st.integers(0, 255), st.sampled_from([1, 2, 3, 4, 257, 258, 259, 260, 517, 3000])),
         min_size=1,
-        max_size=60,
-    )
+        max_size=30,
+    ),
 )
-def test_deflate_is_undone_by_zlib(runs: list[tuple[int, int]]) -> None:
-    data = np.concatenate([np.full(length, value, np.uint8) for value, length in runs])
-    assert zlib.decompress(deflate_runs(data), wbits=-15) == data.tobytes()
+def test_every_pixel_comes_back(width: int, runs: list[tuple[int, int]]) -> None:
+    flat = np.concatenate([np.full(length, value, np.uint8) for value, length in runs])
+    image = np.resize(flat, (-(-flat.size // width), width))
+    indices, colours = decode_png(encode_png(image, GREYS))
+    np.testing.assert_array_equal(indices, image)
+    np.testing.assert_array_equal(colours, GREYS)
 
 
-@pytest.mark.parametrize("n", [1, 2, 255, 70_000])
-def test_deflate_of_noise(n: int) -> None:
-    data = np.random.default_rng(n).integers(0, 256, n).astype(np.uint8)
-    assert zlib.decompress(deflate_runs(data), wbits=-15) == data.tobytes()
+def test_noise_comes_back_and_grows_by_little() -> None:
+    image = np.random.default_rng(3).integers(0, 256, (300, 233), np.uint8)
+    png = encode_png(image, GREYS)
+    np.testing.assert_array_equal(decode_png(png)[0], image)
+    assert len(png) < 1.01 * image.size + GREYS.size + 100
 
 
-def test_codes_stay_within_fifteen_bits_when_counts_grow_like_fibonacci() -> None:
-    counts = [1, 1]
-    while len(counts) < 24:
-        counts.append(counts[-1] + counts[-2])
-    data = np.repeat(np.arange(24), counts).astype(np.uint8)
-    np.random.default_rng(0).shuffle(data)
-    assert zlib.decompress(deflate_runs(data), wbits=-15) == data.tobytes()
+def test_a_chart_is_a_small_file() -> None:
+    """Lines and areas on a ground: what the filter and the search for runs are there for."""
+    image = np.zeros((800, 1200), np.uint8)
+    image[100:700:60] = 1
+    image[200:600, 20:1180:7] = 2
+    assert len(encode_png(image, GREYS)) < image.size / 100
 
 
 def test_png_has_the_pixels_and_the_palette() -> None:
@@ -64,14 +66,3 @@ def test_png_chunks_are_in_order_with_their_checksums() -> None:
         at += 12 + length
     assert names == [b"IHDR", b"PLTE", b"IDAT", b"IEND"]
     assert struct.unpack(">IIBBBBB", png[16:29]) == (6, 4, 8, 3, 0, 0, 0)
-
-
-def test_bytes_are_known() -> None:
-    # Fixes the stream itself: another zlib or NumPy must not change a chart's bytes.
-    image = np.zeros((3, 300), np.uint8)
-    image[1, 5:9] = 2
-    png = encode_png(image, np.array([[0, 0, 0], [1, 2, 3], [255, 255, 255]], np.uint8))
-    assert hashlib.sha256(png).hexdigest() == KNOWN_HASH
-
-
-KNOWN_HASH = "f542e52c0ee83ff8eb74a4ceee03cbab8b7693b85afb0791e855102f2a26f0d2"
