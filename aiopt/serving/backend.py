@@ -6,13 +6,17 @@ Ray nor vLLM, so the gateway is tested over a fake and the engines without a gat
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from aiopt.errors import EXIT_FAILED, ClusterError, InputError
+from aiopt.serving.replies import Answered, ChatBody
+
+if TYPE_CHECKING:
+    from aiopt.serving.patience import Patience
 
 OperationKind = Literal["load", "swap", "rollback"]
 OperationState = Literal["waiting", "running", "done", "refused"]
@@ -199,10 +203,10 @@ class ServingStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lease(Protocol):
-    """One engine held for one request, so that a swap waits for it.
+    """One engine held for one try at a request, so that a swap waits for it.
 
-    Use as ``async with``; leaving the block releases the engine.  Everything a request gets comes from the
-    engine it started on.
+    Use as ``async with``; leaving the block releases the engine.  Everything a try gets comes from the engine
+    it started on.  A lease asks its engine once: who holds it tries again, on a new lease.
     """
 
     card: ModelCard
@@ -213,7 +217,7 @@ class Lease(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    async def chat(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def chat(self, body: ChatBody) -> Answered:
         """Answer an OpenAI chat-completion request without streaming.
 
         Raises
@@ -221,12 +225,12 @@ class Lease(Protocol):
         EngineRequestError
             If the engine refuses the request.
         ModelUnavailableError
-            If the engine died; nothing was answered yet, so the caller may try again on a new lease.
+            If the engine died; nothing was answered yet, so the request may be tried on a new lease.
         """
         ...
 
-    def stream(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
-        """Answer with server-sent events, one JSON chunk each, ``data: [DONE]`` last.
+    def stream(self, body: ChatBody) -> AsyncGenerator[bytes, None]:
+        """Answer with server-sent events, one JSON chunk each, ``data: [DONE]`` last.  Close it to stop it.
 
         Raises
         ------
@@ -243,7 +247,11 @@ class Backend(Protocol):
         """Return the served models; empty while none is ready."""
         ...
 
-    async def acquire(self, model: str) -> Lease:
+    def patience(self) -> Patience:
+        """Return how long a request that begins now may wait for an engine, over all its tries."""
+        ...
+
+    async def acquire(self, model: str, patience: Patience) -> Lease:
         """Hold the engine that serves `model` (a served name or alias).
 
         Raises
@@ -251,7 +259,7 @@ class Backend(Protocol):
         UnknownModelError
             If nothing of that name is configured.
         ModelUnavailableError
-            If its engine is not ready within the configured wait.
+            If its engine is not ready before the patience is used up.
         """
         ...
 

@@ -1,9 +1,8 @@
 """The Serve application of the endpoint: gateways in front, one coordinator behind.
 
 `build_app` is the import path of `serve_configs/*.yaml`, for `aiopt serve up` and for plain `serve deploy`.
-The
-two deployments are thin shells: the gateway round `build_gateway` and `RayBackend`, the coordinator round
-`SwapCoordinator` and `RayHost`.  Engines are applications of their own, started by the coordinator.
+The two deployments are thin shells: the gateway round `build_gateway` and `RoutedBackend`, the coordinator
+round `SwapCoordinator` and `RayHost`.  Engines are applications of their own, started by the coordinator.
 """
 
 from __future__ import annotations
@@ -13,18 +12,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from fastapi import FastAPI
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 
 from aiopt.serving.backend import Operation, OperationKind, ServingStatus
 from aiopt.serving.checkpoint.sources import validator
 from aiopt.serving.endpoint import create_token
+from aiopt.serving.engines.routed_backend import RoutedBackend
 from aiopt.serving.gateway import Tokens, build_gateway
 from aiopt.serving.profile import ServingConfig, load_args
 from aiopt.serving.swap.coordinator import SwapCoordinator
 from aiopt.serving.swap.records import RoutingTable
 from cluster.resources import stage_options
-from cluster.serving.ray_backend import RayBackend
 from cluster.serving.ray_host import RayHost
+from cluster.serving.serve_links import ServeCoordinatorLink, ServeEngineLink
 from cluster.serving.torchvision_ops import sitecustomize
 
 OBSERVE_S = 5.0
@@ -71,11 +73,11 @@ class Coordinator:
 class Gateway:
     """One HTTP replica."""
 
-    def __init__(self, config: bytes, coordinator: Any) -> None:
+    def __init__(self, config: bytes, coordinator: DeploymentHandle) -> None:
         self._config = msgspec.json.decode(config, type=ServingConfig)
-        self._backend = RayBackend(self._config, coordinator)
+        self._backend = RoutedBackend(self._config, ServeCoordinatorLink(coordinator), ServeEngineLink)
 
-    async def __serve_build_asgi_app__(self) -> Any:
+    async def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the HTTP application in the event loop that serves it."""
         self._backend.start()
         folder = self._config.folder

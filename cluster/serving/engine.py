@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -27,14 +27,15 @@ from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm import LLMConfig
 
 from aiopt.serving.checkpoint.validation import validate
-from aiopt.serving.engine_failures import failure as _error
-from aiopt.serving.engine_failures import raised_failure
+from aiopt.serving.engines.llvmlite_guard import guard_llvmlite
+from aiopt.serving.engines.vllm_settings import engine_arguments, engine_environment
+from aiopt.serving.engines.wire import WireAddress, WireServer
+from aiopt.serving.replies import Answered, Begun, ChatBody, Failed, raised_failure
 from aiopt.serving.swap.probes import probe_requests, warming_requests
 from aiopt.serving.swap.proof import EngineSpec, EngineStartError, Reference, check_answers, check_well_formed
-from aiopt.serving.wire import WireAddress, WireServer
 from cluster.resources import stage_options
-from cluster.serving.llvmlite_guard import guard_llvmlite
-from cluster.serving.vllm_settings import engine_arguments, engine_environment
+from cluster.serving.serve_links import ENGINE_DEPLOYMENT
+from cluster.serving.torchvision_ops import sitecustomize
 
 _LOGGER = logging.getLogger("ray.serve")
 
@@ -42,7 +43,6 @@ _ERROR_EVENT = 'data: {"error"'
 
 HEALTH_PERIOD_S = 1.0
 STREAM_INTERVAL_MS = 5
-DEPLOYMENT = "EngineServer"
 
 
 class SingleProcessEngine(VLLMEngine):
@@ -127,10 +127,8 @@ class EngineServer(LLMServer):
         """
         for together in warming_requests():
             for found in await asyncio.gather(*map(self.answer, together)):
-                if "response" not in found:
-                    raise EngineStartError(
-                        f"A request to warm the engine failed: {found['error']['message']}"
-                    )
+                if isinstance(found, Failed):
+                    raise EngineStartError(f"A request to warm the engine failed: {found.message}")
 
     async def prove(self) -> None:
         """Answer the probe set and hold it against the reference.
@@ -145,37 +143,31 @@ class EngineServer(LLMServer):
         answers: list[list[int]] = []
         for body in probe_requests(images=self._spec.checkpoint.images):
             found = await self.answer(body | {"return_token_ids": True})
-            if "response" not in found:
-                raise EngineStartError(f"A probe failed: {found['error']['message']}")
-            answers.append(found["response"]["choices"][0]["token_ids"])
+            if isinstance(found, Failed):
+                raise EngineStartError(f"A probe failed: {found.message}")
+            answers.append(found.read().choices[0].token_ids or [])
         await self.reset_prefix_cache()
         check_answers(self._spec, self._reference, answers)
 
-    async def answer(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Answer a chat completion.
-
-        Returns
-        -------
-        dict
-            ``revision`` and ``response``, or ``error`` with ``message``, ``status`` and whether the engine is
-            ``dead``.
-        """
+    async def answer(self, body: ChatBody) -> Answered | Failed:
+        """Answer a chat completion as a whole."""
         request = self._request(body)
-        if isinstance(request, dict):
+        if isinstance(request, Failed):
             return request
         try:
             async for item in await self.chat(request):
                 if isinstance(item, ErrorResponse):
                     return self._failure(item)
-                return {"revision": self._spec.checkpoint.revision, "response": item.model_dump(mode="json")}
+                document = msgspec.Raw(msgspec.json.encode(item.model_dump(mode="json")))
+                return Answered(revision=self._spec.checkpoint.revision, document=document)
         except Exception as error:  # noqa: BLE001 - see the class: none may leave this process
             return self._raised(error, body)
-        return _error("The engine gave no answer.", 503, dead=True)
+        return Failed(message="The engine gave no answer.", status=503, dead=True)
 
-    async def stream(self, body: dict[str, Any]) -> AsyncIterator[Any]:
-        """Answer with server-sent events: first ``{"revision"}`` or ``{"error"}``, then bytes."""
+    async def stream(self, body: ChatBody) -> AsyncGenerator[Begun | Failed | bytes, None]:
+        """Answer with server-sent events: first `Begun` or `Failed`, then bytes."""
         request = self._request(body)
-        if isinstance(request, dict):
+        if isinstance(request, Failed):
             yield request
             return
         first = True
@@ -190,23 +182,23 @@ class EngineServer(LLMServer):
                         if failure is not None:
                             yield failure
                             return
-                        yield {"revision": self._spec.checkpoint.revision}
+                        yield Begun(revision=self._spec.checkpoint.revision)
                         first = False
                     yield item.encode()
         except Exception as error:  # noqa: BLE001 - see the class: none may leave this process
             yield self._raised(error, body)
 
-    async def wire(self) -> dict[str, Any]:
-        """Return where this replica answers without Serve in between, see `aiopt.serving.wire`.
+    async def wire(self) -> WireAddress:
+        """Return where this replica answers without Serve in between, see `aiopt.serving.engines.wire`.
 
         It listens from the first time it is asked: without `engine_sockets` there is no socket.
         """
         if self._listening is None:
             self._wire = WireServer(self._on_wire, host=ray.util.get_node_ip_address())
             self._listening = asyncio.create_task(self._wire.start())
-        return msgspec.to_builtins(await self._listening)
+        return await self._listening
 
-    async def _on_wire(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
+    async def _on_wire(self, body: ChatBody) -> AsyncGenerator[bytes, None]:
         """Answer as `answer` and `stream` do, a frame for each of their items."""
         if body.get("stream"):
             async for item in self.stream(body):
@@ -218,24 +210,25 @@ class EngineServer(LLMServer):
         """Return a name for this start of this engine."""
         return self._instance
 
-    def _request(self, body: dict[str, Any]) -> Any:
+    def _request(self, body: ChatBody) -> ChatCompletionRequest | Failed:
         try:
             return ChatCompletionRequest(**{**body, "model": self._llm_config.model_id})
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            return _error(f"The request is not valid: {where}: {first['msg']}".replace(": : ", ": "), 400)
+            message = f"The request is not valid: {where}: {first['msg']}".replace(": : ", ": ")
+            return Failed(message=message, status=400)
         except ValueError as error:
-            return _error(str(error), 400)
+            return Failed(message=str(error), status=400)
 
-    def _raised(self, error: Exception, body: dict[str, Any]) -> dict[str, Any]:
+    def _raised(self, error: Exception, body: ChatBody) -> Failed:
         if not self._dead():
             _LOGGER.exception("the engine failed at a request", exc_info=error)
         return raised_failure(error, body, dead=self._dead())
 
-    def _failure(self, response: Any) -> dict[str, Any]:
-        code = int(response.error.code or 500)
-        return _error(response.error.message, code, dead=self._dead())
+    def _failure(self, response: ErrorResponse) -> Failed:
+        status = int(response.error.code or 500)
+        return Failed(message=response.error.message, status=status, dead=self._dead())
 
     def _dead(self) -> bool:
         return bool(getattr(self.engine._engine_client, "errored", False))
@@ -251,12 +244,12 @@ class EngineServer(LLMServer):
         await super().__del__()
 
 
-def _streamed_failure(event: str) -> dict[str, Any] | None:
+def _streamed_failure(event: str) -> Failed | None:
     """Return the error that vLLM puts into a stream instead of its first event, None for any other event."""
     if not event.startswith(_ERROR_EVENT):
         return None
     error = json.loads(event[len("data:") :])["error"]
-    return _error(str(error["message"]), int(error.get("code") or 500))
+    return Failed(message=str(error["message"]), status=int(error.get("code") or 500))
 
 
 def build_engine(spec: EngineSpec, reference: Reference) -> serve.Application:
@@ -274,7 +267,7 @@ def build_engine(spec: EngineSpec, reference: Reference) -> serve.Application:
         log_engine_metrics=False,
         callback_config={"callback_class": NoDownload},
         experimental_configs={"stream_batching_interval_ms": STREAM_INTERVAL_MS},
-        runtime_env={"env_vars": engine_environment(spec)},
+        runtime_env={"env_vars": engine_environment(spec, python_path=sitecustomize.python_path())},
         deployment_config={
             "num_replicas": spec.settings.replicas,
             "max_ongoing_requests": 1024,
@@ -289,7 +282,7 @@ def build_engine(spec: EngineSpec, reference: Reference) -> serve.Application:
         config,
         deployment_cls=EngineServer,
         bind_kwargs={"spec": msgspec.json.encode(spec), "reference": msgspec.json.encode(reference)},
-        override_serve_options={"name": DEPLOYMENT, "max_constructor_retry_count": 1},
+        override_serve_options={"name": ENGINE_DEPLOYMENT, "max_constructor_retry_count": 1},
     )
 
 

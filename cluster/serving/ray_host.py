@@ -17,9 +17,11 @@ import ray
 from ray import serve
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 
-from aiopt.serving.engine_version import engine_version
+from aiopt.serving.engines.engine_version import engine_version
+from aiopt.serving.engines.vllm_settings import engine_environment
 from aiopt.serving.swap.engine_host import ENGINE_PREFIX, MemoryReport
 from aiopt.serving.swap.memory import available_bytes, cpu_need_bytes
 from aiopt.serving.swap.proof import (
@@ -32,11 +34,11 @@ from aiopt.serving.swap.proof import (
     write_reference,
 )
 from cluster.resources import stage_options
-from cluster.serving.vllm_settings import engine_environment
+from cluster.serving.serve_links import ENGINE_DEPLOYMENT
+from cluster.serving.torchvision_ops import sitecustomize
 
 POLL_S = 0.2
 GONE_TIMEOUT_S = 60.0
-DEPLOYMENT = "EngineServer"
 
 _MISMATCH = re.compile(r"ProbeMismatchError[^:]*: (.+)")
 _OURS = re.compile(r"(?:EngineStartError|CheckpointError)[^:]*: (.+)")
@@ -54,7 +56,7 @@ class RayHost:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._handles: dict[str, Any] = {}
+        self._handles: dict[str, DeploymentHandle] = {}
 
     async def engines(self) -> set[str]:
         """As `EngineHost.engines`."""
@@ -86,7 +88,8 @@ class RayHost:
             return cached
         engine = await asyncio.to_thread(_engine_module)
         options: dict[str, Any] = dict(stage_options(f"engine-{spec.device}"))
-        environment = engine_environment(spec) | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+        environment = engine_environment(spec, python_path=sitecustomize.python_path())
+        environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         task = ray.remote(max_calls=1, max_retries=0, runtime_env={"env_vars": environment}, **options)(
             engine.compute_reference
         )
@@ -153,7 +156,7 @@ class RayHost:
     async def _call(self, engine_id: str, method: str, **arguments: Any) -> Any:
         handle = self._handles.get(engine_id)
         if handle is None:
-            handle = await asyncio.to_thread(serve.get_deployment_handle, DEPLOYMENT, engine_id)
+            handle = await asyncio.to_thread(serve.get_deployment_handle, ENGINE_DEPLOYMENT, engine_id)
             self._handles[engine_id] = handle
         try:
             return await getattr(handle, method).remote(**arguments)

@@ -21,7 +21,7 @@ import pytest
 from aiopt.serving.backend import Operation
 from aiopt.serving.checkpoint.tiny_minicpm import build_checkpoint
 from aiopt.serving.checkpoint.validation import validate
-from aiopt.serving.engine_version import engine_version
+from aiopt.serving.engines.engine_version import engine_version
 from aiopt.serving.profile import load_args
 from aiopt.serving.swap.probes import probe_requests
 from aiopt.serving.swap.proof import EngineSpec, Reference, reference_key, write_reference

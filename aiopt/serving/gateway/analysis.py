@@ -50,6 +50,7 @@ from aiopt.serving.gateway.failures import HttpError, error_document, invalid, t
 from aiopt.serving.gateway.images import ImageDecoder
 from aiopt.serving.gateway.metrics import GatewayMetrics
 from aiopt.serving.gateway.settings import GatewaySettings
+from aiopt.serving.replies import ChatAnswer, ChatBody, Usage
 from aiopt.strategy.spec import plain_mapping
 from aiopt.timeframe import parse_timeframe
 
@@ -134,25 +135,31 @@ class Analyses:
             If the model named is not served.
         """
         name = model or self._settings.default_model
-        card: ModelCard | None = None
+        images, unavailable = False, None
         if reader == "model":
-            card = await self._card(name)
+            try:
+                images = (await self._card(name)).images
+            except ModelUnavailableError as failure:
+                unavailable = failure  # waited for once: the rules read, and the result says so
         settings = msgspec.structs.replace(
-            self._analyst, models=(name,), picture=self._analyst.picture and card is not None and card.images
+            self._analyst, models=(name,), picture=self._analyst.picture and images
         )
         return MarketReader(
-            self._chats, settings, self._images, self._admission, self._metrics, model=reader == "model"
+            self._chats,
+            settings,
+            self._images,
+            self._admission,
+            self._metrics,
+            model=reader == "model",
+            unavailable=unavailable,
         )
 
-    async def _card(self, name: str) -> ModelCard | None:
+    async def _card(self, name: str) -> ModelCard:
         for card in await self._backend.cards():
             if name == card.name or name in card.aliases:
                 return card
-        try:
-            async with await self._backend.acquire(name) as lease:
-                return lease.card
-        except ModelUnavailableError:
-            return None  # configured but not ready: the rules read, and the result says so
+        async with await self._backend.acquire(name, self._backend.patience()) as lease:
+            return lease.card
 
     async def _batch(self, reader: MarketReader, batch: AnalyzeBatch, request_id: str) -> BatchResult:
         async def one(index: int, item: dict[str, Any]) -> BatchItem:
@@ -214,6 +221,8 @@ class MarketReader:
         Counters.
     model : bool
         Whether a model is asked at all.
+    unavailable : ModelUnavailableError, optional
+        Why no engine came up while this request waited for one: it is not waited for again.
     """
 
     def __init__(
@@ -225,6 +234,7 @@ class MarketReader:
         metrics: GatewayMetrics,
         *,
         model: bool,
+        unavailable: ModelUnavailableError | None = None,
     ) -> None:
         self._chats = chats
         self._analyst = analyst
@@ -232,7 +242,7 @@ class MarketReader:
         self._admission = admission
         self._metrics = metrics
         self._model = model
-        self._unavailable: ModelUnavailableError | None = None
+        self._unavailable = unavailable
 
     async def read(self, document: RequestDocument, chart: bytes | None = None) -> AnalysisResult:
         """Read one market.
@@ -320,7 +330,9 @@ class MarketReader:
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Ask an engine, as `aiopt.analyst` wants it."""
-        body: dict[str, Any] = {
+        if self._unavailable is not None:
+            raise self._unavailable
+        body: ChatBody = {
             "model": request.model,
             "messages": request.messages,
             "max_tokens": request.max_tokens,
@@ -333,24 +345,24 @@ class MarketReader:
         if request.seed is not None:
             body["seed"] = request.seed
 
-        async def answer(lease: Lease) -> tuple[dict[str, Any], ModelCard]:
-            return await lease.chat(body), lease.card
+        async def answer(lease: Lease) -> ChatAnswer:
+            return (await lease.chat(body)).read()
 
         try:
-            document, card = await self._chats.with_lease(request.model, answer)
+            async with self._chats.trying(request.model, answer) as (card, found):
+                pass
         except ModelUnavailableError as failure:
             self._unavailable = failure
             raise
-        self._metrics.count_usage(card.name, document.get("usage"))
-        choice = document["choices"][0]
-        usage = document.get("usage") or {}
+        self._metrics.count_usage(card.name, found.usage)
+        choice, usage = found.choices[0], found.usage or Usage()
         return ChatReply(
-            text=choice["message"].get("content") or "",
+            text=choice.message.content or "",
             model_id=card.model_id,
             model_revision=card.revision,
-            finish_reason=choice.get("finish_reason") or "",
-            prompt_tokens=usage.get("prompt_tokens", 0),
-            completion_tokens=usage.get("completion_tokens", 0),
+            finish_reason=choice.finish_reason or "",
+            prompt_tokens=usage.prompt_tokens or 0,
+            completion_tokens=usage.completion_tokens or 0,
         )
 
 

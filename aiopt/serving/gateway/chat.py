@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -29,11 +29,13 @@ from aiopt.serving.gateway.images import ImageDecoder
 from aiopt.serving.gateway.metrics import GatewayMetrics
 from aiopt.serving.gateway.schemas import check_schema
 from aiopt.serving.gateway.settings import GatewaySettings
+from aiopt.serving.replies import Answered, ChatBody, Usage
 
 T = TypeVar("T")
 
 _USAGE = b'"usage":{'
 _NO_CHOICES = b'"choices":[]'
+_DONE = b"data: [DONE]\n\n"
 
 
 class Chats:
@@ -79,16 +81,16 @@ class Chats:
                 await self._stream(exchange, request, body, images)
             else:
 
-                async def answer(lease: Lease) -> dict[str, Any]:
+                async def answer(lease: Lease) -> Answered:
                     self._check_card(lease.card, body, images)
-                    exchange.headers.update(model_headers(lease.card))
-                    document = await lease.chat(body)
-                    self._metrics.count_usage(lease.card.name, document.get("usage"))
-                    return document
+                    return await lease.chat(body)
 
-                await exchange.reply(200, await self.with_lease(request.model, answer))
+                async with self.trying(request.model, answer) as (card, answered):
+                    self._metrics.count_usage(card.name, answered.read().usage)
+                    exchange.headers.update(model_headers(card))
+                await exchange.reply(200, answered.document)
 
-    async def _decode_images(self, body: dict[str, Any], places: list[ImagePlace]) -> int:
+    async def _decode_images(self, body: ChatBody, places: list[ImagePlace]) -> int:
         """Put what each image shows in its place; return how many there are."""
         decoded = await asyncio.gather(
             *(self._images.data_url(place.url, where=place.where) for place in places)
@@ -106,33 +108,49 @@ class Chats:
             body["messages"][place.message]["content"][place.part]["image_url"]["url"] = url
         return len(places)
 
-    async def with_lease(self, model: str, work: Callable[[Lease], Awaitable[T]]) -> T:
-        """Run `work` on a lease; on another one if the engine dies before it answers.
+    @asynccontextmanager
+    async def trying(
+        self, model: str, work: Callable[[Lease], Awaitable[T]]
+    ) -> AsyncIterator[tuple[ModelCard, T]]:
+        """Hold an engine on which `work` succeeded: another one if the first dies before it answers.
+
+        The only place where a request is tried again.  All tries share one patience, so a request waits once.
 
         Raises
         ------
         ModelUnavailableError
-            After the last attempt.
+            What the last try failed with, once the patience is used up.
         """
-        for attempt in range(1, self._settings.attempts + 1):
-            async with await self._backend.acquire(model) as lease:
+        patience = self._backend.patience()
+        while True:
+            async with await self._backend.acquire(model, patience) as lease:
                 try:
-                    return await work(lease)
-                except ModelUnavailableError:
-                    if attempt == self._settings.attempts:
-                        raise
-                    self._metrics.retried(lease.card.name)
-        raise AssertionError  # `attempts` is at least 1
+                    found = await work(lease)
+                except ModelUnavailableError as failure:
+                    died = failure
+                else:
+                    yield lease.card, found
+                    return
+            await patience.before_retry(died)
+            self._metrics.retried(lease.card.name)
 
-    async def _stream(
-        self, exchange: Exchange, request: ChatRequest, body: dict[str, Any], images: int
-    ) -> None:
+    async def _stream(self, exchange: Exchange, request: ChatRequest, body: ChatBody, images: int) -> None:
         """Send the engine's events as they come; the first decides whether the answer is an error."""
         options = request.stream_options
         wants_usage = isinstance(options, msgspec.Struct) and options.include_usage is True
         body["stream_options"] = {"include_usage": True}  # for the metrics
         started = time.perf_counter()
-        async with self._first_event(request.model, body, images) as (card, first, events):
+
+        async def begin(lease: Lease) -> tuple[bytes, AsyncGenerator[bytes, None]]:
+            self._check_card(lease.card, body, images)
+            events = lease.stream(body)
+            try:
+                return await anext(events, _DONE), events
+            except BaseException:
+                await events.aclose()
+                raise
+
+        async with self.trying(request.model, begin) as (card, (first, events)), aclosing(events):
             self._metrics.first_token(card.name, time.perf_counter() - started)
             exchange.headers.update(model_headers(card))
             await exchange.start(200, "text/event-stream; charset=utf-8", {"Cache-Control": "no-store"})
@@ -146,29 +164,7 @@ class Chats:
                 event = await anext(events, None)
             await exchange.send_part(b"", more=False)
 
-    @asynccontextmanager
-    async def _first_event(
-        self, model: str, body: dict[str, Any], images: int
-    ) -> AsyncIterator[tuple[ModelCard, bytes, AsyncIterator[bytes]]]:
-        """Start a stream, on another engine if the first dies before its first event."""
-        for attempt in range(1, self._settings.attempts + 1):
-            async with await self._backend.acquire(model) as lease:
-                self._check_card(lease.card, body, images)
-                events = lease.stream(body)
-                async with _closing(events):
-                    try:
-                        first = await anext(events)
-                    except ModelUnavailableError:
-                        if attempt == self._settings.attempts:
-                            raise
-                        self._metrics.retried(lease.card.name)
-                        continue
-                    except StopAsyncIteration:
-                        first = b"data: [DONE]\n\n"
-                    yield lease.card, first, events
-                    return
-
-    def _check_card(self, card: ModelCard, body: dict[str, Any], images: int) -> None:
+    def _check_card(self, card: ModelCard, body: ChatBody, images: int) -> None:
         """Check what depends on the model that answers, and cap the answer's length."""
         if images and not card.images:
             raise invalid(
@@ -275,22 +271,15 @@ def without_usage(event: bytes) -> bytes:
     return b"\n\n".join(part for part in parts if not (_USAGE in part and _NO_CHOICES in part))
 
 
-def _usage_of(event: bytes) -> object:
+class _UsageChunk(msgspec.Struct, frozen=True):
+    usage: Usage | None = None
+
+
+def _usage_of(event: bytes) -> Usage | None:
     for part in event.split(b"\n\n"):
         if _USAGE in part and part.startswith(b"data: "):
             try:
-                return msgspec.json.decode(part[6:]).get("usage")
-            except (msgspec.DecodeError, AttributeError):
-                return None
+                return msgspec.json.decode(part[6:], type=_UsageChunk).usage
+            except msgspec.DecodeError:
+                return None  # an engine's slip in what only the metrics read
     return None
-
-
-@asynccontextmanager
-async def _closing(events: AsyncIterator[bytes]) -> AsyncIterator[None]:
-    """Close a generator at the end of the block, which is what stops the engine's work for it."""
-    close = getattr(events, "aclose", None)
-    try:
-        yield
-    finally:
-        if close is not None:
-            await close()

@@ -135,7 +135,7 @@ class TemplateOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 MAX_STOPS = 16
-"""Engines are started with this limit too: `cluster.serving.vllm_settings`."""
+"""Engines are started with this limit too: `aiopt.serving.engines.vllm_settings`."""
 
 Stop = Annotated[str, Meta(min_length=1, max_length=256)]
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from aiopt.serving.backend import ServingStatus
+from aiopt.serving.replies import Usage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -110,14 +111,11 @@ class GatewayMetrics:
         """Count a chat tried on another engine."""
         self.retries.labels(model).inc()
 
-    def count_usage(self, model: str, usage: object) -> None:
+    def count_usage(self, model: str, usage: Usage | None) -> None:
         """Add an answer's tokens, as the engine counted them."""
-        if not isinstance(usage, dict):
-            return
-        for kind in ("prompt", "completion"):
-            count = usage.get(f"{kind}_tokens")
-            if isinstance(count, int):
-                self.tokens.labels(model, kind).inc(count)
+        if usage is not None:
+            self.tokens.labels(model, "prompt").inc(usage.prompt_tokens or 0)
+            self.tokens.labels(model, "completion").inc(usage.completion_tokens or 0)
 
     def observe_status(self, status: ServingStatus) -> None:
         """Take over what the backend says about models, engines and finished operations, each once."""

@@ -58,8 +58,6 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Longest time a body may take to arrive; then 408.
     retry_after_s : float
         What 429 tells the client to wait.
-    attempts : int
-        Engines a request is tried on when one dies before it answered.
     """
 
     default_model: str = "minicpm"
@@ -82,7 +80,6 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     request_timeout_s: float = 300.0
     body_timeout_s: float = 30.0
     retry_after_s: float = 1.0
-    attempts: int = 2
 
     def __post_init__(self) -> None:
         if not self.default_model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +24,8 @@ from aiopt.serving.backend import (
     SwapRefusedError,
     UnknownModelError,
 )
+from aiopt.serving.patience import Patience
+from aiopt.serving.replies import Answered
 
 VISION = ModelCard(
     name="minicpm",
@@ -108,14 +110,14 @@ class FakeLease:
         wanted = (body.get("response_format") or {}).get("json_schema", {}).get("name", "")
         return backend.reply(body) if backend.reply is not None else REPLIES.get(wanted, "Hello there")
 
-    async def chat(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def chat(self, body: dict[str, Any]) -> Answered:
         text = await self._work(body)
         choices = [
             {"index": number, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             for number in range(body.get("n") or 1)
         ]
         usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
-        return {
+        document = {
             "id": f"chatcmpl-{next(self._backend.numbers)}",
             "object": "chat.completion",
             "created": 1_700_000_000,
@@ -123,8 +125,9 @@ class FakeLease:
             "choices": choices,
             "usage": usage,
         }
+        return Answered(revision=self.card.revision, document=msgspec.Raw(msgspec.json.encode(document)))
 
-    async def stream(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
+    async def stream(self, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         text = await self._work(body)
         head = {"id": "chatcmpl-s", "object": "chat.completion.chunk", "created": 1, "model": self.card.name}
         try:
@@ -151,7 +154,7 @@ class FakeBackend:
     """Two models, `minicpm` (images) and `text`.
 
     `ready` False: nothing serves.  `release` cleared: engines hold what they are given.  `deaths`: so many
-    requests die before they answer.  `fault`: raised by every request.
+    requests die before they answer, and are tried again for `patience_s`.  `fault`: raised by every request.
     """
 
     def __init__(self) -> None:
@@ -161,6 +164,8 @@ class FakeBackend:
         self.release.set()
         self.delay_s = 0.0
         self.deaths = 0
+        self.patience_s = 1.0
+        self.acquired = 0
         self.fault: BaseException | None = None
         self.break_stream = False
         self.reply: Callable[[dict[str, Any]], str] | None = None
@@ -180,7 +185,11 @@ class FakeBackend:
         known = ", ".join(self.served)
         raise UnknownModelError(f"A model must be a served one, but got {model!r:.80}. Known: {known}.")
 
-    async def acquire(self, model: str) -> Lease:
+    def patience(self) -> Patience:
+        return Patience(self.patience_s)
+
+    async def acquire(self, model: str, patience: Patience) -> Lease:
+        self.acquired += 1
         card = self._card(model)
         if not self.ready:
             raise ModelUnavailableError("No engine serves yet.", retry_after_s=2.5)

@@ -13,6 +13,7 @@ import pytest
 
 from aiopt.serving.backend import EngineFailureError, EngineRequestError, ModelUnavailableError
 from aiopt.serving.gateway.chat_types import ChatRequest
+from aiopt.serving.patience import RETRY_S
 from tests.unit.serving.conftest import ADMIN, API, Play
 from tests.unit.serving.fake_backend import TEXT, VISION, FakeBackend
 from tests.unit.serving.made_pictures import data_url, jpeg, png
@@ -434,14 +435,16 @@ def test_a_wait_for_a_slot_ends(play: Play) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_engine_that_dies_before_it_answers_is_replaced_once(stream: bool, play: Play) -> None:
+def test_an_engine_that_dies_before_it_answers_is_tried_again_while_the_patience_lasts(
+    stream: bool, play: Play
+) -> None:
     async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
         backend.deaths = 1
         response = await client.post(URL, json=chat(stream=stream))
         assert response.status_code == 200
         assert "there" in response.text
         assert len(backend.bodies) == 2
-        backend.deaths = 2
+        backend.deaths, backend.patience_s = 2, RETRY_S + 0.1
         response = await client.post(URL, json=chat(stream=stream))
         check_error(response, 503, "engine died")
         assert response.headers["retry-after"] == "3"

@@ -1,15 +1,16 @@
-"""What an engine's exception is told as: whose fault it is, as plain data."""
+"""What an engine's exception is told as: whose fault it is, and that replies cross processes."""
 
 from __future__ import annotations
 
-import json
+import pickle
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
-from aiopt.serving.engine_failures import failure, raised_failure
 from aiopt.serving.gateway.chat_types import MAX_STOPS
+from aiopt.serving.replies import Answered, Begun, Failed, raised_failure, read_reply
 from aiopt.serving.swap.probes import MAX_LOGPROBS, probe_requests, warming_requests
 
 
@@ -48,15 +49,40 @@ SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "x"
     ],
 )
 def test_whose_fault_an_exception_is(error: Exception, body: Any, status: int, message: str) -> None:
-    found = raised_failure(error, body, dead=False)["error"]
-    assert (found["status"], found["dead"]) == (status, False)
-    assert re.search(message, found["message"])
-    assert json.loads(json.dumps(found)) == found  # plain: nobody must import anything to read it
+    found = raised_failure(error, body, dead=False)
+    assert (found.status, found.dead) == (status, False)
+    assert re.search(message, found.message)
 
 
 def test_a_dead_engine_is_told_as_dead_whatever_it_raised() -> None:
     found = raised_failure(ValueError("x"), SCHEMA, dead=True)
-    assert found == failure("The engine died: x", 503, dead=True)
+    assert found == Failed(message="The engine died: x", status=503, dead=True)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Answered(revision="a" * 64, document=msgspec.Raw(b'{"choices": [], "more": {"of": null}}')),
+        Begun(revision="a" * 64),
+        Failed(message="The engine died: x", status=503, dead=True),
+    ],
+    ids=["answered", "begun", "failed"],
+)
+def test_a_reply_survives_a_socket_and_an_actor_call(reply: Answered | Begun | Failed) -> None:
+    assert read_reply(msgspec.json.encode(reply)) == reply
+    assert pickle.loads(pickle.dumps(reply)) == reply
+
+
+def test_what_is_no_reply_is_refused() -> None:
+    for frame in (b"{}", b'{"said": "answered"}', b'{"said": "bye"}', b'{"said": "begun"'):
+        with pytest.raises(msgspec.DecodeError):
+            read_reply(frame)
+
+
+def test_of_an_answer_only_what_is_read_must_be_there() -> None:
+    document = b'{"choices": [{"message": {"role": "x"}, "logprobs": null}], "usage": null, "id": 3}'
+    found = Answered(revision="a", document=msgspec.Raw(document)).read()
+    assert (found.choices[0].message.content, found.usage) == (None, None)
 
 
 def test_warming_covers_what_is_loaded_at_first_use() -> None:

@@ -6,20 +6,22 @@ A token passed through an actor call costs a gateway more than reading it from a
 endpoint, so answers take this way; everything else (start, health, proof, swap) stays with Serve.  A frame is
 its length (4 bytes, little-endian) and its bytes; length 0 ends an answer.  The first frame of a connection
 is the server's secret, the first frame of a request its JSON body, the first frame of an answer a JSON
-object: what the engine says about itself, or an error.
+object: `aiopt.serving.replies.Reply`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 import msgspec
+
+from aiopt.errors import ClusterError
+from aiopt.serving.replies import ChatBody
 
 FRAME_LIMIT = 192 << 20
 """Longest frame: a request's largest body with its decoded images, and then some."""
@@ -27,12 +29,12 @@ FRAME_LIMIT = 192 << 20
 _LENGTH = 4
 _END = (0).to_bytes(_LENGTH, "little")
 
-Answer = AsyncIterator[bytes]
-Work = Callable[[dict[str, Any]], Answer]
-"""Answers a request: first a JSON object, then the answer's parts."""
+Answer = AsyncGenerator[bytes, None]
+Work = Callable[[ChatBody], Answer]
+"""Answers a request: first a `Reply` as JSON, then a stream's events."""
 
 
-class WireError(Exception):
+class WireError(ClusterError):
     """The other side is gone or does not speak this protocol."""
 
 
@@ -108,7 +110,7 @@ class WireServer:
             writer.transport.abort()
 
     async def _answer(
-        self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, body: ChatBody, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Send the parts as they come; stop working when the client leaves."""
         assert isinstance(reader, _Reader)
@@ -124,16 +126,11 @@ class WireServer:
                 task.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)
 
-    async def _send(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        parts = self._work(body)
-        try:
+    async def _send(self, body: ChatBody, writer: asyncio.StreamWriter) -> None:
+        async with aclosing(self._work(body)) as parts:
             async for part in parts:
                 write_frame(writer, part)
                 await writer.drain()
-        finally:
-            close = getattr(parts, "aclose", None)
-            if close is not None:
-                await close()
         writer.write(_END)
         await writer.drain()
 
@@ -169,7 +166,7 @@ class WireClient:
         self.address = address
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def ask(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
+    async def ask(self, body: ChatBody) -> AsyncGenerator[bytes, None]:
         """Yield the frames of an answer.  Closing the generator before its end stops the work.
 
         Raises
@@ -254,13 +251,3 @@ async def read_frame(reader: asyncio.StreamReader, *, limit: int = FRAME_LIMIT) 
         raise WireError(msg) from failure
     except OSError as failure:
         raise WireError(str(failure)) from failure
-
-
-@contextlib.asynccontextmanager
-async def answer_of(client: WireClient, body: dict[str, Any]) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Yield the frames of an answer and stop the work at the end of the block."""
-    frames = client.ask(body)
-    try:
-        yield frames
-    finally:
-        await frames.aclose()  # type: ignore[attr-defined]

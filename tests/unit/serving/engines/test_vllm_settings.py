@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from aiopt.serving.engines.llvmlite_guard import guard_llvmlite
+from aiopt.serving.engines.vllm_settings import engine_arguments, engine_environment
 from aiopt.serving.gateway.chat_types import MAX_STOPS
 from aiopt.serving.profile import EngineSettings, load_args
 from aiopt.serving.swap.proof import EngineSpec
 from cluster.serving.deploy import load_profile
-from cluster.serving.llvmlite_guard import guard_llvmlite
 from cluster.serving.torchvision_ops import sitecustomize
-from cluster.serving.vllm_settings import engine_arguments, engine_environment
 from tests.unit.serving.fake_host import checkpoint
 
 
@@ -56,21 +56,21 @@ def test_a_gpu_engine_can_sleep_and_keeps_to_its_share() -> None:
         assert not arguments["enforce_eager"]
         assert arguments["gpu_memory_utilization"] == each.settings.gpu_memory_share
         assert ("limit_mm_per_prompt" in arguments) == each.checkpoint.images
-        assert "OMP_NUM_THREADS" not in engine_environment(each)
+        assert "OMP_NUM_THREADS" not in engine_environment(each, python_path="/a")
 
 
 def test_a_cpu_engine_gets_its_cache_and_threads_from_the_environment() -> None:
     arguments = engine_arguments(spec("cpu"))
     assert "gpu_memory_utilization" not in arguments
     assert "enable_sleep_mode" not in arguments
-    environment = engine_environment(spec("cpu", kv_cache_gib=3, threads=5))
+    environment = engine_environment(spec("cpu", kv_cache_gib=3, threads=5), python_path="/a:/b")
     assert environment["VLLM_CPU_KVCACHE_SPACE"] == "3"
     assert environment["OMP_NUM_THREADS"] == "5"
-    assert int(engine_environment(spec("cpu"))["OMP_NUM_THREADS"]) >= 1
+    assert int(engine_environment(spec("cpu"), python_path="/a")["OMP_NUM_THREADS"]) >= 1
     assert environment["HF_HUB_OFFLINE"] == "1"
     # As many as the request's type allows: vLLM's own limit is four.
     assert environment["VLLM_MAX_STOP_STRINGS"] == str(MAX_STOPS)
-    assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(sitecustomize.FOLDER)
+    assert environment["PYTHONPATH"] == "/a:/b"
 
 
 def test_extra_arguments_win() -> None:
@@ -107,7 +107,7 @@ def test_vllm_finds_nothing_in_llvmlite_that_is_not_there() -> None:
     """What vLLM does on a CPU to every global of every module, in a process that has compiled something."""
     code = (
         "import sys, numba\n"
-        "from cluster.serving.llvmlite_guard import guard_llvmlite\n"
+        "from aiopt.serving.engines.llvmlite_guard import guard_llvmlite\n"
         "twice = numba.njit(lambda x: 2 * x)\n"
         "assert twice(2) == 4\n"
         "def scan():\n"

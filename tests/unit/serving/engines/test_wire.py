@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
 import pytest
 
-from aiopt.serving import wire
-from aiopt.serving.wire import WireAddress, WireClient, WireError, WireServer, answer_of
+from aiopt.serving.engines import wire
+from aiopt.serving.engines.wire import WireAddress, WireClient, WireError, WireServer
 
 
 class Engine:
@@ -19,7 +20,7 @@ class Engine:
         self.working = 0
         self.permits = asyncio.Semaphore(1_000_000)
 
-    async def work(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
+    async def work(self, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         self.working += 1
         try:
             yield msgspec.json.encode({"asked": body["n"]})
@@ -92,7 +93,7 @@ def test_a_client_that_leaves_stops_the_work(after: int) -> None:
         client = connect(address)
 
         async def leave() -> None:
-            async with answer_of(client, {"n": 3}) as frames:
+            async with aclosing(client.ask({"n": 3})) as frames:
                 for _ in range(1 + after):
                     await anext(frames)
                 await asyncio.sleep(60)

@@ -7,7 +7,6 @@ from typing import Any
 
 from aiopt.serving.gateway.chat_types import MAX_STOPS
 from aiopt.serving.swap.proof import EngineSpec
-from cluster.serving.torchvision_ops import sitecustomize
 
 
 def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
@@ -33,10 +32,18 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
     return arguments | settings.extra
 
 
-def engine_environment(spec: EngineSpec) -> dict[str, str]:
-    """Return the variables an engine's processes start with."""
+def engine_environment(spec: EngineSpec, *, python_path: str) -> dict[str, str]:
+    """Return the variables an engine's processes start with.
+
+    Parameters
+    ----------
+    spec : EngineSpec
+        The engine.
+    python_path : str
+        Where its processes import from, see `cluster.serving.torchvision_ops`.
+    """
     environment = {
-        "PYTHONPATH": sitecustomize.python_path(),
+        "PYTHONPATH": python_path,
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
