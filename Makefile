@@ -6,7 +6,7 @@ CONFIG ?= jobs/optimize.yaml
 RUNS ?= runs
 ONLY ?=
 
-.PHONY: help optimize up down serving-cpu serving-gpu test lint types bench lock
+.PHONY: help optimize up down serving-cpu serving-gpu check test unit lint types bench lock
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -40,8 +40,14 @@ serving-cpu: .venv/.installed-cpu  ## Install what `aiopt serve` needs on a mach
 
 serving-gpu: .venv/.installed-gpu  ## Install what `aiopt serve` needs with a CUDA GPU
 
-test: .venv/.installed-dev lint types  ## Lint, types and every test
-	@$(BIN)/python -m pytest
+check: .venv/.installed-dev lint  ## Lint, types and the unit tests that are not slow: before every commit
+	@$(MAKE) --no-print-directory -j2 types unit
+
+test: .venv/.installed-dev lint  ## Lint, types and every test, the 20 slowest, and the coverage
+	@tests/run/all.sh
+
+unit: .venv/.installed-dev
+	@$(BIN)/python -m pytest tests/unit -q -m 'not slow and not gpu and not bench' -n logical --maxprocesses 8 --dist worksteal --durations 20
 
 lint: .venv/.installed-dev
 	@$(BIN)/ruff check .

@@ -213,6 +213,7 @@ def test_segments_of_a_stream_are_merged_and_the_rows_stay(root: Path) -> None:
     assert (again.changed, again.hash) == (False, result.hash)
 
 
+@pytest.mark.slow
 def test_killed_before_every_change_merging_a_stream_loses_nothing(
     root: Path, killer: Killer, tmp_path: Path
 ) -> None:
@@ -232,6 +233,7 @@ def test_killed_before_every_change_merging_a_stream_loses_nothing(
 
 
 @pytest.mark.parametrize("kind", ["ticks", "log"])
+@pytest.mark.slow
 def test_killed_before_every_change_packing_loses_nothing(
     root: Path, killer: Killer, tmp_path: Path, kind: str
 ) -> None:
@@ -253,6 +255,7 @@ def test_killed_before_every_change_packing_loses_nothing(
         assert not [name for name in folders(folder) if name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_of_packing_change_nothing(
     root: Path, killer: Killer, tmp_path: Path
 ) -> None:

@@ -230,6 +230,7 @@ def _build_and_die(folder: Path, after: int) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 17, 40])
+@pytest.mark.slow
 def test_a_killed_build_is_finished_by_the_next(pictured: Path, tmp_path: Path, after: int) -> None:
     folder = tmp_path / "set"
     process = multiprocessing.get_context("spawn").Process(target=_build_and_die, args=(folder, after))

@@ -292,6 +292,7 @@ def test_a_program_that_just_ends_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wait_s", [0.05, 0.31, 0.77, 1.3])
+@pytest.mark.slow
 def test_kill_nine_loses_the_unflushed_buffer_and_no_more(tmp_path: Path, wait_s: float) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.unit.featurelog.writers", str(tmp_path)],
@@ -322,6 +323,7 @@ def test_kill_nine_loses_the_unflushed_buffer_and_no_more(tmp_path: Path, wait_s
     assert appended - found.len() <= (MAX_PENDING + 2) * 500
 
 
+@pytest.mark.slow
 def test_writers_in_many_processes_and_threads_lose_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=write_rows, args=(str(tmp_path), w, 2_000)) for w in range(2)]

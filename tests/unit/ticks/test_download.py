@@ -949,6 +949,7 @@ def test_kill_9_and_resume_fetch_every_hour_exactly_once(
     assert verify_store(tmp_path / "store").rows == 12 * TICKS
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_nothing(
     server: Server, spawn: Callable[..., Run], tmp_path: Path, download: Client
 ) -> None:
@@ -983,6 +984,7 @@ def test_twenty_kills_at_random_moments_change_nothing(
     assert 48 <= sum(server.answered.values()) <= 48 + 3 * killed
 
 
+@pytest.mark.slow
 def test_twenty_kills_of_an_extension_leave_the_old_store_or_the_new(
     server: Server, spawn: Callable[..., Run], tmp_path: Path, download: Client
 ) -> None:

@@ -244,6 +244,7 @@ def concurrent(given_source: Path, out: Path) -> None:
     import_ticks(given_source, out)
 
 
+@pytest.mark.slow
 def test_two_imports_at_once_make_one_store(tmp_path: Path) -> None:
     out, given_source = tmp_path / "store", source(tmp_path / "in", ticks(200_000, 100_000_000))
     context = multiprocessing.get_context("spawn")

@@ -74,6 +74,7 @@ def bars_arguments(ticks: Path, out: Path) -> list[str]:
 # --- import -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_of_an_import_change_nothing(killer: Killer, tmp_path: Path) -> None:
     source, out = write_source(tmp_path / "in", 3, 40_000), tmp_path / "store"
     calm = import_ticks(source, tmp_path / "calm")
@@ -93,6 +94,7 @@ def test_twenty_kills_at_random_moments_of_an_import_change_nothing(killer: Kill
     assert folders(out) == folders(tmp_path / "calm")
 
 
+@pytest.mark.slow
 def test_killed_before_every_change_a_replacing_import_leaves_the_old_store_or_the_new(
     killer: Killer, tmp_path: Path
 ) -> None:
@@ -120,6 +122,7 @@ def test_killed_before_every_change_a_replacing_import_leaves_the_old_store_or_t
 # --- bars -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_of_building_bars_change_nothing(
     killer: Killer, tmp_path: Path
 ) -> None:
@@ -143,6 +146,7 @@ def test_twenty_kills_at_random_moments_of_building_bars_change_nothing(
     assert contents(out) == whole
 
 
+@pytest.mark.slow
 def test_killed_before_every_change_bar_building_leaves_whole_files(killer: Killer, tmp_path: Path) -> None:
     old, new, out = tmp_path / "old", tmp_path / "new", tmp_path / "bars"
     for number, folder in enumerate((old, new)):

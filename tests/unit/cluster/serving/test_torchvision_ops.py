@@ -84,6 +84,7 @@ def test_another_sitecustomize_still_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(find_spec("torchvision") is None, reason="torchvision is not installed")
+@pytest.mark.slow
 def test_torchvision_imports_in_a_child_and_in_its_child() -> None:
     child = "import torchvision.transforms.v2, torchvision; print(torchvision.__version__)"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True); {child}"

@@ -79,6 +79,7 @@ def test_a_folder_in_the_way_is_refused_and_untouched(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "architecture"), [("vision", VISION_ARCHITECTURE), ("text", TEXT_ARCHITECTURE)]
 )
+@pytest.mark.slow
 def test_transformers_finds_every_tensor_it_wants_and_no_other(
     tmp_path: Path, kind: str, architecture: str
 ) -> None:

@@ -79,6 +79,7 @@ def test_extra_arguments_win() -> None:
 
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
+@pytest.mark.slow
 def test_vllm_knows_every_argument_of_every_profile() -> None:
     wanted = sorted(
         {name for each in ("gpu", "cpu", "test") for s in profile_specs(each) for name in engine_arguments(s)}

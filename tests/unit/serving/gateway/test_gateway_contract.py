@@ -61,6 +61,7 @@ def run_schemathesis(
     )
 
 
+@pytest.mark.slow
 def test_the_gateway_keeps_to_its_schema(tmp_path: Path) -> None:
     with live_gateway() as live:
         published = httpx.get(f"{live.url}/openapi.json", headers={"Authorization": f"Bearer {API}"}).json()
