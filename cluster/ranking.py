@@ -1,20 +1,25 @@
 """The ranking actor: `aiopt.ranking.Leaderboard` as a named Ray actor that survives its own death.
 
-Owns the actor's options only; all logic is in the plain class.  A row counts once its journal line is
-written, so an actor that dies starts again from the journal and Ray repeats the calls it had not answered.
+Owns the actor's options and calls only; all logic is in the plain class.  A row counts once its journal line
+is written, so an actor that dies starts again from the journal and Ray repeats the calls it had not answered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from aiopt.errors import AioptError
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.leaderboard import Leaderboard, Progress
 from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.ranking_file import Ranking
+from aiopt.ranking.trials import TrialRow
 from cluster.resources import stage_options
 
 RankingActor = ray.remote(
@@ -30,21 +35,75 @@ def actor_name(run_id: str) -> str:
     return f"ranking:{run_id}"
 
 
-def start_ranking(run_id: str, journal: Path, config: RankingConfig, plan: WalkForwardPlan) -> Any:
-    """Start the ranking actor of a run on this node, where the journal's folder is.
+class RemoteBoard:
+    """A ranking actor as an `aiopt.sweep.board.Board`: its calls answered, its errors raised as they are.
 
     Parameters
     ----------
-    run_id : str
-        Gives the actor its name.
-    journal : Path
-        Absolute path of the journal; rows in it are taken over.
-    config : RankingConfig
-        How rows are judged.
-    plan : WalkForwardPlan
-        What rows are measured by.
+    actor : actor handle
+        A `RankingActor`.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return RankingActor.options(name=actor_name(run_id), scheduling_strategy=here).remote(
-        journal, config, plan
-    )
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+
+    @classmethod
+    def start(cls, run_id: str, journal: Path, config: RankingConfig, plan: WalkForwardPlan) -> RemoteBoard:
+        """Start the ranking actor of a run on this node, where the journal's folder is.
+
+        Parameters
+        ----------
+        run_id : str
+            Gives the actor its name.
+        journal : Path
+            Absolute path of the journal; rows in it are taken over.
+        config : RankingConfig
+            How rows are judged.
+        plan : WalkForwardPlan
+            What rows are measured by.
+        """
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        options = RankingActor.options(name=actor_name(run_id), scheduling_strategy=here)
+        return cls(options.remote(journal, config, plan))
+
+    def trial_ids(self) -> list[str]:
+        """Return the ids of all trials that have a result."""
+        return self._ask("trial_ids")  # type: ignore[no-any-return]
+
+    def add(self, row: TrialRow) -> bool:
+        """Take a result."""
+        return self._ask("add", row)  # type: ignore[no-any-return]
+
+    def add_many(self, rows: Sequence[TrialRow]) -> int:
+        """Take several results."""
+        return self._ask("add_many", rows)  # type: ignore[no-any-return]
+
+    def progress(self) -> Progress:
+        """Return counts, the best so far and why trials failed."""
+        return self._ask("progress")  # type: ignore[no-any-return]
+
+    def write_trials(self, path: Path) -> dict[str, int]:
+        """Write ``trials.parquet`` where the rows are: a hundred thousand of them do not fit twice."""
+        return self._ask("write_trials", path)  # type: ignore[no-any-return]
+
+    def first_error(self) -> str:
+        """Return why the first failed trial failed."""
+        return self._ask("first_error")  # type: ignore[no-any-return]
+
+    def ranking(self) -> Ranking:
+        """Rank the rows."""
+        return self._ask("ranking")  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """End the actor, whose name is then free for the next call in the same job."""
+        ray.kill(self.actor)
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        try:
+            return ray.get(getattr(self.actor, method).remote(*arguments))
+        except RayTaskError as error:
+            # Ray's error carries a traceback as text; the cause says what a person needs.
+            cause = error.cause
+            if isinstance(cause, AioptError):
+                raise cause from error
+            raise

@@ -12,13 +12,11 @@ ignores rows it has).
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import math
 import os
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +37,9 @@ from ray.tune import (
 from aiopt import errors
 from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarSet
-from aiopt.errors import AioptError, ClusterError, SearchSpaceError
+from aiopt.errors import AioptError, ClusterError
+from aiopt.sweep.local import SweepOutcome, check_points
+from aiopt.sweep.progress import Pace, SweepProgress
 from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row, run_trial
 from cluster.resources import STAGES, stage_options, sweep_workers
 
@@ -54,9 +54,6 @@ MAX_FAILURES = 2
 
 PROGRESS_EVERY_S = 5.0
 
-PACE_WINDOW_S = 60.0
-"""Rate and ETA look back this far, so that the start of the workers does not weigh on them for long."""
-
 _QUIET = {
     # No CSV, JSON and TensorBoard files per trial: rows go to the leaderboard's journal.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -70,81 +67,6 @@ _QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class SweepProgress:
-    """Where a sweep stands.
-
-    Attributes
-    ----------
-    done, failed, total : int
-        Points: finished (failed ones included), failed, all.
-    earlier : int
-        Of `done`, how many an earlier call had finished.
-    rate : float
-        Trials per second over the last `PACE_WINDOW_S`; 0 before the first one has finished.
-    best : str
-        Trial with the best in-sample Sharpe ratio so far; empty while there is none.
-    best_score : float
-        That ratio, annualised: a sign of life, nothing is ranked by it.  NaN while there is none.
-    """
-
-    done: int
-    failed: int
-    total: int
-    earlier: int
-    rate: float
-    best: str
-    best_score: float
-
-    def line(self) -> str:
-        """Return one plain line for a log."""
-        share = 100 * self.done / self.total if self.total else 100
-        eta = _duration((self.total - self.done) / self.rate) if self.rate > 0 else "unknown"
-        failed = f", {self.failed} failed" if self.failed else ""
-        best = f", best so far {self.best} (in-sample Sharpe {self.best_score:.2f})" if self.best else ""
-        return (
-            f"{self.done}/{self.total} trials ({share:.0f}%{failed}), {self.rate:.2f} trials/s, "
-            f"ETA {eta}{best}"
-        )
-
-
-class _Pace:
-    """Trials per second over the recent past."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def rate(self, done: int) -> float:
-        now = time.monotonic()
-        if not self._seen or done > self._seen[-1][1]:
-            self._seen.append((now, done))
-        while len(self._seen) > 2 and now - self._seen[0][0] > PACE_WINDOW_S:
-            self._seen.popleft()
-        began, before = self._seen[0]
-        return (done - before) / (now - began) if done > before else 0.0
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
-
-
-@dataclasses.dataclass(frozen=True)
-class SweepOutcome:
-    """How a sweep ended.
-
-    Attributes
-    ----------
-    progress : SweepProgress
-        At its end.
-    trials_by_node : dict of str to int
-        Points run in this call per Ray node id.
-    """
-
-    progress: SweepProgress
-    trials_by_node: dict[str, int]
 
 
 def plan_batches(points: Sequence[TrialPoint], workers: int) -> list[list[int]]:
@@ -264,7 +186,7 @@ class _ProgressCallback(Callback):
 
 def run_sweep(
     points: Sequence[TrialPoint],
-    bars: dict[str, BarSet],
+    bars: Mapping[str, BarSet],
     context: TrialContext,
     ranking: Any,
     *,
@@ -277,7 +199,7 @@ def run_sweep(
     ----------
     points : sequence of TrialPoint
         All points of the run, finished ones too.
-    bars : dict of str to BarSet
+    bars : mapping of str to BarSet
         Per timeframe label.
     context : TrialContext
         What all trials share.
@@ -295,16 +217,15 @@ def run_sweep(
     ClusterError
         If no node can run a single trial.
     """
-    if not points:
-        raise SearchSpaceError("A sweep must have at least one trial, but got none. Raise `trials`.")
+    check_points(points)
     os.environ.update(_QUIET)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     known = set(ray.get(ranking.trial_ids.remote()))
-    pace = _Pace()
+    pace = Pace(len(points), len(known))
     references = {label: ray.put(bar_set) for label, bar_set in bars.items()}
 
     def progress() -> SweepProgress:
-        return _progress(ranking, len(points), len(known), pace)
+        return pace.progress(ray.get(ranking.progress.remote()))
 
     def left() -> list[TrialPoint]:
         finished = set(ray.get(ranking.trial_ids.remote()))
@@ -383,19 +304,6 @@ def _run_tune(
     for metrics in finished:
         by_node[metrics["node"]] += metrics["trials"]
     return by_node
-
-
-def _progress(ranking: Any, total: int, earlier: int, pace: _Pace) -> SweepProgress:
-    counts, best = ray.get([ranking.counts.remote(), ranking.best_so_far.remote()])
-    return SweepProgress(
-        done=counts["rows"],
-        failed=counts["failed"],
-        total=total,
-        earlier=earlier,
-        rate=pace.rate(counts["rows"]),
-        best="" if best is None else best.trial_id,
-        best_score=math.nan if best is None else best.in_sample_sharpe,
-    )
 
 
 def _worker_count() -> int:

@@ -37,11 +37,12 @@ from aiopt.charts import PreparedChart
 from aiopt.config import canonical_json, content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.files import atomic_write_bytes
-from aiopt.optimize.configuration import AnalysisConfig, Strategy
+from aiopt.optimize.configuration import AnalysisConfig
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.runs import ANALYSES, CHARTS, PROPOSALS, RANKING, load_run, read_json
 from aiopt.strategy.space import Dimension, SearchSpace
 from aiopt.strategy.spec import StrategySpec
+from aiopt.sweep.points import Strategy
 from aiopt.trades import Trade
 
 Progress = Callable[[float, float], None]

@@ -1,4 +1,4 @@
-"""The configuration of an optimisation run.  Owns its keys, defaults and rules; knows no stage and no Ray.
+"""The configuration of an optimisation run.  Owns what it adds to that of a sweep; knows no stage and no Ray.
 
 Precedence: defaults < file < environment (``AIOPT_OPTIMIZE__KEY``, nested keys with ``__``) < command line.
 """
@@ -13,18 +13,16 @@ from typing import Any
 import msgspec
 
 from aiopt.analyst.settings import AnalystSettings
-from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.importing.series import BarReading
 from aiopt.bars.schema import BarSet
 from aiopt.bars.spread_model import SpreadConfig
 from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
 from aiopt.errors import ConfigError, InputError, SearchSpaceError
-from aiopt.evaluation.folds import WalkForwardConfig
-from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.strategy.families import FAMILIES, family
-from aiopt.strategy.space import METHODS, SearchSpace, load_search_space
-from aiopt.strategy.spec import StrategySpec, read_spec_file
-from aiopt.timeframe import parse_timeframe
+from aiopt.strategy.space import load_search_space
+from aiopt.strategy.spec import read_spec_file
+from aiopt.sweep.points import Strategy
+from aiopt.sweep.sweep_config import SweepConfig, check_named
 
 ENVIRONMENT_PREFIX = "AIOPT_OPTIMIZE"
 TRANSPORT = ("token_variable", "timeout_s", "retries", "concurrency")
@@ -82,8 +80,8 @@ class AnalysisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 raise ConfigError(f"`{low} <= analysis.{name} <= {high}` must hold, but got {value}.")
 
 
-class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to optimise, on which data, and how to judge it.
+class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to optimise, on which data, and how to judge it: a `SweepConfig` and its data.
 
     Attributes
     ----------
@@ -107,25 +105,13 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         The generated sample.
     instrument : str
         Symbol, e.g. ``EURUSD``.
-    timeframes : tuple of str
-        Bar lengths to try every strategy on.
     strategies : tuple of str
         Names of ready families, or strategy files (``.yaml``, ``.yml``, ``.json``) relative to the
         configuration file.  A file without ``search:`` is one point.
-    trials : int
-        Points per strategy and timeframe.
-    sampler : str
-        ``sobol``, ``random`` or ``grid``.
-    seed : int
-        Seed of the sampled points.
-    backtest : BacktestConfig
-        Costs, balance, leverage of the research backtests.
-    walk_forward : WalkForwardConfig
-        How the span is cut.
-    ranking : RankingConfig
-        Score, minimum number of trades, duplicates, number of entries to emit.
     analysis : AnalysisConfig
         What the analyst reads and whether it proposes.
+    timeframes, trials, sampler, seed, backtest, walk_forward, ranking
+        As in `SweepConfig`.
     """
 
     name: str = "optimize"
@@ -137,14 +123,7 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     conversion: str | None = None
     sample: SampleConfig = SampleConfig()
     instrument: str = "EURUSD"
-    timeframes: tuple[str, ...] = ("1m", "5m")
     strategies: tuple[str, ...] = tuple(FAMILIES)
-    trials: int = 40
-    sampler: str = "sobol"
-    seed: int = 1
-    backtest: BacktestConfig = BacktestConfig(mode="research")
-    walk_forward: WalkForwardConfig = WalkForwardConfig()
-    ranking: RankingConfig = RankingConfig()
     analysis: AnalysisConfig = AnalysisConfig()
 
     def __post_init__(self) -> None:
@@ -152,27 +131,8 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             msg = f"`name` must be letters, digits, - and _, starting with a letter, but got {self.name!r}."
             raise ConfigError(msg)
         self._check_input()
-        if self.trials < 1:
-            msg = f"`trials >= 1` must hold, but got trials={self.trials}. A sweep needs at least one trial."
-            raise SearchSpaceError(msg)
-        for name in ("timeframes", "strategies"):
-            if not getattr(self, name):
-                raise ConfigError(f"`{name}` must name at least one, but is empty.")
-        labels = [parse_timeframe(text).label for text in self.timeframes]
-        for name, values in (("timeframes", labels), ("strategies", self.strategies)):
-            twice = sorted({value for value in values if list(values).count(value) > 1})
-            if twice:
-                raise ConfigError(f"`{name}` must be different, but {', '.join(twice)} occurs twice.")
-        if self.sampler not in METHODS:
-            raise ConfigError(f"`sampler` must be one of {', '.join(METHODS)}, but got {self.sampler!r}.")
-        if self.seed < 0:
-            raise ConfigError(f"`seed >= 0` must hold, but got seed={self.seed}.")
-        if self.backtest.mode != "research":
-            msg = (
-                f"`backtest.mode` must be research, but got {self.backtest.mode!r}: parity runs do not rank."
-            )
-            raise ConfigError(msg)
-        msgspec.structs.force_setattr(self, "timeframes", tuple(labels))
+        super().__post_init__()
+        check_named("strategies", self.strategies)
 
     def _check_input(self) -> None:
         if self.ticks is not None and self.bars:
@@ -184,38 +144,6 @@ class OptimizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             if getattr(self, name) != default:
                 msg = f"`{name}` is of bars, but the run stands on ticks. Give --bars, or leave it out."
                 raise ConfigError(msg)
-
-
-class Strategy(msgspec.Struct, frozen=True):
-    """One strategy to optimise: a search space, or a single point where there is none.
-
-    Attributes
-    ----------
-    spec : StrategySpec
-        The strategy.
-    space : SearchSpace or None
-        What to try.
-    timeframes : tuple of str
-        Bar lengths it is tried on; empty for all of the run.
-    trials : int or None
-        Points per timeframe; None for `OptimizeConfig.trials`.
-    """
-
-    spec: StrategySpec
-    space: SearchSpace | None = None
-    timeframes: tuple[str, ...] = ()
-    trials: int | None = None
-
-    @property
-    def family(self) -> str:
-        """The family of the strategy."""
-        return self.spec.family
-
-    def points(self, config: OptimizeConfig) -> list[dict[str, int | float]]:
-        """Return the parameter sets to try, the same on every machine."""
-        if self.space is None:
-            return [{}]
-        return self.space.sample(self.trials or config.trials, config.seed, config.sampler)  # type: ignore[arg-type]
 
 
 def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> OptimizeConfig:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from aiopt.errors import DataError, ManifestError, StorageError
 from aiopt.evaluation.folds import plan_walk_forward
-from aiopt.optimize.configuration import OptimizeConfig, Strategy
+from aiopt.optimize.configuration import OptimizeConfig
 from aiopt.optimize.inputs import read_bars_of, read_conversion
+from aiopt.sweep.points import Strategy
 from aiopt.ticks.importing import check_sample
 from aiopt.ticks.manifest import Manifest, is_tick_store, read_manifest
 from aiopt.ticks.sample import SampleParameters

@@ -1,6 +1,6 @@
 """Which software worked at a run: the versions a result depends on, and what differs between two sets.
 
-Knows no stage.  That a change is harmless is proved in `cluster.continuing`.
+Knows no stage.  That a change is harmless is proved in `aiopt.optimize.continuing`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,22 @@ from aiopt.ranking.packing import pack_row, unpack_row
 from aiopt.ranking.rank import rank_trials
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import Ranking
+from aiopt.ranking.reasons import ReasonCount, ReasonCounter
 from aiopt.ranking.trials import TrialRow, check_row, write_sorted_trials
+
+
+class BestSoFar(msgspec.Struct, frozen=True, kw_only=True):
+    """The trial with the highest Sharpe ratio over the development segments: in-sample, for display only.
+
+    It has enough trades to be ranked on its own: `RankingConfig.min_train_trades` in every train window and
+    `RankingConfig.min_oos_trades` over the test segments.
+    """
+
+    trial_id: str
+    group: str
+    in_sample_sharpe: float
+    net_pnl: float
+    trades: int
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,27 +48,16 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     rows, failed : int
         Trials finished, and those of them that failed.
-    best : str
-        Group and trial of the best so far, for people; empty while there is none.
-    best_score : float
-        Its annualised Sharpe ratio over the development segments: **in-sample**, a sign of life and nothing
-        a ranking uses.  NaN while there is none.
+    best : BestSoFar or None
+        For people: **in-sample**, a sign of life and nothing a ranking uses.  None while there is none.
+    failures : list of ReasonCount
+        Why trials failed, the most frequent reason first.
     """
 
     rows: int
     failed: int
-    best: str
-    best_score: float
-
-
-class BestSoFar(msgspec.Struct, frozen=True, kw_only=True):
-    """The trial with the highest Sharpe ratio over the development segments: in-sample, for display only."""
-
-    trial_id: str
-    group: str
-    in_sample_sharpe: float
-    net_pnl: float
-    trades: int
+    best: BestSoFar | None
+    failures: list[ReasonCount]
 
 
 class Leaderboard:
@@ -79,8 +83,10 @@ class Leaderboard:
     def __init__(self, path: Path | None, config: RankingConfig, plan: WalkForwardPlan) -> None:
         self._config = config
         self._plan = plan
+        self._train_windows = [*(fold.train for fold in plan.folds), plan.refit]
         self._rows: dict[str, bytes] = {}
         self._failed = 0
+        self._failures = ReasonCounter()
         self._best: BestSoFar | None = None
         self._journal = None if path is None else Journal(Path(path), plan)
         if self._journal is not None:
@@ -156,18 +162,16 @@ class Leaderboard:
         return {"rows": len(self._rows), "ok": len(self._rows) - self._failed, "failed": self._failed}
 
     def best_so_far(self) -> BestSoFar | None:
-        """Return the best trial in-sample, or None while no trial has a Sharpe ratio."""
+        """Return the best trial in-sample, or None while none has a Sharpe ratio and enough trades."""
         return self._best
 
+    def failures(self) -> list[ReasonCount]:
+        """Return why trials failed, the most frequent reason first."""
+        return self._failures.counts()
+
     def progress(self) -> Progress:
-        """Return counts and the best so far."""
-        best = self._best
-        return Progress(
-            rows=len(self._rows),
-            failed=self._failed,
-            best="" if best is None else f"{best.group} {best.trial_id} (in-sample)",
-            best_score=math.nan if best is None else best.in_sample_sharpe,
-        )
+        """Return counts, the best so far and why trials failed."""
+        return Progress(rows=len(self._rows), failed=self._failed, best=self._best, failures=self.failures())
 
     def ranking(self) -> Ranking:
         """Rank the rows taken so far.  Equal rows give an equal ranking, whatever their order."""
@@ -204,10 +208,12 @@ class Leaderboard:
         self._rows[row.trial_id] = packed
         if not row.ok:
             self._failed += 1
+            self._failures.add(row.error, row.group)
             return
-        trades = sum(row.segment_trades)
+        if not self._may_rank(row):
+            return
         sharpe = sharpe_ratio(row.pnl, periods_per_year=self._plan.periods_per_year)
-        if trades < self._config.min_train_trades or math.isnan(sharpe):
+        if math.isnan(sharpe):
             return
         best = self._best
         if best is None or (-sharpe, row.trial_id) < (-best.in_sample_sharpe, best.trial_id):
@@ -216,5 +222,12 @@ class Leaderboard:
                 group=row.group,
                 in_sample_sharpe=sharpe,
                 net_pnl=float(np.sum(row.pnl)),
-                trades=trades,
+                trades=sum(row.segment_trades),
             )
+
+    def _may_rank(self, row: TrialRow) -> bool:
+        """Tell whether a trial has the trades that a choice in every fold and a place ask for."""
+        trades, config = row.segment_trades, self._config
+        trained = [sum(trades[i] for i in window) for window in self._train_windows]
+        tested = sum(trades[i] for i in self._plan.test)
+        return min(trained) >= config.min_train_trades and tested >= config.min_oos_trades

@@ -26,16 +26,19 @@ from aiopt.evaluation.folds import WalkForwardConfig, plan_walk_forward
 from aiopt.files import GIB, MIB
 from aiopt.market.instrument import instrument
 from aiopt.optimize.configuration import OptimizeConfig, load_strategies
-from aiopt.optimize.points import plan_points
+from aiopt.ranking.leaderboard import Leaderboard, Progress
 from aiopt.ranking.ranking_config import RankingConfig, StressConfig
 from aiopt.ranking.trials import read_trials, write_trials
+from aiopt.sweep.local import SweepOutcome, run_sweep_locally
+from aiopt.sweep.points import plan_points
+from aiopt.sweep.progress import SweepProgress
 from aiopt.sweep.trial import TrialContext, TrialPoint
 from aiopt.testing.bars import random_walk_bars
 from cluster import lifecycle
 from cluster.metrics import RunMetrics
-from cluster.ranking import actor_name, start_ranking
+from cluster.ranking import RemoteBoard, actor_name
 from cluster.resources import NodeResources
-from cluster.sweep import SweepOutcome, SweepProgress, run_sweep
+from cluster.sweep import run_sweep
 
 pytestmark = [
     pytest.mark.slow,
@@ -88,7 +91,7 @@ class Board:
         self.name = f"test-{uuid.uuid4().hex[:6]}"
         self.folder = folder
         self.journal = folder / "leaderboard.jsonl"
-        self.actor = start_ranking(self.name, self.journal, CONFIG.ranking, context.plan)
+        self.actor = RemoteBoard.start(self.name, self.journal, CONFIG.ranking, context.plan).actor
 
     def rows(self) -> list[Any]:
         return ray.get(self.actor.rows.remote(), timeout=60)
@@ -197,6 +200,21 @@ def test_two_nodes_give_the_same_bytes(
     assert (trials_bytes(board), board.ranking()) == reference
 
 
+def test_this_process_alone_gives_the_same_bytes(
+    tmp_path: Path,
+    points: list[TrialPoint],
+    bars: dict[str, BarSet],
+    context: TrialContext,
+    reference: tuple[bytes, bytes],
+) -> None:
+    """The local runner's rows are those of Ray Tune, by the hash of the file that holds them."""
+    leaderboard = Leaderboard(tmp_path / "leaderboard.jsonl", CONFIG.ranking, context.plan)
+    outcome = run_sweep_locally(points, bars, context, leaderboard)
+    assert (outcome.progress.done, outcome.progress.failed) == (len(points), 0)
+    write_trials(tmp_path / "trials.parquet", leaderboard.rows())
+    assert ((tmp_path / "trials.parquet").read_bytes(), canonical_json(leaderboard.ranking())) == reference
+
+
 def test_killed_leaderboard_loses_no_row(
     board: Board,
     points: list[TrialPoint],
@@ -299,11 +317,8 @@ def test_unwritable_journal_ends_the_sweep_with_its_reason(
         def trial_ids(self) -> list[str]:
             return []
 
-        def counts(self) -> dict[str, int]:
-            return {"rows": 0, "ok": 0, "failed": 0}
-
-        def best_so_far(self) -> None:
-            return None
+        def progress(self) -> Progress:
+            return Progress(rows=0, failed=0, best=None, failures=[])
 
         def add(self, row: object) -> None:
             from aiopt.errors import StorageError

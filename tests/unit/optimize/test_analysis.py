@@ -27,9 +27,9 @@ from aiopt.optimize.configuration import (
     load_strategies,
     run_identity,
 )
-from aiopt.optimize.points import plan_points
 from aiopt.report import write_report
 from aiopt.runs import ANALYSES, PROPOSALS, load_run
+from aiopt.sweep.points import plan_points
 from aiopt.testing.bars import random_walk_bars
 from aiopt.testing.run_folder import FIRST_DAY, RunModel, write_run_folder
 from tests.unit.analyst.endpoints import Answer, completion, serving

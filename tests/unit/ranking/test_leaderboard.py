@@ -19,6 +19,7 @@ from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.ranking import trials
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.ranking_config import RankingConfig, StressConfig
+from aiopt.ranking.reasons import ReasonCount
 from aiopt.testing.sweeps import PLAN, failed, noise_sweep
 
 CONFIG = RankingConfig(stress=StressConfig(pip_size=1e-4), bootstrap_resamples=100)
@@ -181,7 +182,7 @@ def test_a_folder_is_made_and_a_file_in_its_place_is_an_error(tmp_path: Path) ->
 def test_progress_shows_the_best_in_sample_and_says_so() -> None:
     board_ = board(None)
     assert board_.best_so_far() is None
-    assert math.isnan(board_.progress().best_score)
+    assert board_.progress().best is None
     board_.add_many(ROWS)
     scores = {row.trial_id: sharpe_ratio(row.pnl, periods_per_year=8766) for row in ROWS if row.ok}
     best = max(scores, key=lambda name: scores[name])
@@ -189,9 +190,25 @@ def test_progress_shows_the_best_in_sample_and_says_so() -> None:
     assert found is not None
     assert (found.trial_id, found.in_sample_sharpe) == (best, scores[best])
     progress = board_.progress()
-    assert (progress.rows, progress.failed, progress.best_score) == (7, 1, scores[best])
-    assert progress.best.endswith("(in-sample)")
+    assert (progress.rows, progress.failed, progress.best) == (7, 1, found)
+    assert progress.failures == [ReasonCount(reason=failed(77).error, count=1, groups=("alpha@5m",))]
     assert pickle.loads(pickle.dumps(progress)) == progress
+
+
+@pytest.mark.parametrize(
+    ("trades", "may"),
+    [
+        ([10] * 7, True),
+        # A train window, segments 0 to 2, has too few: the trial could not have been chosen in fold 1.
+        ([3, 3, 3, 10, 10, 10, 10], False),
+        # The test segments, 3 to 6, have too few: it would not be ranked.
+        ([20, 20, 20, 5, 5, 5, 5], False),
+    ],
+)
+def test_the_best_so_far_has_the_trades_a_ranked_one_needs(trades: list[int], may: bool) -> None:
+    board_ = board(None)
+    board_.add(msgspec.structs.replace(ROWS[0], segment_trades=trades))
+    assert (board_.best_so_far() is not None) == may
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from aiopt.backtest.results import TrialResult, compute_metrics, equity_curve
 from aiopt.errors import BacktestError
 from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan
 from aiopt.optimize.configuration import OptimizeConfig, load_strategies
-from aiopt.optimize.points import plan_points
 from aiopt.ranking.trials import check_row
 from aiopt.strategy.families import FAMILIES
+from aiopt.sweep.points import plan_points
 from aiopt.sweep.trial import TrialContext, TrialPoint, result_row, run_trial
 from aiopt.trades import Trade
 from aiopt.utc import HOUR_NS

@@ -1,7 +1,7 @@
 """The ranked entries: their parameters run again for trades and equity, and written as Pine Script.
 
 Owns what is stored of an entry and what its script's header states.  Knows nothing of how entries were
-chosen.
+chosen, nor where they are run.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import ray
 
 from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.conversion import chart_balance
@@ -35,7 +34,6 @@ from aiopt.runs import ENTRIES, PINE, RANKING, EntryRecord, read_json, write_ent
 from aiopt.strategy.spec import StrategySpec
 from aiopt.ticks.manifest import Manifest
 from aiopt.utc import HOUR_NS
-from cluster.resources import stage_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,24 +55,18 @@ class EntryOutput:
     files: dict[str, bytes]
 
 
-def run_entry(
-    name: str,
-    spec: StrategySpec,
-    bars: BarSet,
-    config: BacktestConfig,
-    segments: Segments,
-    provenance: Provenance,
-) -> EntryOutput:
-    """Backtest one entry in both pricing modes and write its script.
+@dataclasses.dataclass(frozen=True)
+class EntryTask:
+    """One ranked entry that is to be run again.
 
-    Parameters
+    Attributes
     ----------
     name : str
         File name of the script, without suffix.
+    timeframe : str
+        Of its bars.
     spec : StrategySpec
         With the emitted parameters.
-    bars : BarSet
-        Bid and ask bars.
     config : BacktestConfig
         Research assumptions.
     segments : Segments
@@ -82,20 +74,44 @@ def run_entry(
     provenance : Provenance
         The script's header.
     """
+
+    name: str
+    timeframe: str
+    spec: StrategySpec
+    config: BacktestConfig
+    segments: Segments
+    provenance: Provenance
+
+
+RunEntries = Callable[[Sequence[EntryTask]], Sequence[EntryOutput]]
+"""Runs entries and returns what each gives, in the same order; in this process or on a cluster."""
+
+
+def run_entry(task: EntryTask, bars: BarSet) -> EntryOutput:
+    """Backtest one entry in both pricing modes and write its script.
+
+    Parameters
+    ----------
+    task : EntryTask
+        What to run.
+    bars : BarSet
+        Bid and ask bars of its timeframe.
+    """
+    spec, config = task.spec, task.config
     with BacktestSession(bars, config) as session:
-        research = session.run(spec, segments=segments)
+        research = session.run(spec, segments=task.segments)
     # A chart's account is in the quote currency.
     balance = chart_balance(bars, config.account_currency, config.initial_balance)
     single = dataclasses.replace(bars, ask=bars.bid, single_price=True, conversion=None)
     chart = msgspec.structs.replace(config, mode="parity", account_currency=None, initial_balance=balance)
     with BacktestSession(single, chart) as session:
         parity = session.run(spec)
-    provenance = msgspec.structs.replace(provenance, rollover=_rollover(research, bars, config))
+    provenance = msgspec.structs.replace(task.provenance, rollover=_rollover(research, bars, config))
     with tempfile.TemporaryDirectory() as folder:
         # Checking a script takes seconds, so it is done here, on the worker; the driver writes the files.
         write_script(
             Path(folder),
-            name,
+            task.name,
             spec,
             provenance=provenance,
             instrument=bars.instrument,
@@ -116,18 +132,14 @@ def _rollover(result: TrialResult, bars: BarSet, config: BacktestConfig) -> str:
     )
 
 
-run_entry_remotely = ray.remote(**stage_options("trial"))(run_entry)
-
-
 def emit_entries(
     run_dir: Path,
     config: OptimizeConfig,
     manifest: Manifest | BarManifest,
-    bars: dict[str, BarSet],
-    *,
-    progress: Callable[[float, float], None] | None = None,
+    bars: Mapping[str, BarSet],
+    run: RunEntries,
 ) -> list[Path]:
-    """Write ``entries/`` and ``pine/`` of a ranked run, one task per entry on the cluster.
+    """Write ``entries/`` and ``pine/`` of a ranked run.
 
     Parameters
     ----------
@@ -137,10 +149,10 @@ def emit_entries(
         Of the run.
     manifest : Manifest
         Of the ticks or bars.
-    bars : dict of str to BarSet
+    bars : mapping of str to BarSet
         Per timeframe.
-    progress : callable, optional
-        Called with the entries done and their number, again and again while they run.
+    run : callable
+        Runs the entries, in the order given.
 
     Returns
     -------
@@ -152,26 +164,18 @@ def emit_entries(
         shutil.rmtree(run_dir / name, ignore_errors=True)
         (run_dir / name).mkdir()
     segments = Segments(tuple(ranking.plan.boundaries_ns))
-    references = {entry.timeframe: ray.put(bars[entry.timeframe]) for entry in ranking.entries}
-    specs = [msgspec.convert(entry.spec, StrategySpec) for entry in ranking.entries]
-    running = [
-        run_entry_remotely.options(name=f"entry:{entry.name}").remote(
-            entry.name,
-            spec,
-            references[entry.timeframe],
-            config.backtest,
-            segments,
-            _provenance(run_dir.name, ranking, entry, config, manifest, bars[entry.timeframe]),
+    tasks = [
+        EntryTask(
+            name=entry.name,
+            timeframe=entry.timeframe,
+            spec=msgspec.convert(entry.spec, StrategySpec),
+            config=config.backtest,
+            segments=segments,
+            provenance=_provenance(run_dir.name, ranking, entry, config, manifest, bars[entry.timeframe]),
         )
-        for entry, spec in zip(ranking.entries, specs, strict=True)
+        for entry in ranking.entries
     ]
-    pending = list(running)
-    while pending:
-        _, pending = ray.wait(pending, num_returns=len(pending), timeout=1.0)
-        if progress is not None:
-            progress(len(running) - len(pending), len(running))
-    for entry, reference in zip(ranking.entries, running, strict=True):
-        output: EntryOutput = ray.get(reference)
+    for entry, output in zip(ranking.entries, run(tasks), strict=True):
         write_entry(run_dir, _record(entry, output.research, bars[entry.timeframe]))
         # What the script should trade on a chart of the same bars.
         chart = f"bars/{manifest.instrument}/{entry.timeframe}/bid.parquet"

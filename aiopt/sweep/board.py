@@ -1,0 +1,47 @@
+"""The seam to a leaderboard: in this process, or an actor's.  Owns no row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from aiopt.ranking.leaderboard import Progress
+from aiopt.ranking.ranking_file import Ranking
+from aiopt.ranking.trials import TrialRow
+
+
+class Board(Protocol):
+    """The leaderboard of a sweep; `aiopt.ranking.Leaderboard` is one, and says what each method raises."""
+
+    def trial_ids(self) -> list[str]:
+        """Return the ids of all trials that have a result."""
+        ...
+
+    def add(self, row: TrialRow) -> bool:
+        """Take a result; False if this very row is there already."""
+        ...
+
+    def add_many(self, rows: Sequence[TrialRow]) -> int:
+        """Take results; a second result of a trial that differs from its first is refused."""
+        ...
+
+    def progress(self) -> Progress:
+        """Return counts, the best so far and why trials failed."""
+        ...
+
+    def write_trials(self, path: Path) -> dict[str, int]:
+        """Write ``trials.parquet`` and return the counts."""
+        ...
+
+    def first_error(self) -> str:
+        """Return why the first failed trial failed."""
+        ...
+
+    def ranking(self) -> Ranking:
+        """Rank the rows."""
+        ...
+
+    def close(self) -> None:
+        """Let the journal go; the name is free for the next call."""
+        ...

@@ -1,0 +1,110 @@
+"""The sweep in this process: one point after the other, with a warm backtest session per timeframe.
+
+Owns that loop.  A point's row is the same wherever it is run (`aiopt.sweep.trial.run_trial`), so this gives
+the rows that `cluster.sweep` gives on a cluster, by hash; it only takes longer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from aiopt.backtest.session import BacktestSession
+from aiopt.bars.schema import BarSet
+from aiopt.errors import SearchSpaceError
+from aiopt.ranking.trials import TrialRow
+from aiopt.sweep.board import Board
+from aiopt.sweep.progress import Pace, SweepProgress
+from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
+
+PROGRESS_EVERY_S = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepOutcome:
+    """How a sweep ended.
+
+    Attributes
+    ----------
+    progress : SweepProgress
+        At its end.
+    trials_by_node : dict of str to int
+        Points run in this call per node of a cluster; empty where they ran in this process.
+    """
+
+    progress: SweepProgress
+    trials_by_node: dict[str, int]
+
+
+def run_sweep_locally(
+    points: Sequence[TrialPoint],
+    bars: Mapping[str, BarSet],
+    context: TrialContext,
+    board: Board,
+    *,
+    report: Callable[[SweepProgress], None] = lambda progress: None,
+) -> SweepOutcome:
+    """Run every point that the board has no row of, in this process.
+
+    Parameters
+    ----------
+    points : sequence of TrialPoint
+        All points of the sweep, finished ones too; from `plan_points`.
+    bars : mapping of str to BarSet
+        Per timeframe label.
+    context : TrialContext
+        What all trials share; from `plan_context`.
+    board : Board
+        A `Leaderboard`: takes each row as it is finished.  With a journal an interrupted sweep continues.
+    report : callable, optional
+        Called with the progress every few seconds and once at the end.
+
+    Raises
+    ------
+    SearchSpaceError
+        If there is no point at all.
+    StorageError
+        If the journal cannot be written.
+    """
+    check_points(points)
+    known = set(board.trial_ids())
+    pace = Pace(len(points), len(known))
+    due = time.monotonic() + PROGRESS_EVERY_S
+    for row in run_points([point for point in points if point.trial_id not in known], bars, context):
+        board.add(row)
+        if time.monotonic() >= due:
+            due = time.monotonic() + PROGRESS_EVERY_S
+            report(pace.progress(board.progress()))
+    final = pace.progress(board.progress())
+    report(final)
+    return SweepOutcome(progress=final, trials_by_node={})
+
+
+def check_points(points: Sequence[TrialPoint]) -> None:
+    """Raise `SearchSpaceError` where a sweep has no point at all."""
+    if not points:
+        raise SearchSpaceError("A sweep must have at least one trial, but got none. Raise `trials`.")
+
+
+def run_points(
+    points: Iterable[TrialPoint], bars: Mapping[str, BarSet], context: TrialContext
+) -> Iterator[TrialRow]:
+    """Yield the row of each point, those of one timeframe after the other.
+
+    Parameters
+    ----------
+    points : iterable of TrialPoint
+        What to try.
+    bars : mapping of str to BarSet
+        Per timeframe label.
+    context : TrialContext
+        What all trials share.
+    """
+    by_timeframe: dict[str, list[TrialPoint]] = {}
+    for point in points:
+        by_timeframe.setdefault(point.timeframe, []).append(point)
+    for timeframe, found in by_timeframe.items():
+        with BacktestSession(bars[timeframe], context.backtest) as session:
+            for point in found:
+                yield run_trial(session, point, context)

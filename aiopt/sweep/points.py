@@ -1,0 +1,127 @@
+"""The points of a sweep, in the order tried, and what all its trials share.
+
+Owns that order and which bars the walk-forward is laid over.  What is done with a point is
+`aiopt.sweep.trial`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from aiopt.backtest.conversion import pip_in_account
+from aiopt.bars.schema import BarSet
+from aiopt.evaluation.folds import plan_walk_forward
+from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.strategy.space import SearchSpace
+from aiopt.strategy.spec import StrategySpec
+from aiopt.sweep.sweep_config import SweepConfig
+from aiopt.sweep.trial import TrialContext, TrialPoint
+
+
+class Strategy(msgspec.Struct, frozen=True):
+    """One strategy to try: a search space, or a single point where there is none.
+
+    Attributes
+    ----------
+    spec : StrategySpec
+        The strategy.
+    space : SearchSpace or None
+        What to try.
+    timeframes : tuple of str
+        Bar lengths it is tried on; empty for all of the sweep.
+    trials : int or None
+        Points per timeframe; None for `SweepConfig.trials`.
+    """
+
+    spec: StrategySpec
+    space: SearchSpace | None = None
+    timeframes: tuple[str, ...] = ()
+    trials: int | None = None
+
+    @property
+    def family(self) -> str:
+        """The family of the strategy."""
+        return self.spec.family
+
+    def points(self, config: SweepConfig) -> list[dict[str, int | float]]:
+        """Return the parameter sets to try, the same on every machine."""
+        if self.space is None:
+            return [{}]
+        return self.space.sample(self.trials or config.trials, config.seed, config.sampler)  # type: ignore[arg-type]
+
+
+def plan_points(strategies: Sequence[Strategy], config: SweepConfig) -> list[TrialPoint]:
+    """Return every point of a sweep, in the order in which they are tried.
+
+    The points depend on strategies and settings alone.  Groups take turns, so that an interrupted sweep has
+    tried a part of each.
+    """
+    sampled = [(strategy, strategy.points(config)) for strategy in strategies]
+    return [
+        TrialPoint(
+            trial_id=f"{strategy.family}@{timeframe}-{number:05d}",
+            family=strategy.family,
+            timeframe=timeframe,
+            params=points[number],
+            spec=strategy.spec.with_params(points[number]),
+        )
+        for timeframe in config.timeframes
+        for number in range(max(len(points) for _, points in sampled))
+        for strategy, points in sampled
+        if number < len(points) and timeframe in (strategy.timeframes or config.timeframes)
+    ]
+
+
+def plan_context(
+    bars: Mapping[str, BarSet], config: SweepConfig, data_hash: str | None = None
+) -> TrialContext:
+    """Lay the walk-forward over the finest bars and return what all trials of a sweep share.
+
+    Parameters
+    ----------
+    bars : mapping of str to BarSet
+        Per timeframe label; all made from the same data.
+    config : SweepConfig
+        Segments, length of a period, assumptions, seed.
+    data_hash : str, optional
+        Of the ticks or bars these bars were made from; by default the finest bars' own.
+
+    Raises
+    ------
+    ConfigError
+        If the bars span too few periods for the segments.
+    """
+    finest = _finest(bars)
+    plan = plan_walk_forward(config.walk_forward, finest.bid.ts_open_ns, period_ns=config.ranking.period_ns)
+    return TrialContext(
+        backtest=config.backtest, plan=plan, seed=config.seed, data_hash=data_hash or finest.data_hash
+    )
+
+
+def judged_by(bars: Mapping[str, BarSet], config: SweepConfig) -> RankingConfig:
+    """Return how the trials are judged, the cost stress in the money of the account.
+
+    Profits are in the account's currency, and so is a pip of the cost stress.
+
+    Parameters
+    ----------
+    bars : mapping of str to BarSet
+        Per timeframe label.
+    config : SweepConfig
+        Its `ranking` may name no pip, or the one of the instrument.
+
+    Raises
+    ------
+    ConfigError
+        If it names the pip of another instrument.
+    """
+    finest = _finest(bars)
+    judged = config.ranking.with_pip(finest.instrument.pip_size)
+    pip = pip_in_account(finest, config.backtest.account_currency)
+    return msgspec.structs.replace(judged, stress=msgspec.structs.replace(judged.stress, pip_size=pip))
+
+
+def _finest(bars: Mapping[str, BarSet]) -> BarSet:
+    return min(bars.values(), key=lambda bar_set: bar_set.timeframe.ns)

@@ -1,0 +1,121 @@
+"""Where a sweep stands, its pace, and the line that says so.  Knows no runner."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import deque
+
+from aiopt.ranking.leaderboard import BestSoFar, Progress
+from aiopt.ranking.reasons import ReasonCount, reason_lines
+
+PACE_WINDOW_S = 60.0
+"""Rate and ETA look back this far, so that the start of the workers does not weigh on them for long."""
+
+LOUD_FROM = 0.5
+"""Where at least this share of the finished trials failed, a sweep is in trouble, and says so."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepProgress:
+    """Where a sweep stands.
+
+    Attributes
+    ----------
+    done, failed, total : int
+        Points: finished (failed ones included), failed, all.
+    earlier : int
+        Of `done`, how many an earlier call had finished.
+    rate : float
+        Trials per second over the last `PACE_WINDOW_S`; 0 before the first one has finished.
+    best : BestSoFar or None
+        Trial with the best in-sample Sharpe ratio so far: a sign of life, nothing is ranked by it.
+    failures : list of ReasonCount
+        Why trials failed, the most frequent reason first.
+    """
+
+    done: int
+    failed: int
+    total: int
+    earlier: int
+    rate: float
+    best: BestSoFar | None
+    failures: list[ReasonCount]
+
+    def line(self) -> str:
+        """Return one plain line for a log."""
+        share = 100 * self.done / self.total if self.total else 100
+        eta = _duration((self.total - self.done) / self.rate) if self.rate > 0 else "unknown"
+        failed = f", {self.failed} failed" if self.failed else ""
+        best = ""
+        if self.best is not None:
+            best = f", best so far {self.best.trial_id} (in-sample Sharpe {self.best.in_sample_sharpe:.2f})"
+        return (
+            f"{self.done}/{self.total} trials ({share:.0f}%{failed}), {self.rate:.2f} trials/s, "
+            f"ETA {eta}{best}"
+        )
+
+    def warning(self) -> str:
+        """Return what to say where most trials fail; empty where they do not."""
+        if not self.failed or self.failed < LOUD_FROM * self.done:
+            return ""
+        first = self.failures[0]
+        often = "" if first.count == self.failed else f"; most often ({first.count} times)"
+        return f"WARNING: {self.failed} of {self.done} trials failed{often}: {first.reason}"
+
+
+def failure_lines(failures: list[ReasonCount], trials: int) -> list[str]:
+    """Return why trials failed, as lines that end a sweep; empty where none did.
+
+    Parameters
+    ----------
+    failures : list of ReasonCount
+        From `Leaderboard.failures`.
+    trials : int
+        Trials of the sweep, failed ones included.
+    """
+    failed = sum(one.count for one in failures)
+    return [f"{failed} of {trials} trials failed:", *reason_lines(failures)] if failed else []
+
+
+class Pace:
+    """Turns standings of a leaderboard into progress, with the rate over the recent past.
+
+    Parameters
+    ----------
+    total : int
+        Points of the sweep.
+    earlier : int
+        Of them, how many an earlier call had finished.
+    """
+
+    def __init__(self, total: int, earlier: int) -> None:
+        self._total = total
+        self._earlier = earlier
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def progress(self, standing: Progress) -> SweepProgress:
+        """Return where the sweep stands now."""
+        return SweepProgress(
+            done=standing.rows,
+            failed=standing.failed,
+            total=self._total,
+            earlier=self._earlier,
+            rate=self._rate(standing.rows),
+            best=standing.best,
+            failures=standing.failures,
+        )
+
+    def _rate(self, done: int) -> float:
+        now = time.monotonic()
+        if not self._seen or done > self._seen[-1][1]:
+            self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[0][0] > PACE_WINDOW_S:
+            self._seen.popleft()
+        began, before = self._seen[0]
+        return (done - before) / (now - began) if done > before else 0.0
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -1,0 +1,94 @@
+"""The pipeline's engine on Ray: each stage's work as tasks and actors of the connected cluster.
+
+Owns which Ray call does the work of which stage; what a stage does is in `aiopt.optimize`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import ray
+
+from aiopt.bars.building.build import BarBuild, build
+from aiopt.bars.request import BarRequest
+from aiopt.bars.schema import BarSet
+from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.optimize.engine import Amount, Metrics
+from aiopt.optimize.entries import EntryOutput, EntryTask, run_entry
+from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.trials import TrialRow
+from aiopt.sweep.board import Board
+from aiopt.sweep.local import SweepOutcome, run_points
+from aiopt.sweep.progress import SweepProgress
+from aiopt.sweep.trial import TrialContext, TrialPoint
+from cluster.bars import RayEngine
+from cluster.metrics import RunMetrics
+from cluster.ranking import RemoteBoard
+from cluster.resources import stage_options
+from cluster.sweep import run_sweep
+
+
+class RayStages:
+    """A `aiopt.optimize.engine.StageEngine` on the connected cluster."""
+
+    def build_bars(self, store: Path, folder: Path, request: BarRequest, progress: Amount) -> BarBuild:
+        """Build the bars of a tick store, one read task per shard."""
+        return build(store, folder, request, engine=RayEngine(), progress=progress)
+
+    def open_board(
+        self, run_id: str, journal: Path, config: RankingConfig, plan: WalkForwardPlan
+    ) -> RemoteBoard:
+        """Start the ranking actor of a run."""
+        return RemoteBoard.start(run_id, journal, config, plan)
+
+    def sweep(
+        self,
+        points: Sequence[TrialPoint],
+        bars: Mapping[str, BarSet],
+        context: TrialContext,
+        board: Board,
+        *,
+        scratch_dir: Path,
+        report: Callable[[SweepProgress], None],
+    ) -> SweepOutcome:
+        """Run every point the board has no row of, through Ray Tune."""
+        if not isinstance(board, RemoteBoard):
+            raise TypeError(f"The workers need an actor to hand rows to, but got {type(board).__name__}.")
+        return run_sweep(points, bars, context, board.actor, scratch_dir=scratch_dir, report=report)
+
+    def run_trials(
+        self, points: Sequence[TrialPoint], bars: Mapping[str, BarSet], context: TrialContext
+    ) -> list[TrialRow]:
+        """Run some points, one task per timeframe."""
+        run = ray.remote(**stage_options("trial"))(_rows_of)
+        by_timeframe: dict[str, list[TrialPoint]] = {}
+        for point in points:
+            by_timeframe.setdefault(point.timeframe, []).append(point)
+        tasks = [
+            run.remote(label, ray.put(bars[label]), found, context) for label, found in by_timeframe.items()
+        ]
+        return [row for rows in ray.get(tasks) for row in rows]
+
+    def run_entries(
+        self, tasks: Sequence[EntryTask], bars: Mapping[str, BarSet], progress: Amount
+    ) -> list[EntryOutput]:
+        """Run entries, one task each."""
+        run = ray.remote(**stage_options("trial"))(run_entry)
+        references = {timeframe: ray.put(bars[timeframe]) for timeframe in {task.timeframe for task in tasks}}
+        running = [
+            run.options(name=f"entry:{task.name}").remote(task, references[task.timeframe]) for task in tasks
+        ]
+        pending = list(running)
+        while pending:
+            _, pending = ray.wait(pending, num_returns=len(pending), timeout=1.0)
+            progress(len(running) - len(pending), len(running))
+        return ray.get(running)
+
+    def metrics(self, run_id: str) -> Metrics:
+        """Return the gauges of a run."""
+        return RunMetrics(run_id)
+
+
+def _rows_of(label: str, bars: BarSet, points: list[TrialPoint], context: TrialContext) -> list[TrialRow]:
+    return list(run_points(points, {label: bars}, context))

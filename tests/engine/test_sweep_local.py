@@ -1,0 +1,111 @@
+"""The sweep and the pipeline in one process: real backtests, resuming, failures said aloud."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+import aiopt.sweep.local
+from aiopt.bars.schema import BarSet
+from aiopt.errors import SearchSpaceError
+from aiopt.evaluation.folds import WalkForwardConfig
+from aiopt.market.instrument import instrument
+from aiopt.optimize.configuration import OptimizeConfig, load_strategies
+from aiopt.optimize.pipeline import run_pipeline
+from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.trials import read_trials
+from aiopt.runs import load_run
+from aiopt.sweep.local import run_sweep_locally
+from aiopt.sweep.points import judged_by, plan_context, plan_points
+from aiopt.sweep.progress import SweepProgress
+from aiopt.testing.bars import random_walk_bars
+from aiopt.ticks.sample import generate_ticks
+
+CONFIG = OptimizeConfig(
+    name="tiny",
+    timeframes=("5m", "15m"),
+    strategies=("rsi_reversion", "ema_cross_atr"),
+    trials=3,
+    walk_forward=WalkForwardConfig(train_segments=2, folds=2, holdout_segments=1),
+    ranking=RankingConfig(top=1, min_oos_trades=2, min_train_trades=1, bootstrap_resamples=100),
+)
+
+
+def bars_of(timeframe: str, count: int) -> BarSet:
+    bid = dataclasses.replace(random_walk_bars(count, timeframe=timeframe, seed=4), price="bid")
+    sides = {name: np.round(getattr(bid, name) + 0.00006, 5) for name in ("open", "high", "low", "close")}
+    ask = dataclasses.replace(bid, price="ask", **sides)
+    return BarSet(instrument("EURUSD"), bid.timeframe, bid, ask, False, bid.data_hash)
+
+
+@pytest.fixture(scope="module")
+def bars() -> dict[str, BarSet]:
+    return {"5m": bars_of("5m", 1_500), "15m": bars_of("15m", 500)}
+
+
+def file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_an_interrupted_sweep_continues_to_the_same_file(
+    tmp_path: Path, bars: dict[str, BarSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aiopt.sweep.local, "PROGRESS_EVERY_S", 0.0)
+    points = plan_points(load_strategies(CONFIG), CONFIG)
+    context, judged = plan_context(bars, CONFIG), judged_by(bars, CONFIG)
+    assert judged.stress.pip_size == 1e-4
+    seen: list[SweepProgress] = []
+    whole = Leaderboard(tmp_path / "whole.jsonl", judged, context.plan)
+    outcome = run_sweep_locally(points, bars, context, whole, report=seen.append)
+    assert outcome.progress.done == len(points) == 12
+    assert [progress.done for progress in seen] == [*range(1, 13), 12]
+    whole.write_trials(tmp_path / "whole.parquet")
+
+    def interrupt(progress: SweepProgress) -> None:
+        if progress.done == 5:
+            raise KeyboardInterrupt
+
+    journal = tmp_path / "parts.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep_locally(points, bars, context, Leaderboard(journal, judged, context.plan), report=interrupt)
+    parts = Leaderboard(journal, judged, context.plan)
+    again = run_sweep_locally(points, bars, context, parts)
+    assert (again.progress.earlier, again.progress.done) == (5, 12)
+    parts.write_trials(tmp_path / "parts.parquet")
+    assert file_hash(tmp_path / "parts.parquet") == file_hash(tmp_path / "whole.parquet")
+
+
+def test_no_points(bars: dict[str, BarSet]) -> None:
+    context, judged = plan_context(bars, CONFIG), judged_by(bars, CONFIG)
+    with pytest.raises(SearchSpaceError, match="at least one trial"):
+        run_sweep_locally([], bars, context, Leaderboard(None, judged, context.plan))
+
+
+@pytest.fixture(scope="module")
+def ticks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("local") / "ticks"
+    generate_ticks(folder, start="2024-03-04", days=5, ticks_per_day=4_000)
+    return folder
+
+
+def test_the_pipeline_needs_no_cluster(tmp_path: Path, ticks: Path) -> None:
+    config = msgspec.structs.replace(CONFIG, ticks=str(ticks), timeframes=("5m",))
+    lines: list[str] = []
+    first = run_pipeline(config, tmp_path / "runs", log=lines.append)
+    run = load_run(Path(first.run_dir))
+    assert run.finished, run.describe_missing()
+    assert (first.trials, first.failed) == (6, 0)
+    assert len(read_trials(run.path / "trials.parquet")) == 6
+    for entry in first.entries:
+        assert Path(entry["pine"]).read_text().startswith("//@version=6")
+    assert any("6/6 trials (100%)" in line for line in lines)
+    assert not (run.path / ".tune").exists()
+    again = run_pipeline(config, tmp_path / "runs", log=lines.append)
+    assert again.finished_before
+    assert again.run_dir == first.run_dir
