@@ -10,7 +10,14 @@ import msgspec
 
 from aiopt.bars.manifest import BarManifest, manifest_type, spread_of
 from aiopt.ranking.ranking_file import Entry, Ranking
-from aiopt.runs import MANIFEST, PINE, RANKING, REPORT_HTML, read_json
+from aiopt.ranking.reasons import (
+    ReasonCount,
+    failure_lines,
+    failure_reasons_of_file,
+    rejection_lines,
+    rejection_reasons,
+)
+from aiopt.runs import MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS, read_json
 from aiopt.ticks.manifest import Manifest
 
 COLUMNS = (
@@ -51,6 +58,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         The ranking in one sentence.
     entries : list of dict
         The ranked entries, best first.
+    rejections, failures : list of ReasonCount
+        Why candidates are not among the entries, and why trials failed; the most frequent reason first.
     report : str
         Path of the HTML page.
     """
@@ -65,6 +74,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     spread: str
     headline: str
     entries: list[dict[str, Any]]
+    rejections: list[ReasonCount]
+    failures: list[ReasonCount]
     report: str
 
 
@@ -74,8 +85,17 @@ def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: boo
     path = run_dir / MANIFEST
     manifest: Manifest | BarManifest = read_json(path, manifest_type(read_json(path, dict)))
     spread = spread_of(manifest)
+    rejections = rejection_reasons(ranking.rejected)
+    failures = failure_reasons_of_file(run_dir / TRIALS)
     for line in ranking_table(ranking, synthetic=manifest.synthetic, spread=spread):
         log(line)
+    candidates = len(ranking.entries) + len(ranking.rejected)
+    for lines in (
+        rejection_lines(rejections, candidates),
+        failure_lines(failures, ranking.statistics.trials),
+    ):
+        for line in [*lines, ""] if lines else []:
+            log(line)
     log(f"report      {run_dir / REPORT_HTML}")
     log(f"Pine Script {run_dir / PINE}")
     log(f"run folder  {run_dir}")
@@ -90,6 +110,8 @@ def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: boo
         spread=spread,
         headline=ranking.headline,
         entries=[_entry_document(run_dir, entry) for entry in ranking.entries],
+        rejections=rejections,
+        failures=failures,
         report=str(run_dir / REPORT_HTML),
     )
 
@@ -121,7 +143,7 @@ def ranking_table(ranking: Ranking, *, synthetic: bool, spread: str) -> list[str
         for row in [COLUMNS, *rows]
     ]
     note = [SYNTHETIC] if synthetic else []
-    empty = ["No candidate could be ranked; the report gives the reason for each."] if not rows else []
+    empty = ["No candidate could be ranked; why, stands below."] if not rows else []
     table = [*lines, ""] if rows else []
     return ["", *table, *empty, ranking.headline, f"Spread: {spread}.", *note, ""]
 

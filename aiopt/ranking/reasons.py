@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ from aiopt.ranking.trials import TrialRow
 
 SHOWN = 5
 """Reasons listed one by one; the rest are counted together."""
+
+WIDTH = 80
+"""Columns of the lines for people."""
+
+LOUD_FROM = 0.5
+"""Where at least this share of the trials failed, a run is in trouble, and says so."""
 
 _VARYING = re.compile(
     r"(?P<name>[A-Za-z]\S*@\S+#\d+)"
@@ -157,15 +164,59 @@ def failure_reasons_of_file(path: Path) -> list[ReasonCount]:
     return counter.counts()
 
 
-def reason_lines(counts: Sequence[ReasonCount], *, shown: int = SHOWN) -> list[str]:
-    """Return reasons as lines for people: count, reason, and the group where it is of one alone."""
-    width = len(str(max((one.count for one in counts), default=0)))
-    lines = [f"  {one.count:>{width}} × {one.reason}{_where(one)}" for one in counts[:shown]]
-    rest = counts[shown:]
+def rejection_lines(counts: Sequence[ReasonCount], candidates: int) -> list[str]:
+    """Return why candidates are not among the entries, as lines for people; empty where all are.
+
+    Parameters
+    ----------
+    counts : sequence of ReasonCount
+        From `rejection_reasons`.
+    candidates : int
+        Candidates in all, entries included.
+    """
+    return _lines(counts, candidates, "{count} of {total} candidates are not among the entries:")
+
+
+def failure_lines(counts: Sequence[ReasonCount], trials: int) -> list[str]:
+    """Return why trials failed, as lines for people; empty where none did.
+
+    Parameters
+    ----------
+    counts : sequence of ReasonCount
+        From `failure_reasons` or `failure_reasons_of_file`.
+    trials : int
+        Trials in all, failed ones included.
+    """
+    failed = sum(one.count for one in counts)
+    loud = "WARNING: " if is_loud(failed, trials) else ""
+    return _lines(counts, trials, loud + "{count} of {total} trials failed:")
+
+
+def is_loud(failed: int, trials: int) -> bool:
+    """Tell whether so many trials failed that the rest says little."""
+    return failed > 0 and failed >= LOUD_FROM * trials
+
+
+def _lines(counts: Sequence[ReasonCount], total: int, head: str) -> list[str]:
+    if not counts:
+        return []
+    number = sum(one.count for one in counts)
+    width = len(str(counts[0].count))
+    lines = [head.format(count=number, total=total)]
+    for one in counts[:SHOWN]:
+        lines += _wrapped(f"{one.count:>{width}} × ", f"{one.reason}{_where(one)}")
+    rest = counts[SHOWN:]
     if rest:
         kinds = f"{len(rest)} other reason{'s' if len(rest) > 1 else ''}"
-        lines.append(f"  {sum(one.count for one in rest):>{width}} for {kinds}")
+        lines.append(f"  {sum(one.count for one in rest):>{width}} × {kinds}")
     return lines
+
+
+def _wrapped(mark: str, text: str) -> list[str]:
+    indent = " " * (2 + len(mark))
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=f"  {mark}", subsequent_indent=indent, break_long_words=False
+    )
 
 
 def _where(one: ReasonCount) -> str:

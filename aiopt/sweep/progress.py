@@ -7,13 +7,10 @@ import time
 from collections import deque
 
 from aiopt.ranking.leaderboard import BestSoFar, Progress
-from aiopt.ranking.reasons import ReasonCount, reason_lines
+from aiopt.ranking.reasons import ReasonCount, is_loud
 
 PACE_WINDOW_S = 60.0
 """Rate and ETA look back this far, so that the start of the workers does not weigh on them for long."""
-
-LOUD_FROM = 0.5
-"""Where at least this share of the finished trials failed, a sweep is in trouble, and says so."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,25 +54,11 @@ class SweepProgress:
 
     def warning(self) -> str:
         """Return what to say where most trials fail; empty where they do not."""
-        if not self.failed or self.failed < LOUD_FROM * self.done:
+        if not is_loud(self.failed, self.done):
             return ""
         first = self.failures[0]
         often = "" if first.count == self.failed else f"; most often ({first.count} times)"
         return f"WARNING: {self.failed} of {self.done} trials failed{often}: {first.reason}"
-
-
-def failure_lines(failures: list[ReasonCount], trials: int) -> list[str]:
-    """Return why trials failed, as lines that end a sweep; empty where none did.
-
-    Parameters
-    ----------
-    failures : list of ReasonCount
-        From `Leaderboard.failures`.
-    trials : int
-        Trials of the sweep, failed ones included.
-    """
-    failed = sum(one.count for one in failures)
-    return [f"{failed} of {trials} trials failed:", *reason_lines(failures)] if failed else []
 
 
 class Pace:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from aiopt.optimize.summary import COLUMNS, SYNTHETIC, ranking_table
+from aiopt.optimize.summary import COLUMNS, SYNTHETIC, ranking_table, summarise
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.runs import RANKING, read_json
-from aiopt.testing.run_folder import write_run_folder
+from aiopt.testing.run_folder import RunModel, write_run_folder
 
 
 def test_a_table_has_a_row_per_entry_and_none_without_entries(tmp_path: Path) -> None:
@@ -21,6 +21,24 @@ def test_a_table_has_a_row_per_entry_and_none_without_entries(tmp_path: Path) ->
     assert [line.split()[:2] for line in rows] == [[str(one.rank), one.group] for one in ranking.entries]
     assert lines[-4:] == [ranking.headline, "Spread: bid and ask of the ticks.", SYNTHETIC, ""]
     nothing = msgspec.structs.replace(ranking, entries=[])
-    empty = "No candidate could be ranked; the report gives the reason for each."
+    empty = "No candidate could be ranked; why, stands below."
     table = ranking_table(nothing, synthetic=False, spread="constant 0.8 pips")
     assert table == ["", empty, ranking.headline, "Spread: constant 0.8 pips.", ""]
+
+
+def test_the_end_of_a_run_says_why_candidates_were_rejected_and_trials_failed(tmp_path: Path) -> None:
+    run_dir = write_run_folder(tmp_path / "run", RunModel(failures=3))
+    lines: list[str] = []
+    result = summarise(run_dir, lines.append, finished_before=False)
+    ranking = read_json(run_dir / RANKING, Ranking)
+    rejected = len(ranking.rejected)
+    assert rejected
+    assert result.failed == 3
+    assert sum(one.count for one in result.failures) == 3
+    assert sum(one.count for one in result.rejections) == rejected
+    candidates = rejected + len(ranking.entries)
+    assert f"{rejected} of {candidates} candidates are not among the entries:" in lines
+    assert f"3 of {result.trials} trials failed:" in lines
+    counts = [line for line in lines if " × " in line]
+    assert counts
+    assert max(map(len, counts)) <= 80

@@ -8,12 +8,14 @@ import msgspec
 import pytest
 
 from aiopt.errors import DataError
+from aiopt.ranking import reasons
 from aiopt.ranking.ranking_file import Rejection
 from aiopt.ranking.reasons import (
     ReasonCount,
+    failure_lines,
     failure_reasons,
     failure_reasons_of_file,
-    reason_lines,
+    rejection_lines,
     rejection_reasons,
 )
 from aiopt.ranking.trials import TrialRow, write_trials
@@ -95,11 +97,30 @@ def test_failures_are_counted_from_rows_and_from_their_file(tmp_path: Path) -> N
         failure_reasons_of_file(tmp_path / "absent.parquet")
 
 
-def test_lines_give_the_first_few_and_count_the_rest() -> None:
+def test_lines_give_the_first_few_and_count_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = failure_reasons(failures())
-    assert reason_lines(counts) == [
+    assert failure_lines(counts, 20) == [
+        "4 of 20 trials failed:",
         "  3 × the margin call came in bar 12 to 900 (alpha@5m)",
         "  1 × no bars (alpha@5m)",
     ]
-    assert reason_lines(counts, shown=1)[-1] == "  1 for 1 other reason"
-    assert reason_lines([]) == []
+    monkeypatch.setattr(reasons, "SHOWN", 1)
+    assert failure_lines(counts, 20)[-1] == "  1 × 1 other reason"
+    assert failure_lines([], 20) == []
+
+
+def test_where_most_trials_failed_the_lines_are_loud() -> None:
+    counts = failure_reasons(failures())
+    assert failure_lines(counts, 8)[0] == "WARNING: 4 of 8 trials failed:"
+    assert failure_lines(counts, 9)[0] == "4 of 9 trials failed:"
+
+
+def test_long_reasons_wrap_below_themselves() -> None:
+    reason = "no trial has 10 trades (`min_train_trades`) and a varying profit in the train window of fold 1"
+    lines = rejection_lines(rejection_reasons([rejection(reason)] * 12), 15)
+    assert lines == [
+        "12 of 15 candidates are not among the entries:",
+        "  12 × no trial has 10 trades (`min_train_trades`) and a varying profit in the",
+        "       train window of fold 1 (alpha@1m)",
+    ]
+    assert max(map(len, lines)) <= 80
