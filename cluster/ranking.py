@@ -68,31 +68,31 @@ class RemoteBoard:
 
     def trial_ids(self) -> list[str]:
         """Return the ids of all trials that have a result."""
-        return self._ask("trial_ids")  # type: ignore[no-any-return]
+        return self._ask("trial_ids")
 
     def add(self, row: TrialRow) -> bool:
         """Take a result."""
-        return self._ask("add", row)  # type: ignore[no-any-return]
+        return self._ask("add", row)
 
     def add_many(self, rows: Sequence[TrialRow]) -> int:
         """Take several results."""
-        return self._ask("add_many", rows)  # type: ignore[no-any-return]
+        return self._ask("add_many", rows)
 
     def progress(self) -> Progress:
         """Return counts, the best so far and why trials failed."""
-        return self._ask("progress")  # type: ignore[no-any-return]
+        return self._ask("progress")
 
     def write_trials(self, path: Path) -> dict[str, int]:
         """Write ``trials.parquet`` where the rows are: a hundred thousand of them do not fit twice."""
-        return self._ask("write_trials", path)  # type: ignore[no-any-return]
+        return self._ask("write_trials", path)
 
     def first_error(self) -> str:
         """Return why the first failed trial failed."""
-        return self._ask("first_error")  # type: ignore[no-any-return]
+        return self._ask("first_error")
 
     def ranking(self) -> Ranking:
         """Rank the rows."""
-        return self._ask("ranking")  # type: ignore[no-any-return]
+        return self._ask("ranking")
 
     def close(self) -> None:
         """End the actor, whose name is then free for the next call in the same job."""
