@@ -1,5 +1,9 @@
 """The error tree of aiopt and its exit codes.  Knows nothing of the rest of the package.
 
+An error that one package alone raises lives there; its module stands in brackets.  An exit code counts for what
+hangs below it.  Whatever is raised on purpose and reaches a caller is in this tree, pickles with all it carries
+(Ray sends errors from process to process), and is caught by ``except AioptError``.
+
 ::
 
     AioptError                      exit 1   something failed although the input was fine
@@ -7,19 +11,46 @@
     │   ├── ConfigError                      a configuration key or value
     │   ├── DataError                        market data: names the file and, where known, the row
     │   │   ├── ManifestError                a tick store's manifest is missing or disagrees with its files
-    │   │   └── UnevenBarsError              bars without a common length where one is needed
+    │   │   ├── UnevenBarsError              bars without a common length where one is needed
+    │   │   └── AmbiguousStampsError         [aiopt.ticks.stamps.stamp_rules] two readings of a file's times fit
     │   ├── SpecError                        a StrategySpec or condition
     │   ├── SearchSpaceError                 a SearchSpace without a valid point, zero trials, …
     │   ├── MetricInputError                 arrays a statistic is not defined on
     │   ├── AnalysisRequestError             what an analyst was asked to read cannot be read
-    │   └── RunExistsError                   a run folder is in the way
+    │   │   └── Unfit                        [aiopt.analyst.constraints] a family cannot meet the constraints
+    │   ├── RunExistsError                   a run folder is in the way
+    │   ├── NotARunError                     [aiopt.runs] the folder is not a run folder
+    │   ├── RunFileError                     [aiopt.runs] a file of a run folder cannot be read
+    │   ├── CheckpointError                  [aiopt.serving.checkpoint.weights] a checkpoint cannot be served
+    │   ├── DamagedPictureError              [aiopt.serving.pictures.damage] a picture is not whole
+    │   ├── UnknownModelError                [aiopt.serving.backend] no model is served under this name
+    │   ├── EngineRequestError               [aiopt.serving.backend] the engine refused the request
+    │   └── SwapRefusedError        exit 1   [aiopt.serving.backend] a model operation was refused
     ├── BacktestError                        the engine refused or failed a trial
     ├── PineError                            a script could not be emitted, parsed or checked
     ├── AnalystError                         no analysis could be made
     │   ├── ReplyError                       a model's reply breaks its schema or the facts of the request
     │   └── EndpointError                    a model endpoint cannot be reached, refused or was too slow
     ├── ClusterError                         Ray: no port, no token, job failed, node lost
+    │   ├── ModelUnavailableError            [aiopt.serving.backend] no engine can answer now, try later
+    │   ├── EngineFailureError               [aiopt.serving.backend] an engine that lives failed at a request
+    │   ├── EngineStartError                 [aiopt.serving.swap.proof] an engine did not come up
+    │   ├── ProbeMismatchError               [aiopt.serving.swap.proof] an engine answers as it should not
+    │   ├── Overloaded                       [aiopt.serving.gateway.admission] no slot, no place in the queue
+    │   └── WireError                        [aiopt.serving.wire] the other side of a connection is gone
+    ├── FeedError                            [aiopt.ticks.download.http] a request without a whole answer
+    ├── HttpError                            [aiopt.serving.gateway.failures] a request answered with an error
     └── StorageError                         disk full, folder not writable
+
+Signals are no errors: whoever raises one catches it in the same package, and nobody else sees it.
+
+::
+
+    Exception
+    ├── ClientGone                           [aiopt.serving.gateway.exchange] nobody is left to answer
+    ├── _Broken                              [aiopt.pine.checker] the finding is recorded, skip the expression
+    ├── _EngineDied                          [cluster.serving.ray_backend] ask again, or say that it is gone
+    └── _StoppedError                        [aiopt.ticks.download.fetching] the run is being interrupted
 """
 
 from __future__ import annotations
@@ -37,9 +68,19 @@ _LISTED_NAMES = 60
 
 
 class AioptError(Exception):
-    """Base of all errors raised on purpose.  The message gives the rule, the value and the remedy."""
+    """Base of all errors raised on purpose.  The message says what happened, the value and what to do."""
 
     exit_code = EXIT_FAILED
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the message and every attribute, whatever arguments a subclass's ``__init__`` asks for."""
+        return (_rebuilt, (type(self), self.args, vars(self).copy()))
+
+
+def _rebuilt(cls: type[AioptError], args: tuple[object, ...], attributes: dict[str, object]) -> AioptError:
+    error = cls.__new__(cls, *args)
+    vars(error).update(attributes)
+    return error
 
 
 class InputError(AioptError):
@@ -71,14 +112,6 @@ class DataError(InputError):
         self.reason = message
         where = "" if file is None else f"{file}: " if row is None else f"{file}, row {row}: "
         super().__init__(where + message)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Keep `file` and `row` when the error crosses a process boundary."""
-        return (_rebuild_data_error, (type(self), self.reason, self.file, self.row))
-
-
-def _rebuild_data_error(cls: type[DataError], reason: str, file: Path | None, row: int | None) -> DataError:
-    return cls(reason, file=file, row=row)
 
 
 class ManifestError(DataError):

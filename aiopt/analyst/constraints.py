@@ -96,7 +96,7 @@ def constraints_from_mapping(data: object, *, where: str = "constraints") -> Str
         raise AnalysisRequestError(str(failure)) from failure
 
 
-class Unfit(Exception):
+class Unfit(AnalysisRequestError):
     """A family cannot be bent to the constraints; the text names the rule."""
 
 

@@ -239,7 +239,7 @@ def _by_rules(
             space = fitted(family, constraints, name=name or f"{family}_proposed")
             # Defaults may break a rule of the space once its ranges are narrower; a sampled point cannot.
             spec = space.spec if _valid(space) else space.specs(1, seed=0)[0]
-        except (Unfit, AioptError) as failure:
+        except AioptError as failure:
             unfit.append(str(failure))
             continue
         rationale = (
@@ -475,7 +475,7 @@ def _parsed_ranges(reply: ChatReply, space: SearchSpace) -> RangeProposal:
     try:
         narrowed = narrowed_space(space, ranges)
         narrowed.sample(1, seed=0)
-    except (Unfit, AioptError) as failure:
+    except AioptError as failure:
         raise ReplyError(f"The ranges are not valid: {failure}") from failure
     return RangeProposal(
         space=narrowed,
@@ -497,7 +497,7 @@ def _ranges_by_rules(space: SearchSpace, centre: Mapping[str, Number]) -> RangeP
     try:
         narrowed = narrowed_space(space, ranges)
         narrowed.sample(1, seed=0)
-    except (Unfit, AioptError):
+    except AioptError:
         # Too few steps to halve, or no valid point left: the ranges stay as they are.
         return RangeProposal(space=space, rationale="The ranges cannot be narrowed.", source="rules")
     return RangeProposal(space=narrowed, rationale=rationale, source="rules")

@@ -42,14 +42,6 @@ class EngineRequestError(InputError):
         self.status = status
         super().__init__(message)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Keep `status` when the error crosses a process boundary."""
-        return (_rebuild_request_error, (str(self), self.status))
-
-
-def _rebuild_request_error(message: str, status: int) -> EngineRequestError:
-    return EngineRequestError(message, status=status)
-
 
 class ModelUnavailableError(ClusterError):
     """No engine can take the request now: starting, restarting, overloaded.  HTTP 503 with Retry-After.
@@ -65,14 +57,6 @@ class ModelUnavailableError(ClusterError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Keep `retry_after_s` when the error crosses a process boundary."""
-        return (_rebuild_unavailable, (str(self), self.retry_after_s))
-
-
-def _rebuild_unavailable(message: str, retry_after_s: float) -> ModelUnavailableError:
-    return ModelUnavailableError(message, retry_after_s=retry_after_s)
 
 
 class EngineFailureError(ClusterError):

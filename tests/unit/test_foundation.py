@@ -1,9 +1,8 @@
-"""errors, files, config, timeframe."""
+"""files, config, timeframe."""
 
 from __future__ import annotations
 
 import errno
-import pickle
 from pathlib import Path
 
 import msgspec
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopt.config import canonical_json, content_hash, environment_overrides, load_config, merge
-from aiopt.errors import AioptError, ConfigError, DataError, ManifestError, StorageError, did_you_mean
+from aiopt.errors import ConfigError, StorageError
 from aiopt.files import atomic_path, atomic_write_text, sha256_file
 from aiopt.timeframe import parse_timeframe, timeframe_of_ns
 
@@ -25,27 +24,6 @@ class Outer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str = "x"
     inner: Inner = Inner()
     many: dict[str, Inner] = {}
-
-
-def test_a_data_error_names_file_and_row_and_survives_pickling() -> None:
-    error = ManifestError("`bid > 0` must hold, but got bid=-1.0.", file="ticks.csv", row=7)
-    assert str(error) == "ticks.csv, row 7: `bid > 0` must hold, but got bid=-1.0."
-    copy = pickle.loads(pickle.dumps(error))
-    assert (type(copy), str(copy), copy.file, copy.row) == (ManifestError, str(error), Path("ticks.csv"), 7)
-
-
-def test_exit_codes_follow_the_tree() -> None:
-    assert DataError("x").exit_code == 2
-    assert AioptError("x").exit_code == 1
-    assert StorageError("x").exit_code == 1
-
-
-def test_did_you_mean() -> None:
-    assert did_you_mean("bolinger", ["bollinger", "rsi"]) == " Did you mean 'bollinger'?"
-    assert did_you_mean("zzz", ["b", "a"]) == " Known: a, b."
-    many = [f"Zone/{number}" for number in range(600)]
-    assert did_you_mean("zzz", many) == ""
-    assert did_you_mean("zone/17", many) == " Did you mean 'Zone/17'?"
 
 
 def test_atomic_path_leaves_the_old_content_when_the_block_fails(tmp_path: Path) -> None:

@@ -20,7 +20,3 @@ class DamagedPictureError(InputError):
         self.what = what
         self.remedy = remedy
         super().__init__(f"A picture file must be whole, but {what}. {remedy}")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Keep the parts when the error crosses a process boundary."""
-        return (DamagedPictureError, (self.what, self.remedy))

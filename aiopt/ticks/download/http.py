@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
-import http.client
+import ssl
 import time
-import urllib.error
 import urllib.request
 import zlib
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
 from urllib.parse import urlsplit
+
+import httpx
 
 import aiopt
 from aiopt.errors import AioptError, ConfigError
@@ -24,10 +24,12 @@ from aiopt.errors import AioptError, ConfigError
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """An hour is some 100 kB; a larger answer than this is none."""
 
-_CHUNK = 64 * 1024
+MAX_REDIRECTS = 10
+
 # Besides 5xx: time-out, too early, too many requests.
 _RETRY_CODES = {408, 425, 429}
 _ABSENT_CODES = {404, 410}
+_REDIRECT_CODES = {301, 302, 303, 307, 308}
 
 
 class FeedError(AioptError):
@@ -65,6 +67,8 @@ class Body:
 class HttpClient:
     """GET requests with one set of time-outs and one proxy; usable from many threads.
 
+    Each request has a connection of its own: nothing stays open between two, so there is nothing to close.
+
     Parameters
     ----------
     timeout_s : float
@@ -93,12 +97,15 @@ class HttpClient:
     ) -> None:
         for name, value in (("timeout_s", timeout_s), ("deadline_s", deadline_s)):
             if not 0 < value < float("inf"):
-                raise ConfigError(f"`{name} > 0` must hold, but got {name}={value}. Raise it.")
+                raise ConfigError(f"{name} must be above 0 and finite, but is {value}. Change it.")
         self._timeout_s = timeout_s
         self._deadline_s = deadline_s
         self._stop = stop or Event()
-        self._opener = urllib.request.build_opener(_proxies(proxy), _Redirects())
-        self._opener.addheaders = [("User-Agent", f"aiopt/{aiopt.__version__}"), ("Accept", "*/*")]
+        # The system's certificates, not httpx's own: a company's proxy may sign with one of its own.
+        self._tls = ssl.create_default_context()
+        self._from_environment = proxy is None
+        self._direct = self._client(None)
+        self._proxied = {scheme: self._client(address) for scheme, address in _proxies(proxy).items()}
 
     def get(self, url: str) -> Body:
         """Return the answer to one GET, whole.
@@ -110,42 +117,67 @@ class HttpClient:
         """
         end = time.monotonic() + self._deadline_s
         try:
-            with self._opener.open(url, timeout=self._timeout_s) as response:
-                if response.status != 200:
-                    raise FeedError(f"{url}: status {response.status} is no answer", retry=False)
-                return _decoded(self._read(response, end, url), response, url)
-        except urllib.error.HTTPError as failure:
-            with failure:
-                raise _refused(failure, url) from failure
-        except (OSError, http.client.HTTPException) as failure:
-            reason = failure.reason if isinstance(failure, urllib.error.URLError) else failure
-            if isinstance(reason, TimeoutError):
-                text = f"{url}: no answer within {self._timeout_s:g} s"
-            else:
-                text = f"{url}: {type(reason).__name__}: {reason}"
-            raise FeedError(text, retry=True) from failure
+            target, code = httpx.URL(url), 0
+            for _ in range(MAX_REDIRECTS + 1):
+                with self._client_of(target).stream("GET", target) as response:
+                    following = _redirect(response, url)
+                    if following is None:
+                        _check_status(response, url)
+                        return _decoded(self._read(response, end, url), response, url)
+                    target, code = following, response.status_code
+        except httpx.TimeoutException as failure:
+            raise FeedError(f"{url}: no answer within {self._timeout_s:g} s", retry=True) from failure
+        except httpx.HTTPError as failure:
+            raise FeedError(f"{url}: {_cause_text(failure)}", retry=True) from failure
+        except httpx.InvalidURL as failure:
+            raise FeedError(f"{url}: the address is not valid ({failure})", retry=False) from failure
+        text = f"{url}: status {code}, and still no answer after {MAX_REDIRECTS} redirects"
+        raise FeedError(text, retry=False)
 
-    def _read(self, response: http.client.HTTPResponse, end: float, url: str) -> bytes:
+    def _client(self, proxy: str | None) -> httpx.Client:
+        return httpx.Client(
+            headers={
+                "User-Agent": f"aiopt/{aiopt.__version__}",
+                "Accept": "*/*",
+                "Accept-Encoding": "identity",
+                "Connection": "close",
+            },
+            timeout=self._timeout_s,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            verify=self._tls,
+            proxy=proxy,
+            trust_env=False,
+        )
+
+    def _client_of(self, url: httpx.URL) -> httpx.Client:
+        """Return the client with the proxy of an address, or with none."""
+        port = f":{url.port}" if url.port else ""
+        if self._from_environment and urllib.request.proxy_bypass(f"{url.host}{port}"):
+            return self._direct
+        return self._proxied.get(url.scheme, self._direct)
+
+    def _read(self, response: httpx.Response, end: float, url: str) -> bytes:
         """Read to the end, piece by piece, so that the deadline also holds against one byte a second."""
         pieces: list[bytes] = []
         size = 0
-        while True:
-            piece = response.read1(_CHUNK)
-            if not piece:
-                break
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_BODY_BYTES:
-                raise FeedError(f"{url}: more than {MAX_BODY_BYTES} bytes are no hour of ticks", retry=False)
-            if self._stop.is_set():
-                raise FeedError(f"{url}: interrupted", retry=False)
-            if time.monotonic() > end:
-                text = f"{url}: {size} bytes in {self._deadline_s:g} s, too slow"
-                raise FeedError(text, retry=True)
         wanted = response.headers.get("Content-Length", "")
-        # http.client returns a short body without a word when it is read in pieces.
-        if wanted.isdigit() and int(wanted) != size:
-            raise FeedError(f"{url}: {size} bytes of {wanted}, truncated", retry=True)
+        try:
+            # Raw: httpx would unpack gzip without a limit.
+            for piece in response.iter_raw():
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_BODY_BYTES:
+                    text = f"{url}: more than {MAX_BODY_BYTES} bytes are no hour of ticks"
+                    raise FeedError(text, retry=False)
+                if self._stop.is_set():
+                    raise FeedError(f"{url}: interrupted", retry=False)
+                if time.monotonic() > end:
+                    text = f"{url}: {size} bytes in {self._deadline_s:g} s, too slow"
+                    raise FeedError(text, retry=True)
+        except httpx.RemoteProtocolError as failure:
+            if not wanted.isdigit() or size >= int(wanted):
+                raise
+            raise FeedError(f"{url}: {size} bytes of {wanted}, truncated", retry=True) from failure
         return b"".join(pieces)
 
 
@@ -172,8 +204,37 @@ def parse_retry_after(text: str | None, *, now: dt.datetime | None = None) -> fl
     return max((moment - (now or dt.datetime.now(dt.UTC))).total_seconds(), 0.0)
 
 
-def _decoded(data: bytes, response: http.client.HTTPResponse, url: str) -> Body:
-    known = response.headers.get("Content-Length", "").isdigit() or bool(getattr(response, "chunked", False))
+def _redirect(response: httpx.Response, url: str) -> httpx.URL | None:
+    """Return where an answer sends us, None if nowhere.  It may not leave HTTP, nor the encryption."""
+    location = response.headers.get("Location")
+    if response.status_code not in _REDIRECT_CODES or not location:
+        return None
+    target = response.url.join(location)
+    if target.scheme not in ({"https"} if response.url.scheme == "https" else {"http", "https"}):
+        raise FeedError(f"{url}: a redirect to {target} is not followed", retry=False)
+    return target
+
+
+def _check_status(response: httpx.Response, url: str) -> None:
+    """Refuse an answer that is not 200, and say whether asking again may help."""
+    code = response.status_code
+    if code == 200:
+        return
+    if code < 300:
+        raise FeedError(f"{url}: status {code} is no answer", retry=False)
+    wait_s = parse_retry_after(response.headers.get("Retry-After"))
+    asked = f", asks to wait {wait_s:g} s" if wait_s else ""
+    raise FeedError(
+        f"{url}: status {code} {response.reason_phrase}{asked}",
+        retry=code >= 500 or code in _RETRY_CODES,
+        retry_after_s=wait_s,
+        absent=code in _ABSENT_CODES,
+    )
+
+
+def _decoded(data: bytes, response: httpx.Response, url: str) -> Body:
+    chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    known = response.headers.get("Content-Length", "").isdigit() or chunked
     coding = response.headers.get("Content-Encoding", "identity").lower()
     if coding == "gzip":
         return Body(_gunzip(data, url), known)
@@ -198,37 +259,32 @@ def _gunzip(data: bytes, url: str) -> bytes:
     return found
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects from http to http or https and from https to https alone."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        """Refuse a redirect that leaves HTTP, or the encryption."""
-        if urlsplit(newurl).scheme not in ({"https"} if req.type == "https" else {"http", "https"}):
-            text = f"{req.full_url}: a redirect to {newurl} is not followed"
-            raise FeedError(text, retry=False)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+def _cause_text(failure: BaseException) -> str:
+    """Return the innermost reason: ``ConnectionRefusedError: …`` says more than ``ConnectError``."""
+    cause = failure
+    while not isinstance(cause, OSError) and (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    found = cause if isinstance(cause, OSError) else failure
+    return f"{type(found).__name__}: {found}"
 
 
-def _refused(failure: urllib.error.HTTPError, url: str) -> FeedError:
-    wait_s = parse_retry_after(failure.headers.get("Retry-After"))
-    retry = failure.code >= 500 or failure.code in _RETRY_CODES
-    asked = f", asks to wait {wait_s:g} s" if wait_s else ""
-    return FeedError(
-        f"{url}: status {failure.code} {failure.reason}{asked}",
-        retry=retry,
-        retry_after_s=wait_s,
-        absent=failure.code in _ABSENT_CODES,
-    )
-
-
-def _proxies(proxy: str | None) -> urllib.request.ProxyHandler:
+def _proxies(proxy: str | None) -> dict[str, str]:
+    """Return the proxy of each scheme."""
     if proxy is None:
-        return urllib.request.ProxyHandler()
+        found = urllib.request.getproxies()
+        # ``HTTPS_PROXY=host:3128`` is common.
+        return {
+            scheme: _proxy_address(address if "://" in address else f"http://{address}")
+            for scheme, address in found.items()
+            if scheme in {"http", "https"} and address
+        }
     if not proxy:
-        return urllib.request.ProxyHandler({})
+        return {}
+    return dict.fromkeys(("http", "https"), _proxy_address(proxy))
+
+
+def _proxy_address(proxy: str) -> str:
     parts = urlsplit(proxy)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(f"A proxy must be http://host:port, but got {proxy!r}. Mend it.")
-    return urllib.request.ProxyHandler({"http": proxy, "https": proxy})
+    return proxy
