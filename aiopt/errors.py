@@ -1,8 +1,8 @@
 """The error tree of aiopt and its exit codes.  Knows nothing of the rest of the package.
 
-An error that one package alone raises lives there; its module stands in brackets.  An exit code counts for what
-hangs below it.  Whatever is raised on purpose and reaches a caller is in this tree, pickles with all it carries
-(Ray sends errors from process to process), and is caught by ``except AioptError``.
+An error that one package alone raises lives there; its module stands in brackets.  An exit code counts for
+what hangs below it.  Whatever is raised on purpose and reaches a caller is in this tree, pickles with all it
+carries (Ray sends errors from process to process), and is caught by ``except AioptError``.
 
 ::
 
@@ -12,7 +12,7 @@ hangs below it.  Whatever is raised on purpose and reaches a caller is in this t
     │   ├── DataError                        market data: names the file and, where known, the row
     │   │   ├── ManifestError                a tick store's manifest is missing or disagrees with its files
     │   │   ├── UnevenBarsError              bars without a common length where one is needed
-    │   │   └── AmbiguousStampsError         [aiopt.ticks.stamps.stamp_rules] two readings of a file's times fit
+    │   │   └── AmbiguousStampsError         [aiopt.ticks.stamps.stamp_rules] a file's times fit two readings
     │   ├── SpecError                        a StrategySpec or condition
     │   ├── SearchSpaceError                 a SearchSpace without a valid point, zero trials, …
     │   ├── MetricInputError                 arrays a statistic is not defined on

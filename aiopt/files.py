@@ -1,4 +1,7 @@
-"""Atomic file writing.  Owns the rule "temporary name, then rename"; knows nothing of what is written.
+"""Atomic file writing, and locks between processes.
+
+Owns the rule "temporary name, then rename" and the one kind of lock there is (`flock`: it ends with the
+process, also a killed one).  Knows nothing of what is written or guarded.
 
 A temporary file is locked while it is written.  The lock ends with the process, so what a killed one left is
 told from what another is writing at this moment.
@@ -16,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aiopt.errors import StorageError
+from aiopt.errors import AioptError, StorageError
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -86,11 +89,81 @@ def remove_stale(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def take_lock(handle: int, *, exclusive: bool = True, wait: bool = True) -> bool:
+    """Lock an open file or folder until it is closed; most callers want `file_lock`.
+
+    Parameters
+    ----------
+    handle : int
+        File descriptor.
+    exclusive : bool
+        Alone, or beside others that ask for a shared lock.
+    wait : bool
+        Wait for whoever holds it.
+
+    Returns
+    -------
+    bool
+        False if another process holds it and `wait` is not set.
+
+    Raises
+    ------
+    OSError
+        If the file system has no locks.
+    """
+    kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+    try:
+        fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def file_lock(path: Path, *, exclusive: bool = True, busy: AioptError | None = None) -> Iterator[None]:
+    """Hold a lock on a file or folder while the block runs.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, or a file that is created if absent.  A file stays: whoever removed it would lock nothing.
+    exclusive : bool
+        Alone, or beside others that ask for a shared lock.
+    busy : AioptError, optional
+        Raised at once if another process holds the lock.  Without it the call waits.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be created, or its file system has no locks.
+    """
+    path = Path(path)
+    try:
+        flags = os.O_RDONLY | os.O_DIRECTORY if path.is_dir() else os.O_RDWR | os.O_CREAT
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        msg = f"The lock file {path} cannot be opened ({error.strerror}). Choose another folder."
+        raise storage_error(path, error) or StorageError(msg) from error
+    try:
+        try:
+            held = take_lock(handle, exclusive=exclusive, wait=busy is None)
+        except OSError as error:
+            msg = (
+                f"The file system of {path} has no locks ({error.strerror}). Choose a folder on another one."
+            )
+            raise StorageError(msg) from error
+        if busy is not None and not held:
+            raise busy
+        yield
+    finally:
+        os.close(handle)
+
+
 def _create_locked(path: Path) -> int:
     while True:
         handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            take_lock(handle)
         except OSError:
             # A file system without locks: then nothing on it is ever taken for stale.
             return handle
@@ -107,12 +180,10 @@ def _is_stale(path: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return take_lock(handle, wait=False)
     except OSError:
-        # Held by a writer, or a file system without locks.
+        # A file system without locks.
         return False
-    else:
-        return True
     finally:
         os.close(handle)
 

@@ -1,9 +1,9 @@
 """Changing several files of a folder as one: either all of them are there afterwards, or none.
 
-Owns the folder's lock and the commit.  New files are written to a staging folder inside; `publish` renames it
-to ``.commit``, which is the moment the change counts, and moves its files into place.  Whoever is killed in
-between leaves ``.commit``, and the next to lock or read the folder finishes the moves.  Knows nothing of what
-the files hold.
+Owns the folder's lock, the staging folders and the commit.  New files are written to a staging folder inside;
+`publish` renames it to ``.commit``, which is the moment the change counts, and moves its files into place.
+Whoever is killed in between leaves ``.commit``, and the next to lock or read the folder finishes the moves.
+Knows nothing of what the files hold.
 
 ::
 
@@ -13,9 +13,9 @@ the files hold.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +23,13 @@ from pathlib import Path
 import msgspec
 
 from aiopt.errors import AioptError, DataError, StorageError
-from aiopt.files import storage_error
+from aiopt.files import storage_error, take_lock
 
 COMMIT = ".commit"
+IMPORT, COMPACT, PRUNE = ".import-", ".compact-", ".prune-"
+STAGING_PREFIXES = (IMPORT, COMPACT, PRUNE)
+"""How the names of folders begin that hold work in the making, or what is being removed."""
+
 _PLAN = ".plan.json"
 
 
@@ -53,7 +57,7 @@ def locked(folder: Path) -> Iterator[None]:
     existed = folder.exists()
     while True:
         handle = _open(folder)
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        take_lock(handle)
         if _is_still(folder, handle):
             break
         # The one before failed and removed the folder it had made: a lock on that one locks nothing.
@@ -65,6 +69,46 @@ def locked(folder: Path) -> Iterator[None]:
         if not existed and not any(folder.iterdir()):
             folder.rmdir()
         os.close(handle)
+
+
+def staging_path(folder: Path, prefix: str) -> Path:
+    """Return the path of a staging folder that nobody else has; it is not made."""
+    return folder / f"{prefix}{uuid.uuid4().hex[:12]}"
+
+
+def remove_staged(folder: Path, prefix: str) -> None:
+    """Remove the staging folders that killed processes left in `folder`, whose lock the caller holds."""
+    for stale in folder.glob(f"{prefix}*"):
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+@contextmanager
+def staged(folder: Path, prefix: str) -> Iterator[Path]:
+    """Yield an empty folder inside `folder`, whose lock the caller holds; it is gone after the block.
+
+    What killed processes left of theirs goes first.
+
+    Parameters
+    ----------
+    folder : Path
+        Existing.
+    prefix : str
+        One of `STAGING_PREFIXES`.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full or the folder cannot be written, also inside the block.
+    """
+    remove_staged(folder, prefix)
+    staging = staging_path(folder, prefix)
+    try:
+        staging.mkdir()
+        yield staging
+    except OSError as error:
+        raise storage_error(staging, error) or error from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def publish(folder: Path, staging: Path, *, remove: Iterable[str], last: str) -> None:

@@ -8,7 +8,6 @@ environment (token, marker) is exact.
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import http.client
 import os
@@ -26,7 +25,7 @@ from pathlib import Path
 import msgspec
 
 from aiopt.errors import ClusterError, InputError, StorageError
-from aiopt.files import GIB, atomic_write_bytes
+from aiopt.files import GIB, atomic_write_bytes, file_lock
 from aiopt.serving.request_ids import CALLBACK, CALLBACK_VARIABLE
 from cluster.processes import MARKER, ProcessId, identify, is_running, marked, stop_all
 from cluster.resources import NodeResources
@@ -571,6 +570,5 @@ def _locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         msg = f"The state folder must be writable, but {folder} is not ({error.strerror}). Use --state-dir."
         raise StorageError(msg) from error
-    with (folder / "lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with file_lock(folder / "lock"):
         yield

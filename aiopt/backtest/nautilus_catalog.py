@@ -6,10 +6,8 @@ bars as objects, whatever the size of the source.
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +26,8 @@ from numpy.typing import NDArray
 from aiopt.bars.files import load_bar_set
 from aiopt.bars.schema import BarArrays
 from aiopt.errors import AioptError, ConfigError, DataError
-from aiopt.files import sha256_file, storage_error
-from aiopt.folder_commit import locked, publish
+from aiopt.files import sha256_file
+from aiopt.folder_commit import IMPORT, locked, publish, staged
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
 from aiopt.ticks.manifest import is_tick_store, read_manifest
@@ -187,7 +185,10 @@ def export_catalog(
         if progress is not None:
             progress(done, total)
 
-    with locked(out), _staging(out) as staging:
+    with ExitStack() as held:
+        held.enter_context(locked(out))
+        _check_output(out)
+        staging = held.enter_context(staged(out, IMPORT))
         catalog = ParquetDataCatalog(str(staging.absolute()))
         decimals = max(item.decimals for item in series)
         catalog.write_data([_currency_pair(market, venue, decimals)])
@@ -395,22 +396,11 @@ def _bar_type(market: Instrument, timeframe: Timeframe, price: str, venue: str) 
     return BarType(_instrument_id(market, venue), specification, AggregationSource.EXTERNAL)
 
 
-@contextmanager
-def _staging(out: Path) -> Iterator[Path]:
+def _check_output(out: Path) -> None:
     for path in sorted(out.iterdir()):
-        if not (path.name in {INDEX_NAME, "data"} or path.name.startswith(".import-")):
+        if not (path.name in {INDEX_NAME, "data"} or path.name.startswith(IMPORT)):
             msg = f"The output must be empty or an earlier export, but it holds {path.name}."
             raise DataError(f"{msg} Choose another folder.", file=out)
     if (out / "data").exists() and not (out / INDEX_NAME).exists():
         msg = "The output must be empty or an earlier export, but it is a catalog of something else."
         raise DataError(f"{msg} Choose another folder.", file=out)
-    for stale in out.glob(".import-*"):
-        shutil.rmtree(stale)
-    staging = out / f".import-{uuid.uuid4().hex[:12]}"
-    try:
-        staging.mkdir()
-        yield staging
-    except OSError as error:
-        raise storage_error(staging, error) or error from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

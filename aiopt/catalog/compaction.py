@@ -7,10 +7,7 @@ Owns the rewriting.  The old files go when the new ones are on the disk and hold
 from __future__ import annotations
 
 import hashlib
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -28,8 +25,8 @@ from aiopt.errors import ConfigError, DataError, ManifestError, did_you_mean
 from aiopt.featurelog import compact_stream
 from aiopt.featurelog.schema import read_schemas, version_folder
 from aiopt.featurelog.segments import Segment, segments_of
-from aiopt.files import sha256_file, storage_error
-from aiopt.folder_commit import locked, publish
+from aiopt.files import sha256_file
+from aiopt.folder_commit import COMPACT, locked, publish, staged
 from aiopt.ticks.manifest import MANIFEST_NAME, Manifest, Partition, read_manifest, write_manifest
 from aiopt.ticks.schema import TICK_COLUMNS, TICK_SCHEMA, TickArrays
 from aiopt.ticks.store import ROW_GROUP_ROWS, content_sha256, write_ticks
@@ -171,7 +168,7 @@ def _rewrite_days(root: Path, manifest: Manifest, loose: list[Partition], progre
     new: dict[str, Partition] = {}
     saved = done = 0
     total = sum(part.rows for part in loose)
-    with _staging(root) as staging:
+    with staged(root, COMPACT) as staging:
         for part in loose:
             old = root / part.path
             if sha256_file(old) != part.sha256:
@@ -285,7 +282,7 @@ class _Plain:
         if dry_run or not self.rows:
             return self._result(len(groups), "", changed=bool(self.rows))
         size = self._size()
-        with _staging(self.root) as staging:
+        with staged(self.root, COMPACT) as staging:
             index = self._write(staging, groups)
             text = msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n"
             (staging / INDEX_NAME).write_bytes(text)
@@ -471,21 +468,6 @@ def _footer(path: Path) -> pq.FileMetaData:
 def _unreadable(path: Path, failure: Exception) -> DataError:
     msg = f"A file must be readable Parquet to be packed, but: {str(failure).splitlines()[0]}."
     return DataError(f"{msg} Look: `aiopt data verify`.", file=path)
-
-
-@contextmanager
-def _staging(root: Path) -> Iterator[Path]:
-    """Yield a folder for the new files; it is gone afterwards, also what killed processes left of theirs."""
-    for stale in root.glob(".compact-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    staging = root / f".compact-{uuid.uuid4().hex[:12]}"
-    try:
-        staging.mkdir()
-        yield staging
-    except OSError as error:
-        raise storage_error(staging, error) or error from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _silent(done: int, total: int) -> None:

@@ -23,10 +23,9 @@ from aiopt.bars.stops.stop_files import STOPS_NAME, read_stop_meta
 from aiopt.catalog.entries import Entry, Provenance
 from aiopt.errors import DataError, ManifestError
 from aiopt.featurelog import list_streams
-from aiopt.folder_commit import COMMIT, finish_pending
+from aiopt.folder_commit import COMMIT, STAGING_PREFIXES, finish_pending
 from aiopt.ticks.manifest import MANIFEST_NAME, is_tick_store, read_manifest
 
-STAGING_PREFIXES = (".import-", ".compact-", ".prune-")
 """Folders of work in progress, or of work that was killed."""
 
 BUILT = frozenset({"bars", "dataset", "nautilus"})

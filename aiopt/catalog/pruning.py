@@ -6,23 +6,21 @@ asked: `plan_prune` lists, `prune` removes what was listed.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import time
-import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 
-from aiopt.catalog.discovery import BUILT, STAGING_PREFIXES
+from aiopt.catalog.discovery import BUILT
 from aiopt.catalog.entries import Entry
-from aiopt.errors import ConfigError, DataError, did_you_mean
-from aiopt.files import stale_files, storage_error
-from aiopt.folder_commit import COMMIT
+from aiopt.errors import ConfigError, DataError, StorageError, did_you_mean
+from aiopt.files import file_lock, stale_files, storage_error
+from aiopt.folder_commit import COMMIT, PRUNE, STAGING_PREFIXES, staging_path
 
 WHAT: dict[str, str] = {
     "leftovers": "temporary files and folders of killed processes",
@@ -149,7 +147,7 @@ def _remove(path: Path, what: str) -> bool:
         return True
     with _idle(path) as idle:
         if idle:
-            aside = path.with_name(f".prune-{uuid.uuid4().hex[:12]}")
+            aside = staging_path(path.parent, PRUNE)
             path.rename(aside)
             shutil.rmtree(aside)
         return idle
@@ -197,17 +195,16 @@ def _orphaned_bars(entries: Sequence[Entry]) -> Iterator[PruneItem]:
 @contextmanager
 def _idle(folder: Path) -> Iterator[bool]:
     """Hold the folder's lock if nobody does, and yield whether."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        os.close(handle)
+    busy = StorageError(f"{folder} is in use.")
+    with ExitStack() as held:
+        try:
+            held.enter_context(file_lock(folder, busy=busy))
+            idle = True
+        except StorageError as error:
+            if error is not busy:
+                raise
+            idle = False
+        yield idle
 
 
 def _size(folder: Path) -> int:

@@ -11,7 +11,6 @@ and library versions give equal bytes.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from aiopt.dataset.rows import METADATA_KEY, RowSource, table_of
 from aiopt.dataset.splits import fit_scale, split_rows
 from aiopt.dataset.stretches import stretch_features, stretch_starts
 from aiopt.errors import ConfigError, DataError, RunExistsError, StorageError
-from aiopt.files import atomic_path, atomic_write_bytes, sha256_file, storage_error
+from aiopt.files import atomic_path, atomic_write_bytes, file_lock, sha256_file, storage_error
 
 ChartRenderer = Callable[[PreparedChart, Sequence[Window]], Iterator[bytes]]
 """Turns windows of a chart into PNGs, in their order."""
@@ -233,16 +232,11 @@ def _claimed(out_dir: Path, key: str, config: DatasetConfig, bars_hash: str) -> 
         raise RunExistsError(msg + " Name another folder.")
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        lock = (out_dir / _LOCK_FILE).open("ab")
     except OSError as failure:
         msg = f"The folder of a dataset must be writable, but {out_dir} is not: {failure}. Name another."
         raise storage_error(out_dir / _LOCK_FILE, failure) or StorageError(msg) from failure
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as failure:
-            msg = "One build may run in a folder at a time, but another is running. Wait for it."
-            raise DataError(msg, file=out_dir) from failure
+    msg = "One build may run in a folder at a time, but another is running. Wait for it."
+    with file_lock(out_dir / _LOCK_FILE, busy=DataError(msg, file=out_dir)):
         _check_key(path, key, config, bars_hash)
         for folder in (out_dir, out_dir / DATA_FOLDER, out_dir / CHART_FOLDER):
             for left_over in folder.glob(".*.tmp"):

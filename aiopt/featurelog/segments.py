@@ -8,9 +8,8 @@ and their deletion changes nothing.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aiopt.config import canonical_json
-from aiopt.errors import DataError
-from aiopt.files import atomic_path
+from aiopt.errors import DataError, StorageError
+from aiopt.files import atomic_path, file_lock
 
 _KEY = b"aiopt_log"
 _LOCK = ".lock"
@@ -93,15 +92,12 @@ def stream_lock(folder: Path, *, exclusive: bool) -> Iterator[None]:
     Writers take no lock: they only add files.  Where a reader may not create the lock file, nothing can
     compact either.
     """
-    try:
-        lock = (folder / _LOCK).open("ab")
-    except OSError:
-        if exclusive:
-            raise
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+    with ExitStack() as held:
+        try:
+            held.enter_context(file_lock(folder / _LOCK, exclusive=exclusive))
+        except StorageError:
+            if exclusive:
+                raise
         yield
 
 

@@ -7,7 +7,6 @@ is killed leaves none behind.
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import msgspec
 
 from aiopt.config import canonical_json
 from aiopt.errors import RunExistsError, StorageError
-from aiopt.files import atomic_write_bytes, storage_error
+from aiopt.files import atomic_write_bytes, file_lock, storage_error
 from aiopt.optimize.versions import changed_versions, current_versions
 from aiopt.runs import CONFIG, STATE, RunSession, RunState, is_run, read_json
 
@@ -93,16 +92,11 @@ def owned_run(run_dir: Path, identity: Mapping[str, Any], *, force: bool) -> Ite
     _check_folder(run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        stream = (run_dir / LOCK).open("w")
     except OSError as error:
         msg = f"The run folder must be writable, but {run_dir} is not ({error.strerror}). Use --runs-dir."
         raise storage_error(run_dir / LOCK, error) or StorageError(msg) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            msg = f"One process at a time may work at a run, but another one is at {run_dir}. Wait for it."
-            raise RunExistsError(msg) from error
+    msg = f"One process at a time may work at a run, but another one is at {run_dir}. Wait for it."
+    with file_lock(run_dir / LOCK, busy=RunExistsError(msg)):
         if force:
             _empty(run_dir)
         state = _take_over(run_dir, identity)

@@ -4,14 +4,13 @@ Owns the order of writing: days and manifest go to a staging folder inside the s
 together (`aiopt.folder_commit`).  A store that is replaced stays whole until then.  Knows nothing of where
 ticks come from.
 
-A staging folder ``.import-*`` left by a crash is removed by the next import.
+What a crash left of its staging folder is removed by the next import.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from aiopt.errors import DataError
 from aiopt.files import atomic_path, sha256_file, storage_error
-from aiopt.folder_commit import locked, publish
+from aiopt.folder_commit import IMPORT, locked, publish, remove_staged, staged
 from aiopt.ticks.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -36,7 +35,6 @@ from aiopt.ticks.schema import TICK_COLUMNS, TICK_SCHEMA, TickArrays
 from aiopt.utc import DAY_NS, HOUR_NS, day_text
 
 ROW_GROUP_ROWS = 131_072
-_STAGING = ".import-"
 
 
 class StoreBuild:
@@ -50,9 +48,9 @@ class StoreBuild:
         Folder for files in the making; removed in the end.
     """
 
-    def __init__(self, out: Path, symbol: str) -> None:
+    def __init__(self, out: Path, symbol: str, staging: Path) -> None:
         self.out = out
-        self.staging = out / f"{_STAGING}{uuid.uuid4().hex[:12]}"
+        self.staging = staging
         self._symbol = symbol
         self._partitions: list[Partition] = []
 
@@ -133,17 +131,12 @@ def build_store(out: Path, symbol: str, *, replace: bool = False) -> Iterator[St
         If the disk is full or the folder cannot be written.
     """
     _check_folder(out, replace=replace)
-    build = StoreBuild(out, symbol)
     try:
-        build.staging.mkdir()
-        yield build
-    except OSError as error:
-        raise storage_error(build.staging, error) or error from error
+        with staged(out, IMPORT) as staging:
+            yield StoreBuild(out, symbol, staging)
     finally:
         if not is_tick_store(out):
             _remove_partitions(out)
-        for stale in out.glob(f"{_STAGING}*"):
-            shutil.rmtree(stale, ignore_errors=True)
 
 
 def write_ticks(path: Path, table: pa.Table) -> None:
@@ -174,19 +167,18 @@ def content_sha256(ticks: TickArrays) -> str:
 
 
 def _check_folder(out: Path, *, replace: bool) -> None:
-    unfinished = any(out.glob(f"{_STAGING}*"))
+    unfinished = any(out.glob(f"{IMPORT}*"))
     complete = is_tick_store(out)
     if complete and not replace:
         msg = "The output folder must be empty, but it is a tick store of another source or other rules. "
         raise DataError(msg + "Choose another folder, or replace it with --replace.", file=out)
     for path in sorted(out.iterdir()):
-        ours = path.name.startswith(_STAGING) or path.name == MANIFEST_NAME
+        ours = path.name.startswith(IMPORT) or path.name == MANIFEST_NAME
         partitions = path.name.startswith("instrument=") and (complete or unfinished)
         if not ours and not partitions:
             msg = f"The output folder must be empty or a tick store, but it holds {path.name}. "
             raise DataError(msg + "Choose another folder.", file=out)
-    for stale in out.glob(f"{_STAGING}*"):
-        shutil.rmtree(stale, ignore_errors=True)
+    remove_staged(out, IMPORT)
     if unfinished and not complete:
         _remove_partitions(out)
 
