@@ -37,7 +37,7 @@ carries (Ray sends errors from process to process), and is caught by ``except Ai
     │   ├── EngineStartError                 [aiopt.serving.swap.proof] an engine did not come up
     │   ├── ProbeMismatchError               [aiopt.serving.swap.proof] an engine answers as it should not
     │   ├── Overloaded                       [aiopt.serving.gateway.admission] no slot, no place in the queue
-    │   └── WireError                        [aiopt.serving.wire] the other side of a connection is gone
+    │   └── WireError                        [aiopt.serving.engines.wire] the other side of a connection is gone
     ├── FeedError                            [aiopt.ticks.download.http] a request without a whole answer
     ├── HttpError                            [aiopt.serving.gateway.failures] a request answered with an error
     └── StorageError                         disk full, folder not writable

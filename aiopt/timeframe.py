@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aiopt.errors import ConfigError
+from aiopt.utc import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
-_UNIT_NS = {"s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000, "d": 86_400_000_000_000}
+_UNIT_NS = {"s": SECOND_NS, "m": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
 _PATTERN = re.compile(r"^([1-9]\d{0,4})([smhd])$")
 
 
@@ -31,7 +32,7 @@ class Timeframe(msgspec.Struct, frozen=True, order=True):
     @property
     def seconds(self) -> int:
         """Length in seconds."""
-        return self.ns // 1_000_000_000
+        return self.ns // SECOND_NS
 
 
 def time_grid(first_ns: int, stop_ns: int, step_ns: int) -> npt.NDArray[np.int64]:

@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from aiopt.errors import AnalysisRequestError
 from aiopt.timeframe import Timeframe, timeframe_of_ns
+from aiopt.utc import HOUR_NS, MINUTE_NS
 
 _UNITS = (("seconds", 1_000_000_000), ("milliseconds", 1_000_000), ("microseconds", 1_000))
 _FIRST = 31_536_000_000_000_000
 """1971: before it nobody quoted currencies, and until then reach the microseconds of two millennia."""
 _LAST = 4_102_444_800_000_000_000
 """2100."""
-_MINUTE = 60_000_000_000
-_QUARTER = 15 * _MINUTE
-_HOUR = 60 * _MINUTE
+_QUARTER = 15 * MINUTE_NS
 _ENOUGH = 10
 """Gaps from which on a common divisor is no accident."""
 
@@ -77,7 +76,7 @@ def _check_gaps(ts_open_ns: NDArray[np.int64], timeframe: Timeframe) -> None:
     length = timeframe.ns
     rest = gaps % length
     # A session's clock moves by an hour in spring and autumn, and its bars with it.
-    shift = _HOUR if length > _HOUR else 0
+    shift = HOUR_NS if length > HOUR_NS else 0
     wrong = np.minimum(rest, length - rest) > 0
     if shift:
         wrong &= (rest != shift) & (rest != length - shift)

@@ -7,7 +7,6 @@ is marked as data.
 from __future__ import annotations
 
 import base64
-import datetime as dt
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from aiopt.analyst.analysis import AnalysisRequest
 from aiopt.errors import ConfigError, did_you_mean
 from aiopt.patterns import PATTERN_KINDS
+from aiopt.utc import time_text
 
 PROMPT_BARS = 40
 """Last bars that are written out as numbers."""
@@ -160,10 +160,10 @@ def describe(request: AnalysisRequest, *, numbers: bool = True) -> str:
     if bars is not None and numbers:
         lines.append("last bars (number, opening time UTC, open, high, low, close):")
         for i in range(max(0, n_bars - PROMPT_BARS), n_bars):
-            opened = dt.datetime.fromtimestamp(int(bars.ts_open_ns[i]) // 10**9, tz=dt.UTC)
+            opened = time_text(int(bars.ts_open_ns[i]), "m")
             values = (bars.open[i], bars.high[i], bars.low[i], bars.close[i])
             texts = " ".join(price(value) for value in values)
-            lines.append(f"{i} {opened:%Y-%m-%d %H:%M} {texts}")
+            lines.append(f"{i} {opened} {texts}")
     if request.indicators and numbers:
         lines.append("indicators at the last bar:")
         lines += [f"{inert(name)}: {value:.6g}" for name, value in request.indicators.items()]

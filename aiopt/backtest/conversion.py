@@ -23,8 +23,9 @@ from aiopt.bars.schema import BarSet
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.instrument import Instrument
+from aiopt.utc import DAY_NS, stamp_text
 
-_OLDEST_RATE_NS = 4 * 86_400_000_000_000
+_OLDEST_RATE_NS = 4 * DAY_NS
 """A rate holds over a week-end with a holiday at its side, not longer."""
 _FILL_NS = 3
 """Fills inside a bar are stamped up to this before its end (`aiopt.backtest.replay`) and count at its end."""
@@ -169,7 +170,7 @@ def _check_cover(bars: BarSet, pair: BarSet, ends: NDArray[np.int64]) -> None:
     wrong = np.flatnonzero((places < 0) | (age > _OLDEST_RATE_NS))
     if wrong.size:
         row = int(wrong[0])
-        at = np.datetime64(int(closes[row]), "ns").astype("datetime64[s]")
+        at = stamp_text(int(closes[row]), "s").removesuffix("Z")
         msg = (
             f"Every bar needs a conversion rate at most four days old, but bar {row}, which ends {at} UTC, "
             f"has none of {pair.instrument.symbol} {pair.timeframe.label}. Give bars of the whole span."

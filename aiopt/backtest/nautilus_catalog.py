@@ -33,6 +33,7 @@ from aiopt.market.instrument import instrument as find_instrument
 from aiopt.ticks.manifest import is_tick_store, read_manifest
 from aiopt.ticks.schema import TICK_COLUMNS
 from aiopt.timeframe import Timeframe
+from aiopt.utc import DAY_S
 
 CHUNK_ROWS = 131_072
 """Ticks or bars that are objects at one time; one file of the catalog."""
@@ -43,7 +44,7 @@ Progress = Callable[[int, int], None]
 """Called with the rows done, writing and reading back each counted once, and all of them."""
 
 _UNITS = (
-    (86_400, BarAggregation.DAY),
+    (DAY_S, BarAggregation.DAY),
     (3_600, BarAggregation.HOUR),
     (60, BarAggregation.MINUTE),
     (1, BarAggregation.SECOND),

@@ -17,8 +17,9 @@ from aiopt.backtest.stop_fills import StopFills
 from aiopt.errors import MetricInputError
 from aiopt.evaluation import metrics
 from aiopt.trades import OpenTrade, Trade
+from aiopt.utc import HOUR_NS
 
-FIGURE_PERIOD_NS = 3_600_000_000_000
+FIGURE_PERIOD_NS = HOUR_NS
 """Ratios in `Metrics` are taken over hourly profit, so that timeframes compare."""
 
 _MONEY_DECIMALS = 8

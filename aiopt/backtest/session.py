@@ -63,6 +63,7 @@ from aiopt.market.instrument import Instrument
 from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals, compute_signals
 from aiopt.strategy.spec import StrategySpec
 from aiopt.trades import OpenTrade, Side, Trade
+from aiopt.utc import DAY_S
 
 _VENUE = Venue("SIM")
 _SIZE_DECIMALS = 0
@@ -403,7 +404,7 @@ def _side_name(side: int) -> Side:
 
 def _bar_type(instrument_id: InstrumentId, seconds: int) -> BarType:
     for unit, length in (
-        (BarAggregation.DAY, 86_400),
+        (BarAggregation.DAY, DAY_S),
         (BarAggregation.HOUR, 3_600),
         (BarAggregation.MINUTE, 60),
     ):

@@ -20,6 +20,7 @@ from aiopt.bars.stops.stop_slippage import StopSlippage
 from aiopt.errors import ConfigError, DataError, UnevenBarsError, did_you_mean
 from aiopt.market.instrument import Instrument
 from aiopt.timeframe import Timeframe, parse_timeframe
+from aiopt.utc import stamp_text
 
 Empty = Literal["omit", "flat"]
 
@@ -310,7 +311,7 @@ def _check_even(table: BarTable) -> None:
     long[:-1] |= np.diff(opens) < length
     if long.any():
         row = int(np.argmax(long))
-        when = np.datetime64(int(opens[row]) // 1_000_000_000, "s")
+        when = stamp_text(int(opens[row]), "s").removesuffix("Z")
         msg = f"Backtests and charts need bars that are over after {meta.timeframe}, but not that of {when}:"
         raise UnevenBarsError(f"{msg} the clock of its session changes. Build it without --session.", row=row)
 

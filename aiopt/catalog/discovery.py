@@ -25,6 +25,7 @@ from aiopt.errors import DataError, ManifestError
 from aiopt.featurelog import list_streams
 from aiopt.folder_commit import COMMIT, STAGING_PREFIXES, finish_pending
 from aiopt.ticks.manifest import MANIFEST_NAME, is_tick_store, read_manifest
+from aiopt.utc import stamp_text
 
 """Folders of work in progress, or of work that was killed."""
 
@@ -428,7 +429,7 @@ def _facts(path: Path, time_columns: Sequence[str]) -> _Facts:
 
 def _base(folder: Path, kind: str) -> Entry:
     """Return what every entry has; hidden files count as bytes alone."""
-    count, size, newest = 0, 0, 0.0
+    count, size, newest_ns = 0, 0, 0
     for base, below, names in os.walk(folder):
         if Path(base) == folder:
             below[:] = [name for name in below if _is_part(kind, name)]
@@ -439,8 +440,8 @@ def _base(folder: Path, kind: str) -> Entry:
                 continue
             count += not name.startswith(".")
             size += status.st_size
-            newest = max(newest, status.st_mtime)
-    written = dt.datetime.fromtimestamp(newest, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if newest else ""
+            newest_ns = max(newest_ns, status.st_mtime_ns)
+    written = stamp_text(newest_ns, "s") if newest_ns else ""
     return Entry(path=str(folder), kind=kind, files=count, bytes=size, written_at=written)
 
 

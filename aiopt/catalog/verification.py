@@ -25,7 +25,7 @@ from aiopt.ticks.download.cache import RECORD_NAME
 from aiopt.ticks.manifest import Partition, read_manifest
 from aiopt.ticks.schema import TICK_COLUMNS, TICK_SCHEMA, TickArrays
 from aiopt.ticks.store import content_sha256
-from aiopt.utc import DAY_NS, HOUR_NS
+from aiopt.utc import DAY_NS, HOUR_NS, day_number
 
 Progress = Callable[[int, int], None]
 """Called with the bytes looked at and all to look at; those of bars built again count twice."""
@@ -337,7 +337,7 @@ def _ticks(table: pa.Table) -> TickArrays:
 def _hours(table: pa.Table, part: Partition) -> str:
     """Return which hours hold another number of ticks than the manifest says, for a message."""
     stamps = table.column("ts_event_ns").to_numpy()
-    day = int(np.datetime64(part.date, "D").astype(np.int64))
+    day = day_number(part.date)
     hours = (stamps - day * DAY_NS) // HOUR_NS
     if ((hours < 0) | (hours > 23)).any():
         return ", and some are of another day"

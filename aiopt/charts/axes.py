@@ -12,17 +12,15 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.utc import DAY_NS, MINUTE_NS
+from aiopt.utc import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, time_text
 
 FloatArray = NDArray[np.float64]
 
-_SECOND_NS = 1_000_000_000
-_HOUR_NS = 60 * MINUTE_NS
 
 TIME_STEPS_NS = (
-    *(n * _SECOND_NS for n in (1, 2, 5, 10, 15, 30)),
+    *(n * SECOND_NS for n in (1, 2, 5, 10, 15, 30)),
     *(n * MINUTE_NS for n in (1, 2, 5, 10, 15, 30)),
-    *(n * _HOUR_NS for n in (1, 2, 3, 4, 6, 8, 12)),
+    *(n * HOUR_NS for n in (1, 2, 3, 4, 6, 8, 12)),
     *(n * DAY_NS for n in (1, 2, 5, 10, 30, 90, 365, 1825)),
 )
 """Distances between labelled times; from two days on, parts of the calendar of about that length."""
@@ -272,5 +270,4 @@ def _stamp(ts_ns: int) -> str:
 
 def stamp(ts_ns: int) -> str:
     """Return ``"2018-01-02 08:00"``, with seconds where there are any."""
-    moment = _moment(ts_ns)
-    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment.second else f"{moment:%Y-%m-%d %H:%M}"
+    return time_text(ts_ns).removesuffix(":00")

@@ -31,6 +31,7 @@ from aiopt.charts.theme import LINE_INKS, Colour, theme
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.instrument import find_instrument
 from aiopt.trades import TradeMark
+from aiopt.utc import HOUR_NS
 
 FloatArray = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ _PADDING = 0.05
 _OVERLAY_REACH = 0.5
 _TRADE_REACH = 1.0
 _LINE_WIDTH = 1.6
-_BREAK_MIN_NS = 3_600_000_000_000
+_BREAK_MIN_NS = HOUR_NS
 _BREAK_MIN_BARS = 12
 _PRICE_TICK_ROWS = 46
 _PANE_TICK_ROWS = 26

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from aiopt.cli.output import emit, json_option, progress
 from aiopt.errors import ConfigError
+from aiopt.utc import time_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,7 +41,8 @@ def list_command(folder: Path, as_json: bool) -> None:
             for version in stream.versions:
                 size = f"{version.bytes / 2**20:.1f} MiB"
                 counts = (str(len(version.fields)), str(version.segments), size, str(version.writers))
-                table.add_row(name, str(version.version), f"{version.rows:,}", *counts, _utc(version.last_ns))
+                last = "" if version.last_ns is None else time_text(version.last_ns)
+                table.add_row(name, str(version.version), f"{version.rows:,}", *counts, last)
                 name = ""
         console.print(table)
 
@@ -139,9 +140,3 @@ def _write(frame: pl.DataFrame, out: Path) -> None:
 
 def _cell(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _utc(ts_ns: int | None) -> str:
-    if ts_ns is None:
-        return ""
-    return dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -20,8 +20,9 @@ import numpy.typing as npt
 
 from aiopt.errors import MetricInputError
 from aiopt.evaluation.arrays import FloatArray, finite_matrix, finite_vector, require
+from aiopt.utc import DAY_S
 
-SECONDS_PER_YEAR = 365.25 * 86_400
+SECONDS_PER_YEAR = 365.25 * DAY_S
 """Julian year."""
 
 _NAN = float("nan")

@@ -43,6 +43,7 @@ from aiopt.featurelog.schema import (
     version_folder,
 )
 from aiopt.featurelog.segments import SegmentMeta, segment_name, write_segment
+from aiopt.utc import DAY_S
 
 MIB = 1 << 20
 
@@ -78,7 +79,7 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         for name, low, high in (
             ("max_buffer_rows", 1, 10_000_000),
             ("max_buffer_mib", 0.001, 65_536),
-            ("max_age_s", 0.01, 86_400),
+            ("max_age_s", 0.01, DAY_S),
             ("min_available_mib", 0, 1 << 30),
         ):
             value = getattr(self, name)

@@ -25,7 +25,7 @@ from aiopt.ticks.importing import check_sample
 from aiopt.ticks.manifest import Manifest, is_tick_store, read_manifest
 from aiopt.ticks.sample import SampleParameters
 from aiopt.timeframe import parse_timeframe
-from aiopt.utc import DAY_NS, HOUR_NS
+from aiopt.utc import DAY_NS, HOUR_NS, day_number
 
 Log = Callable[[str], None]
 
@@ -157,7 +157,7 @@ def _check_store(folder: Path, config: OptimizeConfig) -> Span:
 def _hours(manifest: Manifest) -> NDArray[np.int64]:
     """Return the opening times of the hours that have ticks."""
     hours = [
-        int(np.datetime64(part.date, "D").astype(np.int64)) * DAY_NS + hour * HOUR_NS
+        day_number(part.date) * DAY_NS + hour * HOUR_NS
         for part in manifest.partitions
         for hour, rows in enumerate(part.hour_rows)
         if rows

@@ -5,13 +5,13 @@ Nothing here reads a clock: the same run gives the same text, to the byte.
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 
 import msgspec
 
 from aiopt import __version__
 from aiopt.pine.text import comment, one_line
+from aiopt.utc import time_text
 
 Figures = dict[str, float | int | None]
 """Name of a figure, as it is to be printed, to its value; None and NaN are printed as "n/a"."""
@@ -125,11 +125,7 @@ def _run_text(provenance: Provenance) -> str:
 def _period_text(provenance: Provenance) -> str:
     if provenance.first_ts_ns is None or provenance.last_ts_ns is None:
         return "none stated"
-    return f"{_utc_text(provenance.first_ts_ns)} to {_utc_text(provenance.last_ts_ns)} UTC (bar opens)"
-
-
-def _utc_text(ts_ns: int) -> str:
-    return dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{time_text(provenance.first_ts_ns)} to {time_text(provenance.last_ts_ns)} UTC (bar opens)"
 
 
 def _rollover_text(counted: str | None) -> str:

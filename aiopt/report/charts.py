@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiopt.report.svg import Canvas, Linear, padded, short, time_ticks, utc
+from aiopt.report.svg import Canvas, Linear, padded, short, time_ticks
+from aiopt.utc import time_text
 
 _LEFT, _RIGHT = 62.0, 14.0
 _MOST_POINTS = 700
@@ -390,7 +391,7 @@ def _hover_data(paths: Sequence[Path], drawdowns: Sequence[Sequence[float]], x: 
                 "label": path.label,
                 "css": path.css,
                 "x": [round(x(float(path.ts_ns[index])), 1) for index in keep],
-                "t": [utc(path.ts_ns[index]).strftime("%Y-%m-%d %H:%M") for index in keep],
+                "t": [time_text(path.ts_ns[index], "m") for index in keep],
                 "v": [round(path.value[index], 2) for index in keep],
                 "d": [round(100 * values[index], 2) for index in keep],
             }

@@ -20,6 +20,7 @@ from aiopt.report import charts
 from aiopt.report.document import Analyst, Curve, Data, Entry, Fact, Reading, Report, Stretch, Sweep
 from aiopt.report.methods import methods
 from aiopt.report.svg import utc
+from aiopt.utc import time_text
 
 MOST_TRADES = 250
 """Trades of an entry shown on the page; all of them are in ``trades.csv``."""
@@ -126,7 +127,7 @@ def percent(value: float | None, places: int = 1) -> str:
 
 def stamp(ns: int) -> str:
     """Return a UTC time to the minute."""
-    return utc(ns).strftime("%Y-%m-%d %H:%M")
+    return time_text(ns, "m")
 
 
 def breakable(name: str) -> Markup:

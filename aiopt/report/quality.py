@@ -12,10 +12,9 @@ from aiopt.bars.manifest import BarManifest, BarOrigin, spread_of
 from aiopt.market.calendar import open_time_ns
 from aiopt.market.instrument import instrument
 from aiopt.report.document import Data, Fact, HourRow
-from aiopt.report.svg import utc
 from aiopt.ticks.manifest import Manifest, SilentHour
 from aiopt.timeframe import parse_timeframe
-from aiopt.utc import DAY_NS, HOUR_NS
+from aiopt.utc import DAY_NS, HOUR_NS, day_text, time_text
 
 MOST_DAYS = 100
 """Days shown one by one; a longer span is shown as the average day of each month."""
@@ -59,7 +58,7 @@ def data_quality(manifest: Manifest | BarManifest) -> Data:
 
 def _facts(manifest: Manifest) -> list[Fact]:
     dropped = manifest.rows_read - manifest.rows
-    span = f"{_minute(manifest.first_ts_ns)} to {_minute(manifest.last_ts_ns)} UTC"
+    span = f"{time_text(manifest.first_ts_ns, 'm')} to {time_text(manifest.last_ts_ns, 'm')} UTC"
     facts = [
         Fact(name="Source", value=manifest.source, note=f"format {manifest.source_format}"),
         Fact(name="Instrument", value=manifest.instrument),
@@ -115,7 +114,7 @@ def _missing_bars(manifest: BarManifest) -> list[HourRow]:
     wanted = np.where(edges, 0, open_ns // length).reshape(-1, 24)
     rows = []
     for day, expected in enumerate(wanted.tolist(), start=first):
-        date = str(np.datetime64(day, "D"))
+        date = day_text(day)
         found = manifest.day_bars.get(date, [0] * 24)
         missing: list[int | None] = [max(0, most - one) for most, one in zip(expected, found, strict=True)]
         rows.append(HourRow(day=date, ticks=missing))
@@ -129,7 +128,7 @@ def _missing_bars(manifest: BarManifest) -> list[HourRow]:
 
 
 def _bar_facts(manifest: BarManifest) -> list[Fact]:
-    span = f"{_minute(manifest.first_ts_ns)} to {_minute(manifest.last_ts_ns)} UTC"
+    span = f"{time_text(manifest.first_ts_ns, 'm')} to {time_text(manifest.last_ts_ns, 'm')} UTC"
     bars = f"{manifest.bars:,} of {manifest.timeframe}"
     return [
         *(Fact(name="Source", value=one.source, note=_bar_source(one)) for one in manifest.sources),
@@ -143,7 +142,7 @@ def _bar_facts(manifest: BarManifest) -> list[Fact]:
 
 
 def _bar_source(one: BarOrigin) -> str:
-    span = f"{_minute(one.first_ts_ns)} to {_minute(one.last_ts_ns)} UTC"
+    span = f"{time_text(one.first_ts_ns, 'm')} to {time_text(one.last_ts_ns, 'm')} UTC"
     files = f"{len(one.files):,} {'file' if len(one.files) == 1 else 'files'}"
     return f"{one.bars:,} {one.side} bars, {span}, format {one.format}, clock {one.clock}, {files}"
 
@@ -207,10 +206,6 @@ def _monthly(rows: list[HourRow]) -> list[HourRow]:
             means.append(round(sum(known) / len(known)) if known else 0)
         result.append(HourRow(day=month, ticks=means))
     return result
-
-
-def _minute(ns: int) -> str:
-    return utc(ns).strftime("%Y-%m-%d %H:%M")
 
 
 def _share(part: int, whole: int) -> str:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
+from aiopt.utc import DAY_S, HOUR_NS, SECOND_NS
+
 NS_PER_S = 1_000_000_000
-_HOUR, _DAY = 3600, 86400
+_HOUR, _DAY = HOUR_NS // SECOND_NS, DAY_S
 _TIME_STEPS_S = (60, 300, 900, _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY)
 
 

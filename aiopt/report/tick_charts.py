@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiopt.report.svg import Canvas, Linear, short, time_ticks, utc
+from aiopt.report.svg import Canvas, Linear, short, time_ticks
+from aiopt.utc import time_text
 
 _WIDTH = 1080
 _LEFT, _RIGHT = 96.0, 14.0
@@ -158,7 +159,7 @@ def gap_timeline(start_ns: int, stop_ns: int, closed: Sequence[Span], gaps: Sequ
 
 def minute(ns: int) -> str:
     """Return a UTC time to the second."""
-    return utc(ns).strftime("%Y-%m-%d %H:%M:%S")
+    return time_text(ns)
 
 
 def _hour_labels(canvas: Canvas, step: float) -> None:

@@ -26,7 +26,7 @@ from aiopt.ticks.checks.quality import GapSpan, TickQuality
 from aiopt.ticks.checks.tick_rules import RULES
 from aiopt.ticks.importing import TickCheck
 from aiopt.ticks.manifest import RuleCount
-from aiopt.utc import hour_text
+from aiopt.utc import hour_number, hour_text
 
 MOST_DAYS = 100
 """Days shown one by one; a longer span is shown by month."""
@@ -162,7 +162,7 @@ def _pictures(
 def _day_rows(quality: TickQuality, item: Instrument) -> list[tuple[str, list[int | None]]]:
     """Return a row of 24 counts per day: ticks, `_SILENT` where the market was open and `_CLOSED` else."""
     names = sorted(quality.hours)
-    first, last = (_hour(name) for name in (names[0], names[-1]))
+    first, last = (hour_number(name) for name in (names[0], names[-1]))
     start, stop = first // 24 * 24, last // 24 * 24 + 23
     is_open = set(range(first, last + 1)) if item.always_open else set(open_hours(first, last).tolist())
     rows = []
@@ -293,7 +293,3 @@ def _label(file: str) -> str:
 
 def _link(file: str, folder: Path) -> str:
     return quote(Path(os.path.relpath(Path(file).absolute(), folder.absolute())).as_posix())
-
-
-def _hour(text: str) -> int:
-    return int(np.datetime64(text, "h").astype(np.int64))

@@ -14,8 +14,8 @@ from aiopt.files import atomic_write_bytes, atomic_write_text
 from aiopt.report.build import build_report
 from aiopt.report.document import Report
 from aiopt.report.html import part_of, render_html
-from aiopt.report.svg import utc
 from aiopt.runs import CHARTS, ENTRIES_CSV, REPORT_HTML, REPORT_JSON, TRADES_CSV, load_run
+from aiopt.utc import stamp_text
 
 _WINDOW_FIGURES = ("net_pnl", "profit_factor", "win_rate", "max_drawdown", "trades")
 _TRADE_COLUMNS = (
@@ -102,7 +102,12 @@ def trades_csv(report: Report) -> str:
                         part_of(trade.entry_ts_ns, report.stretches),
                         trade.side,
                     ),
-                    *(_iso(trade.entry_ts_ns), _iso(trade.exit_ts_ns), trade.entry_ts_ns, trade.exit_ts_ns),
+                    *(
+                        stamp_text(trade.entry_ts_ns, "ms"),
+                        stamp_text(trade.exit_ts_ns, "ms"),
+                        trade.entry_ts_ns,
+                        trade.exit_ts_ns,
+                    ),
                     *(trade.entry_price, trade.exit_price, trade.size, trade.exit_reason),
                     *(trade.pnl, trade.commission, trade.swap, trade.nights),
                     *(trade.stop_price, trade.target_price),
@@ -136,10 +141,6 @@ def entries_csv(report: Report) -> str:
         row.append(msgspec.json.encode(entry.params).decode())
         rows.append(row)
     return _csv(columns, rows)
-
-
-def _iso(ns: int) -> str:
-    return utc(ns).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

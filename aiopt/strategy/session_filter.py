@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aiopt.strategy.spec import SessionFilter
-from aiopt.utc import MINUTE_NS
+from aiopt.utc import DAY_NS, MINUTE_NS, MINUTES_PER_DAY
 
 _QUARTER_NS = 15 * MINUTE_NS
-_DAY_NS = 24 * 60 * MINUTE_NS
 _QUARTERS = 96  # in a day
 _EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0 here
 
@@ -39,8 +38,8 @@ def session_mask(session: SessionFilter, ts_open_ns: npt.ArrayLike) -> npt.NDArr
     """
     ts = np.asarray(ts_open_ns, dtype=np.int64)
     local_minutes = (ts + utc_offsets_ns(session.timezone, ts)) // MINUTE_NS
-    days = local_minutes // 1440
-    minute = local_minutes - days * 1440
+    days = local_minutes // MINUTES_PER_DAY
+    minute = local_minutes - days * MINUTES_PER_DAY
     start, end = session.start_minute, session.end_minute
     inside = (minute >= start) & (minute < end) if start < end else (minute >= start) | (minute < end)
     allowed = np.zeros(7, dtype=bool)
@@ -65,7 +64,7 @@ def utc_offsets_ns(timezone: str, ts_ns: IntArray) -> IntArray:
     if timezone == "UTC" or ts_ns.size == 0:
         return np.zeros(ts_ns.size, dtype=np.int64)
     zone = zoneinfo.ZoneInfo(timezone)
-    days = ts_ns // _DAY_NS
+    days = ts_ns // DAY_NS
     first, last = int(days.min()), int(days.max())
     present = np.zeros(last - first + 1, dtype=bool)
     present[days - first] = True
@@ -111,7 +110,7 @@ class SessionClock:
         if quarter != self._quarter:
             self._quarter = quarter
             self._offset_ns = _offset_ns(self._zone, quarter)
-        days, minute = divmod((ts_open_ns + self._offset_ns) // MINUTE_NS, 1440)
+        days, minute = divmod((ts_open_ns + self._offset_ns) // MINUTE_NS, MINUTES_PER_DAY)
         if (days + _EPOCH_WEEKDAY) % 7 not in self._weekdays:
             return False
         if self._start < self._end:

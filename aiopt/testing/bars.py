@@ -18,7 +18,7 @@ from aiopt.bars.schema import BarArrays, BarMeta, BarSet
 from aiopt.errors import ConfigError
 from aiopt.market.instrument import instrument
 from aiopt.timeframe import parse_timeframe
-from aiopt.utc import DAY_NS
+from aiopt.utc import DAY_NS, HOUR_NS
 
 MONDAY_NS = 1_514_764_800_000_000_000
 """Monday, 1 January 2018, 00:00 UTC."""
@@ -150,6 +150,6 @@ def _trading_times(n_bars: int, step_ns: int) -> NDArray[np.int64]:
     weeks = 2 + n_bars * step_ns // (4 * DAY_NS)
     times = MONDAY_NS + step_ns * np.arange(weeks * week_ns // step_ns, dtype=np.int64)
     within_week = (times - MONDAY_NS) % week_ns
-    closes = 4 * DAY_NS + _FRIDAY_CLOSE_HOUR * 3_600_000_000_000
-    opens = 6 * DAY_NS + _FRIDAY_CLOSE_HOUR * 3_600_000_000_000
+    closes = 4 * DAY_NS + _FRIDAY_CLOSE_HOUR * HOUR_NS
+    opens = 6 * DAY_NS + _FRIDAY_CLOSE_HOUR * HOUR_NS
     return times[(within_week < closes) | (within_week >= opens)][:n_bars]

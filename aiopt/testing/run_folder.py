@@ -47,7 +47,7 @@ from aiopt.ticks.manifest import (
     write_manifest,
 )
 from aiopt.trades import ExitReason, Side, Trade
-from aiopt.utc import DAY_NS, HOUR_NS
+from aiopt.utc import DAY_NS, HOUR_NS, MINUTE_NS
 
 FIRST_DAY = dt.date(2024, 3, 4)
 UNITS = 10_000.0
@@ -240,16 +240,14 @@ def _trades(
 ) -> list[Trade]:
     """Return trades one after another, none across a segment's end, profits of mean `skill` deviations."""
     count = int(random.integers(90, 420))
-    starts = np.sort(random.choice(hours, count)) + random.integers(0, 59, count) * 60_000_000_000
+    starts = np.sort(random.choice(hours, count)) + random.integers(0, 59, count) * MINUTE_NS
     trades = []
     free_at = 0
     for place, at in enumerate(starts.tolist()):
         if at < free_at:
             continue
         segment = int(np.searchsorted(plan.boundaries_ns, at, side="right"))
-        end = min(
-            at + int(random.integers(2, 240)) * 60_000_000_000, plan.boundaries_ns[segment] - 60_000_000_000
-        )
+        end = min(at + int(random.integers(2, 240)) * MINUTE_NS, plan.boundaries_ns[segment] - MINUTE_NS)
         if end <= at:
             continue
         free_at = end

@@ -44,7 +44,7 @@ from aiopt.ticks.checks.validation import DEFAULT_RULES, SourcedTicks, Validator
 from aiopt.ticks.manifest import Manifest, hash_partitions, is_tick_store, read_manifest, verify_store
 from aiopt.ticks.schema import TickArrays
 from aiopt.ticks.store import StoreBuild, build_store, locked
-from aiopt.utc import DAY_NS, MINUTE_NS
+from aiopt.utc import DAY_NS, MINUTE_NS, MINUTES_PER_DAY
 
 MODEL = "aiopt-sample-1"
 """Name of the model and its version: other ticks from equal parameters need another name."""
@@ -206,7 +206,7 @@ def sample_day(parameters: SampleParameters, day: int, state: object) -> TickArr
     draws = stream.random_raw((minutes.size, 4))
     noise = _unit(draws[:, 0]) + _unit(draws[:, 1])
     steps_per_day = 0.005 * state.home
-    minute_deviation = steps_per_day / math.sqrt(1440.0)
+    minute_deviation = steps_per_day / math.sqrt(MINUTES_PER_DAY)
     returns = _standard(stream.random_raw(minutes.size))
     news = (_unit(draws[:, 2]) < 0.4) & (session_minute == _NEWS_MINUTE)
     opening = np.concatenate(([True], np.diff(minutes) > 1))
@@ -219,7 +219,9 @@ def sample_day(parameters: SampleParameters, day: int, state: object) -> TickArr
             state.variance += 8.0
         _advance_regime(state, int(draws[i, 2]), minute_deviation)
         root = math.sqrt(state.variance)
-        counts[i] = int(parameters.ticks_per_day / 1440.0 * activity[i] * (0.4 + 0.6 * root) * noise[i])
+        counts[i] = int(
+            parameters.ticks_per_day / MINUTES_PER_DAY * activity[i] * (0.4 + 0.6 * root) * noise[i]
+        )
         deviation[i] = minute_deviation * math.sqrt(activity[i]) * root
         base[i] = state.price
         slope[i] = _drift(state, deviation[i]) + deviation[i] * returns[i]
@@ -360,7 +362,7 @@ def _advance_regime(state: _State, draw: int, minute_deviation: float) -> None:
 
 def _open_minutes(day: int, *, always_open: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the open minutes of a day (since the epoch) and their place in the session day, from 17:00."""
-    minutes = np.arange(day * 1440, (day + 1) * 1440, dtype=np.int64)
+    minutes = np.arange(day * MINUTES_PER_DAY, (day + 1) * MINUTES_PER_DAY, dtype=np.int64)
     starts = minutes * MINUTE_NS
     if not always_open:
         inside = open_time_ns(starts, starts + MINUTE_NS) > 0
@@ -371,12 +373,12 @@ def _open_minutes(day: int, *, always_open: bool) -> tuple[NDArray[np.int64], ND
     reference = np.full(minutes.size, (day - 7) * DAY_NS, dtype=np.int64)
     elapsed = open_time_ns(reference, starts) // MINUTE_NS
     origin = open_time_ns(reference[:1], _next_open(day - 7)) // MINUTE_NS
-    return minutes, (elapsed - origin) % 1440
+    return minutes, (elapsed - origin) % MINUTES_PER_DAY
 
 
 def _next_open(day: int) -> NDArray[np.int64]:
     """Return the stamp at which a session day of the week after `day` opens: a Sunday 17:00 New York."""
-    minutes = np.arange(day * 1440, (day + 7) * 1440, dtype=np.int64) * MINUTE_NS
+    minutes = np.arange(day * MINUTES_PER_DAY, (day + 7) * MINUTES_PER_DAY, dtype=np.int64) * MINUTE_NS
     inside = open_time_ns(minutes, minutes + MINUTE_NS) > 0
     opening = np.flatnonzero(inside[1:] & ~inside[:-1])[0] + 1
     return minutes[opening : opening + 1]
@@ -388,7 +390,7 @@ def _pattern(session_minute: NDArray[np.int64]) -> tuple[NDArray[np.float64], ND
     result = []
     for values in ([value / mean for value in _ACTIVITY], list(_SPREAD)):
         table = np.array(values)
-        shifted = (session_minute - 30) % 1440
+        shifted = (session_minute - 30) % MINUTES_PER_DAY
         hour, part = shifted // 60, (shifted % 60) / 60.0
         result.append(table[hour] * (1.0 - part) + table[(hour + 1) % 24] * part)
     return result[0], result[1]

@@ -5,7 +5,6 @@ Owns flags and what is printed.  Knows nothing of how bars are built.
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +13,7 @@ import click
 from aiopt.cli.bars_import import command as import_bars
 from aiopt.cli.output import emit, json_option, progress
 from aiopt.errors import ConfigError
+from aiopt.utc import time_text
 from cluster.connection import cluster_connection, connected
 
 if TYPE_CHECKING:
@@ -220,8 +220,8 @@ def _print_build(console: Console, result: BarBuild, out_dir: Path) -> None:
             file.timeframe,
             file.price,
             f"{file.bars:,}",
-            _utc(file.first_ts_open_ns),
-            _utc(file.last_ts_open_ns),
+            time_text(file.first_ts_open_ns),
+            time_text(file.last_ts_open_ns),
             "/".join(Path(file.path).parts[-3:]),
         )
     console.print(table)
@@ -243,7 +243,7 @@ def _print_bars(console: Console, document: dict[str, Any]) -> None:
     table = Table(show_header=False)
     for name, value in document.items():
         if name.endswith("_ns"):
-            table.add_row(name.removesuffix("_ns").replace("_", " "), _utc(value))
+            table.add_row(name.removesuffix("_ns").replace("_", " "), time_text(value))
         elif isinstance(value, list):
             table.add_row(name.replace("_", " "), ", ".join(value))
         elif value == "":
@@ -258,7 +258,3 @@ def _print_bars(console: Console, document: dict[str, Any]) -> None:
         else:
             table.add_row(name.replace("_", " "), str(value))
     console.print(table)
-
-
-def _utc(ts_ns: int) -> str:
-    return dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")

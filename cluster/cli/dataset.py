@@ -6,7 +6,6 @@ of features or labels.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import click
 from aiopt.cli.feature_logs import command as logs
 from aiopt.cli.output import emit, instrument_option, json_option, progress
 from aiopt.errors import DataError
+from aiopt.utc import time_text
 from cluster.cli.charts import RAY_FROM_CHARTS, engine_option
 from cluster.connection import cluster_connection, connected
 
@@ -212,7 +212,12 @@ def _print(console: Console, document: dict[str, Any], info: DatasetInfo) -> Non
         "split", "rows", "first decision (UTC)", "last decision (UTC)", "label", "SELL", "HOLD", "BUY"
     )
     for name, split in info.splits.items():
-        lead = (name, f"{split.rows:,}", _utc(split.first_decision_ns), _utc(split.last_decision_ns))
+        lead = (
+            name,
+            f"{split.rows:,}",
+            time_text(split.first_decision_ns, "m"),
+            time_text(split.last_decision_ns, "m"),
+        )
         for label, counts in split.balance.items():
             shares = (f"{counts[side] / split.rows:.1%}" for side in ("SELL", "HOLD", "BUY"))
             table.add_row(*lead, label.removeprefix("label_"), *shares)
@@ -222,7 +227,3 @@ def _print(console: Console, document: dict[str, Any], info: DatasetInfo) -> Non
     console.print(
         f"Left out: {reasons or 'nothing'}. Purge {info.purge_bars} bars, embargo {info.embargo_bars} bars."
     )
-
-
-def _utc(ts_ns: int) -> str:
-    return dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, dt.UTC).strftime("%Y-%m-%d %H:%M")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.errors import DataError
-from aiopt.utc import DAY_NS, HOUR_NS, hour_text, stamp_text
+from aiopt.utc import DAY_NS, HOUR_NS, MINUTE_NS, hour_text, stamp_text
 
 NEW_YORK = "America/New_York"
 BROKER = "NY+7"
@@ -87,7 +87,7 @@ def parse_clock(text: str) -> Clock:
     if offset is not None:
         minutes = int(offset[2]) * 60 + int(offset[3] or 0)
         if minutes <= 24 * 60:
-            return Clock(plain, None, (-1 if offset[1] == "-" else 1) * minutes * 60_000_000_000)
+            return Clock(plain, None, (-1 if offset[1] == "-" else 1) * minutes * MINUTE_NS)
     match = _ZONE_PLUS.match(plain)
     if match is not None:
         zone = NEW_YORK if match["zone"].upper() == "NY" else match["zone"]

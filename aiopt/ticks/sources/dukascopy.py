@@ -24,7 +24,7 @@ from aiopt.market.instrument import Instrument
 from aiopt.ticks.schema import TickArrays
 from aiopt.ticks.sources.ahead import ReadAhead
 from aiopt.ticks.sources.source import Batch, ReaderOptions, TickSource, check_symbols
-from aiopt.utc import HOUR_NS
+from aiopt.utc import DAY_S, HOUR_MS, HOUR_NS
 
 FORMAT = "dukascopy"
 
@@ -42,7 +42,6 @@ _TREE_NAME = re.compile(r"(\d{4})/(\d{2})/(\d{2})/(\d{2})h_ticks\.bi5$")
 _FLAT_NAME = re.compile(r"(\d{4})-(\d{2})-(\d{2})_(\d{2})h_ticks\.bi5$")
 _ASIDE = re.compile(r"(_candles_|^HistoryStart)", re.IGNORECASE)
 _MILLION = 1e6
-_HOUR_MS = 3_600_000
 # 6.7 million ticks; the busiest hours have some 50,000.  A few kilobytes can unpack to gigabytes.
 _MAX_BYTES = 128 * 1024 * 1024
 
@@ -183,11 +182,11 @@ def _ticks(data: bytes, hour: int, instrument: Instrument, file: Path | str) -> 
     """Return the ticks of an hour's unpacked records."""
     records = _records(data, TICK_RECORD, file)
     ms = records["ms"].astype(np.int64)
-    late = ms >= _HOUR_MS
+    late = ms >= HOUR_MS
     if late.any():
         row = int(np.argmax(late))
         what = "The file holds minute candles." if _looks_like_candles(data) else "The file holds no ticks."
-        msg = f"A tick must lie in its hour (below {_HOUR_MS} ms), but this one is at {ms[row]} ms. "
+        msg = f"A tick must lie in its hour (below {HOUR_MS} ms), but this one is at {ms[row]} ms. "
         raise DataError(f"{msg}{what} Give hour files of ticks (NNh_ticks.bi5).", file=file, row=row)
     return TickArrays(
         hour * HOUR_NS + ms * 1_000_000,
@@ -235,7 +234,7 @@ def read_candles(path: Path, instrument: Instrument, day: dt.date | None = None)
 
 def _day_start_s(path: Path, day: dt.date | None) -> int:
     if day is not None:
-        return (day - dt.date(1970, 1, 1)).days * 86_400
+        return (day - dt.date(1970, 1, 1)).days * DAY_S
     hour = hour_of(path.with_name("00h_ticks.bi5"))
     if hour is None:
         msg = "The day must follow from the path (YYYY/MM/DD/, months from 00), but does not. Give the day."
@@ -290,7 +289,7 @@ def _looks_like_candles(data: bytes) -> bool:
     if not data or len(data) % CANDLE_RECORD.itemsize:
         return False
     seconds = np.frombuffer(data, dtype=CANDLE_RECORD)["s"].astype(np.int64)
-    return bool(seconds[-1] < 86_400 and not (seconds % 60).any() and (np.diff(seconds) > 0).all())
+    return bool(seconds[-1] < DAY_S and not (seconds % 60).any() and (np.diff(seconds) > 0).all())
 
 
 def expected_hours(first: int, last: int, instrument: Instrument) -> NDArray[np.int64]:

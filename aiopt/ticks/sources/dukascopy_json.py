@@ -23,11 +23,10 @@ from aiopt.ticks.schema import TickArrays
 from aiopt.ticks.sources.dukascopy import expected_hours
 from aiopt.ticks.sources.source import Batch, ReaderOptions, TickSource, check_symbols
 from aiopt.ticks.sources.zipped import read_text
-from aiopt.utc import HOUR_NS, hour_text
+from aiopt.utc import HOUR_MS, HOUR_NS, hour_text
 
 FORMAT = "dukascopy_json"
 
-_HOUR_MS = 3_600_000
 # Far beyond any hour or price, and small enough that sums of a whole answer fit 64 bits.
 _Step = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31)]
 # The end of 2261: beyond it int64 nanoseconds end.
@@ -147,7 +146,7 @@ def decode(raw: bytes, *, file: Path | str, hour: int | None = None) -> tuple[in
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:
         msg = f"An hour of ticks must be the JSON of /v1/ticks, whole, but: {failure}. Download it again."
         raise DataError(msg, file=file) from failure
-    found, rest = divmod(answer.timestamp, _HOUR_MS)
+    found, rest = divmod(answer.timestamp, HOUR_MS)
     if rest:
         msg = f"`timestamp` must be the start of an hour, but got {answer.timestamp} ms. Download it again."
         raise DataError(msg, file=file)
@@ -167,10 +166,10 @@ def _ticks(answer: TickAnswer, hour: int, file: Path | str) -> TickArrays:
         return TickArrays(np.zeros(0, dtype=np.int64), nothing, nothing, nothing, nothing)
     scale = _scale(answer.multiplier, file)
     ms = np.cumsum(np.array(answer.times, dtype=np.int64))
-    outside = (ms < 0) | (ms >= _HOUR_MS)
+    outside = (ms < 0) | (ms >= HOUR_MS)
     if outside.any():
         row = int(np.argmax(outside))
-        msg = f"A tick must lie in its hour (from 0 to below {_HOUR_MS} ms), but this one is at {ms[row]} ms."
+        msg = f"A tick must lie in its hour (from 0 to below {HOUR_MS} ms), but this one is at {ms[row]} ms."
         raise DataError(msg + " Download it again.", file=file, row=row)
     return TickArrays(
         hour * HOUR_NS + ms * 1_000_000,

@@ -27,7 +27,7 @@ from aiopt.ticks.sources.delimited import first_line, integers, numbers, read_bl
 from aiopt.ticks.sources.instrument_evidence import wrong_instrument
 from aiopt.ticks.sources.source import Batch, ReaderOptions, TickSource, check_symbols, no_sizes
 from aiopt.ticks.sources.zipped import open_member
-from aiopt.utc import DAY_NS
+from aiopt.utc import DAY_MS, DAY_NS
 
 OANDA = "oanda"
 FXCM = "fxcm"
@@ -41,7 +41,6 @@ _BAR_COLUMNS = (
     "ms",
     *(f"{side}_{name}" for side in ("bid", "ask") for name in ("open", "high", "low", "close", "volume")),
 )
-_DAY_MS = 86_400_000
 
 
 def is_quote_zip(path: Path) -> bool:
@@ -118,10 +117,10 @@ def _read(
     with open_member(path) as (_, stream):
         for first_row, block in read_blocks(stream, path, columns=_COLUMNS):
             ms = integers(block["ms"], path, first_row)
-            outside = (ms < 0) | (ms >= _DAY_MS)
+            outside = (ms < 0) | (ms >= DAY_MS)
             if outside.any():
                 row = int(np.argmax(outside))
-                msg = f"A stamp must be in the file's day (0 … {_DAY_MS - 1} ms), but got {ms[row]}. Mend it."
+                msg = f"A stamp must be in the file's day (0 … {DAY_MS - 1} ms), but got {ms[row]}. Mend it."
                 raise DataError(msg, file=path, row=first_row + row)
             ticks = TickArrays(
                 wall.to_utc(midnight_ns + ms * 1_000_000),

@@ -22,6 +22,7 @@ from aiopt.ticks.sources.instrument_evidence import name_evidence, resolve
 from aiopt.ticks.stamps.stamp_reader import StampRules
 from aiopt.ticks.stamps.time_text import compile_format
 from aiopt.ticks.stamps.time_units import UNITS, latest_ns
+from aiopt.utc import HOUR_NS
 
 MEANINGS = ("ts", "bid", "ask", "bid_size", "ask_size", "symbol")
 
@@ -86,7 +87,7 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def clock(self, default: str) -> Clock:
         """Return the clock given, or that of a format."""
         if self.utc_offset_h is not None:
-            ahead_ns = round(self.utc_offset_h * 3_600_000_000_000)
+            ahead_ns = round(self.utc_offset_h * HOUR_NS)
             return Clock(f"UTC{self.utc_offset_h:+g} h", None, ahead_ns)
         return parse_clock(self.timezone or default)
 

@@ -32,7 +32,7 @@ from aiopt.ticks.stamps.stamp_rules import (
 )
 from aiopt.ticks.stamps.time_text import TextLayout, compile_format, recognise
 from aiopt.ticks.stamps.time_units import UNITS
-from aiopt.utc import stamp_text
+from aiopt.utc import DAY_S, stamp_text
 
 OWN_STAMP = "ts_event_ns"
 """A column of this name is of our own schema: UTC nanoseconds, by definition."""
@@ -264,7 +264,7 @@ def _stamps(
             raise no_stamp(times.name, value_at(times, 0), first_row, file, reading.unit.text)
         return number_stamps(times, reading.unit, first_row, file, rules)
     if times.dtype == pl.Date:
-        return UNITS["s"].to_ns(times.cast(pl.Int32).cast(pl.Int64).to_numpy() * 86_400)
+        return UNITS["s"].to_ns(times.cast(pl.Int32).cast(pl.Int64).to_numpy() * DAY_S)
     if not isinstance(times.dtype, pl.Datetime):
         raise no_stamp(times.name, value_at(times, 0), first_row, file, "a date-time")
     return UNITS[times.dtype.time_unit].to_ns(times.to_physical().to_numpy())

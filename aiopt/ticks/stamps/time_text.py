@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from aiopt.errors import DataError
-from aiopt.utc import DAY_NS
+from aiopt.utc import MINUTE_NS
 
 _ZONE = r"(?:UTC|GMT)?\s?[+-]\d{1,2}(?::?\d{2})?|Z|UTC|GMT"
 _PARTS = {
@@ -239,7 +239,7 @@ def zone_ns(zone: str) -> int | None:
     minutes = int(match[2]) * 60 + int(match[3] or 0)
     if minutes > 14 * 60 or int(match[3] or 0) >= 60:
         return None
-    return (-1 if match[1] == "-" else 1) * minutes * (DAY_NS // 1440)
+    return (-1 if match[1] == "-" else 1) * minutes * MINUTE_NS
 
 
 def _check_names(names: list[str], text: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.utc import DAY_NS
+from aiopt.utc import DAY_NS, DAY_S
 
 EARLIEST_NS = 7305 * DAY_NS
 """1990-01-01: no quotes are kept from before."""
@@ -149,7 +149,7 @@ def _from_compact(values: NDArray[np.int64], digits: int) -> NDArray[np.int64]:
     sound &= days <= length
     day = first.astype(np.int64) + days - 1
     # Years beyond what int64 nanoseconds hold stop at its ends.
-    seconds = day * 86_400 + clock[0] * 3_600 + clock[1] * 60 + clock[2]
+    seconds = day * DAY_S + clock[0] * 3_600 + clock[1] * 60 + clock[2]
     most = _INT64.max // 1_000_000_000 - 1
     ns = np.clip(seconds, -most, most) * 1_000_000_000 + millis * 1_000_000
     return np.asarray(np.where(sound, ns, _INT64.min))
