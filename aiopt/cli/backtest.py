@@ -74,7 +74,7 @@ _SHOWN_TRADES = 10
     "ticks_dir",
     type=click.Path(path_type=Path),
     help="Tick store on which stop slippage is measured, for bars without their ticks' stop ladder. "
-    "Default: one of traded ticks in data/ticks, if there is.",
+    "Default: one of traded ticks in data/ticks/SYMBOL, if there is.",
 )
 @click.option(
     "--swap",

@@ -138,7 +138,7 @@ def parse_columns(text: str) -> dict[str, str]:
     return result
 
 
-@click.group(epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks")
+@click.group(epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks/EURUSD")
 def command() -> None:
     """Download, import, validate and generate ticks."""
 
@@ -148,7 +148,7 @@ command.add_command(spread_model)
 command.add_command(stop_slippage)
 
 
-@command.command("import", epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks")
+@command.command("import", epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks/EURUSD")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the tick store.")
 @_instrument_option
@@ -194,7 +194,7 @@ def import_(
     emit(as_json, document, lambda console: _print_store(console, manifest, out))
 
 
-@command.command(epilog="Example: aiopt ticks validate data/ticks --html data/ticks-quality.html")
+@command.command(epilog="Example: aiopt ticks validate data/ticks/EURUSD --html quality.html")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--html",

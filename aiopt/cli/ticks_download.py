@@ -5,6 +5,8 @@ Owns flags and what is printed.  Knows nothing of feeds beyond their names.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +18,80 @@ from aiopt.errors import EXIT_FAILED, EXIT_OK
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aiopt.ticks.download import DownloadReport
-
-FETCHING_PERCENT = 90.0
-"""Share of the progress bar for the download; the rest is the import."""
+    from aiopt.ticks.download import DownloadReport, FeedAccess, Politeness
 
 SHOWN_FAILURES = 20
 """Failed hours listed for people; ``--json`` has all."""
+
+
+_ACCESS = (
+    click.option(
+        "--feed",
+        "feeds",
+        multiple=True,
+        default=("bi5", "json"),
+        show_default=True,
+        envvar="AIOPT_TICK_FEEDS",
+        show_envvar=True,
+        metavar="KIND[=WHERE]",
+        help="Where to ask, in order: bi5, json, or either with a base address; dir=FOLDER of hour files; "
+        "python=MODULE:FUNCTION that makes a feed. Repeat for failover.",
+    ),
+    click.option(
+        "--proxy",
+        envvar="AIOPT_DOWNLOAD_PROXY",
+        show_envvar=True,
+        help="http://HOST:PORT; 'none' for no proxy; else HTTPS_PROXY and NO_PROXY count.",
+    ),
+    click.option("--timeout", type=float, default=20.0, show_default=True, help="Longest silence, seconds."),
+    click.option("--deadline", type=float, default=60.0, show_default=True, help="Longest answer, seconds."),
+)
+_POLITENESS = (
+    click.option("--parallel", type=int, default=4, show_default=True, help="Requests in flight."),
+    click.option(
+        "--interval", type=float, default=0.1, show_default=True, help="Least seconds between requests."
+    ),
+    click.option("--attempts", type=int, default=5, show_default=True, help="Per hour and feed."),
+    click.option(
+        "--backoff", type=float, default=1.0, show_default=True, help="Seconds before the 2nd attempt."
+    ),
+)
+
+
+def _access_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options about feeds and network; the command gets them as `access`."""
+
+    @wraps(function)
+    def with_access(
+        *, feeds: tuple[str, ...], proxy: str | None, timeout: float, deadline: float, **others: Any
+    ) -> Any:
+        from aiopt.ticks.download import FeedAccess
+
+        access = FeedAccess(feeds=feeds, proxy=proxy, timeout_s=timeout, deadline_s=deadline)
+        return function(access=access, **others)
+
+    return _with_options(with_access, _ACCESS)
+
+
+def _politeness_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options about pace and retries; the command gets them as `politeness`."""
+
+    @wraps(function)
+    def with_politeness(
+        *, parallel: int, interval: float, attempts: int, backoff: float, **others: Any
+    ) -> Any:
+        from aiopt.ticks.download import Politeness
+
+        politeness = Politeness(parallel=parallel, interval_s=interval, attempts=attempts, backoff_s=backoff)
+        return function(politeness=politeness, **others)
+
+    return _with_options(with_politeness, _POLITENESS)
+
+
+def _with_options(function: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 @click.command(epilog="Example: aiopt ticks download EURUSD --from 2026-11-02 --to 2026-11-06T20")
@@ -44,32 +113,8 @@ SHOWN_FAILURES = 20
     show_envvar=True,
     help="Folder of the answers as they came.",
 )
-@click.option(
-    "--feed",
-    "feed_texts",
-    multiple=True,
-    default=("bi5", "json"),
-    show_default=True,
-    envvar="AIOPT_TICK_FEEDS",
-    show_envvar=True,
-    metavar="KIND[=WHERE]",
-    help="Where to ask, in order: bi5, json, or either with a base address; dir=FOLDER of hour files; "
-    "python=MODULE:FUNCTION that makes a feed. Repeat for failover.",
-)
-@click.option(
-    "--proxy",
-    envvar="AIOPT_DOWNLOAD_PROXY",
-    show_envvar=True,
-    help="http://HOST:PORT; 'none' for no proxy; else HTTPS_PROXY and NO_PROXY count.",
-)
-@click.option("--parallel", type=int, default=4, show_default=True, help="Requests in flight.")
-@click.option(
-    "--interval", type=float, default=0.1, show_default=True, help="Least seconds between requests."
-)
-@click.option("--attempts", type=int, default=5, show_default=True, help="Per hour and feed.")
-@click.option("--backoff", type=float, default=1.0, show_default=True, help="Seconds before the 2nd attempt.")
-@click.option("--timeout", type=float, default=20.0, show_default=True, help="Longest silence, seconds.")
-@click.option("--deadline", type=float, default=60.0, show_default=True, help="Longest answer, seconds.")
+@_access_options
+@_politeness_options
 @click.option(
     "--rule",
     "rule_texts",
@@ -79,20 +124,15 @@ SHOWN_FAILURES = 20
 )
 @click.option("--replace", is_flag=True, help="Replace the tick store in --out instead of extending it.")
 @json_option
+# One parameter per flag, as click passes them.
 def download(
     symbol: str,
     first: str | None,
     last: str | None,
     out: Path | None,
     cache: Path,
-    feed_texts: tuple[str, ...],
-    proxy: str | None,
-    parallel: int,
-    interval: float,
-    attempts: int,
-    backoff: float,
-    timeout: float,
-    deadline: float,
+    access: FeedAccess,
+    politeness: Politeness,
     rule_texts: tuple[str, ...],
     replace: bool,
     as_json: bool,
@@ -106,40 +146,25 @@ def download(
 
     from aiopt.market.instrument import instrument
     from aiopt.ticks.checks.validation import parse_rules
-    from aiopt.ticks.download import (
-        HttpClient,
-        Politeness,
-        download_ticks,
-        downloaded_until,
-        make_feed,
-        parse_span,
-    )
+    from aiopt.ticks.download import DownloadOptions, download_ticks, downloaded_until, parse_span
+    from aiopt.ticks.places import DEFAULT_TICKS
 
     item = instrument(symbol)
-    out = out or Path("data/ticks") / item.symbol
-    since = None if replace else downloaded_until(out, item.symbol)
-    span = parse_span(first, last, since=since)
+    out = out or DEFAULT_TICKS / item.symbol
+    span = parse_span(first, last, since=None if replace else downloaded_until(out, item.symbol))
     stop = Event()
-    http = HttpClient(
-        timeout_s=timeout, deadline_s=deadline, proxy="" if proxy == "none" else proxy, stop=stop
+    options = DownloadOptions(
+        instrument=item.symbol, rules=parse_rules(rule_texts), politeness=politeness, replace=replace
     )
     with progress("downloading ticks", 100) as show:
         report = download_ticks(
             span,
             out,
-            feeds=[make_feed(text, http) for text in feed_texts],
-            cache=cache,
-            instrument=item.symbol,
-            rules=parse_rules(rule_texts),
-            politeness=Politeness(
-                parallel=parallel, interval_s=interval, attempts=attempts, backoff_s=backoff
-            ),
+            access.open(stop),
+            cache,
+            options,
             stop=stop,
-            replace=replace,
-            progress=lambda done, total: show(FETCHING_PERCENT * done / total),
-            import_progress=lambda done, total: show(
-                FETCHING_PERCENT + (100.0 - FETCHING_PERCENT) * done / total
-            ),
+            progress=lambda share: show(100.0 * share),
         )
     emit(as_json, report_document(report), lambda console: _print_report(console, report))
     return EXIT_OK if report.ok else EXIT_FAILED

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiopt.bars.spread_model import By, SpreadModel
 
 
-@click.command("spread-model", epilog="Example: aiopt ticks spread-model data/ticks --out spread.yaml")
+@click.command("spread-model", epilog="Example: aiopt ticks spread-model data/ticks/EURUSD --out spread.yaml")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="YAML file.")
 @click.option(

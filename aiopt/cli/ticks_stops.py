@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiopt.bars.stops.stop_slippage import StopSlippage
 
 
-@click.command("stop-slippage", epilog="Example: aiopt ticks stop-slippage data/ticks")
+@click.command("stop-slippage", epilog="Example: aiopt ticks stop-slippage data/ticks/EURUSD")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--timeframe", default="1m", show_default=True, help="Bars inside which stops are reached.")
 @json_option

@@ -23,6 +23,7 @@ from aiopt.ticks.clocks.clock_proof import ClockProof
 from aiopt.ticks.clocks.second_witness import Witness
 from aiopt.ticks.import_pass import ImportPass, Progress
 from aiopt.ticks.manifest import Manifest, RuleCount, differences, is_tick_store, read_manifest, verify_store
+from aiopt.ticks.places import hint_below
 from aiopt.ticks.sources import ReaderOptions, TickSource, open_named_source, open_source
 from aiopt.ticks.store import build_store, locked
 
@@ -151,6 +152,7 @@ def open_ticks(
         If the store is of another instrument, or the source cannot be imported.
     """
     source = Path(source)
+    _check_not_above(source)
     if source.is_dir() and is_tick_store(source):
         manifest = verify_store(source)
         if instrument is not None and manifest.instrument != find_instrument(instrument).symbol:
@@ -301,6 +303,7 @@ def validate_ticks(
         If the source cannot be read at all.
     """
     source = Path(source)
+    _check_not_above(source)
     stored = read_manifest(source) if source.is_dir() and is_tick_store(source) else None
     options = options or ReaderOptions()
     if stored is None:
@@ -357,6 +360,13 @@ def _broken_store(source: Path, stored: Manifest, wrong: list[str]) -> TickCheck
         synthetic=stored.synthetic,
         clock=stored.clock,
     )
+
+
+def _check_not_above(source: Path) -> None:
+    """Refuse a folder above tick stores: reading their files as any others would guess, and copy them."""
+    hint = "" if is_tick_store(source) else hint_below(source)
+    if hint:
+        raise DataError(f"This folder is no tick store.{hint}", file=source)
 
 
 def _check_apart(source: Path, out: Path) -> None:

@@ -16,6 +16,7 @@ from aiopt.errors import ManifestError
 from aiopt.files import atomic_write_bytes, sha256_file
 from aiopt.folder_commit import COMMIT, finish_pending
 from aiopt.ticks.clocks.clock_proof import ClockProof
+from aiopt.ticks.places import hint_below
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -230,9 +231,11 @@ def read_manifest(folder: Path) -> Manifest:
     path = Path(folder) / MANIFEST_NAME
     finish_pending(Path(folder))
     if not path.is_file():
-        what = "has no manifest.json" if Path(folder).is_dir() else "does not exist"
-        msg = f"A tick store must be a folder with a manifest.json, but this one {what}."
-        raise ManifestError(msg + " Make one with `aiopt ticks import SRC --out DIR`.", file=folder)
+        if not Path(folder).is_dir():
+            msg = "There is no such folder. Check the path, or make a tick store: "
+            raise ManifestError(msg + "`aiopt ticks import SRC --out DIR`.", file=folder)
+        remedy = hint_below(folder) or " Make one with `aiopt ticks import SRC --out DIR`."
+        raise ManifestError(f"This folder is no tick store: it has no manifest.json.{remedy}", file=folder)
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:

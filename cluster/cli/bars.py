@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiopt.market.sessions import TradingSession
 
 
-@click.group(epilog="Example: aiopt bars build --ticks data/ticks --out data/bars --timeframes 1m,5m")
+@click.group(epilog="Example: aiopt bars build --ticks data/ticks/EURUSD --out data/bars --timeframes 1m,5m")
 def command() -> None:
     """Build bars from ticks, or import a provider's own."""
 
@@ -35,7 +35,8 @@ command.add_command(import_bars)
 
 
 @command.command(
-    epilog="Example: aiopt bars build --ticks data/ticks --out data/bars --type range --size 5,10 --price mid"
+    epilog="Example: aiopt bars build --ticks data/ticks/EURUSD --out data/bars --type range --size 5,10 "
+    "--price mid"
 )
 @click.option("--ticks", "ticks_dir", type=click.Path(path_type=Path), required=True, help="Tick store.")
 @click.option("--out", "out_dir", type=click.Path(path_type=Path), required=True, help="Folder of the bars.")

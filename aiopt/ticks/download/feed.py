@@ -12,9 +12,11 @@ import datetime as dt
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
+import msgspec
 import numpy as np
 
 from aiopt.errors import ConfigError, DataError, did_you_mean
@@ -206,6 +208,37 @@ def make_feed(text: str, http: HttpClient) -> HourFeed:
     if kind == "json":
         return JsonFeed(name, base, http)
     return Bi5Feed(name, base, http)
+
+
+class FeedAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which feeds are asked, and over what network.
+
+    Attributes
+    ----------
+    feeds : tuple of str
+        ``KIND`` or ``KIND=WHERE`` in order of preference, see `make_feed`.
+    proxy : str or None
+        ``http://HOST:PORT``; ``"none"`` for no proxy; None for what the environment says.
+    timeout_s, deadline_s : float
+        Longest silence, and longest whole answer.
+    """
+
+    feeds: tuple[str, ...] = ("bi5", "json")
+    proxy: str | None = None
+    timeout_s: float = 20.0
+    deadline_s: float = 60.0
+
+    def open(self, stop: Event) -> list[HourFeed]:
+        """Make the feeds; `stop` gives up answers that are being read.
+
+        Raises
+        ------
+        ConfigError
+            As `make_feed` and `HttpClient`.
+        """
+        proxy = "" if self.proxy == "none" else self.proxy
+        http = HttpClient(timeout_s=self.timeout_s, deadline_s=self.deadline_s, proxy=proxy, stop=stop)
+        return [make_feed(text, http) for text in self.feeds]
 
 
 def _folder_feed(where: str) -> HourFeed:
