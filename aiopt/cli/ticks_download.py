@@ -212,9 +212,10 @@ def _print_report(console: Console, report: DownloadReport) -> None:
     if report.manifest is not None:
         console.print(f"store      {report.store} ({report.manifest.rows:,} ticks)", soft_wrap=True)
         console.print(f"data hash  {report.manifest.data_hash}", soft_wrap=True)
-    for hour, problems in list(report.failed.items())[:SHOWN_FAILURES]:
-        reason = escape(problems[-1]) if problems else "no reason recorded"
-        console.print(f"[red]failed:[/red] {hour}  {reason}", soft_wrap=True)
+    for hour in list(report.failed)[:SHOWN_FAILURES]:
+        console.print(f"[red]failed:[/red] {hour}")
+        for reason in report.reasons(hour):
+            console.print(f"    {escape(reason)}", soft_wrap=True)
     if len(report.failed) > SHOWN_FAILURES:
         console.print(f"and {len(report.failed) - SHOWN_FAILURES} more")
     if report.failed:

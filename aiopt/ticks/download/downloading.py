@@ -19,7 +19,7 @@ from aiopt.market.instrument import instrument as find_instrument
 from aiopt.ticks.checks.validation import DEFAULT_RULES, ValidationRules
 from aiopt.ticks.download.cache import HourCache, HourRecord
 from aiopt.ticks.download.feed import FEED_KINDS, HourFeed, decode
-from aiopt.ticks.download.fetching import Fetcher, Politeness
+from aiopt.ticks.download.fetching import ATTEMPT, Fetcher, Politeness
 from aiopt.ticks.download.span import hour_of
 from aiopt.ticks.importing import import_source
 from aiopt.ticks.manifest import Manifest, is_tick_store, read_manifest
@@ -115,6 +115,14 @@ class DownloadReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def ok(self) -> bool:
         """True if no hour failed."""
         return not self.failed
+
+    def reasons(self, hour: str) -> list[str]:
+        """Return why a failed hour failed: the last problem with each feed, and what else there is to say."""
+        last: dict[str, str] = {}
+        for problem in self.failed[hour]:
+            feed, attempt, _ = problem.partition(ATTEMPT)
+            last[feed if attempt else problem] = problem
+        return list(last.values())
 
     def counts(self) -> dict[str, int]:
         """Return the number of hours per outcome."""

@@ -31,6 +31,9 @@ from aiopt.ticks.download.feed import HourFeed, HourResult
 from aiopt.ticks.download.http import FeedError
 from aiopt.utc import hour_text
 
+ATTEMPT = ", attempt "
+"""Stands between the name of a feed and the number of a request in the problems of an hour."""
+
 SAVE_EVERY_S = 15.0
 """The record of the hours is written this often on the way; a kill costs a decoding, never a fetch."""
 
@@ -290,7 +293,7 @@ class Fetcher:
             except FeedError as failure:
                 if self._stop.is_set():
                     raise _StoppedError from failure
-                problems.append(f"{turn.feed.name}, attempt {attempt}: {failure}")
+                problems.append(f"{turn.feed.name}{ATTEMPT}{attempt}: {failure}")
                 wait_s = failure.retry_after_s
                 if not failure.retry:
                     # The server is there and says no: that speaks about the hour, not about the feed.
