@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from aiopt.ticks.download import (
+    DownloadOptions,
     HttpClient,
     download_ticks,
     make_feed,
