@@ -152,9 +152,9 @@ def test_an_edited_manifest_is_refused(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(ManifestError, match="must be one that `aiopt ticks import` wrote"):
         read_manifest(out)
-    with pytest.raises(ManifestError, match="this one does not exist"):
+    with pytest.raises(ManifestError, match="There is no such folder"):
         read_manifest(tmp_path / "nothing")
-    with pytest.raises(ManifestError, match=r"this one has no manifest\.json"):
+    with pytest.raises(ManifestError, match=r"is no tick store: it has no manifest\.json"):
         read_manifest(tmp_path)
 
 
