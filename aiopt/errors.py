@@ -37,7 +37,8 @@ carries (Ray sends errors from process to process), and is caught by ``except Ai
     │   ├── EngineStartError                 [aiopt.serving.swap.proof] an engine did not come up
     │   ├── ProbeMismatchError               [aiopt.serving.swap.proof] an engine answers as it should not
     │   ├── Overloaded                       [aiopt.serving.gateway.admission] no slot, no place in the queue
-    │   └── WireError                        [aiopt.serving.engines.wire] the other side of a connection is gone
+    │   ├── LinkDownError                    [aiopt.serving.engines.links] the way to an engine is gone
+    │   └── WireError                        [aiopt.serving.engines.wire] the other side of a socket is gone
     ├── FeedError                            [aiopt.ticks.download.http] a request without a whole answer
     ├── HttpError                            [aiopt.serving.gateway.failures] a request answered with an error
     └── StorageError                         disk full, folder not writable
@@ -49,7 +50,6 @@ Signals are no errors: whoever raises one catches it in the same package, and no
     Exception
     ├── ClientGone                           [aiopt.serving.gateway.exchange] nobody is left to answer
     ├── _Broken                              [aiopt.pine.checker] the finding is recorded, skip the expression
-    ├── _EngineDied                          [cluster.serving.ray_backend] ask again, or say that it is gone
     └── _StoppedError                        [aiopt.ticks.download.fetching] the run is being interrupted
 """
 
