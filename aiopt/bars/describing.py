@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aiopt.bars.files import load_bar_set, read_series
+from aiopt.bars.rules import parse_bar_rule
 from aiopt.bars.schema import TIME_BARS, BarTable
 from aiopt.errors import UnevenBarsError
 from aiopt.timeframe import parse_timeframe
@@ -29,8 +30,8 @@ def describe_bars(path: Path, timeframe: str | None = None) -> dict[str, Any]:
     DataError
         If `path` leads to no series or to several, or a file breaks a rule of bars.
     """
-    if timeframe is not None and timeframe[:1].isdigit():
-        timeframe = parse_timeframe(timeframe).label
+    if timeframe is not None:
+        timeframe = parse_bar_rule(timeframe).label
     tables = read_series(path, timeframe)
     first = next(iter(tables.values()))
     frame, meta = first.frame, first.meta

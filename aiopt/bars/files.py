@@ -1,12 +1,11 @@
-"""Bars: the arrays a backtest reads, the Parquet files they live in, and the one-process reference builder.
+"""Bar files: where they lie, how they are written and read, and which series a file or folder leads to.
 
-Owns the bar schema, `BarArrays`, `BarSet`, reading and writing, and `build_bars`, which every faster way of
-building bars must equal bit for bit.  Knows nothing of Ray, of shards, of strategies or of where ticks come
-from.
+Owns the format of bar files and the rules bars must keep.  Knows nothing of how bars are built.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,9 +234,8 @@ def _find_series(folder: Path, wanted: str | None, symbol: str | None) -> dict[s
     """Return the files of the one series in or below `folder`, by side."""
     if any(folder.glob("*.parquet")):
         return _series_in(folder)
-    found = [sub for sub in sorted(folder.glob("*/**/")) if any(sub.glob("*.parquet"))]
-    if wanted is not None:
-        found = [sub for sub in found if sub.name == wanted]
+    there = [sub for sub in sorted(folder.glob("*/**/")) if any(sub.glob("*.parquet"))]
+    found = [sub for sub in there if sub.name == wanted] if wanted is not None else there
     if symbol is not None:
         found = [sub for sub in found if symbol in sub.relative_to(folder).parts or sub.parent.name == symbol]
     if len(found) == 1:
@@ -245,11 +243,22 @@ def _find_series(folder: Path, wanted: str | None, symbol: str | None) -> dict[s
     if (folder / MANIFEST_NAME).is_file():
         msg = "The folder must hold bars, but this is a tick store. Build bars of it: "
         raise DataError(f"{msg}`aiopt bars build --ticks {folder} --out DIR`.", file=folder)
+    raise DataError(_not_one(folder, wanted, found, there), file=folder)
+
+
+def _not_one(folder: Path, wanted: str | None, found: Sequence[Path], there: Sequence[Path]) -> str:
+    """Return why a folder does not lead to one series, and the path of a series to give instead."""
     names = ", ".join(str(sub.relative_to(folder)) for sub in found) or "none"
-    label = "" if wanted is None else f" of {wanted}"
-    msg = f"The folder must lead to one series of bars{label}, but found {names}. "
-    remedy = "Give the path of one, or --timeframe" if found else "Build bars with `aiopt bars build`"
-    raise DataError(f"{msg}{remedy}.", file=folder)
+    msg = f"The folder must lead to one series of bars{'' if wanted is None else f' of {wanted}'}, but "
+    if not there:
+        return msg + "found none. Build bars with `aiopt bars build`."
+    # Time bars first: of the series of a folder these are what most commands take.
+    child = min(found or there, key=lambda sub: not sub.name[:1].isdigit())
+    if not found:
+        some = ", ".join(str(sub.relative_to(folder)) for sub in there)
+        return f"{msg}found none, only {some}. Give one of these, e.g. {child}."
+    other = f", or --timeframe {child.name}" if len({sub.name for sub in found}) == len(found) else ""
+    return f"{msg}found {names}. Give the path of one, e.g. {child}{other}."
 
 
 def _series_in(folder: Path) -> dict[str, Path]:
@@ -259,9 +268,12 @@ def _series_in(folder: Path) -> dict[str, Path]:
         return {"bid": by_name["bid"], "ask": by_name["ask"]}
     if len(files) == 1:
         return {"last": files[0]}
+    if not files:
+        msg = "A folder of bars must hold bid.parquet and ask.parquet, or one file, but holds none."
+        raise DataError(msg + " Build the bars again.", file=folder)
     names = ", ".join(by_name)
     msg = f"A folder of bars must hold bid.parquet and ask.parquet, or one file, but holds {names}."
-    raise DataError(msg + " Name one file.", file=folder)
+    raise DataError(f"{msg} Name one file, e.g. {files[0]}.", file=folder)
 
 
 def _read_any(path: Path, symbol: str | None) -> BarTable:

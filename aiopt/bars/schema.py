@@ -54,6 +54,9 @@ EXTRA_SCHEMA = pl.Schema(
 )
 """Columns a bar file may have behind `BAR_SCHEMA`, in this order."""
 
+OHLC = ("open", "high", "low", "close")
+"""The prices of a bar."""
+
 TIME_BARS = "time"
 
 

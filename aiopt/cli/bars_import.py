@@ -84,28 +84,23 @@ def command(
     backtests without a spread.
     """
     from aiopt.bars.importing.bar_import import import_bars
-    from aiopt.bars.importing.tables import BarTableOptions
+    from aiopt.bars.importing.reading import BarReading
     from aiopt.bars.importing.witness_bars import check_bars
 
-    table = BarTableOptions(
+    reading = BarReading(
+        price=price,
+        format=format_,
+        timezone=timezone,
+        keep_clock=keep_clock,
         columns=parse_columns(column_map or ""),
         time_unit=time_unit,
         time_format=time_format,
         header=not no_header,
-        price=price,
+        drop_bad=drop_bad,
     )
     witness = witness_of(check_path, check_timezone)
-    result = import_bars(
-        source,
-        out,
-        instrument=instrument,
-        format=format_,
-        timezone=timezone,
-        drop_bad=drop_bad,
-        keep_clock=keep_clock,
-        table=table,
-        check=None if witness is None else partial(check_bars, witness=witness, source=source),
-    )
+    check = None if witness is None else partial(check_bars, witness=witness, source=source)
+    result = import_bars(source, out, reading, instrument=instrument, check=check)
     emit(as_json, result, lambda console: _print(console, result))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from aiopt.analyst.settings import AnalystSettings
-from aiopt.bars.importing.series import BarReading
+from aiopt.bars.importing.reading import BarReading
 from aiopt.bars.schema import BarSet
 from aiopt.bars.spread_model import SpreadConfig
 from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aiopt.bars.importing.bar_import import read_bar_source
+from aiopt.bars.importing.bar_source import read_bar_source
+from aiopt.bars.importing.reading import BarReading
 from aiopt.bars.importing.witness_bars import check_bars, read_witness
 from aiopt.errors import DataError
 from aiopt.market.instrument import instrument
@@ -40,8 +41,10 @@ def test_the_conventions_of_other_years_are_refused_for_2018(
     shared_data: Path, hours: Witness, clock: str, off: str, lag: str
 ) -> None:
     with pytest.raises(DataError, match=r"What fits its weeks: --timezone America/New_York\. Give"):
-        read_bar_source(shared_data / "histdata", instrument="EURUSD", timezone=clock)
-    read = read_bar_source(shared_data / "histdata", instrument="EURUSD", timezone=clock, keep_clock=True)
+        read_bar_source(shared_data / "histdata", BarReading(timezone=clock), instrument="EURUSD")
+    read = read_bar_source(
+        shared_data / "histdata", BarReading(timezone=clock, keep_clock=True), instrument="EURUSD"
+    )
     with pytest.raises(DataError, match=rf"{off}.*agree at a lag of {lag} h.* 1:00 h late"):
         check_bars(read, witness=lambda _: hours, source=shared_data)
 

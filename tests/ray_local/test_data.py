@@ -14,12 +14,12 @@ import ray
 from aiopt.bars.building.build import BarBuild, build
 from aiopt.bars.building.shard_jobs import ShardJob
 from aiopt.bars.files import read_bars
-from aiopt.bars.reducing.reference import build_bars
 from aiopt.bars.request import BarRequest
 from aiopt.bars.rules import parse_bar_rules
 from aiopt.bars.schema import PRICES
 from aiopt.errors import ClusterError, DataError, ManifestError
 from aiopt.market.sessions import TradingSession, parse_session
+from aiopt.testing.reference_bars import build_bars
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.ticks.manifest import read_manifest
 from aiopt.ticks.shards import plan_shards

@@ -13,7 +13,7 @@ import yaml
 from aiopt.analyst import AnalystSettings
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.swap import SwapConfig
-from aiopt.bars.importing.series import BarReading
+from aiopt.bars.importing.reading import BarReading
 from aiopt.bars.spread_model import SpreadConfig
 from aiopt.evaluation import WalkForwardConfig
 from aiopt.optimize.configuration import AnalysisConfig, OptimizeConfig, SampleConfig

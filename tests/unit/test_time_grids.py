@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from aiopt.backtest.results import pnl_by_period
 from aiopt.bars.reducing.filling import fill_flat, fill_gaps
-from aiopt.bars.reducing.reference import build_bars
 from aiopt.bars.schema import BAR_SCHEMA
 from aiopt.errors import ConfigError
 from aiopt.evaluation.folds import (
@@ -22,6 +21,7 @@ from aiopt.evaluation.folds import (
     plan_walk_forward,
     segment_boundaries,
 )
+from aiopt.testing.reference_bars import build_bars
 from aiopt.ticks.schema import nearest_decimal
 from aiopt.timeframe import parse_timeframe, time_grid
 

@@ -7,7 +7,6 @@ spread.  Knows nothing of runs and clusters.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,12 @@ from numpy.typing import NDArray
 
 from aiopt import __version__
 from aiopt.bars.files import bar_path, write_bars
-from aiopt.bars.importing.series import OWN, REPEATED, SIDES, BarReading, SourceSeries, read_source
+from aiopt.bars.importing.joining import hash_sides, join_bars, prices_text
+from aiopt.bars.importing.reading import BarReading
+from aiopt.bars.importing.series import OWN, REPEATED, SourceSeries, read_source
 from aiopt.bars.manifest import BarManifest
 from aiopt.bars.reducing.resampling import check_timeframes, resample_bars
-from aiopt.bars.schema import BarMeta
+from aiopt.bars.schema import OHLC, PRICES, BarMeta
 from aiopt.bars.spread_model import SpreadConfig, load_spread
 from aiopt.bars.stops.stop_files import StopTable
 from aiopt.bars.stops.stop_slippage import StopSlippage
@@ -38,7 +39,6 @@ from aiopt.utc import HOUR_NS, hour_text, stamp_text
 
 UNPAIRED = "of one side only"
 
-_PRICES = ("open", "high", "low", "close")
 _MOST_APART = 0.01
 
 
@@ -161,6 +161,7 @@ def open_bars(
         resample_bars(bid, base, timeframe)
     opens = bid["ts_open_ns"].to_numpy()
     stops = stops_of_sources([one.path for one in found], opens, spread)
+    identity = hash_sides(item.symbol, base.label, {"bid": bid, "ask": ask})
     records = sorted((one.record for one in found), key=lambda one: (one.first_ts_ns, one.source))
     manifest = BarManifest(
         aiopt_version=__version__,
@@ -169,7 +170,7 @@ def open_bars(
         source=", ".join(f"{one.source} ({one.format} {base.label} {one.side} bars)" for one in records),
         spread=description,
         synthetic=any(one.synthetic for one in found),
-        data_hash=stops_identity(_hash(item, base, bid, ask), stops),
+        data_hash=stops_identity(identity, stops),
         bars=bid.height,
         first_ts_ns=int(opens[0]),
         last_ts_ns=int(opens[-1]),
@@ -214,7 +215,7 @@ def _sides(found: Sequence[SourceSeries]) -> tuple[dict[str, pl.DataFrame], dict
     """Return the bars of each side over all sources, bid and ask on the same times; and what was left out."""
     sides: dict[str, pl.DataFrame] = {}
     repeated = 0
-    for side in SIDES:
+    for side in PRICES:
         parts = [(one.path, one.sides[side]) for one in found if side in one.sides]
         if parts:
             sides[side], twice = _joined(parts)
@@ -244,24 +245,13 @@ def _joined(parts: Sequence[tuple[Path, pl.DataFrame]]) -> tuple[pl.DataFrame, i
     """Return the bars of all sources in order of time, and how many were there twice."""
     if len(parts) == 1:
         return parts[0][1], 0
-    numbered = [frame.with_columns(pl.lit(number).alias("part")) for number, (_, frame) in enumerate(parts)]
-    joined = pl.concat(numbered).sort("ts_open_ns", maintain_order=True)
-    same_time = joined["ts_open_ns"].to_numpy()[1:] == joined["ts_open_ns"].to_numpy()[:-1]
-    equal = np.logical_and.reduce(
-        [joined[name].to_numpy()[1:] == joined[name].to_numpy()[:-1] for name in _PRICES]
-    )
-    other = np.flatnonzero(same_time & ~equal) + 1
-    if other.size:
-        at = int(other[0])
-        rows = [
-            f"{parts[joined['part'][row]][0]} has "
-            + ", ".join(f"{name}={joined[name][row]!r}" for name in _PRICES)
-            for row in (at - 1, at)
-        ]
-        msg = f"A time must have one bar, but at {stamp_text(int(joined['ts_open_ns'][at]))} {rows[0]} and "
-        raise DataError(msg + f"{rows[1]}. Give the right clock of each, or leave one out.")
-    kept = joined.filter(pl.Series(np.concatenate(([True], ~same_time)))).drop("part")
-    return kept, int(np.count_nonzero(same_time))
+    joined = join_bars([frame for _, frame in parts])
+    if joined.clash is not None:
+        rows = [f"{parts[int(bar['part'])][0]} has {prices_text(bar)}" for bar in joined.clash]
+        when = stamp_text(int(joined.clash[1]["ts_open_ns"]))
+        msg = f"A time must have one bar, but at {when} {rows[0]} and {rows[1]}. "
+        raise DataError(msg + "Give the right clock of each, or leave one out.")
+    return joined.frame.drop("part"), joined.repeated
 
 
 def _with_spread(
@@ -285,7 +275,7 @@ def _with_spread(
     steps = spread.steps(frame["ts_open_ns"].to_numpy())
     bid: dict[str, Any] = {}
     ask: dict[str, Any] = {}
-    for name in _PRICES:
+    for name in OHLC:
         if side == "mid":
             # Half steps: a mid between two steps and an odd spread go down together, so the spread is whole.
             half = np.rint(frame[name].to_numpy() * (2 * item.price_scale)).astype(np.int64)
@@ -309,9 +299,7 @@ def _columns(values: dict[str, NDArray[np.float64]]) -> dict[str, pl.Series]:
 
 def _on_grid(frame: pl.DataFrame, item: Instrument) -> pl.DataFrame:
     # In NumPy: Polars divides by multiplying with the inverse, which misses the nearest double.
-    return frame.with_columns(
-        **_columns({name: round_price(frame[name].to_numpy(), item) for name in _PRICES})
-    )
+    return frame.with_columns(**_columns({name: round_price(frame[name].to_numpy(), item) for name in OHLC}))
 
 
 def _check_grid(frame: pl.DataFrame, base: Timeframe, side: str, path: Path) -> None:
@@ -324,12 +312,11 @@ def _check_grid(frame: pl.DataFrame, base: Timeframe, side: str, path: Path) -> 
 
 
 def _check_not_crossed(bid: pl.DataFrame, ask: pl.DataFrame, path: Path) -> None:
-    crossed = np.logical_or.reduce([ask[name].to_numpy() < bid[name].to_numpy() for name in _PRICES])
+    crossed = np.logical_or.reduce([ask[name].to_numpy() < bid[name].to_numpy() for name in OHLC])
     if crossed.any():
         at = int(np.argmax(crossed))
         values = "; ".join(
-            f"{side} " + ", ".join(f"{name}={frame[name][at]!r}" for name in _PRICES)
-            for side, frame in (("bid", bid), ("ask", ask))
+            f"{side} {prices_text(frame.row(at, named=True))}" for side, frame in (("bid", bid), ("ask", ask))
         )
         count, when = int(np.count_nonzero(crossed)), stamp_text(int(bid["ts_open_ns"][at]))[:19]
         msg = f"An ask bar must not lie below its bid bar, but {count:,} do, the first at {when}: {values}. "
@@ -337,15 +324,6 @@ def _check_not_crossed(bid: pl.DataFrame, ask: pl.DataFrame, path: Path) -> None
 
 
 # --- describing -------------------------------------------------------------------------------------------
-
-
-def _hash(item: Instrument, base: Timeframe, bid: pl.DataFrame, ask: pl.DataFrame) -> str:
-    digest = hashlib.sha256(f"{item.symbol} {base.label}".encode())
-    for side, frame in (("bid", bid), ("ask", ask)):
-        digest.update(side.encode())
-        for name in ("ts_open_ns", *_PRICES, "volume"):
-            digest.update(np.ascontiguousarray(frame[name].to_numpy()).data)
-    return digest.hexdigest()
 
 
 def _day_bars(opens: NDArray[np.int64]) -> dict[str, list[int]]:
@@ -369,4 +347,4 @@ def _silent_hours(opens: NDArray[np.int64], base: Timeframe, item: Instrument) -
     return [SilentHour(hour=hour_text(hour), reason="no_bars") for hour in silent.tolist()]
 
 
-__all__ = ["BarInput", "BarReading", "open_bars"]
+__all__ = ["BarInput", "open_bars"]

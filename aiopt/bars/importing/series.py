@@ -1,7 +1,7 @@
 """One source of bars of a run: bar files of our own, or a provider's, as frames per price side.
 
 Owns which series of a folder is taken, what counts as a filling, and what a source leaves on record.  Reading
-a provider's files is `aiopt.bars.importing.bar_import`'s; putting sources together `bar_input`'s.
+a provider's files is `aiopt.bars.importing.bar_source`'s; putting sources together `bar_input`'s.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ import msgspec
 import polars as pl
 
 from aiopt.bars.files import read_bar_meta, read_bars, read_series
-from aiopt.bars.importing.bar_import import TABLES, read_bar_source
-from aiopt.bars.importing.tables import BarTableOptions
+from aiopt.bars.importing.bar_source import read_bar_source
+from aiopt.bars.importing.layouts import TABLES
+from aiopt.bars.importing.reading import BarReading
 from aiopt.bars.manifest import BarOrigin
-from aiopt.bars.schema import BAR_SCHEMA, TIME_BARS, BarMeta, BarTable
-from aiopt.errors import ConfigError, DataError, UnevenBarsError, did_you_mean
+from aiopt.bars.schema import BAR_SCHEMA, PRICES, TIME_BARS, BarMeta, BarTable
+from aiopt.errors import DataError, UnevenBarsError
 from aiopt.files import sha256_file
 from aiopt.market.instrument import Instrument
 from aiopt.ticks.manifest import SourceFile, is_tick_store
 from aiopt.timeframe import parse_timeframe
-
-SIDES = ("bid", "ask", "mid")
-"""What the prices of one-sided bars can be."""
 
 OWN = "aiopt"
 """Format of bar files of our own."""
@@ -34,54 +32,6 @@ REPEATED = "there twice"
 FILLED = "filled, without a quote"
 
 _MOST_FILES = 2_000
-
-
-class BarReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What files of bars do not say about themselves.
-
-    Attributes
-    ----------
-    price : str or None
-        Side of one-sided bars: ``"bid"``, ``"ask"`` or ``"mid"``; None: as the files say.
-    format : str or None
-        Layout, see `aiopt.bars.importing.bar_import.BAR_FORMATS`; recognised if None.
-    timezone : str or None
-        Clock of the stamps; the layout's own if None.
-    keep_clock : bool
-        Take the clock although weeks contradict it.
-    columns, time_unit, time_format, header
-        Of tables of bars (CSV, JSON, Parquet), see `aiopt.bars.importing.tables.BarTableOptions`.
-    drop_bad : bool
-        Leave impossible bars out and count them instead of refusing the source.
-    """
-
-    price: str | None = None
-    format: str | None = None
-    timezone: str | None = None
-    keep_clock: bool = False
-    columns: dict[str, str] = {}
-    time_unit: str | None = None
-    time_format: str | None = None
-    header: bool = True
-    drop_bad: bool = False
-
-    def __post_init__(self) -> None:
-        self.table()
-        if self.price is not None and self.price not in SIDES:
-            msg = f"`price` of bars must be one of {', '.join(SIDES)}, but got {self.price!r}."
-            raise ConfigError(msg + did_you_mean(self.price, SIDES))
-
-    def table(self) -> BarTableOptions:
-        """Return what is said of tables.
-
-        Raises
-        ------
-        DataError
-            If an option breaks a rule.
-        """
-        return BarTableOptions(
-            columns=self.columns, time_unit=self.time_unit, time_format=self.time_format, header=self.header
-        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +43,7 @@ class SourceSeries:
     instrument, timeframe : str
         Of all of them.
     sides : dict of str to polars.DataFrame
-        Among `SIDES`, each `BAR_SCHEMA` in order of time.
+        Among `PRICES`, each `BAR_SCHEMA` in order of time.
     synthetic : bool
         True if they were built from generated ticks.
     record : BarOrigin
@@ -154,9 +104,9 @@ def _own_series(path: Path) -> Path | None:
     for name in ("instrument", "data_hash", "session"):
         values = sorted({str(getattr(meta, name)) for meta in timed.values()})
         if len(values) > 1:
-            some = ", ".join(str(folder.relative_to(path)) for folder in list(timed)[:4])
+            some = ", ".join(str(folder) for folder in list(timed)[:4])
             msg = f"A folder of bars must lead to bars of one {name.replace('_', ' ')}, but found "
-            raise DataError(msg + f"{', '.join(values)}. Name one series: {some}.", file=path)
+            raise DataError(msg + f"{', '.join(values)}. Give one series: {some}.", file=path)
     # All were built from the same data, so the finest gives each of the others exactly.
     return min(timed, key=lambda folder: parse_timeframe(timed[folder].timeframe).ns)
 
@@ -175,24 +125,23 @@ def _read_own(path: Path, side: str | None) -> SourceSeries:
     sides, left_out = {}, 0
     for price, table in tables.items():
         if len(tables) == 1 and side is not None:
-            if price in SIDES and price != side:
+            if price in PRICES and price != side:
                 msg = f"The bars must be of the {side}, but their file says {price}. Leave `price` out."
                 raise DataError(msg, file=path)
             price = side
         sides[price], empty = _quoted(table.frame)
         left_out = max(left_out, empty)
-    return _series(
-        path,
-        sides,
+    facts = _Facts(
         instrument=first.meta.instrument,
         timeframe=first.meta.timeframe,
-        synthetic=first.meta.synthetic,
         format=OWN,
         clock="UTC",
         left_out={FILLED: left_out},
         files=files,
         notes=[f"Bars built from {first.meta.source}."] if first.meta.source else [],
+        synthetic=first.meta.synthetic,
     )
+    return _series(path, sides, facts)
 
 
 def _check_own(table: BarTable, path: Path) -> None:
@@ -206,51 +155,44 @@ def _check_own(table: BarTable, path: Path) -> None:
 
 
 def _read_foreign(path: Path, side: str | None, item: Instrument, reading: BarReading) -> SourceSeries:
-    found = read_bar_source(
-        path,
-        instrument=item.symbol,
-        format=reading.format,
-        timezone=reading.timezone,
-        drop_bad=reading.drop_bad,
-        keep_clock=reading.keep_clock,
-        table=reading.table(),
-    )
+    # Whatever the layout, `side` says what one price is; the reader would take it of tables alone.
+    found = read_bar_source(path, msgspec.structs.replace(reading, price=None), instrument=item.symbol)
     sides, left_out = {}, 0
     for price, bars in found.sides.items():
-        if found.format in TABLES and price in SIDES and side not in (None, price) and len(found.sides) == 1:
+        if found.format in TABLES and price in PRICES and side not in (None, price) and len(found.sides) == 1:
             msg = f"The bars must be of the {side}, but their columns say {price}. Leave `price` out."
             raise DataError(msg, file=path)
         frame, empty = _quoted(bars)
         sides[side if side is not None and len(found.sides) == 1 else price] = frame
         left_out = max(left_out, empty)
-    return _series(
-        path,
-        sides,
+    facts = _Facts(
         instrument=found.instrument.symbol,
         timeframe=found.timeframe.label,
-        synthetic=False,
         format=found.format,
         clock=found.clock,
         left_out={REPEATED: found.repeated, "impossible": found.dropped, FILLED: left_out},
         files=_files(path),
         notes=[f"Clock of {path.name}: {found.proof.text}", *found.notes],
     )
+    return _series(path, sides, facts)
 
 
-def _series(
-    path: Path,
-    sides: dict[str, pl.DataFrame],
-    *,
-    instrument: str,
-    timeframe: str,
-    synthetic: bool,
-    format: str,
-    clock: str,
-    left_out: dict[str, int],
-    files: Sequence[Path],
-    notes: list[str],
-) -> SourceSeries:
-    unknown = next((name for name in sides if name not in SIDES), None)
+@dataclass(frozen=True)
+class _Facts:
+    """What is known of a source besides its bars, see `SourceSeries` and `BarOrigin`."""
+
+    instrument: str
+    timeframe: str
+    format: str
+    clock: str
+    left_out: dict[str, int]
+    files: Sequence[Path]
+    notes: list[str]
+    synthetic: bool = False
+
+
+def _series(path: Path, sides: dict[str, pl.DataFrame], facts: _Facts) -> SourceSeries:
+    unknown = next((name for name in sides if name not in PRICES), None)
     if unknown is not None:
         msg = "One-sided bars must be known to be of the bid, the ask or the mid, but the file does not say. "
         raise DataError(msg + "Say it with --bars-price bid (`bar_reading: {price: bid}`).", file=path)
@@ -260,11 +202,11 @@ def _series(
     stamps = [frame["ts_open_ns"] for frame in sides.values()]
     record = BarOrigin(
         source="/".join(part for part in path.absolute().parts[-3:] if part != "/"),
-        format=format,
-        clock=clock,
+        format=facts.format,
+        clock=facts.clock,
         side=" and ".join(sides),
         bars=max(frame.height for frame in sides.values()),
-        left_out={name: count for name, count in left_out.items() if count},
+        left_out={name: count for name, count in facts.left_out.items() if count},
         first_ts_ns=min(int(stamp[0]) for stamp in stamps),
         last_ts_ns=max(int(stamp[-1]) for stamp in stamps),
         files=[
@@ -273,11 +215,11 @@ def _series(
                 rows=0,
                 sha256=sha256_file(file),
             )
-            for file in files
+            for file in facts.files
         ],
-        notes=notes,
+        notes=facts.notes,
     )
-    return SourceSeries(instrument, timeframe, sides, synthetic, record, path)
+    return SourceSeries(facts.instrument, facts.timeframe, sides, facts.synthetic, record, path)
 
 
 def _files(path: Path) -> list[Path]:
@@ -301,4 +243,4 @@ def _quoted(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     return bars, frame.height - bars.height
 
 
-__all__ = ["FILLED", "OWN", "REPEATED", "SIDES", "BarReading", "SourceSeries", "read_source"]
+__all__ = ["FILLED", "OWN", "REPEATED", "SourceSeries", "read_source"]

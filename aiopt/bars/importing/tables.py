@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from aiopt.bars.schema import OHLC
 from aiopt.errors import ConfigError, DataError, did_you_mean
 from aiopt.market.instrument import Instrument
 from aiopt.ticks.clocks.local_time import UTC, WallClock
@@ -32,7 +33,6 @@ from aiopt.ticks.stamps.time_units import latest_ns
 from aiopt.timeframe import Timeframe, timeframe_of_ns
 from aiopt.utc import MINUTE_NS, stamp_text
 
-PRICE_COLUMNS = ("open", "high", "low", "close")
 OPENING_TIMES = (
     *("tsopenns", "tseventns", "tsopen", "tsevent", "opentime", "timeopen", "timestampopen", "timemsc"),
     *("timestampns", "timestampus", "timestampms", "timestamp", "datetime", "gmttime", "utctime", "time"),
@@ -45,8 +45,8 @@ _VOLUMES = ("volume", "vol", "realvolume")
 _TICKS = ("tickvolume", "tickvol", "tickqty", "ticks", "tickcount")
 _SHORT = ("o", "h", "l", "c")
 _MEANINGS = (
-    *("ts", "ts_close", *PRICE_COLUMNS, "volume", "ticks", "symbol"),
-    *(f"{side}_{name}" for side in ("bid", "ask") for name in PRICE_COLUMNS),
+    *("ts", "ts_close", *OHLC, "volume", "ticks", "symbol"),
+    *(f"{side}_{name}" for side in ("bid", "ask") for name in OHLC),
 )
 _BEFORE_CLOSE_NS = (1_000_000, 1_000_000_000, 1_000, 1)
 UNKNOWN_SIDE = "last"
@@ -178,7 +178,7 @@ def bar_columns(
     plain = {_plain(name): name for name in reversed(names)}
     sides = _sides(plain)
     if not sides:
-        missing = [name for name in PRICE_COLUMNS if name not in plain]
+        missing = [name for name in OHLC if name not in plain]
         msg = f"A bar file must have the columns open, high, low, close, but {', '.join(missing)} missing"
         raise DataError(f"{msg} among {', '.join(names[:20])}. Rename the columns.", file=file)
     opening = next((plain[name] for name in OPENING_TIMES if name in plain), None)
@@ -281,7 +281,7 @@ def table_bars(
     }
     sides = {}
     for side, names in columns.sides.items():
-        prices = {name: values_of(frame[names[name]], path, 0) for name in PRICE_COLUMNS}
+        prices = {name: values_of(frame[names[name]], path, 0) for name in OHLC}
         named = price if price is not None and side == UNKNOWN_SIDE else side
         sides[named] = pl.DataFrame({"ts_open_ns": stamps, **prices, **shared})
     if price is not None and price not in sides:
@@ -377,15 +377,15 @@ def _check_years(stamps: NDArray[np.int64], times: pl.Series, rules: StampRules,
 
 def _sides(plain: Mapping[str, str]) -> dict[str, dict[str, str]]:
     sided = {
-        side: {name: plain.get(f"{side}{name}") or plain.get(f"{name}{side}") or "" for name in PRICE_COLUMNS}
+        side: {name: plain.get(f"{side}{name}") or plain.get(f"{name}{side}") or "" for name in OHLC}
         for side in ("bid", "ask")
     }
     found = {side: names for side, names in sided.items() if all(names.values())}
     if found:
         return found
-    for known in (PRICE_COLUMNS, _SHORT):
+    for known in (OHLC, _SHORT):
         if all(name in plain for name in known):
-            names = {name: plain[short] for name, short in zip(PRICE_COLUMNS, known, strict=True)}
+            names = {name: plain[short] for name, short in zip(OHLC, known, strict=True)}
             return {UNKNOWN_SIDE: names}
     return {}
 

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from aiopt.bars.files import read_series
-from aiopt.bars.importing.bar_import import BarSource, read_bar_source
+from aiopt.bars.importing.bar_source import BarSource, read_bar_source
+from aiopt.bars.importing.reading import BarReading
 from aiopt.market.instrument import Instrument
 from aiopt.ticks.clocks.second_witness import Witness, check_against, ranges_of
 from aiopt.ticks.sources.dukascopy import read_candles
@@ -52,7 +53,7 @@ def read_witness(
         stamps = table.frame["ts_open_ns"].to_numpy()
         step = int(np.min(np.diff(stamps))) if stamps.size > 1 else 0
         return Witness(name, side, ranges_of(table.frame, step), "UTC, as bar files are")
-    read = read_bar_source(path, instrument=instrument.symbol, format=format, timezone=timezone)
+    read = read_bar_source(path, BarReading(format=format, timezone=timezone), instrument=instrument.symbol)
     side = next(iter(read.sides))
     proved = "proved by its weeks" if read.proof.is_proved else "not proved"
     return Witness(

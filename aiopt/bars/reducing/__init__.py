@@ -1,4 +1,4 @@
-"""Ticks in memory to bars in memory: a reducer per kind of bar, its algebra, and the reference it equals.
+"""Ticks in memory to bars in memory: the `Reducer` protocol, a reducer per kind of bar, and their algebra.
 
 Arrays and frames in, arrays and frames out: no module here opens a file.
 """

@@ -1,7 +1,7 @@
 """Longer bars from shorter ones: exact, and only where they can be.
 
 Owns when bars of one length may be merged into bars of another.  The result is that of
-`aiopt.bars.reducing.reference.build_bars` on the ticks the shorter bars were built from.  Knows no files.
+`aiopt.testing.reference_bars.build_bars` on the ticks the shorter bars were built from.  Knows no files.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from aiopt.bars.building.build import build
 from aiopt.bars.files import bar_path, load_bar_set, read_bars, write_bars
-from aiopt.bars.importing.bar_input import BarInput, BarReading, open_bars
+from aiopt.bars.importing.bar_input import BarInput, open_bars
+from aiopt.bars.importing.reading import BarReading
 from aiopt.bars.request import BarRequest
 from aiopt.bars.rules import parse_bar_rules, time_rules
 from aiopt.bars.schema import BAR_SCHEMA, BarMeta

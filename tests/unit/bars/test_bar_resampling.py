@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.bars.reducing.reference import build_bars
 from aiopt.bars.reducing.resampling import check_timeframes, resample_bars
 from aiopt.errors import DataError
+from aiopt.testing.reference_bars import build_bars
 from aiopt.timeframe import parse_timeframe
 
 MINUTE_NS = 60_000_000_000

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopt.bars.files import load_bar_set, read_bars
-from aiopt.bars.importing.bar_import import import_bars, read_bar_source
+from aiopt.bars.importing.bar_import import import_bars
+from aiopt.bars.importing.bar_source import read_bar_source
+from aiopt.bars.importing.reading import BarReading
 from aiopt.bars.importing.tables import BarTableOptions, opening_times
 from aiopt.cli.bars_import import command
 from aiopt.errors import DataError
@@ -58,7 +60,7 @@ def write(frame: pl.DataFrame, path: Path) -> Path:
 @pytest.mark.parametrize("name", ["m1.csv", "m1.csv.gz", "m1.json", "m1.parquet"])
 def test_every_kind_of_table_gives_the_same_bars(tmp_path: Path, name: str) -> None:
     path = write(bars(opens() * 1_000), tmp_path / name)
-    result = import_bars(path, tmp_path / "out", table=BarTableOptions(price="bid"))
+    result = import_bars(path, tmp_path / "out", BarReading(price="bid"))
     assert (result.bars, result.timeframe) == ({"bid": 30}, "1m")
     table = read_bars(tmp_path / "out/EURUSD/1m/bid.parquet")
     assert table.frame["ts_open_ns"].to_list() == (opens() * 1_000_000_000).tolist()
@@ -78,7 +80,7 @@ def test_the_side_of_plain_prices_is_unknown_until_told(tmp_path: Path) -> None:
     assert set(found.sides) == {"bid", "ask"}
     assert (found.sides["ask"]["open"] > found.sides["bid"]["open"]).all()
     with pytest.raises(DataError, match="but --price says mid"):
-        read_bar_source(path, table=BarTableOptions(price="mid"))
+        read_bar_source(path, BarReading(price="mid"))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -87,7 +89,7 @@ def test_dates_with_two_readings_are_refused_until_told(tmp_path: Path, suffix: 
     with pytest.raises(DataError, match=r"Dates must have one reading, but all 30 rows .*--time-format"):
         import_bars(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    told = read_bar_source(path, table=BarTableOptions(time_format="%m/%d/%Y %H:%M"))
+    told = read_bar_source(path, BarReading(time_format="%m/%d/%Y %H:%M"))
     assert first_open(told) == "2019-02-05T00:00:00"
     assert told.notes == ("Stamps were read as text like %m/%d/%Y %H:%M.",)
     if suffix == "parquet":
@@ -118,9 +120,9 @@ def test_closing_times_that_show_no_length_are_refused(tmp_path: Path) -> None:
         read_bar_source(path)
     columns = {name: name for name in ("open", "high", "low", "close")}
     with pytest.raises(DataError, match=r"called a closing time\. Map it as ts_close=close_time"):
-        read_bar_source(path, table=BarTableOptions(columns={"ts": "close_time", **columns}))
+        read_bar_source(path, BarReading(columns={"ts": "close_time", **columns}))
     path = write(bars(opens() + 60, "bis"), tmp_path / "m2.csv")
-    mapped = read_bar_source(path, table=BarTableOptions(columns={"ts_close": "bis", **columns}))
+    mapped = read_bar_source(path, BarReading(columns={"ts_close": "bis", **columns}))
     assert first_open(mapped) == "2019-02-05T00:00:00"
 
 
@@ -147,11 +149,11 @@ def test_opening_times_are_those_of_the_bars_or_refused(step_s: int, rows: list[
 
 def test_a_clock_applies_to_numbers_and_is_refused_where_a_zone_is_said(tmp_path: Path) -> None:
     path = write(bars(opens()), tmp_path / "m1.csv")
-    assert first_open(read_bar_source(path, timezone="+02:00")) == "2019-02-04T22:00:00"
+    assert first_open(read_bar_source(path, BarReading(timezone="+02:00"))) == "2019-02-04T22:00:00"
     path = write(bars([f"{text}Z" for text in texts("%Y-%m-%dT%H:%M:%S")]), tmp_path / "zoned.csv")
     assert first_open(read_bar_source(path)) == "2019-02-05T00:00:00"
     with pytest.raises(DataError, match="A clock may only be given to stamps that do not say theirs"):
-        read_bar_source(path, timezone="+02:00")
+        read_bar_source(path, BarReading(timezone="+02:00"))
 
 
 def test_bars_of_metatraders_package_are_on_the_brokers_clock(tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ def test_options_of_tables_are_refused_for_layouts_that_have_their_own(tmp_path:
     path = tmp_path / "DAT_ASCII_EURUSD_M1_2018.csv"
     path.write_text("20180101 170000;1.20037;1.20100;1.20030;1.20100;0\n" * 2)
     with pytest.raises(DataError, match="may only be given for csv, json, parquet"):
-        read_bar_source(path, format="histdata", table=BarTableOptions(time_unit="s"))
+        read_bar_source(path, BarReading(format="histdata", time_unit="s"))
     for options, message in (
         ({"price": "buy"}, "must be bid, ask or mid"),
         ({"columns": {"tz": "a"}}, "A column of bars must mean one of"),

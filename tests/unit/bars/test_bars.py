@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopt.bars.files import bar_path, load_bar_set, read_bars, write_bars
-from aiopt.bars.reducing.reference import build_bars
 from aiopt.bars.schema import BAR_SCHEMA, PRICES, BarMeta
 from aiopt.errors import ConfigError, DataError, UnevenBarsError
+from aiopt.testing.reference_bars import build_bars
 from aiopt.ticks.schema import nearest_decimal
 from aiopt.timeframe import parse_timeframe
 

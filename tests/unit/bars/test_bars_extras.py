@@ -18,7 +18,6 @@ from aiopt.bars.building.build import build
 from aiopt.bars.files import bar_path, load_bar_set, read_bars, write_bars
 from aiopt.bars.reducing.filling import fill_gaps
 from aiopt.bars.reducing.partial_bars import finish_bars
-from aiopt.bars.reducing.reference import build_bars
 from aiopt.bars.reducing.spread_columns import SPREAD_COLUMNS
 from aiopt.bars.reducing.time_reducer import TimeReducer
 from aiopt.bars.request import BarRequest
@@ -28,6 +27,7 @@ from aiopt.errors import ConfigError, DataError, UnevenBarsError
 from aiopt.market.calendar import is_open
 from aiopt.market.instrument import instrument
 from aiopt.market.sessions import TradingSession, parse_session
+from aiopt.testing.reference_bars import build_bars
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.timeframe import parse_timeframe
 

@@ -23,13 +23,13 @@ from aiopt.bars.reducing.partial_bars import (
     finish_bars,
     merge_partials,
 )
-from aiopt.bars.reducing.reference import build_bars
 from aiopt.bars.reducing.time_reducer import TimeReducer
 from aiopt.bars.request import BarRequest, base_timeframe, tick_columns
 from aiopt.bars.rules import time_rules
 from aiopt.bars.schema import PRICES
 from aiopt.errors import ConfigError, DataError, ManifestError
 from aiopt.market.instrument import instrument
+from aiopt.testing.reference_bars import build_bars
 from aiopt.testing.tick_stores import write_tick_store
 from aiopt.ticks.manifest import Manifest, RuleCount, read_manifest, write_manifest
 from aiopt.ticks.shards import plan_shards

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from aiopt.bars.files import read_bars
 from aiopt.bars.importing.bar_import import BarImport, import_bars
+from aiopt.bars.importing.reading import BarReading
 from aiopt.errors import DataError
 from aiopt.market.calendar import fx_weeks
 from aiopt.ticks.checks.validation import parse_rules
@@ -131,7 +132,7 @@ def test_a_year_of_which_nothing_is_known_is_asked_for(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=message):
         import_bars(path, tmp_path / "bars", instrument="EURUSD")
-    result = import_bars(path, tmp_path / "bars", instrument="EURUSD", timezone="NY")
+    result = import_bars(path, tmp_path / "bars", BarReading(timezone="NY"), instrument="EURUSD")
     assert np.array_equal(opens(result), utc)
     # In winter all that HistData uses is the same: there is nothing to ask.
     winter = utc - ns("2016-07-12") + ns("2016-01-12")
@@ -168,9 +169,9 @@ def test_a_broker_on_utc_is_refused_with_the_clock_that_fits(tmp_path: Path) -> 
     assert (caught.value.file, caught.value.row) == (path, 0)
     assert not (tmp_path / "bars").exists()
     assert np.array_equal(
-        opens(import_bars(path, tmp_path / "bars", instrument="EURUSD", timezone="UTC")), utc
+        opens(import_bars(path, tmp_path / "bars", BarReading(timezone="UTC"), instrument="EURUSD")), utc
     )
-    kept = import_bars(path, tmp_path / "kept", instrument="EURUSD", keep_clock=True)
+    kept = import_bars(path, tmp_path / "kept", BarReading(keep_clock=True), instrument="EURUSD")
     assert opens(kept)[0] == utc[0] - 2 * HOUR_NS
     assert "contradicted by 1 of 1 weeks, kept on request" in kept.proof.text
     assert not kept.proof.is_proved
@@ -190,7 +191,7 @@ def test_a_given_clock_that_the_weeks_contradict_is_refused(tmp_path: Path) -> N
         r"read as the clock NY\+7 .*, as do 2 more weeks \(-1 h\).*fits its weeks: --timezone Europe/Athens\."
     )
     with pytest.raises(DataError, match=message):
-        import_bars(path, tmp_path / "bars", instrument="EURUSD", timezone="NY+7")
+        import_bars(path, tmp_path / "bars", BarReading(timezone="NY+7"), instrument="EURUSD")
 
 
 @pytest.mark.parametrize("whole_week", [False, True])
@@ -362,4 +363,4 @@ def test_bars_with_a_stamp_that_never_was_are_on_another_clock(tmp_path: Path) -
     path = metatrader(tmp_path / "BTCUSD.csv", stamps)
     path.write_text(path.read_text().replace(",1.1", ",11111.1"))
     with pytest.raises(DataError, match="which its change to summer time skipped: the source is on another"):
-        import_bars(path, tmp_path / "bars", instrument="BTCUSD", timezone="NY")
+        import_bars(path, tmp_path / "bars", BarReading(timezone="NY"), instrument="BTCUSD")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aiopt.bars.files import read_bars
 from aiopt.bars.importing.bar_import import import_bars
+from aiopt.bars.importing.reading import BarReading
 from aiopt.errors import DataError
 from aiopt.market.calendar import fx_weeks
 from aiopt.ticks.clocks.clock_shift import WeekWatch
@@ -169,7 +170,7 @@ def test_bars_come_out_at_the_same_instants_or_are_refused(
         path = write_bars(folder, to_local(utc, parse_clock(true)), format)
         refusal = ""
         try:
-            result = import_bars(path, folder / "bars", timezone=true if told else None)
+            result = import_bars(path, folder / "bars", BarReading(timezone=true if told else None))
         except DataError as error:
             refusal = str(error)
         if refusal:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from aiopt.bars.files import read_bars
 from aiopt.bars.importing.bar_import import import_bars
+from aiopt.bars.importing.reading import BarReading
 from aiopt.cli.ticks import command, parse_columns
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.instrument import instrument
@@ -340,7 +341,7 @@ def test_an_impossible_bar_is_refused_with_its_row_or_left_out(
     assert (caught.value.file, caught.value.row) == (path, 2)
     assert not (tmp_path / "bars").exists()
     if "second" not in message:
-        result = import_bars(path, tmp_path / "bars", drop_bad=True)
+        result = import_bars(path, tmp_path / "bars", BarReading(drop_bad=True))
         assert (result.bars, result.dropped) == ({"bid": 2}, 1)
 
 
@@ -358,4 +359,4 @@ def test_what_are_no_bars_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="this path does not exist"):
         import_bars(tmp_path / "nothing", tmp_path / "bars")
     with pytest.raises(DataError, match="Did you mean 'histdata'"):
-        import_bars(path, tmp_path / "bars", format="histdat")
+        import_bars(path, tmp_path / "bars", BarReading(format="histdat"))

@@ -1,7 +1,7 @@
 """The reference builder of time bars: ticks in memory, one process, one Polars expression.
 
-Owns `build_bars`, which every faster way of building bars must equal bit for bit.  Knows nothing of files,
-of shards or of where ticks come from.
+Owns `build_bars`, which the reducers of `aiopt.bars.reducing` must equal bit for bit.  Knows nothing of
+files, of shards or of where ticks come from.
 """
 
 from __future__ import annotations
