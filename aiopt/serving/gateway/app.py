@@ -1,4 +1,4 @@
-"""The gateway: routes put together over a backend.  Owns the route table; every answer is made elsewhere."""
+"""The gateway: the route table put together over a backend.  Every answer is made elsewhere."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from aiopt.serving.gateway.admission import Admission
 from aiopt.serving.gateway.analysis import Analyses
 from aiopt.serving.gateway.chat import Chats
 from aiopt.serving.gateway.exchange import Exchange
-from aiopt.serving.gateway.failures import HttpError, retry_after
-from aiopt.serving.gateway.gate import Endpoint, Gate, Handler
+from aiopt.serving.gateway.failures import HttpError
+from aiopt.serving.gateway.gate import Endpoint, Gate
 from aiopt.serving.gateway.images import ImageDecoder
-from aiopt.serving.gateway.metrics import CONTENT_TYPE, GatewayMetrics
+from aiopt.serving.gateway.metrics import GatewayMetrics
+from aiopt.serving.gateway.observing import Observing
 from aiopt.serving.gateway.openapi import openapi_document
-from aiopt.serving.gateway.settings import GatewaySettings, Realm, Tokens
+from aiopt.serving.gateway.routes import ROUTES, Handlers, open_paths, route_label
+from aiopt.serving.gateway.settings import GatewaySettings, Tokens
 from aiopt.serving.pictures import warm_decoders
-
-STARTING_RETRY_S = 5.0
 
 
 def build_gateway(
@@ -69,68 +69,34 @@ def build_gateway(
     metrics.waiting.set_function(lambda: admission.waiting)
     images = ImageDecoder(settings)
     chats = Chats(backend, settings, admission, metrics, images)
-    analyses = Analyses(backend, chats, settings, analyst or AnalystSettings(), admission, metrics, images)
-    administration = Administration(backend, settings)
     document = openapi_document(settings)
-
-    async def health(exchange: Exchange) -> None:
-        ready = bool(await backend.cards())
-        headers = {} if ready else retry_after(STARTING_RETRY_S)
-        await exchange.reply(
-            200 if ready else 503, {"status": "ready" if ready else "starting"}, headers=headers
-        )
-
-    async def show_metrics(exchange: Exchange) -> None:
-        metrics.observe_status(await backend.status())
-        await exchange.reply_bytes(200, metrics.text(), CONTENT_TYPE)
-
-    async def show_schema(exchange: Exchange) -> None:
-        await exchange.reply(200, document)
-
-    routes: list[tuple[str, str, tuple[Realm, ...], Handler]] = [
-        ("GET", "/healthz", (), health),
-        ("GET", "/metrics", ("api", "admin"), show_metrics),
-        ("GET", "/openapi.json", ("api", "admin"), show_schema),
-        ("GET", "/v1/models", ("api",), administration.list_models),
-        ("GET", "/v1/models/{model:path}", ("api",), administration.show_model),
-        ("POST", "/v1/chat/completions", ("api",), chats.completions),
-        ("POST", "/analyze", ("api",), analyses.analyze),
-        ("POST", "/strategy", ("api",), analyses.strategy),
-        ("GET", "/admin/models", ("admin",), administration.status),
-        ("POST", "/admin/models/load", ("admin",), administration.load),
-        ("POST", "/admin/models/swap", ("admin",), administration.swap),
-        ("POST", "/admin/models/rollback", ("admin",), administration.rollback),
-        ("GET", "/admin/operations/{operation_id}", ("admin",), administration.operation),
-    ]
-    labels = {path: path for _, path, _, _ in routes if "{" not in path}
-
-    def label(path: str) -> str:
-        if path in labels:
-            return labels[path]
-        if path.startswith("/v1/models/"):
-            return "/v1/models/{model}"
-        return "/admin/operations/{operation_id}" if path.startswith("/admin/operations/") else "other"
-
+    handlers = Handlers(
+        observing=Observing(backend, metrics, document),
+        chats=chats,
+        analyses=Analyses(backend, chats, settings, analyst or AnalystSettings(), admission, metrics, images),
+        administration=Administration(backend, settings),
+    )
+    gate = Middleware(
+        Gate,
+        settings=settings,
+        tokens=tokens,
+        metrics=metrics,
+        labels=route_label,
+        open_paths=open_paths(),
+        names_requests=names_requests,
+    )
     app = FastAPI(
         title="aiopt",
-        openapi_url=None,  # ours is made from the request types, and needs a token
+        openapi_url=None,  # ours is made from the route table, and needs a token
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[
-            Middleware(
-                Gate,
-                settings=settings,
-                tokens=tokens,
-                metrics=metrics,
-                labels=label,
-                names_requests=names_requests,
-            )
-        ],
+        middleware=[gate],
         exception_handlers={HTTPException: _no_such_route},
     )
-    for method, path, realms, handler in routes:
-        app.router.routes.append(Route(path, Endpoint(handler, realms=realms), methods=[method]))
+    for route in ROUTES:
+        endpoint = Endpoint(route.handler(handlers), realms=route.realms)
+        app.router.routes.append(Route(route.template, endpoint, methods=[route.method]))
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app
 

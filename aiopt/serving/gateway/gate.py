@@ -24,9 +24,6 @@ from aiopt.serving.request_ids import harmless_id
 Handler = Callable[[Exchange], Awaitable[None]]
 Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-OPEN_PATHS = frozenset({"/healthz"})
-"""Paths that need no token."""
-
 _SCOPE_KEY = "aiopt.exchange"
 
 log = logging.getLogger("aiopt.gateway")
@@ -47,6 +44,8 @@ class Gate:
         Counters.
     labels : callable
         Gives the route's template for a path, for the metrics.
+    open_paths : frozenset of str
+        Paths that need no token.
     names_requests : bool
         Whether answers carry `X-Request-Id` from here; False where the server around adds it.
     """
@@ -59,6 +58,7 @@ class Gate:
         tokens: Tokens,
         metrics: GatewayMetrics,
         labels: Callable[[str], str],
+        open_paths: frozenset[str],
         names_requests: bool = True,
     ) -> None:
         self._app = app
@@ -66,6 +66,7 @@ class Gate:
         self._tokens = tokens
         self._metrics = metrics
         self._labels = labels
+        self._open_paths = open_paths
         self._names_requests = names_requests
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -129,7 +130,7 @@ class Gate:
         await exchange.fail(unexpected(exchange.request_id))
 
     def _authenticate(self, exchange: Exchange, path: str) -> None:
-        if path in OPEN_PATHS:
+        if path in self._open_paths:
             return
         scheme, _, token = exchange.header(b"authorization").partition(" ")
         token = token.strip()

@@ -15,6 +15,7 @@ import pytest
 
 from aiopt.serving.gateway.chat_types import ChatRequest
 from aiopt.serving.gateway.openapi import openapi_document
+from aiopt.serving.gateway.routes import ROUTES, open_paths, route_label
 from aiopt.serving.gateway.settings import GatewaySettings
 from tests.unit.serving.conftest import ADMIN, API
 from tests.unit.serving.live import live_gateway
@@ -123,3 +124,18 @@ def test_the_docs_name_every_limit_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| `?([\w.]+)`? \|", docs, re.MULTILINE))
     fields = msgspec.structs.asdict(GatewaySettings())
     assert {name: rows.get(name) for name in fields} == {name: str(value) for name, value in fields.items()}
+
+
+def test_every_row_of_the_table_is_served_and_described_once() -> None:
+    document = openapi_document(GatewaySettings())
+    described = {(m.upper(), path) for path, methods in document["paths"].items() for m in methods}
+    assert described == {(route.method, route.path) for route in ROUTES}
+    assert len(described) == len(ROUTES)
+    for route in ROUTES:
+        assert (route.parameter is None) == ("{" not in route.path)
+        assert route_label(route.path.replace("{", "").replace("}", "")) == route.path
+        operation = document["paths"][route.path][route.method.lower()]
+        assert [list(entry) for entry in operation["security"]] == [[realm] for realm in route.realms]
+    assert open_paths() == {"/healthz"}
+    assert route_label("/v1/models/openbmb/MiniCPM-V-4.6") == "/v1/models/{model}"
+    assert route_label("/v2") == "other"
