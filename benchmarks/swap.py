@@ -25,7 +25,7 @@ from aiopt.serving.backend import Operation
 from aiopt.serving.endpoint import AdminClient
 from aiopt.testing.chat_load import Answer, ChatLoad, ask, mixed_prompts
 from benchmarks._harness import ROOT, Figure, median
-from cluster import lifecycle
+from cluster.ports import free_port
 
 CLIENTS = 8
 SWAPS = 10
@@ -36,7 +36,7 @@ MODELS = ("tiny:vision:1", "tiny:vision:2")
 def run() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="aiopt-swap-") as name:
         state_dir = ["--state-dir", name]
-        port = str(lifecycle.free_port())
+        port = str(free_port())
         report = _aiopt("serve", "up", "--profile", "test", "--port", port, *state_dir, "--json")
         try:
             return _measure(report)

@@ -17,6 +17,7 @@ from aiopt.errors import EXIT_FAILED, EXIT_OK, ClusterError
 from aiopt.files import GIB
 from cluster import lifecycle
 from cluster.resources import NodeResources, ResourceOverrides, detect_machine, plan_node
+from cluster.state_folder import STATE_DIR_VARIABLE
 
 ENVIRONMENT_PREFIX = "AIOPT_RESOURCES"
 
@@ -25,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 state_dir_option = click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help=f"Folder of token and state. Default: ${lifecycle.STATE_DIR_VARIABLE}, else .aiopt here.",
+    help=f"Folder of token and state. Default: ${STATE_DIR_VARIABLE}, else .aiopt here.",
 )
 
 

@@ -24,6 +24,7 @@ from aiopt.serving.endpoint import (
 from aiopt.serving.haproxy import prepare_proxy
 from cluster import lifecycle
 from cluster.cli.node import node_resources, resource_options, state_dir_option
+from cluster.ports import free_port
 from cluster.serving import deploy
 
 
@@ -96,7 +97,7 @@ def up(
     tokens = {kind: create_token(folder, kind) for kind in ("api", "admin")}
     if haproxy:
         # The Ray head inherits this process's environment.
-        ports = {name: lifecycle.free_port() for name in ("stats_port", "metrics_port", "fallback_port")}
+        ports = {name: free_port() for name in ("stats_port", "metrics_port", "fallback_port")}
         os.environ.update(prepare_proxy(folder, **ports))
     state, started = lifecycle.up(folder, node_resources(**fixed))
     say(f"Ray head {'started' if started else 'reused'}: dashboard {state.dashboard_url}")

@@ -15,8 +15,8 @@ import pytest
 
 from aiopt.errors import ClusterError, InputError, StorageError
 from aiopt.files import GIB, MIB
-from cluster import lifecycle
-from cluster.lifecycle import client_environment, down, jobs_api_status, join, status, up
+from cluster import lifecycle, node_process, ports
+from cluster.lifecycle import client_environment, down, join, status, up
 from cluster.processes import identify, is_running, marked
 from cluster.resources import NodeResources
 
@@ -25,9 +25,9 @@ SMALL = NodeResources(num_cpus=1, num_gpus=0, memory_bytes=1 * GIB, object_store
 
 def test_head_refuses_strangers_and_accepts_the_token(ray_head: lifecycle.ClusterState) -> None:
     token = Path(ray_head.token_path).read_text()
-    assert jobs_api_status(ray_head.dashboard_url, None) == 401
-    assert jobs_api_status(ray_head.dashboard_url, "0" * 64) == 403
-    assert jobs_api_status(ray_head.dashboard_url, token) == 200
+    assert ports.jobs_api_status(ray_head.dashboard_url, None) == 401
+    assert ports.jobs_api_status(ray_head.dashboard_url, "0" * 64) == 403
+    assert ports.jobs_api_status(ray_head.dashboard_url, token) == 200
     assert Path(ray_head.token_path).stat().st_mode & 0o777 == 0o600
 
 
@@ -147,9 +147,9 @@ def test_wanted_dashboard_port_in_use() -> None:
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(ClusterError, match=f"{port} is in use"):
-            lifecycle.choose_dashboard_port(port)
+            ports.choose_dashboard_port(port)
         with pytest.raises(ClusterError, match="all are in use"):
-            lifecycle.choose_dashboard_port(None, range(port, port + 1))
+            ports.choose_dashboard_port(None, range(port, port + 1))
 
 
 def test_port_taken_between_choosing_and_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,9 +157,9 @@ def test_port_taken_between_choosing_and_starting(tmp_path: Path, monkeypatch: p
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         held = holder.getsockname()[1]
-        really_free = lifecycle._port_free
-        monkeypatch.setattr(lifecycle, "DASHBOARD_PORTS", range(held, held + 50))
-        monkeypatch.setattr(lifecycle, "_port_free", lambda port: port == held or really_free(port))
+        really_free = ports.port_free
+        monkeypatch.setattr(ports, "DASHBOARD_PORTS", range(held, held + 50))
+        monkeypatch.setattr(ports, "port_free", lambda port: port == held or really_free(port))
         state, started = up(tmp_path, SMALL)
         down(tmp_path)
     assert started
@@ -167,14 +167,14 @@ def test_port_taken_between_choosing_and_starting(tmp_path: Path, monkeypatch: p
 
 
 def test_no_disk_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "MINIMUM_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr(node_process, "MINIMUM_FREE_BYTES", 1 << 60)
     with pytest.raises(StorageError, match="free disk space"):
         up(tmp_path, SMALL)
     assert status(tmp_path).state is None
 
 
 def test_old_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(lifecycle, "MINIMUM_PYTHON", (9, 9))
+    monkeypatch.setattr(node_process, "MINIMUM_PYTHON", (9, 9))
     with pytest.raises(InputError, match=r"Python must be 9\.9 or newer"):
         up(tmp_path, SMALL)
 

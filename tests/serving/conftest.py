@@ -15,6 +15,7 @@ import pytest
 
 from aiopt.serving.endpoint import AdminClient, read_token
 from cluster import lifecycle
+from cluster.ports import free_port
 from cluster.processes import ProcessId, marked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +85,7 @@ def aiopt(*arguments: str, timeout_s: float = 400) -> subprocess.CompletedProces
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("serving")
     state_dir = ("--state-dir", str(folder))
-    port = str(lifecycle.free_port())
+    port = str(free_port())
     done = aiopt("serve", "up", "--profile", "test", "--port", port, *state_dir, *LIMITS, "--json")
     cluster = lifecycle.status(folder).state
     try:

@@ -24,84 +24,61 @@ class GatewayMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
-        registry = self.registry
-        self.requests = Counter(
-            "aiopt_http_requests", "Requests answered.", ["route", "method", "status"], registry=registry
+        count, gauge, histogram = self._count, self._gauge, self._histogram
+        self.requests = count("aiopt_http_requests", "Requests answered.", "route", "method", "status")
+        self.seconds = histogram(
+            "aiopt_http_request_seconds", "From a request's head to its answer's end.", _SECONDS, "route"
         )
-        self.seconds = Histogram(
-            "aiopt_http_request_seconds",
-            "From a request's head to its answer's end.",
-            ["route"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.in_flight = Gauge("aiopt_http_in_flight", "Requests being answered.", registry=registry)
-        self.slots = Gauge(
-            "aiopt_model_requests_in_flight", "Model requests that hold a slot.", registry=registry
-        )
-        self.waiting = Gauge(
-            "aiopt_model_requests_waiting", "Model requests in the queue.", registry=registry
-        )
-        self.tokens = Counter(
-            "aiopt_tokens", "Tokens of answered chats, by kind.", ["model", "kind"], registry=registry
-        )
-        self.ttft = Histogram(
+        self.in_flight = gauge("aiopt_http_in_flight", "Requests being answered.")
+        self.slots = gauge("aiopt_model_requests_in_flight", "Model requests that hold a slot.")
+        self.waiting = gauge("aiopt_model_requests_waiting", "Model requests in the queue.")
+        self.tokens = count("aiopt_tokens", "Tokens of answered chats, by kind.", "model", "kind")
+        self.ttft = histogram(
             "aiopt_time_to_first_token_seconds",
             "From a streamed chat's slot to its first event.",
-            ["model"],
-            buckets=_SECONDS,
-            registry=registry,
+            _SECONDS,
+            "model",
         )
-        self.rejected = Counter(
-            "aiopt_rejected_requests",
-            "Requests answered with an error, by code.",
-            ["reason"],
-            registry=registry,
+        self.rejected = count(
+            "aiopt_rejected_requests", "Requests answered with an error, by code.", "reason"
         )
-        self.disconnects = Counter(
-            "aiopt_client_disconnects", "Requests whose client left before the end.", registry=registry
+        self.disconnects = count("aiopt_client_disconnects", "Requests whose client left before the end.")
+        self.retries = count("aiopt_engine_retries", "Chats tried again because their engine died.", "model")
+        self.analyses = count("aiopt_analyses", "Items of /analyze, by who answered.", "source")
+        self.operations = count(
+            "aiopt_model_operations", "Finished loads, swaps, rollbacks.", "kind", "result"
         )
-        self.retries = Counter(
-            "aiopt_engine_retries",
-            "Chats tried again because their engine died.",
-            ["model"],
-            registry=registry,
-        )
-        self.analyses = Counter(
-            "aiopt_analyses", "Items of /analyze, by who answered.", ["source"], registry=registry
-        )
-        self.operations = Counter(
-            "aiopt_model_operations",
-            "Finished loads, swaps, rollbacks.",
-            ["kind", "result"],
-            registry=registry,
-        )
-        self.phases = Histogram(
+        self.phases = histogram(
             "aiopt_model_operation_phase_seconds",
             "Time of each phase of finished operations.",
-            ["kind", "phase"],
-            buckets=_PHASE_SECONDS,
-            registry=registry,
+            _PHASE_SECONDS,
+            "kind",
+            "phase",
         )
-        self.models = Gauge(
-            "aiopt_model_info",
-            "1 for each served model.",
-            ["model", "model_id", "revision", "architecture"],
-            registry=registry,
+        self.models = gauge(
+            "aiopt_model_info", "1 for each served model.", "model", "model_id", "revision", "architecture"
         )
-        self.engines = Gauge(
+        self.engines = gauge(
             "aiopt_engine_requests_in_flight",
             "Requests an engine works on.",
-            ["engine", "model", "revision", "role"],
-            registry=registry,
+            "engine",
+            "model",
+            "revision",
+            "role",
         )
-        self.restarts = Gauge(
-            "aiopt_engine_restarts",
-            "Times an engine's replica was started again.",
-            ["engine"],
-            registry=registry,
+        self.restarts = gauge(
+            "aiopt_engine_restarts", "Times an engine's replica was started again.", "engine"
         )
         self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def _count(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
     def first_token(self, model: str, seconds: float) -> None:
         """Record the time to a stream's first event."""

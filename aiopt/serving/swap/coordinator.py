@@ -1,6 +1,6 @@
 """The coordinator of model swaps: one operation at a time, proved, and the old model serves until the flip.
 
-Owns the order of phases, the state file, the routing table and when an engine may be put to sleep or removed.
+Owns the order of phases and what is found again after a restart; steps that touch engines are `EngineRoom`'s.
 What an engine is and how it is started, put to sleep or asked is behind `EngineHost`; this module imports
 neither Ray nor vLLM and is tested with an engine host of plain objects.
 
@@ -24,7 +24,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -32,27 +32,24 @@ import msgspec
 from aiopt.errors import AioptError, did_you_mean
 from aiopt.serving.backend import (
     EngineInfo,
-    ModelCard,
     Operation,
     OperationKind,
-    Phase,
-    PhaseTime,
     ServingStatus,
     SwapRefusedError,
     UnknownModelError,
 )
 from aiopt.serving.checkpoint.validation import Checkpoint
 from aiopt.serving.profile import EngineSettings, ServingConfig, SlotConfig
-from aiopt.serving.swap.engine_host import ENGINE_PREFIX, EngineHost
+from aiopt.serving.swap.engine_host import EngineHost
+from aiopt.serving.swap.engine_room import EngineRoom
 from aiopt.serving.swap.ledger import Ledger
-from aiopt.serving.swap.proof import EngineSpec, EngineStartError, ProbeMismatchError
-from aiopt.serving.swap.records import EngineRecord, Route, RoutingTable, ServingState, SlotRecord, read_state
+from aiopt.serving.swap.proof import EngineSpec, EngineStartError
+from aiopt.serving.swap.records import EngineRecord, RoutingTable, ServingState, SlotRecord, read_state
 from aiopt.serving.swap.routing import RouteBoard
+from aiopt.serving.swap.slot_routes import SlotRoutes
 
 _LOGGER = logging.getLogger("ray.serve")
 
-GIB = 1 << 30
-PROBE_TIMEOUT_S = 120.0
 OBSERVE_TIMEOUT_S = 2.0
 
 Role = Literal["serving", "previous", "standby", "loading", "draining", "asleep"]
@@ -86,11 +83,10 @@ class SwapCoordinator:
         self._board = RouteBoard()
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._held: dict[str, str] = {}
-        self._failed: dict[str, str] = {}
-        self._loading: EngineSpec | None = None
         self._instances: dict[str, list[str]] = {}
-        self._publish()
+        self._routes = SlotRoutes(config.models, self._ledger, self._board)
+        self._room = EngineRoom(config, host, self._ledger, self._board, self._routes)
+        self._routes.publish()
 
     # Start and recovery
 
@@ -128,7 +124,7 @@ class SwapCoordinator:
             await self._host.stop(engine_id)
         operations = [_interrupted(operation) for operation in found.operations]
         self._ledger.save(ServingState(slots=slots, engines=kept, operations=operations))
-        self._publish()
+        self._routes.publish()
         for name, source in wanted.items():
             self._enqueue("swap", name, source)
 
@@ -185,8 +181,8 @@ class SwapCoordinator:
             elif slot.previous is not None and slot.previous.revision == record.checkpoint.revision:
                 role = "previous"
             engines.append(self._info(record, role))
-        if self._loading is not None:
-            engines.append(self._info(self._loading, "loading"))
+        if self._room.loading is not None:
+            engines.append(self._info(self._room.loading, "loading"))
         cards = tuple(route.card for route in self._board.table.routes if route.card is not None)
         return ServingStatus(
             cards=cards, engines=tuple(engines), operations=tuple(self._ledger.state.operations)
@@ -239,7 +235,7 @@ class SwapCoordinator:
                 _LOGGER.exception("operation %s failed", operation_id)
                 self._refuse(operation, f"{type(error).__name__}: {error}")
             else:
-                self._failed.pop(slot, None)
+                self._routes.recovered(slot)
                 revision = self.operation(operation_id).to_revision
                 self._ledger.update(
                     operation_id, state="done", phase=None, message=message, to_revision=revision
@@ -247,8 +243,7 @@ class SwapCoordinator:
 
     def _refuse(self, operation: Operation, reason: str) -> None:
         if not self._ledger.state.slots[operation.slot].active:
-            self._failed[operation.slot] = reason
-            self._publish()
+            self._routes.fail(operation.slot, reason)
         self._ledger.update(operation.operation_id, state="refused", message=reason)
 
     async def _execute(self, operation: Operation) -> str:
@@ -260,7 +255,7 @@ class SwapCoordinator:
                 raise SwapRefusedError(f"A rollback needs a previous model, but {slot.name} has none.")
             source = wanted.path
             self._ledger.update(operation.operation_id, checkpoint=source)
-        async with self._phase(operation, "validate"):
+        with self._ledger.phase(operation.operation_id, "validate"):
             checkpoint = await self._judge(slot, source, wanted)
             self._ledger.update(operation.operation_id, to_revision=checkpoint.revision)
         active = self._ledger.active(slot.name)
@@ -270,21 +265,20 @@ class SwapCoordinator:
         if loaded is not None and operation.kind == "load":
             return f"{checkpoint.model_id} ({checkpoint.revision[:12]}) is loaded already."
         if loaded is None:
-            loaded = await self._load(operation, slot, checkpoint)
+            loaded = await self._room.load(operation, slot, checkpoint)
         else:
-            await self._wake(operation, loaded)
+            await self._room.wake(operation, loaded)
         if operation.kind == "load":
-            async with self._phase(operation, "retire"):
-                await self._retire(slot.name, keep=loaded.engine_id)
+            with self._ledger.phase(operation.operation_id, "retire"):
+                await self._room.retire(slot.name, keep=loaded.engine_id)
             return f"{checkpoint.model_id} ({checkpoint.revision[:12]}) is proved and stands by."
-        async with self._phase(operation, "flip"):
+        with self._ledger.phase(operation.operation_id, "flip"):
             self._ledger.flip(slot.name, loaded.engine_id)
-            self._held.pop(slot.name, None)
-            self._publish()
-        async with self._phase(operation, "drain"):
-            drained = active is None or await self._released(active.engine_id)
-        async with self._phase(operation, "retire"):
-            await self._retire(slot.name, busy=None if drained or active is None else active.engine_id)
+            self._routes.let_go(slot.name)
+        with self._ledger.phase(operation.operation_id, "drain"):
+            drained = active is None or await self._room.released(active.engine_id)
+        with self._ledger.phase(operation.operation_id, "retire"):
+            await self._room.retire(slot.name, busy=None if drained or active is None else active.engine_id)
         late = "" if drained else " Requests on the old engine took too long; it stays loaded beside."
         return f"{slot.name} is {checkpoint.model_id} ({checkpoint.revision[:12]}) now.{late}"
 
@@ -300,188 +294,6 @@ class SwapCoordinator:
             raise SwapRefusedError(msg)
         return checkpoint
 
-    async def _load(self, operation: Operation, slot: SlotConfig, checkpoint: Checkpoint) -> EngineRecord:
-        """Prove a checkpoint in an engine of its own; on failure nothing of it is left."""
-        spec = EngineSpec(
-            engine_id=_engine_id(slot.name, checkpoint),
-            slot=slot.name,
-            checkpoint=checkpoint,
-            device=self._config.device,
-            settings=slot.engine,
-        )
-        self._loading = spec
-        beside = None
-        try:
-            async with self._phase(operation, "memory"):
-                beside = await self._make_room(spec)
-                if beside is not None:
-                    await self._put_aside(beside)
-            await self._start(operation, spec)
-            if beside is not None and operation.kind == "load":
-                await self._host.sleep(spec.engine_id)
-        except BaseException:
-            await self._host.stop(spec.engine_id)
-            if beside is not None and beside.slot in self._held:
-                await self._bring_back(beside)
-            raise
-        finally:
-            self._loading = None
-        record = self._ledger.put(
-            EngineRecord(
-                engine_id=spec.engine_id,
-                slot=slot.name,
-                checkpoint=checkpoint,
-                context_tokens=spec.context_tokens,
-                asleep=beside is not None and operation.kind == "load",
-                used_s=time.time(),
-            )
-        )
-        if record.asleep and beside is not None:
-            await self._bring_back(beside)
-        return record
-
-    async def _start(self, operation: Operation, spec: EngineSpec) -> None:
-        timeout_s = self._config.load_timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                async with self._phase(operation, "reference"):
-                    reference = await self._host.reference(spec)
-                async with self._phase(operation, "load"):
-                    await self._host.start(spec, reference)
-        except TimeoutError as error:
-            msg = (
-                f"{spec.checkpoint.model_id} must be loaded within {timeout_s:.0f} s, but was not. Raise "
-                "`load_timeout_s`, or look into the engine's log (Ray dashboard)."
-            )
-            raise EngineStartError(msg) from error
-        except ProbeMismatchError:
-            self._ledger.update(operation.operation_id, phase="probe")
-            raise
-        async with self._phase(operation, "probe"):
-            await self._probe(spec.engine_id)
-
-    async def _wake(self, operation: Operation, record: EngineRecord) -> None:
-        """Prove a standby engine once more; one that fails is removed."""
-        aside = None
-        if record.asleep and not (await self._host.memory(self._spec(record))).fits:
-            aside = self._ledger.active(record.slot)
-        if aside is not None:
-            async with self._phase(operation, "memory"):
-                await self._put_aside(aside)
-        try:
-            async with self._phase(operation, "wake"):
-                if record.asleep:
-                    await self._host.wake(record.engine_id)
-                    self._ledger.put(msgspec.structs.replace(record, asleep=False))
-            async with self._phase(operation, "probe"):
-                await self._probe(record.engine_id)
-        except BaseException:
-            await self._remove(record.engine_id)
-            if aside is not None:
-                await self._bring_back(aside)
-            raise
-
-    async def _probe(self, engine_id: str) -> None:
-        try:
-            await asyncio.wait_for(self._host.probe(engine_id), PROBE_TIMEOUT_S)
-        except TimeoutError as error:
-            msg = f"An engine must answer the probe set within {PROBE_TIMEOUT_S:.0f} s, but did not."
-            raise ProbeMismatchError(msg) from error
-
-    async def _make_room(self, spec: EngineSpec) -> EngineRecord | None:
-        """Check that the candidate fits; return the engine that has to sleep meanwhile, if any."""
-        report = await self._host.memory(spec)
-        for record in self._ledger.standby(spec.slot):
-            if report.fits:
-                return None
-            if not record.asleep:
-                await self._remove(record.engine_id)
-                report = await self._host.memory(spec)
-        if report.fits:
-            return None
-        active = self._ledger.active(spec.slot)
-        if report.can_sleep and active is not None:
-            return active
-        way = (
-            "its kind of device cannot put an engine to sleep"
-            if active is not None
-            else "no engine can make room"
-        )
-        msg = (
-            f"Loading {spec.checkpoint.model_id} needs {report.needed_bytes / GIB:.1f} GiB, but "
-            f"{report.available_bytes / GIB:.1f} GiB of {report.device} are free and {way}. Free memory, "
-            "lower `kv_cache_gib` or `gpu_memory_share`, or serve fewer models."
-        )
-        raise SwapRefusedError(msg)
-
-    async def _put_aside(self, record: EngineRecord) -> None:
-        """Stop routing to the serving engine and put it to sleep, because both do not fit."""
-        self._held[record.slot] = "another model is being loaded in its place; both do not fit in memory"
-        self._publish()
-        if not await self._released(record.engine_id):
-            del self._held[record.slot]
-            self._publish()
-            raise SwapRefusedError(
-                f"The serving engine must be idle to make room, but was not within "
-                f"{self._config.drain_timeout_s:.0f} s. Try again when there is less load."
-            )
-        try:
-            await self._host.sleep(record.engine_id)
-        except BaseException:
-            await self._bring_back(record)
-            raise
-        self._ledger.put(msgspec.structs.replace(record, asleep=True))
-
-    async def _bring_back(self, record: EngineRecord) -> None:
-        """Let the engine that made room serve again, proved; one that cannot is started anew."""
-        try:
-            await self._host.wake(record.engine_id)
-            await self._probe(record.engine_id)
-            self._ledger.put(msgspec.structs.replace(record, asleep=False))
-        except AioptError:
-            _LOGGER.exception("engine %s did not wake; it is started anew", record.engine_id)
-            await self._start_anew(record)
-        finally:
-            self._held.pop(record.slot, None)
-            self._publish()
-
-    async def _start_anew(self, record: EngineRecord) -> None:
-        """Replace the serving engine by a fresh one on the same checkpoint."""
-        await self._remove(record.engine_id)
-        spec = msgspec.structs.replace(
-            self._spec(record), engine_id=_engine_id(record.slot, record.checkpoint)
-        )
-        await self._host.start(spec, await self._host.reference(spec))
-        fresh = msgspec.structs.replace(record, engine_id=spec.engine_id, asleep=False)
-        self._ledger.replace_active(record.slot, fresh)
-
-    async def _retire(self, slot: str, *, keep: str = "", busy: str | None = None) -> None:
-        """Put engines that do not serve to sleep where that frees memory; remove the surplus."""
-        standby = [record for record in self._ledger.standby(slot) if record.engine_id != busy]
-        previous = self._ledger.state.slots[slot].previous
-        first = {keep} | {
-            record.engine_id
-            for record in standby
-            if previous is not None and record.checkpoint.revision == previous.revision
-        }
-        # The one just loaded and the previous one are the last to go, then the most recently used.
-        standby.sort(key=lambda record: (record.engine_id in first, record.used_s), reverse=True)
-        limit = max(self._config.standby_engines, 1 if keep else 0)
-        for record in standby[limit:]:
-            await self._remove(record.engine_id)
-        if self._config.device == "gpu" and self._slots[slot].engine.sleep_mode:
-            for record in standby[:limit]:
-                if record.asleep:
-                    continue
-                try:
-                    await self._host.sleep(record.engine_id)
-                except AioptError:
-                    # It does not serve and would hold memory: better gone.  The swap itself is done.
-                    _LOGGER.exception("engine %s did not go to sleep and is removed", record.engine_id)
-                    await self._remove(record.engine_id)
-                else:
-                    self._ledger.put(msgspec.structs.replace(record, asleep=True))
-
     # State
 
     def _resolve(self, name: str) -> str:
@@ -490,22 +302,6 @@ class SwapCoordinator:
                 return slot.name
         known = [name for slot in self._config.models for name in (slot.name, *slot.aliases)]
         raise UnknownModelError(f"There is no served name {name!r}.{did_you_mean(name, known)}")
-
-    def _spec(self, record: EngineRecord) -> EngineSpec:
-        return EngineSpec(
-            engine_id=record.engine_id,
-            slot=record.slot,
-            checkpoint=record.checkpoint,
-            device=self._config.device,
-            settings=self._slots[record.slot].engine,
-        )
-
-    async def _remove(self, engine_id: str) -> None:
-        self._ledger.drop(engine_id)
-        await self._host.stop(engine_id)
-
-    async def _released(self, engine_id: str) -> bool:
-        return await self._board.released(engine_id, self._config.drain_timeout_s)
 
     def _info(self, engine: EngineRecord | EngineSpec, role: Role) -> EngineInfo:
         engine_id = engine.engine_id
@@ -519,45 +315,9 @@ class SwapCoordinator:
             restarts=max(0, len(self._instances.get(engine_id, ())) - 1),
         )
 
-    @contextlib.asynccontextmanager
-    async def _phase(self, operation: Operation, phase: Phase) -> AsyncIterator[None]:
-        """Record a phase; one that fails stays the operation's phase."""
-        self._ledger.update(operation.operation_id, phase=phase)
-        begun = time.monotonic()
-        yield
-        took = PhaseTime(phase=phase, seconds=round(time.monotonic() - begun, 4))
-        done = (*self.operation(operation.operation_id).phases, took)
-        self._ledger.update(operation.operation_id, phases=done)
-
-    def _publish(self) -> None:
-        self._board.publish(tuple(self._route(slot) for slot in self._config.models))
-
-    def _route(self, slot: SlotConfig) -> Route:
-        active = self._ledger.active(slot.name)
-        if active is None or slot.name in self._held:
-            reason = self._held.get(slot.name) or self._failed.get(slot.name) or "its engine is being loaded"
-            return Route(name=slot.name, aliases=slot.aliases, reason=reason)
-        checkpoint = active.checkpoint
-        card = ModelCard(
-            name=slot.name,
-            aliases=slot.aliases,
-            model_id=checkpoint.model_id,
-            revision=checkpoint.revision,
-            architecture=checkpoint.architecture,
-            images=checkpoint.images,
-            max_context_tokens=active.context_tokens,
-            created=self._ledger.state.slots[slot.name].since_s,
-        )
-        return Route(name=slot.name, aliases=slot.aliases, engine_id=active.engine_id, card=card)
-
 
 def _settings_hash(settings: EngineSettings) -> str:
     return hashlib.sha256(msgspec.json.encode(settings, order="deterministic")).hexdigest()
-
-
-def _engine_id(slot: str, checkpoint: Checkpoint) -> str:
-    name = "".join(letter if letter.isalnum() or letter == "-" else "-" for letter in slot)
-    return f"{ENGINE_PREFIX}{name}-{checkpoint.revision[:8]}-{uuid.uuid4().hex[:6]}"
 
 
 def _interrupted(operation: Operation) -> Operation:

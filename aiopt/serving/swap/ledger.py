@@ -5,14 +5,16 @@ Owns ``serving/models.json``; every change is written before it counts.  Decides
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from aiopt.errors import did_you_mean
-from aiopt.serving.backend import Operation, UnknownModelError
+from aiopt.serving.backend import Operation, Phase, PhaseTime, UnknownModelError
 from aiopt.serving.swap.records import HISTORY, EngineRecord, ServingState, write_state
 
 
@@ -119,3 +121,12 @@ class Ledger:
             for each in self.state.operations
         ]
         self.save(msgspec.structs.replace(self.state, operations=operations))
+
+    @contextlib.contextmanager
+    def phase(self, operation_id: str, phase: Phase) -> Iterator[None]:
+        """Record a phase of an operation and its time; one that fails stays the operation's phase."""
+        self.update(operation_id, phase=phase)
+        begun = time.monotonic()
+        yield
+        took = PhaseTime(phase=phase, seconds=round(time.monotonic() - begun, 4))
+        self.update(operation_id, phases=(*self.operation(operation_id).phases, took))

@@ -16,7 +16,7 @@ import pytest
 
 from aiopt.serving.gateway import GatewaySettings, build_gateway
 from aiopt.serving.request_ids import CALLBACK, CALLBACK_VARIABLE, HarmlessHeaders, harmless_id, middlewares
-from cluster.lifecycle import _node_environment
+from cluster.node_process import node_environment
 from tests.unit.serving.conftest import TOKENS
 from tests.unit.serving.fake_backend import FakeBackend
 
@@ -64,7 +64,7 @@ def test_what_serve_would_fail_to_read_is_left_out(name: bytes) -> None:
 
 
 def test_the_node_names_the_middleware_that_serve_asks_for(tmp_path: Path) -> None:
-    assert _node_environment(tmp_path, "id", tmp_path)[CALLBACK_VARIABLE] == CALLBACK
+    assert node_environment(tmp_path, "id", tmp_path)[CALLBACK_VARIABLE] == CALLBACK
     module, _, function = CALLBACK.partition(":")
     assert (module, function) == (middlewares.__module__, middlewares.__name__)
     # Read by Ray itself, in a process of its own: its constants are set at import.
