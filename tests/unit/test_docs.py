@@ -112,3 +112,22 @@ def test_every_page_is_reached_from_the_index() -> None:
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     linked = {(DOCS / target).resolve() for target in re.findall(r"\]\(([^)#\s]+\.md)", index)}
     assert set(DOCS.rglob("*.md")) - {DOCS / "README.md"} - linked == set()
+
+
+def test_the_table_of_features_names_paths_that_exist() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    section = text.split("## Which file holds what\n", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| ([^|`][^|]*) \| `([^`]+)` \|$", section, flags=re.MULTILINE)
+    assert len(rows) >= 20
+    assert len({feature for feature, _ in rows}) == len(rows)
+    missing = [path for _, path in rows if not (ROOT / path).exists()]
+    assert not missing, f"moved or renamed: name the new path in docs/architecture.md: {missing}"
+
+
+def test_decisions_are_numbered_without_a_gap_and_have_their_three_sections() -> None:
+    pages = sorted((DOCS / "decisions").glob("*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for number, page in enumerate(pages, start=1):
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith(f"# {number}. ")
+        assert re.findall(r"^## (.+)$", text, flags=re.MULTILINE) == ["Context", "Decision", "Consequences"]
