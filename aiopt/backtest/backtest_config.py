@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -42,6 +42,10 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         exactly, see `aiopt.backtest.money`.  Research only.
     slippage_ticks : int
         Ticks by which market and stop fills are worse.  Limit fills never slip.  Research only.
+    extra_spread_pips : float
+        Pips by which every ask is raised, so that each round trip pays that much more spread; whole price
+        steps of the instrument (0.1 pips).  Bids stay: signals and the emitted script read them.  Research
+        only.  See `aiopt.backtest.pricing.widen_spread`.
     swap : SwapConfig or None
         What positions held over 17:00 New York are charged; None: nothing, but the nights are counted.
         Research only.
@@ -68,6 +72,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     leverage: float = 30.0
     commission_per_million: float = 35.0
     slippage_ticks: int = 0
+    extra_spread_pips: float = 0.0
     swap: SwapConfig | None = None
     stop_slippage_ticks: float | None = None
     seed: int = 0
@@ -92,6 +97,11 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             ),
             ("0 <= slippage_ticks <= 1000", 0 <= self.slippage_ticks <= 1000, "Choose e.g. 1."),
             (
+                "0 <= extra_spread_pips <= 1000",
+                0 <= self.extra_spread_pips <= 1000,
+                "Choose e.g. 0.5.",
+            ),
+            (
                 "0 <= stop_slippage_ticks <= 1000",
                 self.stop_slippage_ticks is None or 0 <= self.stop_slippage_ticks <= 1000,
                 "Choose e.g. 1, or leave it out.",
@@ -105,9 +115,16 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @property
     def config_hash(self) -> str:
         """Hex SHA-256 of the assumptions.  `signals` is not one: it does not change a trade."""
-        assumptions = msgspec.to_builtins(self)
+        assumptions = self.document()
         del assumptions["signals"]
         return content_hash(assumptions)
+
+    def document(self) -> dict[str, Any]:
+        """Return the assumptions as plain data; without a wider spread they are as before there was one."""
+        assumptions: dict[str, Any] = msgspec.to_builtins(self)
+        if not self.extra_spread_pips:
+            del assumptions["extra_spread_pips"]
+        return assumptions
 
     @property
     def is_parity(self) -> bool:

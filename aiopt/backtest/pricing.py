@@ -12,6 +12,7 @@ from aiopt.bars.stops.stop_ladders import StopLadder
 from aiopt.bars.stops.stop_slippage import StopSlippage
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError
+from aiopt.market.instrument import Instrument
 
 
 def chart_price(bars: BarSet) -> BarSet:
@@ -44,6 +45,60 @@ def with_stop_slippage(bars: BarSet, measured: StopSlippage) -> BarSet:
     return replace(bars, stops=measured, data_hash=data_hash)
 
 
+def widen_spread(bars: BarSet, extra_pips: float) -> BarSet:
+    """Return bars whose every ask is raised; bids stay as they are.
+
+    Open, high, low and close of the ask, and the quotes its stops are filled by, all rise by the same number
+    of price steps, so the spread is wider by exactly that much at every moment: a round trip pays it once,
+    whichever side it trades.
+
+    Parameters
+    ----------
+    bars : BarSet
+        With bid and ask.
+    extra_pips : float
+        Whole price steps of the instrument; 0 gives the bars back as they are.
+
+    Raises
+    ------
+    ConfigError
+        If it is no whole number of price steps, or the bars have one price.
+    """
+    if extra_pips == 0:
+        return bars
+    instrument = bars.instrument
+    steps = spread_steps(instrument, extra_pips)
+    if bars.single_price:
+        msg = f"A spread is widened where there is one, but these bars have one price ({extra_pips:g} pips)."
+        raise ConfigError(f"{msg} Give bars of bid and ask, or use --spread-pips.")
+    digits = instrument.price_precision + 1  # a mid price is half a tick
+    raised = {
+        name: np.round(getattr(bars.ask, name) + steps / instrument.price_scale, digits)
+        for name in ("open", "high", "low", "close")
+    }
+    stops = bars.stops
+    if isinstance(stops, StopLadder):
+        in_ladder = round(steps * stops.price_scale / instrument.price_scale)
+        stops = replace(stops, ask_steps=stops.ask_steps + np.int32(in_ladder))
+    return replace(bars, ask=replace(bars.ask, **raised), stops=stops)
+
+
+def spread_steps(instrument: Instrument, pips: float) -> int:
+    """Return a width in pips as whole price steps of an instrument.
+
+    Raises
+    ------
+    ConfigError
+        If it is no whole number of them.
+    """
+    per_pip = instrument.pip_size * instrument.price_scale
+    steps = round(pips * per_pip)
+    if not math.isclose(steps, pips * per_pip, abs_tol=1e-6):
+        msg = f"A wider spread must be whole price steps of {instrument.symbol} ({1 / per_pip:g} pips), "
+        raise ConfigError(f"{msg}but got {pips:g} pips. Choose e.g. {max(1, steps) / per_pip:g}.")
+    return steps
+
+
 def add_spread(bars: BarSet, spread_pips: float) -> BarSet:
     """Return bars whose ask is the given price plus a constant spread.
 
@@ -61,7 +116,7 @@ def add_spread(bars: BarSet, spread_pips: float) -> BarSet:
     """
     if not bars.single_price:
         msg = f"A spread is added to one price, but these bars have bid and ask (spread_pips={spread_pips})."
-        raise ConfigError(f"{msg} Leave out --spread-pips.")
+        raise ConfigError(f"{msg} Leave out --spread-pips; --extra-spread-pips widens theirs.")
     if not (math.isfinite(spread_pips) and spread_pips >= 0):
         msg = f"`spread_pips >= 0` must hold, but got spread_pips={spread_pips}. Choose e.g. 0.8."
         raise ConfigError(msg)

@@ -41,7 +41,7 @@ from aiopt.backtest.bookkeeper import Bookkeeper
 from aiopt.backtest.conversion import Conversion, account_currency, check_account
 from aiopt.backtest.execution import PathFillModel
 from aiopt.backtest.money import Amount, to_float
-from aiopt.backtest.pricing import chart_price
+from aiopt.backtest.pricing import chart_price, widen_spread
 from aiopt.backtest.replay import (
     OPEN_NS,
     Boundaries,
@@ -99,7 +99,8 @@ class BacktestSession:
 
     def __init__(self, bars: BarSet, config: BacktestConfig, *, sink: RowSink | None = None) -> None:
         _check(bars, config)
-        bars = chart_price(bars) if config.is_parity else bars
+        quoted = bars
+        bars = chart_price(bars) if config.is_parity else widen_spread(bars, config.extra_spread_pips)
         self.bars = bars
         self.config = config
         self._sink = sink
@@ -113,7 +114,7 @@ class BacktestSession:
         account = account_currency(bars, config.account_currency)
         if account == bars.instrument.quote and bars.conversion is not None:
             check_account(bars.instrument, account, bars.conversion.instrument)
-        self._conversion = None if account == bars.instrument.quote else Conversion(bars, account)
+        self._conversion = None if account == bars.instrument.quote else Conversion(quoted, account)
         self._books = Bookkeeper(
             price_decimals=self._decimals,
             commission_per_million=0.0 if config.is_parity else config.commission_per_million,

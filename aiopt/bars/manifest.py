@@ -114,6 +114,7 @@ def manifest_type(document: Mapping[str, Any]) -> type[Manifest | BarManifest]:
     return BarManifest if document.get("kind") == BARS_KIND else Manifest
 
 
-def spread_of(manifest: Manifest | BarManifest) -> str:
-    """Return in words where the difference of bid and ask comes from."""
-    return manifest.spread if isinstance(manifest, BarManifest) else "bid and ask of the ticks"
+def spread_of(manifest: Manifest | BarManifest, extra_pips: float = 0.0) -> str:
+    """Return in words where the difference of bid and ask comes from, and by how much it was widened."""
+    known = manifest.spread if isinstance(manifest, BarManifest) else "bid and ask of the ticks"
+    return f"{known}, every ask raised by {extra_pips:g} pips" if extra_pips else known

@@ -45,6 +45,12 @@ _SHOWN_TRADES = 10
     "--params", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a parameter. Repeatable."
 )
 @click.option("--spread-pips", type=float, help="Make the ask from one price: that many pips above it.")
+@click.option(
+    "--extra-spread-pips",
+    type=float,
+    default=0.0,
+    help="Widen the spread of bid and ask bars: raise every ask by that many pips.",
+)
 @click.option("--balance", type=float, default=100_000.0, show_default=True, help="Initial balance.")
 @click.option(
     "--account-currency", help="Of balance, profit and costs, e.g. USD. Default: the quote currency."
@@ -107,6 +113,7 @@ def command(
     symbol: str | None,
     overrides: tuple[str, ...],
     spread_pips: float | None,
+    extra_spread_pips: float,
     balance: float,
     account_currency: str | None,
     conversion_path: Path | None,
@@ -140,6 +147,7 @@ def command(
             "leverage": leverage,
             "commission_per_million": commission,
             "slippage_ticks": slippage_ticks,
+            "extra_spread_pips": extra_spread_pips,
             "stop_slippage_ticks": stop_slippage,
             "swap": None if swap_path is None else read_mapping(swap_path),
             "signals": signals,
@@ -153,6 +161,8 @@ def command(
             raise ConfigError("Parity mode charges no swap, but --swap was given. Leave it out.")
         if spread_pips is not None:
             raise ConfigError("Parity mode has no spread, but --spread-pips was given. Leave it out.")
+        if extra_spread_pips:
+            raise ConfigError("Parity mode has no spread, but --extra-spread-pips was given. Leave it out.")
         bars = chart_price(bars)
     elif spread_pips is not None:
         bars = add_spread(bars, spread_pips)
@@ -226,7 +236,7 @@ def _document(
     pair = bars.instrument
     return {
         "spec": {"name": strategy.name, "family": strategy.family, "params": strategy.params},
-        "config": msgspec.to_builtins(config),
+        "config": config.document(),
         "bars": {
             "instrument": pair.symbol,
             "timeframe": bars.timeframe.label,

@@ -17,11 +17,11 @@ from aiopt.bars.importing.reading import BarReading
 from aiopt.bars.schema import BarSet
 from aiopt.bars.spread_model import SpreadConfig
 from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
-from aiopt.errors import ConfigError, InputError, SearchSpaceError
+from aiopt.errors import ConfigError, InputError
 from aiopt.strategy.families import FAMILIES, family
 from aiopt.strategy.space import load_search_space
 from aiopt.strategy.spec import read_spec_file
-from aiopt.sweep.points import Strategy
+from aiopt.sweep.points import Strategy, told_apart
 from aiopt.sweep.sweep_config import SweepConfig, check_named
 
 ENVIRONMENT_PREFIX = "AIOPT_OPTIMIZE"
@@ -143,6 +143,8 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
         for name, default in (("ask_bars", ()), ("bar_reading", BarReading()), ("spread", SpreadConfig())):
             if getattr(self, name) != default:
                 msg = f"`{name}` is of bars, but the run stands on ticks. Give --bars, or leave it out."
+                if name == "spread":
+                    msg += " To widen the spread of ticks use --extra-spread-pips."
                 raise ConfigError(msg)
 
 
@@ -189,14 +191,9 @@ def load_strategies(config: OptimizeConfig) -> list[Strategy]:
     SpecError
         If a name is neither a family nor a file, or a file breaks a rule.
     SearchSpaceError
-        If a space has no valid point, or two strategies have the same family name.
+        If a space has no valid point, or two strategies have the same name.
     """
-    found = [_strategy(name) for name in config.strategies]
-    families = [strategy.family for strategy in found]
-    twice = sorted({name for name in families if families.count(name) > 1})
-    if twice:
-        msg = f"Strategies must have different families, but {', '.join(twice)} occurs twice. Rename one."
-        raise SearchSpaceError(msg)
+    found = told_apart([_strategy(name) for name in config.strategies])
     for strategy in found:
         strategy.points(msgspec.structs.replace(config, trials=1))
     return found
@@ -245,6 +242,8 @@ def run_identity(
     # The data hash covers what was read from these, the spread of bars included.
     for name in ("ticks", "bars", "ask_bars", "bar_reading", "spread", "sample", "conversion"):
         del settings[name]
+    # Without what a later version can widen, the identity is that of the versions before.
+    settings["backtest"] = config.backtest.document()
     reader = settings["analysis"]["reader"]
     reader["endpoint"] = None if reader["endpoint"] is None else "a model"
     for name in TRANSPORT:

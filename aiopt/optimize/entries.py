@@ -221,7 +221,7 @@ def _provenance(
         first_ts_ns=int(bars.bid.ts_open_ns[0]),
         last_ts_ns=int(bars.bid.ts_open_ns[-1]),
         costs=(
-            f"spread: {spread_of(manifest)}; commission "
+            f"spread: {spread_of(manifest, costs.extra_spread_pips)}; commission "
             f"{costs.commission_per_million:g} per million and side, slippage {costs.slippage_ticks} ticks"
             f"{'' if costs.swap is None else ', swap'}"
             f"{'' if costs.account_currency is None else f', account in {costs.account_currency}'}"

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from aiopt.backtest.conversion import check_account
+from aiopt.backtest.pricing import spread_steps
 from aiopt.bars.building.build import BarBuild
 from aiopt.bars.files import load_bar_set
 from aiopt.bars.importing.bar_input import BarInput, open_bars
@@ -108,15 +109,19 @@ def read_bars_of(config: OptimizeConfig, log: Log | None = None) -> BarInput:
 def read_conversion(config: OptimizeConfig) -> BarSet | None:
     """Return the bars an account in another currency is converted by; None where there are none.
 
+    What else the assumptions ask of the instrument is checked here too.
+
     Raises
     ------
     ConfigError
-        If the account's currency cannot be reached, or needs no conversion.
+        If the account's currency cannot be reached, or needs no conversion, or the wider spread is no whole
+        number of price steps.
     DataError
         If the bars cannot be read.
     """
     bars = None if config.conversion is None else load_bar_set(Path(config.conversion))
     traded = instrument(config.instrument)
+    spread_steps(traded, config.backtest.extra_spread_pips)
     account = config.backtest.account_currency or traded.quote
     check_account(traded, account, None if bars is None else bars.instrument)
     return bars

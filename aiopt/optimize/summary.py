@@ -17,7 +17,7 @@ from aiopt.ranking.reasons import (
     rejection_lines,
     rejection_reasons,
 )
-from aiopt.runs import MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS, read_json
+from aiopt.runs import CONFIG, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS, read_json
 from aiopt.ticks.manifest import Manifest
 
 COLUMNS = (
@@ -84,7 +84,8 @@ def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: boo
     ranking = read_json(run_dir / RANKING, Ranking)
     path = run_dir / MANIFEST
     manifest: Manifest | BarManifest = read_json(path, manifest_type(read_json(path, dict)))
-    spread = spread_of(manifest)
+    backtest = read_json(run_dir / CONFIG, dict).get("backtest", {})
+    spread = spread_of(manifest, float(backtest.get("extra_spread_pips", 0.0)))
     rejections = rejection_reasons(ranking.rejected)
     failures = failure_reasons_of_file(run_dir / TRIALS)
     for line in ranking_table(ranking, synthetic=manifest.synthetic, spread=spread):

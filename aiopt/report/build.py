@@ -104,7 +104,8 @@ def _data(run: RunFolder) -> Data | None:
     if not path.is_file():
         return None
     found: Manifest | BarManifest = read_json(path, manifest_type(read_json(path, dict)))
-    return data_quality(found)
+    backtest = (run.config or {}).get("backtest", {})
+    return data_quality(found, float(backtest.get("extra_spread_pips", 0.0)))
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:

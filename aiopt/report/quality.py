@@ -36,27 +36,36 @@ _TREATMENTS = {
 _UNITS = {"gap": "gaps", "missing_hour": "hours", "clock_shift": "weeks"}
 
 
-def data_quality(manifest: Manifest | BarManifest) -> Data:
-    """Return what the report says about the ticks or bars."""
+def data_quality(manifest: Manifest | BarManifest, extra_spread_pips: float = 0.0) -> Data:
+    """Return what the report says about the ticks or bars.
+
+    Parameters
+    ----------
+    manifest : Manifest or BarManifest
+        Of the data.
+    extra_spread_pips : float
+        By how much the backtests widened its spread.
+    """
+    spread = spread_of(manifest, extra_spread_pips)
     if isinstance(manifest, BarManifest):
-        return _bar_quality(manifest)
+        return _bar_quality(manifest, spread)
     return Data(
         instrument=manifest.instrument,
         synthetic=manifest.synthetic,
         source=manifest.source,
         ticks=manifest.rows,
-        spread=spread_of(manifest),
+        spread=spread,
         start_ns=manifest.first_ts_ns,
         stop_ns=manifest.last_ts_ns,
         data_hash=manifest.data_hash,
-        facts=_facts(manifest),
+        facts=_facts(manifest, spread),
         treated=_treated(manifest),
         gaps=_gaps(manifest.silent_hours),
         hours=_hours(manifest),
     )
 
 
-def _facts(manifest: Manifest) -> list[Fact]:
+def _facts(manifest: Manifest, spread: str) -> list[Fact]:
     dropped = manifest.rows_read - manifest.rows
     span = f"{time_text(manifest.first_ts_ns, 'm')} to {time_text(manifest.last_ts_ns, 'm')} UTC"
     facts = [
@@ -65,7 +74,7 @@ def _facts(manifest: Manifest) -> list[Fact]:
         Fact(name="Span", value=span, note=f"{len(manifest.partitions)} days with ticks"),
         Fact(name="Ticks kept", value=f"{manifest.rows:,}", note=f"of {manifest.rows_read:,} read"),
         Fact(name="Ticks dropped", value=f"{dropped:,}", note=_share(dropped, manifest.rows_read)),
-        Fact(name="Spread", value=spread_of(manifest)),
+        Fact(name="Spread", value=spread),
         Fact(name="Data hash", value=manifest.data_hash),
         Fact(name="Source hash", value=manifest.source_hash),
     ]
@@ -76,7 +85,7 @@ def _facts(manifest: Manifest) -> list[Fact]:
     return facts + [Fact(name="Note", value=note) for note in manifest.notes]
 
 
-def _bar_quality(manifest: BarManifest) -> Data:
+def _bar_quality(manifest: BarManifest, spread: str) -> Data:
     left_out = [Fact(name=name, value=f"{count:,}", note="") for name, count in manifest.left_out.items()]
     left_out += [
         Fact(name=name, value=f"{count:,}", note=one.source)
@@ -90,11 +99,11 @@ def _bar_quality(manifest: BarManifest) -> Data:
         ticks=None,
         bars=manifest.bars,
         timeframe=manifest.timeframe,
-        spread=manifest.spread,
+        spread=spread,
         start_ns=manifest.first_ts_ns,
         stop_ns=manifest.last_ts_ns,
         data_hash=manifest.data_hash,
-        facts=_bar_facts(manifest),
+        facts=_bar_facts(manifest, spread),
         treated=left_out,
         gaps=_gaps(manifest.silent_hours),
         hours=_missing_bars(manifest),
@@ -127,7 +136,7 @@ def _missing_bars(manifest: BarManifest) -> list[HourRow]:
     ]
 
 
-def _bar_facts(manifest: BarManifest) -> list[Fact]:
+def _bar_facts(manifest: BarManifest, spread: str) -> list[Fact]:
     span = f"{time_text(manifest.first_ts_ns, 'm')} to {time_text(manifest.last_ts_ns, 'm')} UTC"
     bars = f"{manifest.bars:,} of {manifest.timeframe}"
     return [
@@ -135,7 +144,7 @@ def _bar_facts(manifest: BarManifest) -> list[Fact]:
         Fact(name="Instrument", value=manifest.instrument),
         Fact(name="Span", value=span, note=f"opening times; {len(manifest.day_bars):,} days with bars"),
         Fact(name="Bars of each side", value=bars, note="longer bars are merged from these"),
-        Fact(name="Spread", value=manifest.spread),
+        Fact(name="Spread", value=spread),
         Fact(name="Data hash", value=manifest.data_hash, note="of bid and ask bars, the spread included"),
         *(Fact(name="Note", value=note) for note in manifest.notes),
     ]

@@ -12,8 +12,10 @@ import msgspec
 
 from aiopt.backtest.conversion import pip_in_account
 from aiopt.bars.schema import BarSet
+from aiopt.errors import SearchSpaceError
 from aiopt.evaluation.folds import plan_walk_forward
 from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.sweep_config import SweepConfig
@@ -45,11 +47,45 @@ class Strategy(msgspec.Struct, frozen=True):
         """The family of the strategy."""
         return self.spec.family
 
+    def under_its_name(self) -> Strategy:
+        """Return the strategy with its own name as its family."""
+        if self.spec.family == self.spec.name:
+            return self
+        spec = msgspec.structs.replace(self.spec, family=self.spec.name)
+        space = None if self.space is None else msgspec.structs.replace(self.space, spec=spec)
+        return msgspec.structs.replace(self, spec=spec, space=space)
+
     def points(self, config: SweepConfig) -> list[dict[str, int | float]]:
         """Return the parameter sets to try, the same on every machine."""
         if self.space is None:
             return [{}]
         return self.space.sample(self.trials or config.trials, config.seed, config.sampler)  # type: ignore[arg-type]
+
+
+def told_apart(strategies: Sequence[Strategy]) -> list[Strategy]:
+    """Return strategies whose families differ: a copy under a new name is a family of its own.
+
+    A spec that was copied from a ready family, or from another strategy given, still names its family.  Such
+    a copy is ranked under its own name.
+
+    Raises
+    ------
+    SearchSpaceError
+        If two strategies have the same name as their family.
+    """
+    families = [strategy.family for strategy in strategies]
+    found = [
+        strategy.under_its_name()
+        if strategy.family in FAMILIES or families.count(strategy.family) > 1
+        else strategy
+        for strategy in strategies
+    ]
+    families = [strategy.family for strategy in found]
+    twice = sorted({name for name in families if families.count(name) > 1})
+    if twice:
+        msg = f"Strategies must have different families, but {', '.join(twice)} occurs twice. "
+        raise SearchSpaceError(msg + "Give one of them another `name`.")
+    return found
 
 
 def plan_points(strategies: Sequence[Strategy], config: SweepConfig) -> list[TrialPoint]:

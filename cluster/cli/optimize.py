@@ -57,6 +57,12 @@ from cluster.submit import Job, job_script, runtime_environment
     type=click.Path(path_type=Path),
     help="Spread of one-sided bars by hour: a table of `aiopt ticks spread-model`.",
 )
+@click.option(
+    "--extra-spread-pips",
+    type=float,
+    help="Widen the spread of ticks or bars: raise every ask by that many pips.",
+)
+@click.option("--commission", type=float, help="Quote currency per million traded, each side.")
 @click.option("--timezone", help="Clock of the bars' stamps, if not the format's own: UTC, +02:00, NY+7.")
 @click.option("--time-format", help="How the times of a table of bars are written, e.g. '%d/%m/%Y %H:%M'.")
 @click.option(
@@ -158,6 +164,8 @@ def command(
 _NESTED = {
     "top": ("ranking", "top"),
     "account_currency": ("backtest", "account_currency"),
+    "commission": ("backtest", "commission_per_million"),
+    "extra_spread_pips": ("backtest", "extra_spread_pips"),
     "bars_price": ("bar_reading", "price"),
     "timezone": ("bar_reading", "timezone"),
     "time_format": ("bar_reading", "time_format"),

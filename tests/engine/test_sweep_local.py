@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import aiopt.sweep.local
+from aiopt.backtest.backtest_config import BacktestConfig
+from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarSet
 from aiopt.errors import SearchSpaceError
 from aiopt.evaluation.folds import WalkForwardConfig
@@ -21,6 +23,7 @@ from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.trials import read_trials
 from aiopt.runs import load_run
+from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.local import run_sweep_locally
 from aiopt.sweep.points import judged_by, plan_context, plan_points
 from aiopt.sweep.progress import SweepProgress
@@ -85,6 +88,32 @@ def test_no_points(bars: dict[str, BarSet]) -> None:
     context, judged = plan_context(bars, CONFIG), judged_by(bars, CONFIG)
     with pytest.raises(SearchSpaceError, match="at least one trial"):
         run_sweep_locally([], bars, context, Leaderboard(None, judged, context.plan))
+
+
+def test_a_wider_spread_costs_each_round_trip_exactly_that_much(bars: dict[str, BarSet]) -> None:
+    """Without stop and target the same trades are made, so that only the spread differs."""
+    spec = msgspec.structs.replace(
+        FAMILIES["rsi_reversion"].spec,
+        params={"rsi_length": 14, "oversold": 30.0, "overbought": 70.0, "exit_level": 55.0},
+        indicators={"rsi": FAMILIES["rsi_reversion"].spec.indicators["rsi"]},
+        stop_loss=None,
+        take_profit=None,
+    )
+    found = []
+    for extra in (0.0, 0.5):
+        with BacktestSession(bars["5m"], BacktestConfig(extra_spread_pips=extra)) as session:
+            found.append(session.run(spec).trades)
+    narrow, wide = found
+    assert len(narrow) == len(wide) > 10
+    assert {trade.side for trade in narrow} == {"long", "short"}
+    for before, after in zip(narrow, wide, strict=True):
+        assert (before.entry_bar, before.exit_bar, before.size) == (
+            after.entry_bar,
+            after.exit_bar,
+            after.size,
+        )
+        # The commission is on the notional, which grows by half a pip too.
+        assert before.pnl - after.pnl == pytest.approx(0.5e-4 * before.size, rel=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -261,7 +261,8 @@ def _with_spread(
     if len(sides) == 2:
         if config.given:
             msg = "These bars have bid and ask, so their spread is known, but `spread` gives another. "
-            raise ConfigError(msg + "Leave `spread` (--spread-pips, --spread-file) out.")
+            msg += "Leave `spread` (--spread-pips, --spread-file) out; --extra-spread-pips widens theirs."
+            raise ConfigError(msg)
         return _on_grid(sides["bid"], item), _on_grid(sides["ask"], item), "bid and ask of the bars"
     ((side, frame),) = sides.items()
     if not config.given:

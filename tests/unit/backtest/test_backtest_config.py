@@ -50,3 +50,11 @@ def test_segments_refuse_boundaries_that_are_none(boundaries, rule):
 def test_segments_find_their_bars_also_where_there_are_none():
     ts = np.array([0, 10, 20, 50], dtype=np.int64)
     assert Segments((5, 20, 30, 40, 100)).bar_ranges(ts) == [(1, 2), (2, 3), (3, 3), (3, 4)]
+
+
+def test_without_a_wider_spread_document_and_hash_are_those_of_before_there_was_one():
+    assert "extra_spread_pips" not in BacktestConfig().document()
+    assert BacktestConfig().config_hash == "0cd71246ac42854250ce4a5c6e648d2977aacdacc6f916125d39d0a5eecf4593"
+    wider = BacktestConfig(extra_spread_pips=0.5)
+    assert wider.document()["extra_spread_pips"] == 0.5
+    assert wider.config_hash != BacktestConfig().config_hash

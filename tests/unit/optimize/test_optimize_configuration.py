@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from aiopt.optimize.configuration import (
 )
 from aiopt.optimize.inputs import read_conversion
 from aiopt.strategy.families import FAMILIES
+from aiopt.sweep.points import plan_points
 from aiopt.testing.bars import random_walk_bar_set
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -119,6 +121,51 @@ def test_same_family_twice(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(FAMILIES["rsi_reversion"].spec.to_yaml())
     with pytest.raises(SearchSpaceError, match="rsi_reversion occurs twice"):
         load_optimize_config(write(tmp_path, "strategies: [rsi_reversion, spec.yaml]"), {})
+
+
+def copied(folder: Path, name: str, spec_name: str) -> Path:
+    """Write a ready family's spec under another name; the copy still names its family."""
+    plain = msgspec.to_builtins(FAMILIES["rsi_reversion"].spec)
+    path = folder / name
+    path.write_bytes(msgspec.json.encode({**plain, "name": spec_name}))
+    return path
+
+
+def test_a_copy_under_a_new_name_is_a_family_of_its_own(tmp_path: Path) -> None:
+    one, two = copied(tmp_path, "a.json", "mine"), copied(tmp_path, "b.json", "yours")
+    config = load_optimize_config(
+        write(tmp_path, f"trials: 2\nstrategies: [rsi_reversion, {one.name}, {two.name}]"), {}
+    )
+    found = load_strategies(config)
+    assert [strategy.family for strategy in found] == ["rsi_reversion", "mine", "yours"]
+    assert {point.trial_id.split("@")[0] for point in plan_points(found, config)} == {
+        "rsi_reversion",
+        "mine",
+        "yours",
+    }
+    alone = load_optimize_config(write(tmp_path, f"strategies: [{one.name}]"), {})
+    assert [strategy.family for strategy in load_strategies(alone)] == ["mine"]
+
+
+def test_two_copies_under_one_name_are_refused(tmp_path: Path) -> None:
+    one, two = copied(tmp_path, "a.json", "mine"), copied(tmp_path, "b.json", "mine")
+    with pytest.raises(SearchSpaceError, match=r"mine occurs twice\. Give one of them another `name`"):
+        load_optimize_config(write(tmp_path, f"strategies: [{one.name}, {two.name}]"), {})
+
+
+def test_a_wider_spread_is_part_of_the_identity_and_none_is_not() -> None:
+    def identity(**changes: float) -> dict[str, Any]:
+        config = OptimizeConfig(backtest=BacktestConfig(**changes))
+        return run_identity(config, load_strategies(config), "d")
+
+    assert "extra_spread_pips" not in identity()["backtest"]
+    assert identity(extra_spread_pips=0.3)["backtest"]["extra_spread_pips"] == 0.3
+
+
+def test_a_wider_spread_off_the_price_steps_is_found_early() -> None:
+    config = OptimizeConfig(backtest=BacktestConfig(extra_spread_pips=0.25))
+    with pytest.raises(ConfigError, match="whole price steps of EURUSD"):
+        read_conversion(config)
 
 
 def test_bars_take_the_place_of_ticks_and_keep_their_paths(
