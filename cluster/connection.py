@@ -35,6 +35,19 @@ def cluster_connection() -> Iterator[None]:
     ClusterError
         If no cluster answers at ``RAY_ADDRESS``, or none can be started.
     """
+    with redirect_stdout(sys.stderr), session():
+        yield
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Connect as `cluster_connection` does, and leave stdout alone: for a notebook, which stays connected.
+
+    Raises
+    ------
+    ClusterError
+        As `cluster_connection`.
+    """
     if not connected():
         from cluster import lifecycle
         from cluster.cli.node import node_resources
@@ -44,12 +57,11 @@ def cluster_connection() -> Iterator[None]:
     # Ray reads the token from the environment when it is imported.
     import ray
 
-    with redirect_stdout(sys.stderr):
-        if ray.is_initialized():
+    if ray.is_initialized():
+        yield
+    else:
+        with _session():
             yield
-        else:
-            with _session():
-                yield
 
 
 @contextmanager

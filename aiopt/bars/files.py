@@ -5,7 +5,7 @@ Owns the format of bar files and the rules bars must keep.  Knows nothing of how
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,10 +26,12 @@ from aiopt.bars.schema import (
     BarSet,
     BarTable,
     as_timeframe,
+    contiguous,
     hash_columns,
 )
 from aiopt.bars.stops.stop_files import SHARED, STOPS_NAME, ladder_beside
-from aiopt.bars.stops.stop_slippage import slippage_beside
+from aiopt.bars.stops.stop_ladders import StopLadder
+from aiopt.bars.stops.stop_slippage import StopSlippage, slippage_beside
 from aiopt.config import content_hash
 from aiopt.errors import DataError, UnevenBarsError
 from aiopt.files import atomic_path, remove_stale
@@ -151,6 +153,48 @@ def load_bar_set(
     else:
         label = None if timeframe is None else as_timeframe(timeframe).label
     tables = read_series(path, label, symbol)
+    bars = bar_set_of(tables, Path(path), allow_interpolated=allow_interpolated)
+    return bars if bars.single_price else replace(bars, stops=read_stops(Path(path), tables, label, symbol))
+
+
+def read_stops(
+    path: Path, tables: Mapping[str, BarTable], label: str | None = None, symbol: str | None = None
+) -> StopLadder | StopSlippage | None:
+    """Return what is known of stops inside the bars that `read_series` read from `path`; None if nothing.
+
+    Raises
+    ------
+    DataError
+        If a file beside the bars is not of these bars.
+    """
+    if "ask" not in tables:
+        return None
+    file = _find_series(path, label, symbol)["bid"]
+    meta, opens = tables["bid"].meta, contiguous(tables["bid"].frame["ts_open_ns"])
+    shared = {name: str(getattr(meta, name)) for name in SHARED}
+    ladder = ladder_beside(file, shared, opens)
+    return slippage_beside(file, meta.instrument) if ladder is None else ladder
+
+
+def bar_set_of(
+    tables: Mapping[str, BarTable], path: Path | None = None, *, allow_interpolated: bool = False
+) -> BarSet:
+    """Return tables of a series as the bars of a backtest, without stops.
+
+    Parameters
+    ----------
+    tables : mapping of str to BarTable
+        From `read_series`.
+    path : Path, optional
+        Where they were read from, for the message of an error.
+    allow_interpolated : bool
+        As for `load_bar_set`.
+
+    Raises
+    ------
+    DataError, UnevenBarsError
+        As `load_bar_set`.
+    """
     try:
         arrays = {side: table.arrays() for side, table in tables.items()}
     except UnevenBarsError as failure:
@@ -160,13 +204,8 @@ def load_bar_set(
         raise DataError(msg + " Build them with --fill flat, or without --fill.", file=path)
     if len(arrays) == 1:
         bid = next(iter(arrays.values()))
-        return _bar_set(bid, bid, Path(path))
-    bar_set = _bar_set(arrays["bid"], arrays["ask"], Path(path))
-    file = _find_series(Path(path), label, symbol)["bid"]
-    shared = {name: str(getattr(tables["bid"].meta, name)) for name in SHARED}
-    ladder = ladder_beside(file, shared, bar_set.bid.ts_open_ns)
-    known = slippage_beside(file, bar_set.instrument.symbol) if ladder is None else ladder
-    return replace(bar_set, stops=known)
+        return _bar_set(bid, bid, path)
+    return _bar_set(arrays["bid"], arrays["ask"], path)
 
 
 def read_series(path: Path, label: str | None = None, symbol: str | None = None) -> dict[str, BarTable]:
@@ -203,7 +242,7 @@ def read_series(path: Path, label: str | None = None, symbol: str | None = None)
     return tables
 
 
-def _bar_set(bid: BarArrays, ask: BarArrays, path: Path) -> BarSet:
+def _bar_set(bid: BarArrays, ask: BarArrays, path: Path | None) -> BarSet:
     single = bid is ask
     ours = "last" not in (bid.price, ask.price)
     if ours and bid.data_hash != ask.data_hash:

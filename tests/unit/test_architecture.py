@@ -20,6 +20,7 @@ FOUNDATION = {
     "aiopt.errors",
     "aiopt.files",
     "aiopt.folder_commit",
+    "aiopt.lazy_names",
     "aiopt.timeframe",
     "aiopt.trades",
     "aiopt.utc",
@@ -114,6 +115,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "aiopt.serving.swap": {"aiopt.charts", "aiopt.serving"},
     "aiopt.testing": _CORE - {"aiopt.backtest", "aiopt.pine"},
+    "aiopt.face": _CORE,
     "aiopt.cli": _CORE,
 }
 # For tests alone: no module of the product imports it.

@@ -1,0 +1,250 @@
+"""A sweep in a notebook: strategies over bars with many sets of parameters, on this machine or a cluster.
+
+Owns the call and the table of trials.  What a point is, how it is tried and judged is `aiopt.sweep`'s and
+`aiopt.ranking`'s.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import polars as pl
+
+from aiopt.backtest.backtest_config import BacktestConfig
+from aiopt.bars.schema import BarSet
+from aiopt.errors import BacktestError, SearchSpaceError
+from aiopt.evaluation.folds import WalkForwardConfig
+from aiopt.evaluation.metrics import sharpe_ratio
+from aiopt.face import html
+from aiopt.face.bars import Bars, BarsLike, as_bar_set
+from aiopt.face.engines import EngineName, find_engine
+from aiopt.face.progress import progress
+from aiopt.face.strategies import SpecLike, as_space
+from aiopt.face.tables import Table
+from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.trials import TrialRow
+from aiopt.strategy.space import SearchSpace
+from aiopt.strategy.spec import StrategySpec
+
+if TYPE_CHECKING:
+    from aiopt.sweep.points import Strategy
+    from aiopt.sweep.sweep_config import SweepConfig
+    from aiopt.sweep.trial import TrialContext
+
+Sampler = Literal["sobol", "random", "grid"]
+
+_SHOWN = 10
+
+
+class Sweep(Table):
+    """The trials of a sweep; `aiopt.rank` judges them.
+
+    As a table, a row per trial: ``trial_id``, ``family``, ``timeframe``, ``status``, ``error``, then over the
+    development segments, **in-sample**: ``trades``, ``pnl`` (account currency), ``sharpe`` (annualised); the
+    parameters follow, one column each.  What lies in the holdout is in no column.
+
+    Attributes
+    ----------
+    rows : list of TrialRow
+        Every trial with its profits per segment and period, sorted by id.
+    bars : dict of str to BarSet
+        What was traded on, by time frame.
+    config : SweepConfig
+        Points, assumptions, segments.
+    context : TrialContext
+        The walk-forward's plan, and what else all trials share.
+    """
+
+    def __init__(
+        self, rows: list[TrialRow], bars: Mapping[str, BarSet], config: SweepConfig, context: TrialContext
+    ) -> None:
+        self.rows = rows
+        self.bars = dict(bars)
+        self.config = config
+        self.context = context
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Why trials failed, and how many did so, the most frequent first."""
+        return dict(Counter(row.error for row in self.rows if not row.ok).most_common())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def spec(self, trial_id: str) -> StrategySpec:
+        """Return the strategy of a trial, with its parameters.
+
+        Raises
+        ------
+        SearchSpaceError
+            If there is no such trial.
+        """
+        for row in self.rows:
+            if row.trial_id == trial_id:
+                return StrategySpec.from_json(row.spec_json)
+        raise SearchSpaceError(
+            f"The trial must be one of the sweep, but there is no {trial_id!r}. Look at its table."
+        )
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the trials as a Polars frame, see the class."""
+        return self._frame
+
+    @cached_property
+    def _frame(self) -> pl.DataFrame:
+        per_year = self.context.plan.periods_per_year
+        columns: dict[str, list[object]] = {
+            "trial_id": [row.trial_id for row in self.rows],
+            "family": [row.family for row in self.rows],
+            "timeframe": [row.timeframe for row in self.rows],
+            "status": [row.status for row in self.rows],
+            "error": [row.error or None for row in self.rows],
+            "trades": [sum(row.segment_trades) if row.ok else None for row in self.rows],
+            "pnl": [float(sum(row.pnl)) if row.ok else None for row in self.rows],
+            "sharpe": [
+                float(sharpe_ratio(row.pnl, periods_per_year=per_year)) if row.ok else None
+                for row in self.rows
+            ],
+        }
+        params = [msgspec.json.decode(row.params_json) for row in self.rows]
+        for name in dict.fromkeys(name for one in params for name in one):
+            columns[name] = [one.get(name) for one in params]
+        return pl.DataFrame(columns, strict=False)
+
+    def _title(self) -> str:
+        failed = sum(not row.ok for row in self.rows)
+        groups = ", ".join(sorted({row.group for row in self.rows}))
+        return f"{len(self):,} trials of {groups}" + (f", {failed:,} failed" if failed else "")
+
+    def _repr_html_(self) -> str:
+        order = self._frame.sort("sharpe", descending=True, nulls_last=True)
+        shown = order.select(
+            "trial_id", "trades", pl.col("pnl").round(2), pl.col("sharpe").round(2), *self._frame.columns[8:]
+        )
+        return html.card(
+            self._title(),
+            html.frame_html(shown, _SHOWN),
+            html.note(
+                "In-sample, best and worst by Sharpe ratio. Nothing here is evidence: ao.rank(sweep) judges."
+            ),
+            warnings=[f"{count:,} × {reason}" for reason, count in list(self.failures.items())[:3]],
+        )
+
+
+def sweep(  # each has a default, and groups of them are objects already
+    specs: SpecLike | Sequence[SpecLike],
+    bars: BarsLike | Mapping[str, BarsLike] | Sequence[BarsLike],
+    *,
+    trials: int = 40,
+    seed: int = 1,
+    sampler: Sampler = "sobol",
+    engine: EngineName = "auto",
+    backtest: BacktestConfig | None = None,
+    walk_forward: WalkForwardConfig | None = None,
+    period: str = "1h",
+    show_progress: bool = True,
+) -> Sweep:
+    """Try strategies with many sets of parameters; rows are the same on every engine, by hash.
+
+    Parameters
+    ----------
+    specs : str, Path, StrategySpec, SearchSpace, or a sequence of them
+        Names of ready families, files, or objects.  One without a search space is one point.
+    bars : Bars, BarSet, Path or str, or several of them
+        Bid and ask bars; of several time frames as a sequence, or as the dict `build_bars` returns.
+    trials : int
+        Points per strategy and time frame.
+    seed : int
+        Same seed, same points.
+    sampler : {"sobol", "random", "grid"}
+        How points are drawn from a search space.
+    engine : {"auto", "local", "ray"}
+        This process, or the Ray cluster (`cluster.connect`).  Auto: the cluster where it is connected.
+    backtest : BacktestConfig, optional
+        Costs, balance, leverage.
+    walk_forward : WalkForwardConfig, optional
+        How the span is cut into segments; by default four folds behind three train segments, and a holdout.
+    period : str
+        Length of the periods on which profits are compared, e.g. ``"1h"``.
+    show_progress : bool
+        Show on stderr how far a long sweep is.
+
+    Returns
+    -------
+    Sweep
+        Failed trials too, with their reason.
+
+    Raises
+    ------
+    SpecError, SearchSpaceError
+        If a strategy or its search space breaks a rule, or two have the same family.
+    ConfigError
+        If a setting is out of range.
+    BacktestError
+        If every trial failed.
+
+    Examples
+    --------
+    >>> import aiopt as ao
+    >>> bars = ao.build_bars(ao.sample_ticks(days=2), "5m")
+    >>> ao.sweep("ema_cross_atr", bars, trials=4)
+    <Sweep: 4 trials of ema_cross_atr@5m>
+    """
+    from aiopt.sweep.local import run_points
+    from aiopt.sweep.points import Strategy, plan_context, plan_points
+    from aiopt.sweep.sweep_config import SweepConfig
+
+    sets = {one.timeframe.label: one for one in map(as_bar_set, _each(bars))}
+    config = SweepConfig(
+        timeframes=tuple(sets),
+        trials=trials,
+        sampler=sampler,
+        seed=seed,
+        backtest=backtest or BacktestConfig(),
+        walk_forward=walk_forward or WalkForwardConfig(),
+        ranking=RankingConfig(period=period),
+    )
+    found = [as_space(one) for one in _listed(specs)]
+    strategies = [Strategy(one.spec, one) if isinstance(one, SearchSpace) else Strategy(one) for one in found]
+    _check_families(strategies)
+    points = plan_points(strategies, config)
+    context = plan_context(sets, config)
+    runs_elsewhere = find_engine(engine)
+    with progress("sweep", shown=show_progress) as report:
+        if runs_elsewhere is not None:
+            rows = runs_elsewhere.sweep(points, sets, context, report)
+        else:
+            rows = []
+            for row in run_points(points, sets, context):
+                rows.append(row)
+                report(len(rows), len(points))
+    # Held to the rules of rows, as those of a run are.
+    board = Leaderboard(None, config.ranking, context.plan)
+    board.add_many(rows)
+    if not board.counts()["ok"]:
+        raise BacktestError(f"All {len(rows)} trials failed; the first: {board.first_error()}")
+    return Sweep(board.rows(), sets, config, context)
+
+
+def _listed(specs: SpecLike | Sequence[SpecLike]) -> list[SpecLike]:
+    return [specs] if isinstance(specs, str | Path | StrategySpec | SearchSpace) else list(specs)
+
+
+def _each(bars: BarsLike | Mapping[str, BarsLike] | Sequence[BarsLike]) -> list[BarsLike]:
+    if isinstance(bars, Mapping):
+        return list(bars.values())
+    return [bars] if isinstance(bars, Bars | BarSet | Path | str) else list(bars)
+
+
+def _check_families(strategies: Sequence[Strategy]) -> None:
+    families = [strategy.family for strategy in strategies]
+    twice = sorted({name for name in families if families.count(name) > 1})
+    if twice:
+        msg = f"Strategies must have different families, but {', '.join(twice)} occurs twice. Rename one."
+        raise SearchSpaceError(msg)

@@ -1,0 +1,236 @@
+"""The face of the cluster in Python: what ``import cluster`` offers in a notebook or a script.
+
+Owns the connection of a notebook and the engine that `aiopt` runs with ``engine="ray"``.  What runs on the
+cluster is the matter of `cluster.bars`, `cluster.sweep` and `cluster.optimize`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import aiopt
+from aiopt.face.html import card, table
+from aiopt.face.progress import Progress
+from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.trials import TrialRow
+from cluster.connection import session
+
+if TYPE_CHECKING:
+    from aiopt.bars.building.event_shards import EventRequest
+    from aiopt.bars.building.shards import BarBuild, BarRequest
+    from aiopt.bars.schema import BarSet
+    from aiopt.face.bars import Bars, BarsLike, Price
+    from aiopt.face.run import Run
+    from aiopt.face.strategies import SpecLike
+    from aiopt.face.sweep import Sweep
+    from aiopt.face.ticks import Ticks
+    from aiopt.sweep.progress import SweepProgress
+    from aiopt.sweep.trial import TrialContext, TrialPoint
+
+
+class Connection:
+    """This process's connection to a Ray cluster; ``with`` or `close` ends it.
+
+    The cluster runs on: a local one that was started is stopped by ``aiopt cluster down``.
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._stack.enter_context(session())
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What the cluster offers: ``CPU`` and ``GPU`` as numbers, ``memory`` in bytes."""
+        import ray
+
+        return dict(ray.cluster_resources())
+
+    def close(self) -> None:
+        """End the connection; one that was open before stays open."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if not _connected():
+            return "<Connection: closed>"
+        found = self.resources
+        gib = found.get("memory", 0.0) / 2**30
+        return f"<Connection: {found.get('CPU', 0.0):g} CPUs, {found.get('GPU', 0.0):g} GPUs, {gib:.1f} GiB>"
+
+    def _repr_html_(self) -> str:
+        rows = sorted(self.resources.items()) if _connected() else []
+        return card(repr(self).strip("<>"), table((), rows))
+
+
+class RayEngine:
+    """What `aiopt` runs on the cluster with ``engine="ray"``; connects first if need be."""
+
+    def connected(self) -> bool:
+        """Tell whether this process is connected to a cluster."""
+        return _connected()
+
+    def build_bars(
+        self, ticks_dir: Path, out_dir: Path, request: BarRequest | EventRequest, progress: Progress
+    ) -> BarBuild:
+        """Build bar files through Ray Data."""
+        _stay_connected()
+        from aiopt.bars.building.shards import BarRequest
+        from cluster.bars import build_bars_distributed, build_event_bars_distributed
+
+        if isinstance(request, BarRequest):
+            return build_bars_distributed(ticks_dir, out_dir, request, progress=progress)
+        return build_event_bars_distributed(ticks_dir, out_dir, request, progress=progress)
+
+    def sweep(
+        self,
+        points: Sequence[TrialPoint],
+        bars: Mapping[str, BarSet],
+        context: TrialContext,
+        progress: Progress,
+    ) -> list[TrialRow]:
+        """Run every point through Ray Tune and return the rows, sorted by trial id."""
+        _stay_connected()
+        import ray
+
+        from cluster.ranking import start_ranking
+        from cluster.sweep import run_sweep
+
+        def report(found: SweepProgress) -> None:
+            progress(found.done, found.total)
+
+        with tempfile.TemporaryDirectory(prefix="aiopt-sweep-") as folder:
+            name = f"sweep-{uuid.uuid4().hex[:12]}"
+            board = start_ranking(name, Path(folder) / "leaderboard.jsonl", RankingConfig(), context.plan)
+            try:
+                run_sweep(points, bars, context, board, scratch_dir=Path(folder) / "tune", report=report)
+                rows: list[TrialRow] = ray.get(board.rows.remote())
+            finally:
+                ray.kill(board)
+        return rows
+
+
+def connect() -> Connection:
+    """Connect this process to the cluster named by ``RAY_ADDRESS``, else to a local one, started if need be.
+
+    From then on ``engine="auto"`` of `aiopt.build_bars` and `aiopt.sweep` is the cluster.
+
+    Returns
+    -------
+    Connection
+        Close it, or use it in a ``with`` statement; otherwise it lasts as long as the process.
+
+    Raises
+    ------
+    ClusterError
+        If no cluster answers at ``RAY_ADDRESS``, or none can be started.
+    """
+    return Connection()
+
+
+def build_bars(
+    ticks: Ticks | Path | str,
+    timeframe: str,
+    price: Price | None = None,
+    **settings: Any,
+) -> Bars:
+    """Build bars on the cluster: `aiopt.build_bars` with ``engine="ray"``; the store must be on a shared path.
+
+    Parameters
+    ----------
+    ticks, timeframe, price, **settings
+        As of `aiopt.build_bars`.
+    """
+    return aiopt.build_bars(ticks, timeframe, price, engine="ray", **settings)
+
+
+def sweep(
+    specs: SpecLike | Sequence[SpecLike],
+    bars: BarsLike | Mapping[str, BarsLike] | Sequence[BarsLike],
+    **settings: Any,
+) -> Sweep:
+    """Run a sweep on the cluster: `aiopt.sweep` with ``engine="ray"``; the same rows, by hash.
+
+    Parameters
+    ----------
+    specs, bars, **settings
+        As of `aiopt.sweep`.
+    """
+    return aiopt.sweep(specs, bars, engine="ray", **settings)
+
+
+def optimize(
+    config: Path | str | None = None,
+    *,
+    runs_dir: Path | str = "runs",
+    force: bool = False,
+    show_progress: bool = True,
+    **settings: Any,
+) -> Run:
+    """Run or continue the whole way from ticks to ranked strategies and Pine Script on the cluster.
+
+    Parameters
+    ----------
+    config : Path or str, optional
+        A file as ``jobs/optimize.yaml``; the built-in settings if absent.
+    runs_dir : Path or str
+        Folder of run folders.
+    force : bool
+        Delete the run's folder first.
+    show_progress : bool
+        Print a line of progress every few seconds.
+    **settings
+        Settings above the file, e.g. ``ticks="data/ticks/EURUSD"``, ``trials=20``, ``timeframes=["5m"]``.
+
+    Returns
+    -------
+    Run
+        The same configuration and data give the same folder.
+
+    Raises
+    ------
+    InputError, BacktestError, ClusterError, StorageError
+        As the stages raise them.
+    """
+    _stay_connected()
+    from aiopt.optimize.configuration import load_optimize_config
+    from cluster.optimize import run_optimize
+
+    found = load_optimize_config(None if config is None else Path(config), settings)
+    result = run_optimize(
+        found, Path(runs_dir).resolve(), force=force, log=print if show_progress else _silent
+    )
+    return aiopt.run(result.run_dir)
+
+
+_kept = ExitStack()
+
+
+def _stay_connected() -> None:
+    """Connect if there is no connection, until the process ends."""
+    if not _connected():
+        _kept.enter_context(session())
+        atexit.register(_kept.close)
+
+
+def _connected() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+def _silent(line: str) -> None:
+    """Print nothing."""
