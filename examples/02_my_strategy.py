@@ -1,6 +1,6 @@
 """My strategy as YAML: read it, see what is wrong with a broken one, change its parameters.
 
-    python examples/02_my_strategy.py [STRATEGY.yaml]
+python examples/02_my_strategy.py [STRATEGY.yaml]
 """
 
 from __future__ import annotations

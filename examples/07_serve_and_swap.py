@@ -32,7 +32,13 @@ def ask(api: httpx.Client) -> None:
         "/v1/chat/completions", json={"model": "minicpm", "messages": [question], "max_tokens": 8}
     ).raise_for_status()
     served = api.get("/v1/models/minicpm").raise_for_status().json()
-    print(served["model_id"], served["revision"][:12], "answers", answer.json()["usage"]["completion_tokens"], "tokens")
+    print(
+        served["model_id"],
+        served["revision"][:12],
+        "answers",
+        answer.json()["usage"]["completion_tokens"],
+        "tokens",
+    )
 
 
 def follow(admin: httpx.Client, operation: dict[str, str]) -> None:

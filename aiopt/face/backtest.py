@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.pricing import add_spread, chart_price
-from aiopt.backtest.results import Metrics, Trade, TrialResult
+from aiopt.backtest.results import Metrics, TrialResult
 from aiopt.backtest.swap import SwapConfig
 from aiopt.bars.schema import BarSet
-from aiopt.charts.spec import TradeMark
 from aiopt.config import decode
 from aiopt.errors import ConfigError
 from aiopt.evaluation.statement import statement
@@ -28,6 +27,7 @@ from aiopt.face.bars import BarsLike, as_bar_set
 from aiopt.face.strategies import SpecLike, load_spec
 from aiopt.face.tables import FrameTable, Table, utc_text, with_timestamps
 from aiopt.strategy.spec import StrategySpec
+from aiopt.trades import Trade
 
 Mode = Literal["research", "parity"]
 
@@ -82,7 +82,8 @@ class Backtest(Table):
 
         Columns: ``entry_ts`` and ``exit_ts`` (when the bars of the fills open, UTC), ``side``, prices (quote
         currency), ``size`` (units of the base currency), ``pnl`` after costs, ``commission`` and ``swap``
-        (account currency), ``exit_reason``, numbers of the bars, ``nights``.
+        (account currency), ``exit_reason``, ``stop_price`` and ``target_price`` (quote currency, null where
+        there is none), numbers of the bars, ``nights``.
         """
         first = (
             "entry_ts_ns",
@@ -117,14 +118,6 @@ class Backtest(Table):
     def to_polars(self) -> pl.DataFrame:
         """Return the trades as a Polars frame."""
         return self.trades.to_polars()
-
-    def marks(self) -> list[TradeMark]:
-        """Return the trades as a chart marks them."""
-        names = TradeMark.__struct_fields__
-        return [
-            TradeMark(**{name: getattr(trade, name) for name in names if hasattr(trade, name)})
-            for trade in self.result.trades
-        ]
 
     @property
     def _curve(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -118,7 +118,7 @@ def render_chart(
             "`spec` has the indicators of a chart, but more were given. Leave one of the two out."
         )
     bars = what.bars.bid if isinstance(what, Backtest) else as_arrays(what)
-    trades = what.marks() if isinstance(what, Backtest) else []
+    trades = what.result.trades if isinstance(what, Backtest) else []
     count = min(DEFAULT_WINDOW, len(bars)) if last is None else last
     if not 1 <= count <= len(bars):
         raise ConfigError(f"`1 <= last <= {len(bars)}` must hold, but got last={count}. Draw fewer bars.")
