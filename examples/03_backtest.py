@@ -21,9 +21,7 @@ folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path()
 tested = ao.backtest(strategy, bars, initial_balance=10_000.0)
 print(tested)
 figures = tested.metrics
-print(
-    f"profit factor {figures.profit_factor:.2f}, deepest fall {figures.max_drawdown:.2%}, {figures.trades} trades"
-)
+print(f"profit factor {figures.profit_factor:.2f}, deepest fall {figures.max_drawdown:.2%}")
 print(tested.trades.to_polars().select("entry_ts", "exit_ts", "side", "pnl", "exit_reason").tail(5))
 
 # Costs are assumptions: see what is left when they are higher.

@@ -6,6 +6,7 @@ figures are `aiopt.backtest`'s.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal, TypedDict, Unpack
 
@@ -85,20 +86,7 @@ class Backtest(Table):
         (account currency), ``exit_reason``, ``stop_price`` and ``target_price`` (quote currency, null where
         there is none), numbers of the bars, ``nights``.
         """
-        first = (
-            "entry_ts_ns",
-            "exit_ts_ns",
-            "side",
-            "entry_price",
-            "exit_price",
-            "size",
-            "pnl",
-            "exit_reason",
-        )
-        names = [*first, *(name for name in Trade.__struct_fields__ if name not in first)]
-        columns = {name: [getattr(trade, name) for trade in self.result.trades] for name in names}
-        kinds = {name: _KINDS.get(name, pl.Float64) for name in names}
-        return FrameTable(with_timestamps(pl.DataFrame(columns, schema=kinds)), "trades")
+        return trade_table(self.result.trades)
 
     @cached_property
     def equity(self) -> FrameTable:
@@ -172,9 +160,19 @@ class Backtest(Table):
         return html.card(self._title(), picture, html.table((), rows), trades, warnings=self._warnings())
 
 
-_KINDS: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("entry_ts_ns", "exit_ts_ns", "entry_bar", "exit_bar", "nights"), pl.Int64),
-    **dict.fromkeys(("side", "exit_reason"), pl.String),
+def trade_table(trades: Sequence[Trade]) -> FrameTable:
+    """Return closed trades as a table, see `Backtest.trades`."""
+    columns = {name: [getattr(trade, name) for trade in trades] for name in _TRADE_COLUMNS}
+    return FrameTable(with_timestamps(pl.DataFrame(columns, schema=_TRADE_COLUMNS)), "trades")
+
+
+_TRADE_COLUMNS: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("entry_ts_ns", "exit_ts_ns"), pl.Int64),
+    "side": pl.String,
+    **dict.fromkeys(("entry_price", "exit_price", "size", "pnl"), pl.Float64),
+    "exit_reason": pl.String,
+    **dict.fromkeys(("stop_price", "target_price", "commission", "swap"), pl.Float64),
+    **dict.fromkeys(("nights", "entry_bar", "exit_bar"), pl.Int64),
 }
 
 

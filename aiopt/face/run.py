@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from aiopt.face import html
+from aiopt.face.backtest import trade_table
 from aiopt.face.bars import Bars, read_bars
 from aiopt.face.pine import PineScript
 from aiopt.face.rank import RankedStrategies
@@ -89,9 +90,7 @@ class Run(Table):
 
     def trades(self, rank: int = 1) -> FrameTable:
         """Return the trades of an entry over the whole span; columns as `Backtest.trades`."""
-        entry = self._entry(rank)
-        columns = {name: [getattr(trade, name) for trade in entry.trades] for name in _TRADE_COLUMNS}
-        return FrameTable(with_timestamps(pl.DataFrame(columns, strict=False)), "trades")
+        return trade_table(self._entry(rank).trades)
 
     def equity(self, rank: int = 1) -> FrameTable:
         """Return the equity of an entry's emitted parameters: ``ts`` (UTC), ``equity`` (account currency)."""
@@ -156,12 +155,6 @@ class Run(Table):
         if self.folder.state.error:
             warnings.insert(0, self.folder.state.error)
         return html.card(self._title(), *parts, warnings=warnings)
-
-
-_TRADE_COLUMNS = (
-    *("entry_ts_ns", "exit_ts_ns", "side", "entry_price", "exit_price", "size", "pnl", "exit_reason"),
-    *("entry_bar", "exit_bar", "commission", "swap", "nights"),
-)
 
 
 def run(path: Path | str) -> Run:
