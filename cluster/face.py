@@ -24,8 +24,7 @@ from aiopt.ranking.trials import TrialRow
 from cluster.connection import session
 
 if TYPE_CHECKING:
-    from aiopt.bars.building.event_shards import EventRequest
-    from aiopt.bars.building.shards import BarBuild, BarRequest
+    from aiopt.bars.building.shard_jobs import ShardEngine
     from aiopt.bars.schema import BarSet
     from aiopt.face.bars import Bars, BarsLike, Price
     from aiopt.face.run import Run
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Connection:
-    """This process's connection to a Ray cluster; ``with`` or `close` ends it.
+    """A connection of this process to a Ray cluster; ``with`` or `close` ends it.
 
     The cluster runs on: a local one that was started is stopped by ``aiopt cluster down``.
     """
@@ -84,17 +83,12 @@ class RayEngine:
         """Tell whether this process is connected to a cluster."""
         return _connected()
 
-    def build_bars(
-        self, ticks_dir: Path, out_dir: Path, request: BarRequest | EventRequest, progress: Progress
-    ) -> BarBuild:
-        """Build bar files through Ray Data."""
+    def shards(self) -> ShardEngine:
+        """Return what reduces shards of ticks through Ray Data."""
         _stay_connected()
-        from aiopt.bars.building.shards import BarRequest
-        from cluster.bars import build_bars_distributed, build_event_bars_distributed
+        from cluster.bars import RayEngine as RayShards
 
-        if isinstance(request, BarRequest):
-            return build_bars_distributed(ticks_dir, out_dir, request, progress=progress)
-        return build_event_bars_distributed(ticks_dir, out_dir, request, progress=progress)
+        return RayShards()
 
     def sweep(
         self,
@@ -148,7 +142,9 @@ def build_bars(
     price: Price | None = None,
     **settings: Any,
 ) -> Bars:
-    """Build bars on the cluster: `aiopt.build_bars` with ``engine="ray"``; the store must be on a shared path.
+    """Build bars on the cluster: `aiopt.build_bars` with ``engine="ray"``.
+
+    Every node must see the tick store under its path.
 
     Parameters
     ----------

@@ -7,31 +7,26 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 import polars as pl
 
 from aiopt.bars.files import bar_set_of, read_series, read_stops
-from aiopt.bars.schema import PRICES, TIME_BARS, BarArrays, BarSet, BarTable, contiguous
+from aiopt.bars.schema import PRICES, BarArrays, BarSet, BarTable, contiguous
 from aiopt.bars.stops.stop_ladders import StopLadder
 from aiopt.bars.stops.stop_slippage import StopSlippage
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError, did_you_mean
 from aiopt.face import html
-from aiopt.face.engines import Engine, EngineName, find_engine
+from aiopt.face.engines import EngineName, find_engine
 from aiopt.face.progress import progress
 from aiopt.face.tables import Table, Time, as_ns, as_time, utc_text, with_timestamps
 from aiopt.face.ticks import Ticks, read_ticks, temporary_folder
-
-if TYPE_CHECKING:
-    from aiopt.bars.building.event_shards import EventRequest
-    from aiopt.bars.building.shards import BarBuild, BarRequest
-    from aiopt.market.sessions import TradingSession
 
 Price = Literal["bid", "ask", "mid"]
 Fill = Literal["none", "flat", "linear"]
@@ -340,20 +335,28 @@ def build_bars(  # what the command `aiopt bars build` asks, each with a default
     >>> ao.build_bars(ao.sample_ticks(days=1), "1h")
     <Bars: 24 1h bars of EURUSD, bid and ask, generated, 2024-03-04 00:00 … 2024-03-04 23:00 UTC>
     """
+    from aiopt.bars.building.build import build
+    from aiopt.bars.request import BarRequest
+    from aiopt.bars.rules import parse_bar_rule
     from aiopt.market.sessions import parse_session
 
-    labels = [timeframe] if isinstance(timeframe, str) else list(timeframe)
     if price is not None and price not in PRICES:
         msg = f"The price must be one of {', '.join(PRICES)}, but got {price!r}."
         raise ConfigError(msg + did_you_mean(price, PRICES) + " Leave it out for bid and ask.")
-    days = None if session is None else parse_session(session, timezone)
+    request = BarRequest(
+        tuple(parse_bar_rule(label) for label in _listed(timeframe)),
+        ("bid", "ask") if price is None else (price,),
+        session=None if session is None else parse_session(session, timezone),
+        spread_stats=spread_stats,
+        fill=fill,
+    )
+    found = find_engine(engine)
     source = ticks if isinstance(ticks, Ticks) else read_ticks(ticks, show_progress=show_progress)
-    request = _request(labels, price, days, spread_stats=spread_stats, fill=fill)
     folder = temporary_folder("bars") if out is None else Path(out)
     try:
         with progress("ticks to bars", shown=show_progress) as report:
-            build = _builder(request, find_engine(engine))
-            files = build(source.path, folder, request, progress=report).files
+            shards = "local" if found is None else found.shards()
+            files = build(source.path, folder, request, engine=shards, progress=report).files
         made = {file.timeframe: read_bars(Path(file.path).parent, file.timeframe) for file in files}
     finally:
         if out is None:
@@ -361,43 +364,8 @@ def build_bars(  # what the command `aiopt bars build` asks, each with a default
     return next(iter(made.values())) if isinstance(timeframe, str) else made
 
 
-def _request(
-    labels: Sequence[str],
-    price: str | None,
-    session: TradingSession | None,
-    *,
-    spread_stats: bool,
-    fill: Fill,
-) -> BarRequest | EventRequest:
-    from aiopt.bars.building.event_bars import parse_rules
-    from aiopt.bars.building.event_shards import EventRequest
-    from aiopt.bars.building.shards import BarRequest
-    from aiopt.timeframe import parse_timeframe
-
-    prices = ("bid", "ask") if price is None else (price,)
-    types = {label.partition("-")[0] if "-" in label else TIME_BARS for label in labels}
-    if types != {TIME_BARS}:
-        if len(types) > 1 or fill != "none":
-            msg = f"Bars of one call are of one type, and only time bars are filled, but got {list(labels)}"
-            raise ConfigError(f"{msg} and fill={fill!r}. Build them apart.")
-        sizes = ",".join(label.partition("-")[2] for label in labels)
-        return EventRequest(parse_rules(types.pop(), sizes), prices, session, spread_stats)
-    return BarRequest(
-        timeframes=tuple(parse_timeframe(label) for label in labels),
-        prices=prices,
-        session=session,
-        spread_stats=spread_stats,
-        fill=fill,
-    )
-
-
-def _builder(request: BarRequest | EventRequest, engine: Engine | None) -> Callable[..., BarBuild]:
-    from aiopt.bars.building.event_shards import build_event_bars_locally
-    from aiopt.bars.building.shards import BarRequest, build_bars_locally
-
-    if engine is not None:
-        return engine.build_bars
-    return build_bars_locally if isinstance(request, BarRequest) else build_event_bars_locally
+def _listed(timeframe: str | list[str] | tuple[str, ...]) -> list[str]:
+    return [timeframe] if isinstance(timeframe, str) else list(timeframe)
 
 
 def _joint_hash(tables: Mapping[str, BarTable]) -> str:

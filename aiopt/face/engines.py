@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from aiopt.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from aiopt.bars.building.event_shards import EventRequest
-    from aiopt.bars.building.shards import BarBuild, BarRequest
+    from aiopt.bars.building.shard_jobs import ShardEngine
     from aiopt.bars.schema import BarSet
     from aiopt.face.progress import Progress
     from aiopt.ranking.trials import TrialRow
@@ -35,10 +33,8 @@ class Engine(Protocol):
     def connected(self) -> bool:
         """Tell whether there is a connection that ``engine="auto"`` may use."""
 
-    def build_bars(
-        self, ticks_dir: Path, out_dir: Path, request: BarRequest | EventRequest, progress: Progress
-    ) -> BarBuild:
-        """Build bar files of a tick store, see `aiopt.bars.building.shards.build_bars_locally`."""
+    def shards(self) -> ShardEngine:
+        """Return what `aiopt.bars.building.build.build` has its shards reduced by, connected."""
 
     def sweep(
         self,
