@@ -3,8 +3,8 @@
 >>> import aiopt as ao
 >>> ticks = ao.sample_ticks(days=1)
 >>> bars = ao.build_bars(ticks, "5m")
->>> ao.emit_pine("rsi_reversion").name
-'rsi_reversion'
+>>> ao.indicators.rsi(bars)
+<Indicator: RSI 14 over 288 bars, last value 79.3193>
 
 Importing it imports nothing else: every name comes from its home at the first use.  Everything below `aiopt`
 imports and runs without Ray, vLLM, a GPU or a network; the package `cluster` distributes it.

@@ -12,11 +12,14 @@ to the functions of `aiopt`; ``engine="auto"`` uses it while there is a connecti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
+from aiopt.face.engines import register_engine
 from aiopt.lazy_names import lend_names
 
 if TYPE_CHECKING:
+    from aiopt.optimize.engine import StageEngine
     from cluster.face import build_bars, connect, optimize, sweep
 
 __all__ = ["connect", "build_bars", "sweep", "optimize"]
@@ -28,16 +31,19 @@ lend_names(
 )
 
 
-def _ray_engine() -> Any:
-    from cluster.face import RayEngine
+def _connect() -> StageEngine:
+    from cluster.face import ray_stages
 
-    return RayEngine()
-
-
-def _register() -> None:
-    from aiopt.face.engines import register_engine
-
-    register_engine("ray", _ray_engine)
+    return ray_stages()
 
 
-_register()
+def _connected() -> bool:
+    # Without Ray there is no connection to ask about.
+    if "ray" not in sys.modules:
+        return False
+    from cluster.face import is_connected
+
+    return is_connected()
+
+
+register_engine("ray", connect=_connect, connected=_connected)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import atexit
 import sys
-import tempfile
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,21 +16,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiopt
 from aiopt.face.html import card, table
-from aiopt.face.progress import Progress
-from aiopt.ranking.ranking_config import RankingConfig
-from aiopt.ranking.trials import TrialRow
 from cluster.connection import session
 
 if TYPE_CHECKING:
-    from aiopt.bars.building.shard_jobs import ShardEngine
-    from aiopt.bars.schema import BarSet
     from aiopt.face.bars import Bars, BarsLike, Price
     from aiopt.face.run import Run
     from aiopt.face.strategies import SpecLike
     from aiopt.face.sweep import Sweep
     from aiopt.face.ticks import Ticks
-    from aiopt.sweep.progress import SweepProgress
-    from aiopt.sweep.trial import TrialContext, TrialPoint
+    from aiopt.optimize.engine import StageEngine
+
+
+_kept = ExitStack()
+"""The connection that ``engine="ray"`` made; it lasts as long as the process."""
 
 
 class Connection:
@@ -65,57 +61,31 @@ class Connection:
         self.close()
 
     def __repr__(self) -> str:
-        if not _connected():
+        if not is_connected():
             return "<Connection: closed>"
         found = self.resources
         gib = found.get("memory", 0.0) / 2**30
         return f"<Connection: {found.get('CPU', 0.0):g} CPUs, {found.get('GPU', 0.0):g} GPUs, {gib:.1f} GiB>"
 
     def _repr_html_(self) -> str:
-        rows = sorted(self.resources.items()) if _connected() else []
+        rows = sorted(self.resources.items()) if is_connected() else []
         return card(repr(self).strip("<>"), table((), rows))
 
 
-class RayEngine:
-    """What `aiopt` runs on the cluster with ``engine="ray"``; connects first if need be."""
+def ray_stages() -> StageEngine:
+    """Return the engine that `aiopt` runs on the cluster with ``engine="ray"``, connected if need be."""
+    if not is_connected():
+        _kept.enter_context(session())
+        atexit.register(_kept.close)
+    from cluster.pipeline import RayStages
 
-    def connected(self) -> bool:
-        """Tell whether this process is connected to a cluster."""
-        return _connected()
+    return RayStages()
 
-    def shards(self) -> ShardEngine:
-        """Return what reduces shards of ticks through Ray Data."""
-        _stay_connected()
-        from cluster.bars import RayEngine as RayShards
 
-        return RayShards()
-
-    def sweep(
-        self,
-        points: Sequence[TrialPoint],
-        bars: Mapping[str, BarSet],
-        context: TrialContext,
-        progress: Progress,
-    ) -> list[TrialRow]:
-        """Run every point through Ray Tune and return the rows, sorted by trial id."""
-        _stay_connected()
-        import ray
-
-        from cluster.ranking import start_ranking
-        from cluster.sweep import run_sweep
-
-        def report(found: SweepProgress) -> None:
-            progress(found.done, found.total)
-
-        with tempfile.TemporaryDirectory(prefix="aiopt-sweep-") as folder:
-            name = f"sweep-{uuid.uuid4().hex[:12]}"
-            board = start_ranking(name, Path(folder) / "leaderboard.jsonl", RankingConfig(), context.plan)
-            try:
-                run_sweep(points, bars, context, board, scratch_dir=Path(folder) / "tune", report=report)
-                rows: list[TrialRow] = ray.get(board.rows.remote())
-            finally:
-                ray.kill(board)
-        return rows
+def is_connected() -> bool:
+    """Tell whether this process is connected to a cluster."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def connect() -> Connection:
@@ -202,7 +172,7 @@ def optimize(
     InputError, BacktestError, ClusterError, StorageError
         As the stages raise them.
     """
-    _stay_connected()
+    ray_stages()
     from aiopt.optimize.configuration import load_optimize_config
     from cluster.optimize import run_optimize
 
@@ -211,21 +181,6 @@ def optimize(
         found, Path(runs_dir).resolve(), force=force, log=print if show_progress else _silent
     )
     return aiopt.run(result.run_dir)
-
-
-_kept = ExitStack()
-
-
-def _stay_connected() -> None:
-    """Connect if there is no connection, until the process ends."""
-    if not _connected():
-        _kept.enter_context(session())
-        atexit.register(_kept.close)
-
-
-def _connected() -> bool:
-    ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
 
 
 def _silent(line: str) -> None:

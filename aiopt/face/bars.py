@@ -355,8 +355,10 @@ def build_bars(  # what the command `aiopt bars build` asks, each with a default
     folder = temporary_folder("bars") if out is None else Path(out)
     try:
         with progress("ticks to bars", shown=show_progress) as report:
-            shards = "local" if found is None else found.shards()
-            files = build(source.path, folder, request, engine=shards, progress=report).files
+            if found is None:
+                files = build(source.path, folder, request, progress=report).files
+            else:
+                files = found.build_bars(source.path, folder, request, report).files
         made = {file.timeframe: read_bars(Path(file.path).parent, file.timeframe) for file in files}
     finally:
         if out is None:

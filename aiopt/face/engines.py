@@ -8,17 +8,13 @@ but for ``engine="ray"``, by the name in `PROVIDERS`.  Knows nothing of Ray.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from aiopt.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from aiopt.bars.building.shard_jobs import ShardEngine
-    from aiopt.bars.schema import BarSet
-    from aiopt.face.progress import Progress
-    from aiopt.ranking.trials import TrialRow
-    from aiopt.sweep.trial import TrialContext, TrialPoint
+    from aiopt.optimize.engine import StageEngine
 
 EngineName = Literal["auto", "local", "ray"]
 ENGINES: tuple[str, ...] = ("auto", "local", "ray")
@@ -27,42 +23,30 @@ PROVIDERS = {"ray": "cluster"}
 """Engine to the package that registers it when it is imported."""
 
 
-class Engine(Protocol):
-    """What a package offers that runs aiopt's work elsewhere; results equal those of this process."""
-
-    def connected(self) -> bool:
-        """Tell whether there is a connection that ``engine="auto"`` may use."""
-
-    def shards(self) -> ShardEngine:
-        """Return what `aiopt.bars.building.build.build` has its shards reduced by, connected."""
-
-    def sweep(
-        self,
-        points: Sequence[TrialPoint],
-        bars: Mapping[str, BarSet],
-        context: TrialContext,
-        progress: Progress,
-    ) -> list[TrialRow]:
-        """Run every point and return the rows, sorted by trial id."""
+class _Offer(NamedTuple):
+    connect: Callable[[], StageEngine]
+    connected: Callable[[], bool]
 
 
-_offered: dict[str, Callable[[], Engine]] = {}
+_offers: dict[str, _Offer] = {}
 
 
-def register_engine(name: str, make: Callable[[], Engine]) -> None:
-    """Offer an engine.
+def register_engine(name: str, *, connect: Callable[[], StageEngine], connected: Callable[[], bool]) -> None:
+    """Offer an engine; registering costs nothing.
 
     Parameters
     ----------
     name : str
         What users write: ``engine="ray"``.
-    make : callable
-        Returns the engine; called when it is first needed, so that registering costs nothing.
+    connect : callable
+        Returns the engine, connected if need be; its results equal those of this process, byte for byte.
+    connected : callable
+        Tells whether there is a connection that ``engine="auto"`` may use.
     """
-    _offered[name] = make
+    _offers[name] = _Offer(connect, connected)
 
 
-def find_engine(name: str) -> Engine | None:
+def find_engine(name: str) -> StageEngine | None:
     """Return the engine to use, or None for this process.
 
     Parameters
@@ -82,11 +66,10 @@ def find_engine(name: str) -> Engine | None:
     if name == "local":
         return None
     if name == "auto":
-        engines = (make() for make in _offered.values())
-        return next((engine for engine in engines if engine.connected()), None)
-    if name not in _offered:
+        return next((offer.connect() for offer in _offers.values() if offer.connected()), None)
+    if name not in _offers:
         _import_provider(name)
-    return _offered[name]()
+    return _offers[name].connect()
 
 
 def _import_provider(name: str) -> None:

@@ -88,11 +88,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         + "</tr>"
         for row in found
     )
-    top = "".join(
-        _cell("th", name, right=is_number, style=";border-bottom:1px solid currentColor;opacity:.8")
-        for name, is_number in zip(head, numeric or [False] * len(head), strict=True)
-    )
-    top = f"<thead><tr>{top}</tr></thead>" if head else ""
+    top = ""
+    if head:
+        look = ";border-bottom:1px solid currentColor;opacity:.8"
+        right = numeric or [False] * len(head)
+        cells = (_cell("th", name, right=one, style=look) for name, one in zip(head, right, strict=True))
+        top = f"<thead><tr>{''.join(cells)}</tr></thead>"
     return f'<table style="border-collapse:collapse;margin:4px 0">{top}<tbody>{body}</tbody></table>'
 
 

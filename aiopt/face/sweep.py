@@ -6,6 +6,7 @@ Owns the call and the table of trials.  What a point is, how it is tried and jud
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -28,14 +29,16 @@ from aiopt.face.strategies import SpecLike, as_space
 from aiopt.face.tables import Table
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.ranking_config import RankingConfig
-from aiopt.ranking.trials import TrialRow
+from aiopt.ranking.trials import TrialRow, read_trials
 from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import StrategySpec
 
 if TYPE_CHECKING:
+    from aiopt.sweep.board import Board
     from aiopt.sweep.points import Strategy
+    from aiopt.sweep.progress import SweepProgress
     from aiopt.sweep.sweep_config import SweepConfig
-    from aiopt.sweep.trial import TrialContext
+    from aiopt.sweep.trial import TrialContext, TrialPoint
 
 Sampler = Literal["sobol", "random", "grid"]
 
@@ -196,7 +199,6 @@ def sweep(  # each has a default, and groups of them are objects already
     >>> ao.sweep("ema_cross_atr", bars, trials=4)
     <Sweep: 4 trials of ema_cross_atr@5m>
     """
-    from aiopt.sweep.local import run_points
     from aiopt.sweep.points import Strategy, plan_context, plan_points
     from aiopt.sweep.sweep_config import SweepConfig
 
@@ -215,21 +217,46 @@ def sweep(  # each has a default, and groups of them are objects already
     _check_families(strategies)
     points = plan_points(strategies, config)
     context = plan_context(sets, config)
-    runs_elsewhere = find_engine(engine)
-    with progress("sweep", shown=show_progress) as report:
-        if runs_elsewhere is not None:
-            rows = runs_elsewhere.sweep(points, sets, context, report)
+    rows = _run(points, sets, config, context, engine, show_progress=show_progress)
+    return Sweep(rows, sets, config, context)
+
+
+def _run(
+    points: Sequence[TrialPoint],
+    bars: Mapping[str, BarSet],
+    config: SweepConfig,
+    context: TrialContext,
+    engine: str,
+    *,
+    show_progress: bool,
+) -> list[TrialRow]:
+    """Run every point and return the rows, sorted by trial id."""
+    from aiopt.sweep.local import run_sweep_locally
+
+    found = find_engine(engine)
+    with (
+        tempfile.TemporaryDirectory(prefix="aiopt-sweep-") as name,
+        progress("sweep", shown=show_progress) as say,
+    ):
+        folder = Path(name)
+
+        def report(now: SweepProgress) -> None:
+            say(now.done, now.total)
+
+        if found is None:
+            board: Board = Leaderboard(None, config.ranking, context.plan)
+            run_sweep_locally(points, bars, context, board, report=report)
         else:
-            rows = []
-            for row in run_points(points, sets, context):
-                rows.append(row)
-                report(len(rows), len(points))
-    # Held to the rules of rows, as those of a run are.
-    board = Leaderboard(None, config.ranking, context.plan)
-    board.add_many(rows)
-    if not board.counts()["ok"]:
-        raise BacktestError(f"All {len(rows)} trials failed; the first: {board.first_error()}")
-    return Sweep(board.rows(), sets, config, context)
+            board = found.open_board(folder.name, folder / "leaderboard.jsonl", config.ranking, context.plan)
+            found.sweep(points, bars, context, board, scratch_dir=folder / "scratch", report=report)
+        try:
+            # As a file, which is how any board gives its rows.
+            counts = board.write_trials(folder / "trials.parquet")
+            if not counts["ok"]:
+                raise BacktestError(f"All {counts['rows']} trials failed; the first: {board.first_error()}")
+        finally:
+            board.close()
+        return read_trials(folder / "trials.parquet")
 
 
 def _listed(specs: SpecLike | Sequence[SpecLike]) -> list[SpecLike]:

@@ -71,7 +71,9 @@ def test_bars_are_bid_and_ask_with_stops_unless_a_price_is_named(ticks: ao.Ticks
 
 def test_bars_as_a_table(bars: ao.Bars) -> None:
     frame = bars.to_polars()
-    sides = [f"{side}_{name}" for side in ("bid", "ask") for name in ("open", "high", "low", "close", "volume")]
+    sides = [
+        f"{side}_{name}" for side in ("bid", "ask") for name in ("open", "high", "low", "close", "volume")
+    ]
     assert frame.columns == ["ts_open", *sides, "ticks"]
     assert frame["bid_close"].to_list() == bars.bar_set.bid.close.tolist()
     pandas = bars.to_pandas()
@@ -148,7 +150,9 @@ def test_bars_that_cannot_be_asked_for(ticks: ao.Ticks, arguments: dict[str, obj
         ao.build_bars(ticks, **{"timeframe": "5m", **arguments})
 
 
-def test_nothing_is_left_behind_by_a_build(ticks: ao.Ticks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nothing_is_left_behind_by_a_build(
+    ticks: ao.Ticks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ao.build_bars(ticks, "1h")
     assert list(tmp_path.iterdir()) == []

@@ -78,7 +78,7 @@ def test_the_indicators_package_is_reached_as_ever() -> None:
     assert by_name is sys.modules["aiopt.indicators.averages"]
     assert rsi.__module__ == "aiopt.indicators.oscillators"
     assert ao.indicators.INDICATORS is sys.modules["aiopt.indicators"].INDICATORS
-    with pytest.raises(AttributeError, match="module 'aiopt.indicators' has no attribute 'rsy'"):
+    with pytest.raises(AttributeError, match=r"module 'aiopt\.indicators' has no attribute 'rsy'"):
         _ = ao.indicators.rsy
 
 
@@ -93,7 +93,7 @@ def test_the_packages_say_that_they_are_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()
 
 
-USER_SCRIPT = '''
+USER_SCRIPT = """
 from __future__ import annotations
 
 import polars as pl
@@ -114,7 +114,7 @@ ok: bool = ao.check_pine(script).ok
 png: bytes = ao.render_chart(tested, ["ema:length=50"]).png
 bias: str = ao.read_chart(bars).bias
 best = ao.run("runs/x").ranking.entries[0].score
-'''
+"""
 WRONG = (
     ('ao.build_bars("ticks", "5m", price="middle")', "No overload variant"),
     ('ao.backtest("rsi_reversion", "bars", laverage=20.0)', "laverage"),
