@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import pickle
-from collections.abc import Callable, Sequence
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,44 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.bars.building.build import build
-from aiopt.bars.building.shard_jobs import ShardJob, ShardRows
-from aiopt.bars.files import bar_path, load_bar_set, read_bars
 from aiopt.bars.reducing.event_reducer import EventReducer
 from aiopt.bars.reducing.event_state import after_amounts, initial_state, splice
-from aiopt.bars.request import BarRequest
-from aiopt.bars.rules import EventRule, parse_bar_rules
+from aiopt.bars.rules import EventRule
 from aiopt.bars.schema import PRICES
-from aiopt.errors import ConfigError, DataError, UnevenBarsError
+from aiopt.errors import ConfigError, DataError
 from aiopt.market.instrument import instrument
 from aiopt.market.sessions import TradingSession, parse_session
-from aiopt.testing.tick_stores import write_tick_store
+from tests.unit.bars.jumping_ticks import T0, WINDOW, some_ticks
 
 EURUSD = instrument("EURUSD")
-T0 = 1_398_902_400_000_000_000  # 2014-05-01 00:00 UTC
-WINDOW = parse_session("08:00-16:00", "Europe/London")
+
+
 DAY = parse_session("17:00", "America/New_York")
-
-
-def some_ticks(rows: int, seed: int, step: int = 4) -> dict[str, np.ndarray]:
-    """Ticks over three days: equal stamps, jumps over many bricks, sizes of zero."""
-    random = np.random.default_rng(seed)
-    ts = np.sort(random.integers(0, 3 * 86_400_000, rows) // 500 * 500) * 1_000_000 + T0
-    moves = random.integers(-step, step + 1, rows)
-    moves[random.random(rows) < 0.03] *= 15
-    points = 110_000 + np.cumsum(moves)
-    spread = random.integers(0, 12, rows)
-    sizes = random.integers(0, 30, (2, rows)) * 10_000.0
-    return {
-        "ts_event_ns": ts,
-        "bid": points / 1e5,
-        "ask": (points + spread) / 1e5,
-        "bid_size": sizes[0],
-        "ask_size": sizes[1],
-    }
-
-
-# --- a reference that reads the definitions ---------------------------------------------------------------
 
 
 def reference(
@@ -177,9 +149,6 @@ def check_equal(bars: pl.DataFrame, expected: list[dict[str, object]]) -> None:
                 assert found == value, name
 
 
-# --- any cut ----------------------------------------------------------------------------------------------
-
-
 RULES = st.one_of(
     st.builds(EventRule, st.just("tick"), st.integers(1, 40).map(float)),
     st.builds(EventRule, st.just("volume"), st.integers(1, 80).map(lambda n: n * 25_000.0)),
@@ -252,66 +221,6 @@ def test_bars_of_shards_cut_alone_equal_the_reference(
     assert at_once.frame.equals(finished.frame, null_equal=True)
 
 
-class Backwards:
-    """An engine that runs the last job first, each as it were pickled to another process."""
-
-    name = "backwards"
-
-    def rows_per_shard(self, ticks: int) -> int:
-        return ticks
-
-    def run(
-        self, jobs: Sequence[ShardJob], label: str, report: Callable[[int], None] | None = None
-    ) -> list[ShardRows]:
-        found = [pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(job)).run())) for job in reversed(jobs)]
-        for job in jobs:
-            if report is not None:
-                report(job.shard.rows)
-        return found[::-1]
-
-
-@pytest.mark.parametrize("type_", ["tick", "volume", "range", "renko"])
-@pytest.mark.parametrize("session", [None, WINDOW])
-@pytest.mark.parametrize("rows_per_shard", [1, 90, 100_000])
-def test_files_of_any_shards_equal_those_of_one(
-    tmp_path: Path, type_: str, session: TradingSession | None, rows_per_shard: int
-) -> None:
-    ticks = pl.DataFrame(some_ticks(600, 5))
-    write_tick_store(tmp_path / "ticks", ticks, row_group_rows=31)
-    sizes = {"tick": "7,50", "volume": "500000", "range": "1.5,4", "renko": "1,2.5"}[type_]
-    request = BarRequest(parse_bar_rules(type_, sizes), PRICES, session, spread_stats=True)
-    whole = build(tmp_path / "ticks", tmp_path / "one", request, rows_per_shard=100_000)
-    assert len(whole.files) == len(request.rules) * len(PRICES)
-    assert whole.ticks == 600
-    small = build(tmp_path / "ticks", tmp_path / "many", request, rows_per_shard=rows_per_shard)
-    # As a cluster does it: every shard on its own, the last first.
-    alone = build(
-        tmp_path / "ticks", tmp_path / "apart", request, engine=Backwards(), rows_per_shard=rows_per_shard
-    )
-    assert alone.engine == "backwards"
-    outside, left_over = alone.ticks_outside, alone.ticks_left_over
-    assert outside == whole.ticks_outside == small.ticks_outside
-    assert left_over == whole.ticks_left_over
-    for one, many, apart in zip(whole.files, small.files, alone.files, strict=True):
-        content = Path(one.path).read_bytes()
-        assert content == Path(many.path).read_bytes()
-        assert content == Path(apart.path).read_bytes()
-        table = read_bars(Path(one.path))
-        assert table.meta.type == type_
-        assert table.meta.session == ("" if session is None else session.label)
-        columns = table.columns()
-        assert columns["ts_close_ns"].flags.c_contiguous
-        assert (columns["ts_close_ns"] >= columns["ts_open_ns"]).all()
-        with pytest.raises(UnevenBarsError, match=f"these are {type_} bars"):
-            load_bar_set(Path(one.path))
-    bars = read_bars(bar_path(tmp_path / "one", "EURUSD", request.rules[0].label, "bid")).frame
-    held = int(bars["ticks"].sum())
-    assert held + outside + left_over.get(f"{request.rules[0].label}/bid", 0) == 600
-
-
-# --- worked examples --------------------------------------------------------------------------------------
-
-
 def bars_of(points: list[int], rule: EventRule, sizes: list[float] | None = None) -> pl.DataFrame:
     price = np.array([110_000 + point for point in points]) / 1e5
     size = np.ones(len(points)) if sizes is None else np.array(sizes)
@@ -346,58 +255,6 @@ def test_a_brick_turns_after_two_and_a_jump_makes_several() -> None:
     assert seconds == [2, 3, 3, 6, 7, 7, 7]
 
 
-# --- bad input --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("type_", "sizes", "rule"),
-    [
-        ("ticks", "5", "tick"),
-        ("tick", "2.5", "whole number"),
-        ("tick", "0", "must be positive"),
-        ("range", "-1", "plain number"),
-        ("range", "", "need a size"),
-        ("volume", "1e6", "plain number"),
-    ],
-)
-def test_bad_rules_are_refused(type_: str, sizes: str, rule: str) -> None:
-    with pytest.raises(ConfigError, match=rule):
-        parse_bar_rules(type_, sizes)
-
-
 def test_a_size_between_price_steps_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"multiple of 0\.1 pips"):
         EventReducer(EventRule("range", 0.25), "bid", EURUSD)
-
-
-def test_a_request_holds_one_type() -> None:
-    with pytest.raises(ConfigError, match="one type"):
-        BarRequest((EventRule("tick", 5), EventRule("range", 5)), ("bid",))
-    with pytest.raises(ConfigError, match="at least one"):
-        BarRequest((), ("bid",))
-
-
-def test_stores_that_make_no_bar_are_refused(tmp_path: Path) -> None:
-    ticks = some_ticks(50, 1)
-    ticks["bid_size"] = np.zeros(50)
-    write_tick_store(tmp_path, pl.DataFrame(ticks))
-    out = tmp_path / "bars"
-    with pytest.raises(DataError, match="need tick sizes"):
-        build(tmp_path, out, BarRequest(parse_bar_rules("volume", "100"), ("bid",)))
-    with pytest.raises(DataError, match="smaller size"):
-        build(tmp_path, out, BarRequest(parse_bar_rules("renko", "5000"), ("bid",)))
-    never = parse_session("03:00-03:01", "UTC")
-    with pytest.raises(DataError, match="ticks must lie in the session"):
-        build(tmp_path, out, BarRequest(parse_bar_rules("tick", "5"), ("bid",), never))
-    assert not out.exists()
-
-
-@pytest.mark.parametrize("type_", ["tick", "volume", "range", "renko"])
-def test_a_tick_that_is_no_number_is_named(tmp_path: Path, type_: str) -> None:
-    ticks = some_ticks(50, 1)
-    ticks["ask_size" if type_ == "volume" else "ask"][33] = np.nan
-    write_tick_store(tmp_path, pl.DataFrame(ticks), row_group_rows=8)
-    with pytest.raises(DataError, match=r"must be finite, but ask(_size)? is nan") as caught:
-        build(tmp_path, tmp_path / "b", BarRequest(parse_bar_rules(type_, "5"), ("ask",)))
-    assert caught.value.file is not None
-    assert caught.value.row is not None
