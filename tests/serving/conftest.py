@@ -13,12 +13,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aiopt.serving.backend import Operation, OperationKind
 from aiopt.serving.endpoint import AdminClient, read_token
 from cluster import lifecycle
 from cluster.ports import free_port
 from cluster.processes import ProcessId, marked
 
 ROOT = Path(__file__).resolve().parents[2]
+SECOND = "tiny:vision:2"
+"""The checkpoint that tests swap to."""
 LIMITS = ("--num-cpus", "2", "--memory-gib", "4", "--object-store-gib", "0.3")
 
 
@@ -32,9 +35,13 @@ class Served:
         self.client = httpx.Client(
             base_url=url, headers={"Authorization": f"Bearer {self.token}"}, timeout=180
         )
+        # Loads on the second core while the tests of the HTTP surface run; what serves stays as it is.
+        self.second = self.admin.begin("load", model="minicpm", checkpoint=SECOND)
 
-    def swap(self, source: str, kind: str = "swap") -> object:
-        operation = self.admin.begin(kind, model="minicpm", checkpoint=source)  # type: ignore[arg-type]
+    def swap(self, source: str, kind: OperationKind = "swap") -> Operation:
+        return self.wait(self.admin.begin(kind, model="minicpm", checkpoint=source))
+
+    def wait(self, operation: Operation) -> Operation:
         for current in self.admin.follow(operation):
             operation = current
         return operation

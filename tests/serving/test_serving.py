@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
-import httpx
 import pytest
 
 from aiopt.serving.backend import Operation
@@ -27,14 +26,15 @@ from aiopt.serving.swap.probes import probe_requests
 from aiopt.serving.swap.proof import EngineSpec, Reference, reference_key, write_reference
 from aiopt.testing.chat_load import Answer, ChatLoad, ask, image_prompt, mixed_prompts, text_prompt
 from cluster.serving.deploy import load_profile
-from tests.serving.conftest import Served
+from tests.serving.conftest import SECOND, Served
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("vllm") is None, reason="no vLLM here: requirements/install.sh cpu"),
 ]
 
-CLIENTS = 8
+CLIENTS = 4
+"""Enough that every engine has requests in flight at every flip; more only make the two cores busier."""
 SWAPS = 20
 PROMPTS = mixed_prompts()
 
@@ -54,7 +54,9 @@ def known(served: Served) -> dict[str, dict[int, str]]:
     """Each checkpoint's answers by revision; leaves the first one serving and the second standing by."""
     first = answers_of(served)
     revision = served.revision()
-    operation = served.swap("tiny:vision:2")
+    loaded = served.wait(served.second)
+    assert loaded.state == "done", loaded.message
+    operation = served.swap(SECOND)
     assert operation.state == "done", operation.message
     second = answers_of(served)
     known = {revision: first, served.revision(): second}
@@ -85,23 +87,6 @@ def test_a_picture_changes_the_answer(served: Served) -> None:
     assert len(found) > 1, found
 
 
-def test_a_stream_says_what_the_whole_answer_says(served: Served) -> None:
-    body = {"model": "minicpm", "messages": text_prompt("Count to ten."), "temperature": 0, "max_tokens": 12}
-    whole = served.client.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"]
-    pieces, ended = [], False
-    with served.client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as reply:
-        assert reply.status_code == 200
-        for line in reply.iter_lines():
-            if line == "data: [DONE]":
-                ended = True
-            elif line.startswith("data: "):
-                for choice in json.loads(line.removeprefix("data: "))["choices"]:
-                    pieces.append(choice["delta"].get("content") or "")
-    assert ended
-    assert len(pieces) > 3
-    assert "".join(pieces) == whole
-
-
 def test_a_json_schema_is_obeyed_without_padding(served: Served) -> None:
     schema = {
         "type": "object",
@@ -123,23 +108,6 @@ def test_a_json_schema_is_obeyed_without_padding(served: Served) -> None:
         content = reply.json()["choices"][0]["message"]["content"]
         assert json.loads(content)["bias"] in {"long", "short"}
         assert not any(letter.isspace() for letter in content)
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "message"),
-    [
-        ({"messages": text_prompt("long " * 9000)}, 400, "context"),
-        ({"model": "minicpn"}, 404, "minicpm"),
-        ({"max_tokens": -1}, 400, "max_tokens"),
-    ],
-)
-def test_a_request_the_engine_cannot_take_is_refused_with_its_message(
-    served: Served, body: dict[str, object], status: int, message: str
-) -> None:
-    given = {"model": "minicpm", "messages": text_prompt("hi"), "max_tokens": 8} | body
-    reply = served.client.post("/v1/chat/completions", json=given)
-    assert reply.status_code == status, reply.text
-    assert message in reply.json()["error"]["message"]
 
 
 def broken_checkpoints(served: Served, folder: Path) -> dict[str, tuple[str, str]]:
@@ -251,7 +219,10 @@ def test_a_killed_engine_comes_back_by_itself_with_the_right_model(
     if victim.startswith("VLLM"):
         (pid,) = [p.pid for p in served.processes(victim) if parent(p.pid) == pid]
     with ChatLoad(served.url, served.token, "minicpm", PROMPTS, clients=4) as load:
-        time.sleep(1)
+        deadline = time.monotonic() + 60
+        while not any(answer.status == 200 for answer in load.answers):
+            assert time.monotonic() < deadline, "nothing was answered before the engine was killed"
+            time.sleep(0.1)
         os.kill(pid, signal.SIGKILL)
         killed = time.monotonic()
         while not any(a.status == 200 and a.begun_s > killed + 5 for a in load.answers):
@@ -298,9 +269,3 @@ def cmdline(pid: int) -> str:
 
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def test_wrong_tokens_open_nothing(served: Served) -> None:
-    for path in ("/v1/models", "/admin/models"):
-        reply = httpx.get(served.url + path, headers={"Authorization": "Bearer wrong-token-of-good-length"})
-        assert reply.status_code in {401, 403}
