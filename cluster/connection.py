@@ -50,7 +50,7 @@ def session() -> Iterator[None]:
     """
     if not connected():
         from cluster import lifecycle
-        from cluster.cli.node import node_resources
+        from cluster.resources import node_resources
 
         state, _ = lifecycle.up(lifecycle.state_dir(), node_resources())
         os.environ.update(lifecycle.client_environment(state))

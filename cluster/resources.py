@@ -26,8 +26,11 @@ from pathlib import Path
 
 import msgspec
 
+from aiopt.config import load_config
 from aiopt.errors import ConfigError
 from aiopt.files import GIB, MIB
+
+ENVIRONMENT_PREFIX = "AIOPT_RESOURCES"
 
 SPARE_CORE_FROM = 16
 """Machines with at least this many cores keep one core for Ray's daemons and the job driver."""
@@ -263,3 +266,21 @@ def _read_text(path: Path) -> str | None:
         return path.read_text()
     except (FileNotFoundError, PermissionError):
         return None
+
+
+def node_resources(**fixed: float | None) -> NodeResources:
+    """Return what this machine offers as a node: detection < ``AIOPT_RESOURCES__*`` < `fixed`.
+
+    Parameters
+    ----------
+    **fixed
+        Values of `ResourceOverrides`; None leaves one to the environment and the machine.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range.
+    """
+    given = {name: value for name, value in fixed.items() if value is not None}
+    overrides = load_config(None, ResourceOverrides, env_prefix=ENVIRONMENT_PREFIX, overrides=given)
+    return plan_node(detect_machine(), overrides)

@@ -102,6 +102,11 @@ def endpoint_url(folder: Path, given: str | None = None) -> str:
     return url.rstrip("/")
 
 
+def named_checkpoint(given: str) -> str:
+    """Return a checkpoint as the endpoint understands it: a folder that is here whole, all else as given."""
+    return str(Path(given).resolve()) if given and Path(given).exists() else given
+
+
 def token_path(folder: Path, kind: TokenKind) -> Path:
     """Return the file of a token."""
     return folder / TOKEN_FILES[kind]

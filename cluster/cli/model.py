@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from aiopt.cli.output import emit, json_option, stderr_console
 from aiopt.errors import EXIT_FAILED, EXIT_OK
 from aiopt.serving.backend import Operation, OperationKind, ServingStatus
-from aiopt.serving.endpoint import AdminClient, admin_client
+from aiopt.serving.endpoint import AdminClient, admin_client, named_checkpoint
 from cluster import lifecycle
 from cluster.cli.node import state_dir_option
 
@@ -81,7 +82,7 @@ def status(url: str | None, state_dir: Path | None, as_json: bool) -> None:
 @_operation_options
 def load(checkpoint: str, **options: Any) -> int:
     """Load and prove CHECKPOINT (hub id or folder) beside the serving model, without routing to it."""
-    return _run("load", checkpoint, **options)
+    return _run("load", checkpoint, _Options(**options))
 
 
 @command.command(epilog="Example: aiopt model swap /models/MiniCPM-V-4.6 --name minicpm")
@@ -89,35 +90,36 @@ def load(checkpoint: str, **options: Any) -> int:
 @_operation_options
 def swap(checkpoint: str, **options: Any) -> int:
     """Load and prove CHECKPOINT (hub id or folder), then route to it.  A refusal changes nothing."""
-    return _run("swap", checkpoint, **options)
+    return _run("swap", checkpoint, _Options(**options))
 
 
 @command.command(epilog="Example: aiopt model rollback")
 @_operation_options
 def rollback(**options: Any) -> int:
     """Route to the model that served before."""
-    return _run("rollback", "", **options)
+    return _run("rollback", "", _Options(**options))
 
 
-def _run(
-    kind: OperationKind,
-    checkpoint: str,
-    *,
-    model: str | None,
-    no_wait: bool,
-    detach: bool,
-    url: str | None,
-    state_dir: Path | None,
-    as_json: bool,
-) -> int:
+class _Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What `_operation_options` add."""
+
+    model: str | None
+    no_wait: bool
+    detach: bool
+    url: str | None
+    state_dir: Path | None
+    as_json: bool
+
+
+def _run(kind: OperationKind, checkpoint: str, options: _Options) -> int:
     """Start an operation and follow it to its end.  Exit code 1 when it was refused."""
-    if checkpoint and Path(checkpoint).exists():
-        checkpoint = str(Path(checkpoint).resolve())
-    with admin_client(lifecycle.state_dir(state_dir), url) as client:
-        operation = client.begin(kind, model=model, checkpoint=checkpoint, wait=not no_wait)
-        if not detach:
+    with admin_client(lifecycle.state_dir(options.state_dir), options.url) as client:
+        operation = client.begin(
+            kind, model=options.model, checkpoint=named_checkpoint(checkpoint), wait=not options.no_wait
+        )
+        if not options.detach:
             operation = _follow(client, operation)
-    emit(as_json, operation, lambda console: _outcome(console, operation))
+    emit(options.as_json, operation, lambda console: _outcome(console, operation))
     return EXIT_FAILED if operation.state == "refused" else EXIT_OK
 
 

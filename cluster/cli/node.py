@@ -12,14 +12,11 @@ import msgspec
 from rich.console import Console
 
 from aiopt.cli.output import emit, json_option
-from aiopt.config import load_config
 from aiopt.errors import EXIT_FAILED, EXIT_OK, ClusterError
 from aiopt.files import GIB
 from cluster import lifecycle
-from cluster.resources import NodeResources, ResourceOverrides, detect_machine, plan_node
+from cluster.resources import node_resources
 from cluster.state_folder import STATE_DIR_VARIABLE
-
-ENVIRONMENT_PREFIX = "AIOPT_RESOURCES"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,13 +38,6 @@ def resource_options(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
-
-
-def node_resources(**fixed: float | None) -> NodeResources:
-    """Derive the node's resources: detection < ``AIOPT_RESOURCES__*`` < options."""
-    given = {name: value for name, value in fixed.items() if value is not None}
-    overrides = load_config(None, ResourceOverrides, env_prefix=ENVIRONMENT_PREFIX, overrides=given)
-    return plan_node(detect_machine(), overrides)
 
 
 @click.group(epilog="Example: aiopt cluster up --num-cpus 4")

@@ -28,7 +28,8 @@ from aiopt.optimize.configuration import (
 )
 from aiopt.optimize.preflight import check_run
 from cluster import lifecycle
-from cluster.cli.node import node_resources, resource_options, state_dir_option
+from cluster.cli.node import resource_options, state_dir_option
+from cluster.resources import node_resources
 from cluster.submit import Job, job_script, runtime_environment
 
 

@@ -1,119 +1,31 @@
 """Deploy a serving profile on a local cluster, follow it until it serves, and take it down again.
 
-Owns where profiles lie, what a command line may change in one, and the removal of every application that
-was started.  Deploying is what `serve deploy` does: one PUT of the profile to the cluster's Serve API.
-Imports Ray only to take down.
+Owns the calls of the cluster's Serve API and the removal of every application that was started.  Deploying is
+what `serve deploy` does: one PUT of the profile.  Imports Ray only to take down.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
-from aiopt.errors import ClusterError, ConfigError, InputError, did_you_mean
+from aiopt.errors import ClusterError
 from aiopt.serving.backend import UnknownModelError
-from aiopt.serving.checkpoint.sources import check_present
 from aiopt.serving.endpoint import AdminClient
-from aiopt.serving.profile import ServingConfig, load_args
+from aiopt.serving.profile import ServingConfig
 from aiopt.serving.swap.engine_host import ENGINE_PREFIX
-from aiopt.yaml_text import load_yaml
 from cluster import lifecycle
 
 APPLICATION = "aiopt"
 POLL_S = 0.5
 UNFINISHED = {"NOT_STARTED", "DEPLOYING", "DELETING"}
-NEEDED = ("vllm", "transformers", "fastapi")
 
 Say = Callable[[str], None]
-
-
-def profile_names() -> list[str]:
-    """Return the names of the profiles that ship."""
-    return sorted(path.stem for path in _profiles().glob("*.yaml"))
-
-
-def load_profile(name: str) -> dict[str, Any]:
-    """Return a profile as plain data.
-
-    Parameters
-    ----------
-    name : str
-        ``gpu``, ``cpu``, ``test``, or the path of a YAML file.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name.
-    ConfigError
-        If it does not hold one application.
-    """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else _profiles() / f"{name}.yaml"
-    if not path.is_file():
-        raise InputError(f"There is no serving profile {name!r}.{did_you_mean(name, profile_names())}")
-    try:
-        document = load_yaml(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} must be YAML, but is not: {error}") from error
-    applications = document.get("applications") if isinstance(document, dict) else None
-    if not isinstance(applications, list) or len(applications) != 1 or "args" not in applications[0]:
-        raise ConfigError(f"{path} must hold one application with `args`. Start from {_profiles()}/cpu.yaml.")
-    return document
-
-
-def adapt(
-    document: dict[str, Any], *, folder: Path, model: str | None, port: int | None
-) -> tuple[dict[str, Any], ServingConfig]:
-    """Put what the command line decides into a profile and check the result.
-
-    Parameters
-    ----------
-    document : dict
-        From `load_profile`; changed in place.
-    folder : Path
-        State folder.
-    model : str, optional
-        Model of the first served name.
-    port : int, optional
-        HTTP port.
-
-    Raises
-    ------
-    ConfigError
-        If a key is unknown or a value out of range.
-    """
-    args = document["applications"][0]["args"]
-    args["state_dir"] = str(folder)
-    if model is not None:
-        args["models"][0]["model"] = str(Path(model).resolve()) if Path(model).is_dir() else model
-    if port is not None:
-        document.setdefault("http_options", {})["port"] = port
-    return document, load_args(args, where="serving profile")
-
-
-def check_machine(config: ServingConfig) -> None:
-    """Check that the engine is installed and the weights are there, before anything is started.
-
-    Raises
-    ------
-    ConfigError
-        If vLLM is missing; says the command that installs it.
-    CheckpointError
-        If weights are missing; says the command that fetches them.
-    """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        msg = f"Serving needs {', '.join(missing)}, but this Python has none of it."
-        raise ConfigError(f"{msg} Run: requirements/install.sh {config.device}")
-    for slot in config.models:
-        check_present(slot.model, config.folder)
 
 
 def check_port(url: str) -> None:
@@ -130,13 +42,6 @@ def check_port(url: str) -> None:
     except OSError:
         return
     raise ClusterError(f"The endpoint's port must be free, but something listens at {url}. Choose --port.")
-
-
-def url_of(document: dict[str, Any]) -> str:
-    """Return the base URL of a profile's endpoint as this machine reaches it."""
-    options = document.get("http_options") or {}
-    host = options.get("host", "127.0.0.1")
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{options.get('port', 8000)}"
 
 
 def is_deployed(state: lifecycle.ClusterState, token: str) -> bool:
@@ -250,11 +155,6 @@ def take_down(state: lifecycle.ClusterState) -> list[str]:
             ray.shutdown()
 
 
-def forget(folder: Path) -> None:
-    """Forget which models served; the next start takes the profile's."""
-    (folder / "serving" / "models.json").unlink(missing_ok=True)
-
-
 def _busy(operations: Sequence[Any] | Any) -> bool:
     return any(operation.state in {"waiting", "running"} for operation in operations)
 
@@ -278,10 +178,3 @@ def _serve_api(
     except httpx.HTTPError as error:
         msg = f"The cluster's Serve API must answer at {url}, but: {error or type(error).__name__}."
         raise ClusterError(msg) from error
-
-
-def _profiles() -> Path:
-    """Return the folder of profiles: of the checkout, else of the installed package."""
-    root = Path(__file__).resolve().parents[2]
-    checkout = root / "serve_configs"
-    return checkout if checkout.is_dir() else root / "cluster" / "serve_configs"

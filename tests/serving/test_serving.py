@@ -22,10 +22,10 @@ from aiopt.serving.checkpoint.tiny_minicpm import build_checkpoint
 from aiopt.serving.checkpoint.validation import validate
 from aiopt.serving.engines.engine_version import engine_version
 from aiopt.serving.profile import load_args
+from aiopt.serving.profile_files import load_profile
 from aiopt.serving.swap.probes import probe_requests
 from aiopt.serving.swap.proof import EngineSpec, Reference, reference_key, write_reference
 from aiopt.testing.chat_load import Answer, ChatLoad, ask, image_prompt, mixed_prompts, text_prompt
-from cluster.serving.deploy import load_profile
 from tests.serving.conftest import SECOND, Served
 
 pytestmark = [

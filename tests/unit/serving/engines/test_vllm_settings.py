@@ -15,8 +15,8 @@ from aiopt.serving.engines.llvmlite_guard import guard_llvmlite
 from aiopt.serving.engines.vllm_settings import engine_arguments, engine_environment
 from aiopt.serving.gateway.chat_types import MAX_STOPS
 from aiopt.serving.profile import EngineSettings, load_args
+from aiopt.serving.profile_files import load_profile
 from aiopt.serving.swap.proof import EngineSpec
-from cluster.serving.deploy import load_profile
 from cluster.serving.torchvision_ops import sitecustomize
 from tests.unit.serving.fake_host import checkpoint
 

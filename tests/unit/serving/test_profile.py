@@ -12,6 +12,7 @@ import pytest
 from aiopt.analyst import AnalysisRequest, analyse
 from aiopt.analyst.chat import ChatReply, ChatRequest
 from aiopt.errors import ClusterError, ConfigError, InputError
+from aiopt.serving import profile_files
 from aiopt.serving.checkpoint.sources import check_present, resolve
 from aiopt.serving.checkpoint.validation import CheckpointError
 from aiopt.serving.profile import EngineSettings, ServingConfig, load_args
@@ -23,7 +24,7 @@ MINIMAL: dict[str, Any] = {"device": "cpu", "models": [{"name": "minicpm", "mode
 
 @pytest.mark.parametrize("name", ["gpu", "cpu", "test"])
 def test_every_profile_that_ships_is_valid_and_deployable(name: str) -> None:
-    document = deploy.load_profile(name)
+    document = profile_files.load_profile(name)
     (application,) = document["applications"]
     assert application["name"] == deploy.APPLICATION
     assert application["import_path"] == "cluster.serving.app:build_app"
@@ -33,7 +34,7 @@ def test_every_profile_that_ships_is_valid_and_deployable(name: str) -> None:
 
 
 def test_the_gpu_profile_serves_both_models_within_the_card() -> None:
-    config = load_args(deploy.load_profile("gpu")["applications"][0]["args"], where="gpu")
+    config = load_args(profile_files.load_profile("gpu")["applications"][0]["args"], where="gpu")
     assert [slot.name for slot in config.models] == ["minicpm", "minicpm-text"]
     shares = {slot.name: 31.8 * slot.engine.gpu_memory_share for slot in config.models}
     # docs/how-to/serving.md: each process adds a CUDA context; weights and a forward pass must fit it.
@@ -62,7 +63,7 @@ def test_a_reading_fits_the_context_of_the_test_profile() -> None:
     asyncio.run(analyse(market, complete))
     letters = sum(len(str(message["content"])) for message in asked[0].messages)
     assert letters > 4000, "this prompt would have fitted anywhere"
-    (slot,) = load_args(deploy.load_profile("test")["applications"][0]["args"], where="test").models
+    (slot,) = load_args(profile_files.load_profile("test")["applications"][0]["args"], where="test").models
     picture = 500
     assert letters + picture + asked[0].max_tokens <= slot.engine.max_context_tokens
 
@@ -105,10 +106,10 @@ def test_a_wrong_value_is_refused_with_its_name(change: dict[str, Any], message:
 
 
 def test_the_command_line_decides_model_port_and_state_folder(tmp_path: Path) -> None:
-    document, config = deploy.adapt(
-        deploy.load_profile("test"), folder=tmp_path, model=str(tmp_path), port=18000
+    document, config = profile_files.adapt(
+        profile_files.load_profile("test"), folder=tmp_path, model=str(tmp_path), port=18000
     )
-    assert deploy.url_of(document) == "http://127.0.0.1:18000"
+    assert profile_files.url_of(document) == "http://127.0.0.1:18000"
     assert config.models[0].model == str(tmp_path.resolve())
     assert config.folder == tmp_path.resolve()
 
@@ -129,7 +130,7 @@ def test_every_key_is_documented_with_its_default(type_: type[msgspec.Struct]) -
 
 def test_an_unknown_profile_is_refused_with_a_hint() -> None:
     with pytest.raises(InputError, match=r"no serving profile 'gpuu'\. Did you mean 'gpu'"):
-        deploy.load_profile("gpuu")
+        profile_files.load_profile("gpuu")
 
 
 @pytest.mark.parametrize("text", ["- a list", "applications: []", "applications: [{name: x}]", "a: [b"])
@@ -137,7 +138,7 @@ def test_a_file_that_is_no_profile_is_refused(tmp_path: Path, text: str) -> None
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"must (hold one application|be YAML)"):
-        deploy.load_profile(str(path))
+        profile_files.load_profile(str(path))
 
 
 def test_missing_weights_are_named_with_the_command_that_fetches_them(
