@@ -133,11 +133,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
         If the file is missing, not YAML/JSON, or its top level is not a mapping.
     """
     if not path.is_file():
-        raise ConfigError(f"The configuration file must exist, but {path} does not. Check the path.")
+        raise ConfigError(f"There is no file {path}. Check the path.")
     try:
         data = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as failure:
-        raise ConfigError(f"{path}: the file must be valid YAML or JSON, but: {failure}") from failure
+        raise ConfigError(f"{path}: the file is no valid YAML or JSON: {failure}") from failure
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -168,7 +168,7 @@ def environment_overrides(prefix: str, environ: Mapping[str, str] | None = None)
         try:
             nested: Any = load_yaml(text)
         except yaml.YAMLError as failure:
-            msg = f"The environment variable {name} must hold a YAML value, but got {text!r}: {failure}"
+            msg = f"The environment variable {name} holds no YAML value: {text!r}: {failure}"
             raise ConfigError(msg) from failure
         for key in reversed(keys):
             nested = {key: nested}

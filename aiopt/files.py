@@ -52,7 +52,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             handle = _create_locked(temporary)
         except FileNotFoundError as error:
             # A file system of the kernel's (/proc, /sys) or one that has gone: nothing can be created there.
-            msg = f"The folder must be one in which files can be created, but {path.parent} is none. "
+            msg = f"No file can be created in {path.parent}. "
             raise StorageError(msg + "Choose another folder.") from error
         yield temporary
         temporary.replace(path)
@@ -192,17 +192,18 @@ def storage_error(path: Path, error: OSError) -> StorageError | None:
     """Translate a full disk or an impossible folder into a `StorageError`; None for any other error."""
     if error.errno in _FULL:
         return StorageError(
-            f"Writing needs free disk space, but the disk of {path} is full. Free space or choose another "
-            "folder, then run the same command again. Nothing half-written was left."
+            f"The disk of {path} is full. Free space or choose another folder, then run the same command "
+            "again. Nothing half-written was left."
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return StorageError(
-            f"The folder must be writable, but {path.parent} is not ({error.strerror}). "
-            "Choose another folder."
+            f"The folder {path.parent} is not writable ({error.strerror}). Choose another folder."
         )
     blocking = next((parent for parent in path.parents if parent.is_file()), None)
     if error.errno in {errno.ENOTDIR, errno.EEXIST} and blocking is not None:
-        return StorageError(f"{path} must lie in a folder, but {blocking} is a file. Choose another folder.")
+        return StorageError(
+            f"{path} cannot be written: {blocking} is a file, not a folder. Choose another folder."
+        )
     return None
 
 

@@ -234,4 +234,4 @@ def _not_a_folder(folder: Path, error: OSError) -> AioptError:
     translated = storage_error(folder, error)
     if translated is not None:
         return translated
-    return DataError(f"The output must be a folder, but is not: {error.strerror}. Name another.", file=folder)
+    return DataError(f"The output is no folder: {error.strerror}. Name another.", file=folder)

@@ -59,7 +59,7 @@ def time_grid(first_ns: int, stop_ns: int, step_ns: int) -> npt.NDArray[np.int64
     """
     first_ns, stop_ns, step_ns = int(first_ns), int(stop_ns), int(step_ns)
     if step_ns <= 0:
-        raise ConfigError(f"`step_ns > 0` must hold, but got step_ns={step_ns}. Give the length of a step.")
+        raise ConfigError(f"step_ns must be above 0, but is {step_ns}. Give the length of a step.")
     count = max(-((first_ns - stop_ns) // step_ns), 0)
     return first_ns + step_ns * np.arange(count, dtype=np.int64)
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aiopt.cli.check_against import check_options, witness_of
+from aiopt.cli.check_against import check_options
 from aiopt.cli.output import emit, json_option
-from aiopt.cli.ticks import parse_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,7 +84,8 @@ def command(
     """
     from aiopt.bars.importing.bar_import import import_bars
     from aiopt.bars.importing.reading import BarReading
-    from aiopt.bars.importing.witness_bars import check_bars
+    from aiopt.bars.importing.witness_bars import check_bars, witness_of
+    from aiopt.ticks.sources import parse_columns
 
     reading = BarReading(
         price=price,

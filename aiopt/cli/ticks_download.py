@@ -172,7 +172,7 @@ def download(
 
 def report_document(report: DownloadReport) -> dict[str, Any]:
     """Return what is printed as JSON."""
-    from aiopt.cli.ticks import summary
+    from aiopt.cli.ticks_tables import summary
 
     return {
         "ok": report.ok,

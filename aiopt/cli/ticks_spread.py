@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
-import msgspec
 
 from aiopt.cli.output import emit, json_option, progress
 
@@ -35,17 +33,14 @@ def spread_model(store: Path, out: Path, by: str, as_json: bool) -> None:
     `aiopt optimize --bars … --spread-file`.
     """
     from aiopt.bars.spread_model import estimate_spread_model, write_spread_model
-    from aiopt.bars.stops.stop_measuring import measure_store
-    from aiopt.errors import DataError
+    from aiopt.bars.stops.stop_measuring import with_stops
 
     with progress("measuring spreads", 100) as report:
         model = estimate_spread_model(
             store, by=cast("By", by), progress=lambda done, total: report(100.0 * done / max(total, 1))
         )
-    with progress("measuring stops", 100) as report, contextlib.suppress(DataError):
-        # Ticks that never move, or lie off the grid, have a spread but no stops to measure.
-        stops = measure_store(store, progress=lambda done, total: report(100.0 * done / max(total, 1)))
-        model = msgspec.structs.replace(model, stops=stops)
+    with progress("measuring stops", 100) as report:
+        model = with_stops(model, store, progress=lambda done, total: report(100.0 * done / max(total, 1)))
     write_spread_model(out, model)
     emit(as_json, {"out": str(out), "model": model}, lambda console: _print(console, model, out))
 

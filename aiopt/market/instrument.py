@@ -174,7 +174,7 @@ def instrument(symbol: str) -> Instrument:
     found = find_instrument(symbol)
     if found is None:
         hint = did_you_mean(symbol.upper(), known_instruments())
-        msg = f"The instrument must be in the table, but {symbol!r} is not.{hint}"
+        msg = f"There is no instrument {symbol!r} in the table.{hint}"
         raise DataError(f"{msg} Others are declared in a file: --instruments FILE.")
     return found
 

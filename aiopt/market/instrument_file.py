@@ -202,7 +202,7 @@ def _is_content(value: str) -> bool:
 def _instruments(data: object, where: str) -> dict[str, Instrument]:
     entries = decode(data, InstrumentFile, where=where).instruments
     if not entries:
-        raise ConfigError(f"{where}: `instruments` must list at least one instrument. Add one.")
+        raise ConfigError(f"{where}: `instruments` lists no instrument. Add one.")
     result: dict[str, Instrument] = {}
     for entry in entries:
         try:
@@ -210,7 +210,7 @@ def _instruments(data: object, where: str) -> dict[str, Instrument]:
         except ConfigError as failure:
             raise ConfigError(f"{where}: {failure}") from failure
         if item.symbol in result:
-            msg = f"{where}: a symbol must be declared once, but {item.symbol} is twice. Remove one of them."
+            msg = f"{where}: {item.symbol} is declared twice. Remove one of them."
             raise ConfigError(msg)
         result[item.symbol] = item
     return result

@@ -23,8 +23,6 @@ _CLOCK = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)$")
 _EPOCH = dt.date(1970, 1, 1)
 # 1970-01-04 was a Sunday: groups of days are counted from it, so that seven days are a week from Sunday.
 _FIRST_SUNDAY = 3
-_EARLIEST_NS = -(2**62)
-_LATEST_NS = 2**62
 
 
 class TradingSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,7 +60,7 @@ class TradingSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 )
                 raise ConfigError(msg)
         if self.start == self.end:
-            msg = f"A session must end at another time than it starts, but got {self.start}-{self.end}."
+            msg = f"The session {self.start}-{self.end} ends when it starts."
             raise ConfigError(msg + f" For whole days give {self.start} alone.")
         try:
             ZoneInfo(self.timezone)

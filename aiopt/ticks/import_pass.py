@@ -152,7 +152,7 @@ class ImportPass:
         if not parts:
             dropped = [count.rule for count in self.validator.counts() if count.dropped]
             why = f" after the rules {', '.join(dropped)} dropped {sum(self.rows)}" if dropped else ""
-            msg = f"A source must leave at least one tick, but none is left{why}. Check the source."
+            msg = f"No tick is left{why}. Check the source."
             raise DataError(msg, file=self.source.root)
         clock = self.validator.clock_proof()
         if self._witness is not None and seen is not None:

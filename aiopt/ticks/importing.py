@@ -28,6 +28,8 @@ from aiopt.ticks.sources import ReaderOptions, TickSource, open_named_source, op
 from aiopt.ticks.store import build_store, locked
 
 
+# More than seven parameters: each is a choice of its own, and what belongs together is one struct already
+# (`rules`, `options`).
 def import_ticks(
     source: Path,
     out: Path,
@@ -90,6 +92,7 @@ def import_ticks(
     )
 
 
+# As `import_ticks`.
 def import_source(
     opened: TickSource,
     out: Path,
@@ -156,7 +159,7 @@ def open_ticks(
     if source.is_dir() and is_tick_store(source):
         manifest = verify_store(source)
         if instrument is not None and manifest.instrument != find_instrument(instrument).symbol:
-            msg = f"The ticks must be of {instrument}, but this store is of {manifest.instrument}. "
+            msg = f"This store is of {manifest.instrument}, not of {instrument}. "
             raise DataError(msg + "Name another store or instrument.", file=source)
         return source
     options = ReaderOptions()
@@ -215,7 +218,7 @@ def check_sample(
             break
     validator.finish_rows()
     if span[0] > span[1]:
-        msg = f"A source must leave at least one tick, but of the first {seen:,} rows none is left. Check it."
+        msg = f"The rules leave no tick of the first {seen:,} rows. Check the source."
         raise DataError(msg, file=source)
     return opened.files, span[0], span[1]
 
@@ -373,7 +376,7 @@ def _check_apart(source: Path, out: Path) -> None:
     inside = source.resolve()
     target = out.resolve()
     if target == inside or inside in target.parents or target in inside.parents:
-        msg = f"The output must lie apart from the source, but the source is {source}. Choose another folder."
+        msg = f"The output and the source {source} lie in one another. Choose another folder."
         raise DataError(msg, file=out)
 
 

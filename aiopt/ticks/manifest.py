@@ -239,7 +239,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:
-        msg = f"The manifest must be one that `aiopt ticks import` wrote, but: {failure}. Import again."
+        msg = f"This manifest is not one that `aiopt ticks import` wrote: {failure}. Import the ticks again."
         raise ManifestError(msg, file=path) from failure
     _check_manifest(manifest, path)
     return manifest
@@ -283,19 +283,19 @@ def verify_store(folder: Path) -> Manifest:
     wrong = differences(folder, manifest)
     if wrong:
         more = "" if len(wrong) == 1 else f" (and {len(wrong) - 1} more)"
-        msg = f"The files of a tick store must agree with its manifest, but {wrong[0]}{more}."
+        msg = f"This tick store does not agree with its manifest: {wrong[0]}{more}."
         raise ManifestError(msg + " Import again into a new folder.", file=folder)
     return manifest
 
 
 def _check_manifest(manifest: Manifest, path: Path) -> None:
     if manifest.schema_version != SCHEMA_VERSION:
-        msg = f"The manifest must be of version {SCHEMA_VERSION}, but is of {manifest.schema_version}."
+        msg = f"This manifest is of version {manifest.schema_version}; this aiopt reads {SCHEMA_VERSION}."
         raise ManifestError(msg + " Import the ticks again with this version of aiopt.", file=path)
     if manifest.data_hash != hash_partitions(manifest.partitions):
-        msg = "The data hash must be that of the partitions listed, but is not: the manifest was edited."
+        msg = "The manifest was edited: its data hash is not that of the files it lists."
         raise ManifestError(msg + " Import the ticks again.", file=path)
     for part in manifest.partitions:
         if part.path != partition_path(part.instrument, part.date):
-            msg = f"A partition must lie at instrument=…/date=…/ticks.parquet, but one is at {part.path!r}."
+            msg = f"The manifest was edited: {part.path!r} is not at instrument=…/date=…/ticks.parquet."
             raise ManifestError(msg + " Import the ticks again.", file=path)

@@ -126,6 +126,7 @@ class _State:
     regime_left: int = 0
 
 
+# More than seven parameters: each but `out` and `progress` is one of `SampleParameters`, given by name.
 def generate_ticks(
     out: Path,
     *,
@@ -261,7 +262,7 @@ def _generate(
     parts = build.partitions
     if not parts:
         span = f"{parameters.days} day(s) from {parameters.start}"
-        msg = f"A sample must span an open market, but {span} do not. Raise days or start on a weekday."
+        msg = f"The market is closed in all of {span}. Raise days or start on a weekday."
         raise ConfigError(msg)
     rows = sum(part.rows for part in parts)
     return Manifest(

@@ -145,7 +145,7 @@ def plan_shards(
                 close()
     close()
     if not shards:
-        msg = "Bars need at least one tick, but the manifest lists none. Import ticks of an open market."
+        msg = "This tick store has no ticks. Import ticks of an open market."
         raise ManifestError(msg, file=ticks_dir)
     return shards
 
@@ -235,7 +235,7 @@ def _read_row_groups(piece: Piece, columns: list[str]) -> Iterator[dict[str, NDA
         _check_bytes(piece)
         groups = range(file.metadata.num_row_groups) if piece.row_groups is None else piece.row_groups
         if max(groups, default=-1) >= file.metadata.num_row_groups:
-            msg = f"The partition must have row group {max(groups)}, but has {file.metadata.num_row_groups}."
+            msg = f"Row group {max(groups)} is missing: the file has {file.metadata.num_row_groups}."
             raise ManifestError(msg + " Import the ticks again.", file=piece.path)
         _check_rows(piece.path, piece.rows, sum(file.metadata.row_group(group).num_rows for group in groups))
         for group in groups:
@@ -251,20 +251,20 @@ def _open(path: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, memory_map=True)
     except FileNotFoundError as failure:
-        msg = "Every partition of the manifest must exist, but this file does not. Import the ticks again."
+        msg = "This file of the tick store is missing. Import the ticks again."
         raise ManifestError(msg, file=path) from failure
     except (pa.ArrowException, OSError) as failure:
         raise _unreadable(path, failure) from failure
 
 
 def _unreadable(path: str, failure: Exception) -> ManifestError:
-    msg = f"A partition must be readable Parquet, but: {failure}. Import the ticks again."
+    msg = f"This file is no readable Parquet: {failure}. Import the ticks again."
     return ManifestError(msg, file=path)
 
 
 def _array(table: pa.Table, name: str, path: str) -> NDArray[Any]:
     if name not in table.column_names:
-        raise ManifestError(f"A partition must have the column {name}. Import the ticks again.", file=path)
+        raise ManifestError(f"This file has no column {name}. Import the ticks again.", file=path)
     column = table.column(name)
     wanted = pa.int64() if name == "ts_event_ns" else pa.float64()
     if column.type != wanted or column.null_count:
@@ -280,14 +280,14 @@ def _array(table: pa.Table, name: str, path: str) -> NDArray[Any]:
 
 def _check_rows(path: str, expected: int, found: int) -> None:
     if found != expected:
-        msg = f"A partition must hold the {expected} ticks its manifest names, but holds {found}."
+        msg = f"This file holds {found} ticks; the manifest says {expected}."
         raise ManifestError(msg + " Import the ticks again.", file=path)
 
 
 def _check_bytes(piece: Piece) -> None:
     """Compare a file with its manifest."""
     if piece.sha256 is not None and sha256_file(Path(piece.path)) != piece.sha256:
-        msg = "A partition must be the file that was imported, but its SHA-256 is not that of the manifest."
+        msg = "This file was changed after the import: its SHA-256 is not that of the manifest."
         raise ManifestError(msg + " Import the ticks again.", file=piece.path)
 
 
@@ -322,7 +322,5 @@ def _find_bad_quotes(
 
 def _check_stamp(piece: Piece, which: str, expected: int | None, found: int) -> None:
     if expected is not None and found != expected:
-        msg = (
-            f"The {which} tick of a partition must be of {expected} ns as in its manifest, but is of {found}."
-        )
+        msg = f"The {which} tick of this file is of {found} ns; the manifest says {expected}."
         raise ManifestError(msg + " Import the ticks again.", file=piece.path)

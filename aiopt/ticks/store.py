@@ -170,13 +170,13 @@ def _check_folder(out: Path, *, replace: bool) -> None:
     unfinished = any(out.glob(f"{IMPORT}*"))
     complete = is_tick_store(out)
     if complete and not replace:
-        msg = "The output folder must be empty, but it is a tick store of another source or other rules. "
+        msg = "The output folder holds a tick store of another source or other rules. "
         raise DataError(msg + "Choose another folder, or replace it with --replace.", file=out)
     for path in sorted(out.iterdir()):
         ours = path.name.startswith(IMPORT) or path.name == MANIFEST_NAME
         partitions = path.name.startswith("instrument=") and (complete or unfinished)
         if not ours and not partitions:
-            msg = f"The output folder must be empty or a tick store, but it holds {path.name}. "
+            msg = f"The output folder is not empty, and no tick store: it holds {path.name}. "
             raise DataError(msg + "Choose another folder.", file=out)
     remove_staged(out, IMPORT)
     if unfinished and not complete:

@@ -14,7 +14,6 @@ from typing import Any
 import click
 
 from aiopt.cli.output import json_option
-from aiopt.cli.ticks import parse_columns
 from aiopt.errors import EXIT_INTERRUPTED, InputError
 from aiopt.market.instrument_file import worker_environment
 from aiopt.optimize.configuration import (
@@ -189,6 +188,8 @@ def _overrides(settings: dict[str, Any]) -> dict[str, Any]:
         if name in given:
             given[name] = [str(path) for path in given[name]]
     if "column_map" in given:
+        from aiopt.ticks.sources import parse_columns
+
         given["column_map"] = parse_columns(given["column_map"])
     for name, (group, key) in _NESTED.items():
         if name in given:

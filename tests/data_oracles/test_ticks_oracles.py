@@ -109,7 +109,7 @@ def test_fxcm_dirt_is_seen_counted_and_treated(shared_data: Path, tmp_path: Path
     assert sum(counts["crossed"].hours.values()) == 16_052
     # UTC-5: the file of Friday 2 May ends with the FX week, 21:00 UTC.
     assert np.datetime64(manifest.last_ts_ns, "ns") == np.datetime64("2014-05-02T20:59:11.909")
-    with pytest.raises(DataError, match="pass the rule crossed"):
+    with pytest.raises(DataError, match="The rule crossed found ask below bid"):
         open_strictly(shared_data / "fxcm/tick/eurusd", tmp_path / "strict")
 
 
@@ -125,10 +125,10 @@ def test_fxcm_read_as_utc_would_leave_the_week(shared_data: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "symbol", "message"),
     [
-        ("empty.bi5", "EURUSD", "this file has 0 bytes: an hour without ticks"),
-        ("HistoryStart.bi5", "EURUSD", "must be LZMA-compressed"),
-        ("BTC.bi5", "BTCUSD", "this file holds minute candles"),
-        ("BTCUSD_2023-02-20_12h_ticks.bi5", "EURUSD", "must be of EURUSD, but this file is of BTCUSD"),
+        ("empty.bi5", "EURUSD", "This file has 0 bytes: it is an hour without ticks"),
+        ("HistoryStart.bi5", "EURUSD", "not LZMA-compressed"),
+        ("BTC.bi5", "BTCUSD", "This file holds minute candles"),
+        ("BTCUSD_2023-02-20_12h_ticks.bi5", "EURUSD", "This file is of BTCUSD.*, not of EURUSD"),
     ],
 )
 def test_each_trap_has_its_own_error(
@@ -142,7 +142,7 @@ def test_each_trap_has_its_own_error(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("HistoryStart.bi5", "must be LZMA-compressed"),
+        ("HistoryStart.bi5", "not LZMA-compressed"),
         ("BTC.bi5", "The file holds minute candles"),
         (
             "BTCUSD_2023-02-20_12h_ticks.bi5",
@@ -177,7 +177,7 @@ def test_a_truncated_real_hour_fails_and_a_lost_one_is_missed(shared_data: Path,
     raw = hour.read_bytes()
     hour.chmod(0o644)
     hour.write_bytes(raw[: len(raw) // 2])
-    with pytest.raises(DataError, match="ends after 22154 bytes in mid-stream"):
+    with pytest.raises(DataError, match="cut off after 22154 bytes"):
         open_ticks(tree, tmp_path / "cache")
     hour.unlink()
     with pytest.raises(DataError, match=r"2019-02-04T10 \(UTC\) has none"):
@@ -186,7 +186,7 @@ def test_a_truncated_real_hour_fails_and_a_lost_one_is_missed(shared_data: Path,
 
 def test_bars_are_refused_as_ticks(shared_data: Path, tmp_path: Path) -> None:
     for name in ("oanda/minute/eurusd", "oanda/hour/eurusd.zip", "histdata"):
-        with pytest.raises(DataError, match=r"(must hold ticks, but this (archive|file) holds)"):
+        with pytest.raises(DataError, match=r"This (archive|file) holds .* not ticks"):
             import_ticks(shared_data / name, tmp_path / "store")
 
 

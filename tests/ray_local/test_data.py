@@ -114,7 +114,7 @@ def test_a_damaged_store_is_an_error_that_names_the_file(ticks: pl.DataFrame, tm
         build_on_ray(folder, tmp_path / "bars", REQUEST, 5_000)
     assert caught.value.file == damaged
     damaged.unlink()
-    with pytest.raises(DataError, match="must exist") as missing:
+    with pytest.raises(DataError, match="is missing") as missing:
         build_on_ray(folder, tmp_path / "bars", REQUEST, 5_000)
     assert missing.value.file == damaged
     assert not (tmp_path / "bars").exists()

@@ -132,6 +132,6 @@ def test_a_wrong_choice_lists_the_choices(data: dict[str, object], message: str)
 
 
 def test_an_environment_variable_that_is_no_yaml_is_named() -> None:
-    with pytest.raises(ConfigError, match="AIOPT_X__A must hold a YAML value, but got '010'"):
+    with pytest.raises(ConfigError, match="AIOPT_X__A holds no YAML value: '010'"):
         environment_overrides("AIOPT_X", {"AIOPT_X__A": "010"})
     assert environment_overrides("AIOPT_X", {"AIOPT_X__A": "1e-5"}) == {"a": 1e-5}

@@ -6,6 +6,7 @@ Owns the way from a provider's bar files to `aiopt.ticks.clocks.second_witness.W
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import polars as pl
 from aiopt.bars.files import read_series
 from aiopt.bars.importing.bar_source import BarSource, read_bar_source
 from aiopt.bars.importing.reading import BarReading
+from aiopt.errors import ConfigError
 from aiopt.market.instrument import Instrument
 from aiopt.ticks.clocks.second_witness import Witness, check_against, ranges_of
 from aiopt.ticks.sources.dukascopy import read_candles
@@ -59,6 +61,23 @@ def read_witness(
     return Witness(
         name, side, ranges_of(read.sides[side], read.timeframe.ns), f"{read.proof.clock}, {proved}"
     )
+
+
+def witness_of(path: Path | None, timezone: str | None) -> Callable[[Instrument], Witness] | None:
+    """Return a function that reads the bars of a witness for an instrument; None if there is none.
+
+    Raises
+    ------
+    ConfigError
+        If a clock is given without bars.
+    """
+    if path is None:
+        if timezone is not None:
+            raise ConfigError(
+                "--check-timezone needs --check-against: it is the clock of those bars. Add it."
+            )
+        return None
+    return partial(read_witness, path, timezone=timezone)
 
 
 def check_bars(read: BarSource, *, witness: Callable[[Instrument], Witness], source: Path) -> str:

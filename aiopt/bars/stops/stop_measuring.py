@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from aiopt.bars.building.shard_jobs import run_in_order
 from aiopt.bars.reducing.partial_bars import merge_partials
 from aiopt.bars.request import BarRequest
 from aiopt.bars.rules import TimeRule
+from aiopt.bars.spread_model import SpreadModel
 from aiopt.bars.stops.stop_files import StopMeta, StopTable
 from aiopt.bars.stops.stop_ladders import make_ladder
 from aiopt.bars.stops.stop_slippage import StopSlippage, measure_slippage
@@ -79,6 +82,20 @@ def measure_store(
         price_scale=scale,
     )
     return measure_slippage(StopTable(merged["ts_open_ns"], ladder, meta))
+
+
+def with_stops(
+    model: SpreadModel, ticks_dir: Path, *, progress: Callable[[int, int], None] | None = None
+) -> SpreadModel:
+    """Return a spread model with the stops of its ticks measured.
+
+    Ticks that never move, or lie off the grid, have a spread but no stops: the model is returned as it was.
+    """
+    try:
+        stops = measure_store(ticks_dir, progress=progress)
+    except DataError:
+        return model
+    return msgspec.structs.replace(model, stops=stops)
 
 
 def find_tick_store(symbol: str, root: Path) -> Path | None:

@@ -25,11 +25,11 @@ def tick_error(
     values = f"bid={float(ticks.bid[at])!r}, ask={float(ticks.ask[at])!r}, " + values.split(", ", 2)[2]
     if name == "implausible_price":
         low, high = instrument.plausible_low, instrument.plausible_high
-        text = f"Prices of {instrument.symbol} must lie in {low:g} … {high:g}"
+        text = f"Prices of {instrument.symbol} must lie in {low:g} … {high:g}, but got"
     else:
-        text = f"Ticks must pass the rule {name} (none may be {RULES[name].text})"
+        text = f"The rule {name} found {RULES[name].text}:"
     when = stamp_text(int(ticks.ts_event_ns[at]))
-    msg = f"{text}, but got {values} at {when}. {RULES[name].remedy.format(name=name)}"
+    msg = f"{text} {values} at {when}. {RULES[name].remedy.format(name=name)}"
     return DataError(msg, file=_file(int(batch.file[at]), files), row=int(batch.row[at]))
 
 
@@ -37,8 +37,8 @@ def gap_error(batch: SourcedTicks, at: int, start_ns: int, gap_s: float, files: 
     """Return the error for the gap from `start_ns` to the tick `at` of a batch."""
     stop_ns = int(batch.ticks.ts_event_ns[at])
     msg = (
-        f"Ticks of the open market must be at most gap_s={gap_s:g} s apart, but none came "
-        f"from {stamp_text(start_ns)} to {stamp_text(stop_ns)}. {RULES['gap'].remedy}"
+        f"No tick came from {stamp_text(start_ns)} to {stamp_text(stop_ns)}, more than gap_s={gap_s:g} s of "
+        f"open market. {RULES['gap'].remedy}"
     )
     return DataError(msg, file=_file(int(batch.file[at]), files), row=int(batch.row[at]))
 

@@ -6,7 +6,7 @@ Owns the table of rules and their settings.  How they are applied is in `validat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
@@ -189,14 +189,14 @@ class ValidationRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def __post_init__(self) -> None:
         for name, treatment in self.treatments.items():
             if name not in RULES:
-                raise ConfigError(f"A rule must be known, but got {name!r}.{did_you_mean(name, RULES)}")
+                raise ConfigError(f"There is no rule {name!r}.{did_you_mean(name, RULES)}")
             if treatment not in RULES[name].allowed:
                 allowed = ", ".join(RULES[name].allowed)
-                msg = f"The treatment of {name} must be one of {allowed}, but got {treatment!r}. Choose one."
+                msg = f"The rule {name} has no treatment {treatment!r}. Choose one of {allowed}."
                 raise ConfigError(msg)
         for name in THRESHOLDS:
             if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"`{name} > 0` must hold, but got {name}={getattr(self, name)}. Raise it.")
+                raise ConfigError(f"{name} must be above 0, but is {getattr(self, name)}. Raise it.")
 
     def treatment(self, name: str) -> str:
         """Return the treatment of a rule."""
@@ -229,7 +229,7 @@ def parse_rules(texts: Sequence[str]) -> ValidationRules:
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals:
-            raise ConfigError(f"A rule must be given as NAME=TREATMENT, but got {text!r}. E.g. crossed=drop.")
+            raise ConfigError(f"A rule is given as NAME=TREATMENT, e.g. crossed=drop, but got {text!r}.")
         if name in THRESHOLDS:
             thresholds[name] = _number(name, value)
         else:
@@ -241,7 +241,4 @@ def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError as failure:
-        raise ConfigError(f"`{name}` must be a number, but got {text!r}. E.g. {name}=30.") from failure
-
-
-TREATMENTS: tuple[str, ...] = get_args(Treatment)
+        raise ConfigError(f"{name} must be a number, e.g. {name}=30, but got {text!r}.") from failure

@@ -19,7 +19,7 @@ from aiopt.ticks.checks.ledger import RuleLedger
 from aiopt.ticks.checks.neighbour_checks import NeighbourChecks
 from aiopt.ticks.checks.row_checks import RowChecks
 from aiopt.ticks.checks.sourced import Finding, Gap, SourcedTicks, move
-from aiopt.ticks.checks.tick_rules import DEFAULT_RULES, RULES, TREATMENTS, Rule, ValidationRules, parse_rules
+from aiopt.ticks.checks.tick_rules import DEFAULT_RULES, RULES, Rule, ValidationRules, parse_rules
 from aiopt.ticks.clocks.clock_proof import ClockProof, clock_proof, doubtful_clock, shift_error, step_error
 from aiopt.ticks.clocks.clock_shift import Shift, WeekWatch
 from aiopt.ticks.clocks.conventions import FileClock
@@ -142,7 +142,7 @@ class Validator:
         if hours and self.rules.treatment("missing_hour") == "fail":
             more = "" if len(hours) == 1 else f" and {len(hours) - 1} more"
             which = f"{hour_text(hours[0])} (UTC){more}"
-            msg = f"Every hour of the open market must have a file, but {which} has none."
+            msg = f"The source has no file of the hour {which}, when the market was open."
             self._ledger.fail("missing_hour", DataError(f"{msg} {RULES['missing_hour'].remedy}", file=source))
 
     def _check_doubts(self) -> None:
@@ -152,7 +152,7 @@ class Validator:
         steps = self._weeks.steps_back()
         doubt = doubtful_clock(self._weeks.weeks(), self._clocks, self._files)
         if steps:
-            remedy = "Or let it pass with --rule clock_shift=keep."
+            remedy = "Or accept it with --rule clock_shift=keep."
             self._ledger.fail("clock_shift", step_error(steps[0], self._files, remedy))
         elif doubt is not None:
             self._ledger.fail("clock_shift", doubt)
@@ -188,7 +188,6 @@ class Validator:
 __all__ = [
     "DEFAULT_RULES",
     "RULES",
-    "TREATMENTS",
     "Finding",
     "Gap",
     "Rule",

@@ -144,9 +144,9 @@ def doubtful_clock(
         else f"ends {-short} h before the closing ({stamp_text(week.end_ns)[:19]})"
     )
     msg = (
-        "Weeks must open on Sunday and close on Friday at 17:00 New York, but read as the clock "
-        f"{_clock_name(used, file)}, which is only assumed, the source {where}: it is cut off there, or on "
-        f"another clock.{_fit_text(weeks, used)} Say which with --timezone."
+        f"Read as the clock {_clock_name(used, file)}, which is only assumed, the source {where}. Weeks open "
+        "on Sunday and close on Friday at 17:00 New York, so it is cut off there, or on another clock."
+        f"{_fit_text(weeks, used)} Say which with --timezone."
     )
     return DataError(msg, file=files[file] if file < len(files) else None)
 
@@ -166,10 +166,9 @@ def shift_error(
     off = f", {first.hours:+d} h" if first.hours else ", which no shift of the whole week mends"
     more = "" if len(found) == 1 else f", as do {len(found) - 1} more weeks ({hours})"
     msg = (
-        "Weeks must open on Sunday and close on Friday at 17:00 New York, but read as the clock "
-        f"{_clock_name(used, file)} one begins at {stamp_text(first.edges.first_ns)} and ends at "
-        f"{stamp_text(first.edges.last_ns)}{off}{more}: the source's clock is another."
-        f"{_fit_text(weeks, used)} {remedy}"
+        f"Read as the clock {_clock_name(used, file)}, a week begins at {stamp_text(first.edges.first_ns)} "
+        f"and ends at {stamp_text(first.edges.last_ns)}{off}{more}. Weeks open on Sunday and close on Friday "
+        f"at 17:00 New York, so the source is on another clock.{_fit_text(weeks, used)} {remedy}"
     )
     return DataError(msg, file=files[file] if file < len(files) else None, row=first.edges.row)
 
@@ -178,8 +177,8 @@ def step_error(step: StepBack, files: Sequence[Path], remedy: str) -> DataError:
     """Return the error for a file that goes back by about whole hours and on from there."""
     minutes = round((step.before_ns - step.after_ns) / MINUTE_NS)
     msg = (
-        f"Time must not repeat, but after {stamp_text(step.before_ns)[:19]} the file goes on from "
-        f"{stamp_text(step.after_ns)[:19]}, {minutes} min earlier: its clock was set back there, or parts "
+        f"Time runs back: after {stamp_text(step.before_ns)[:19]} the file goes on from "
+        f"{stamp_text(step.after_ns)[:19]}, {minutes} min earlier. Its clock was set back there, or parts "
         "of it are out of order. Split it there and import each part with its own --timezone, or sort it. "
         f"{remedy}"
     )

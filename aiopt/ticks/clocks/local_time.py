@@ -93,8 +93,8 @@ def parse_clock(text: str) -> Clock:
         zone = NEW_YORK if match["zone"].upper() == "NY" else match["zone"]
         if _exists(zone):
             return Clock(plain, zone, int(match["hours"] or 0) * HOUR_NS)
-    msg = "A timezone must be UTC, an offset (+02:00), an IANA name (Europe/Athens) or one plus hours, "
-    raise DataError(f"{msg}but got {text!r}. For the server of most FX brokers use {BROKER}.")
+    msg = f"{text!r} is no timezone. Give UTC, an offset (+02:00), an IANA name (Europe/Athens) or one plus "
+    raise DataError(f"{msg}hours; for the server of most FX brokers give {BROKER}.")
 
 
 @dataclass
@@ -225,20 +225,18 @@ class WallClock:
 
     def _never(self, local_ns: int, row: int) -> DataError:
         msg = (
-            f"A stamp must be a time that was on the clock {self._clock.name}, but "
-            f"{stamp_text(local_ns + self._clock.ahead_ns)[:19]} lies in {hour_text(local_ns // HOUR_NS)} of "
-            f"{self._clock.zone}, "
-            "which its change to summer time skipped: the source is on another clock. "
-            "Give it with --timezone or --utc-offset."
+            f"The clock {self._clock.name} never showed {stamp_text(local_ns + self._clock.ahead_ns)[:19]}: "
+            f"{self._clock.zone} skipped {hour_text(local_ns // HOUR_NS)} at its change to summer time. The "
+            "source is on another clock. Give it with --timezone or --utc-offset."
         )
         return DataError(msg, file=self._file, row=row)
 
     def _either(self, change: _Change, name: str) -> DataError:
         msg = (
-            "Stamps of an hour that was twice must step back once, so that both can be told apart, but "
-            f"{change.first + change.second} in {name} do so {change.steps} times"
-            f"{'' if change.ascending else ' in falling order'}: they could be of either. Remove them, give "
-            "the clock as an offset (--utc-offset), or export the file in UTC."
+            f"{name} was there twice, and its {change.first + change.second} stamp(s) could be of either: "
+            f"they step back {change.steps} times{'' if change.ascending else ' in falling order'}, where "
+            "once would tell. Remove them, give the clock as an offset (--utc-offset), or export the file in "
+            "UTC."
         )
         return DataError(msg, file=self._file, row=change.row)
 

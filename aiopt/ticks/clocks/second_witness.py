@@ -192,7 +192,9 @@ def check_against(own: Ranges, witness: Witness, instrument: Instrument, source:
         If they agree at another lag than zero, over all or in a week, or no lag is clearly the best.
     """
     if not len(own):
-        raise DataError("A source must leave something to compare, but nothing is left.", file=source)
+        raise DataError(
+            "No tick of the source is left to compare with the second witness. Check the source.", file=source
+        )
     fine, coarse, sign = (own, witness.bars, 1) if own.ns <= witness.bars.ns else (witness.bars, own, -1)
     step = HALF_HOUR_NS if HALF_HOUR_NS % fine.ns == 0 else math.lcm(fine.ns, HALF_HOUR_NS)
     lags = np.arange(-(MOST_LAG_NS // step), MOST_LAG_NS // step + 1) * step * sign
@@ -203,14 +205,14 @@ def check_against(own: Ranges, witness: Witness, instrument: Instrument, source:
     name = f"{label} bars of {witness.name} ({witness.side}; its clock: {witness.clock})"
     verdict = _best_lag(np.nansum(table, axis=1), counts, lags, FEWEST_BARS)
     if verdict is None:
-        msg = f"A second witness must have {FEWEST_BARS} bars or more in common with the source, but these "
-        raise DataError(f"{msg}{name} have {int(counts.max())}. Give some of the same time.", file=source)
+        msg = f"The second witness has {int(counts.max())} {name} in common with the source; {FEWEST_BARS} "
+        raise DataError(f"{msg}are needed. Give some of the same time.", file=source)
     lag, apart, other_lag, other = verdict
     if not apart < CLEAR * other:
         msg = (
-            f"A second witness must agree with the source at one lag, but highs, lows and closes of {name} "
-            f"differ by {apart:.2f} pips at {_lag_text(lag)} and by {other:.2f} at {_lag_text(other_lag)}: "
-            "it cannot tell. Give bars of the same time and instrument, or shorter ones."
+            f"The second witness cannot tell the clock: highs, lows and closes of {name} differ from the "
+            f"source by {apart:.2f} pips at {_lag_text(lag)} and by {other:.2f} at {_lag_text(other_lag)}. "
+            "Give bars of the same time and instrument, or shorter ones."
         )
         raise DataError(msg, file=source)
     agreeing, off = _week_by_week(table, coarse, lags)
@@ -222,7 +224,7 @@ def check_against(own: Ranges, witness: Witness, instrument: Instrument, source:
         zero = np.nansum(table[at_zero]) / max(int(counts[at_zero]), 1)
         size = f" ({apart:.2f} pips apart, {zero:.2f} at none)" if lag else ""
         msg = (
-            f"The source must agree with its second witness at no lag, but {when}highs, lows and closes of "
+            f"The second witness is on another clock than the source: {when}highs, lows and closes of "
             f"{name} agree at {_lag_text(shown)}{size}. If the witness is right, the stamps of the source "
             f"are {_hours_text(shown)} {'early' if shown > 0 else 'late'}: give its clock with --timezone."
         )

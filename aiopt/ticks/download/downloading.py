@@ -229,8 +229,8 @@ def _check_extends(out: Path, instrument: Instrument, before: Mapping[int, str])
     """Refuse a tick store that is no download of this instrument."""
     if not before and is_tick_store(out):
         raise DataError(
-            f"The output must be empty or a downloaded store of {instrument.symbol}, but it is a tick store "
-            "of another source. Choose another folder, or give --replace.",
+            f"The output holds a tick store of another source, not a download of {instrument.symbol}. Choose "
+            "another folder, or give --replace.",
             file=out,
         )
 
@@ -260,8 +260,8 @@ def _may_be_stored(records: Mapping[int, HourRecord], report: DownloadReport, ru
     if report.failed:
         return any_ticks and rules.treatment("missing_hour") != "fail"
     if not any_ticks:
-        msg = f"The span must hold at least one tick, but {report.first_hour} to {report.last_hour} has "
-        raise DataError(f"{msg}only closed and quiet hours. Choose another span.")
+        msg = f"The span {report.first_hour} to {report.last_hour} has only closed and quiet hours. "
+        raise DataError(f"{msg}Choose another span.")
     return True
 
 

@@ -90,7 +90,9 @@ class Bi5Feed:
         body = self.http.get(url)
         if not body.data and not body.length_known:
             # A proxy that gives up looks like this; a real empty hour says Content-Length: 0.
-            raise FeedError(f"{url}: 0 bytes without a Content-Length prove no quiet hour", retry=True)
+            raise FeedError(
+                f"{url}: the answer is empty and has no Content-Length, so it may be cut off", retry=True
+            )
         return _judged(body.data, ".bi5", instrument, hour, url)
 
 
@@ -171,7 +173,7 @@ def check_plausible(ticks: TickArrays, instrument: Instrument, file: Path | str)
     price = float(np.median(ticks.bid))
     if not instrument.plausible_low <= price <= instrument.plausible_high:
         bounds = f"{instrument.plausible_low:g} to {instrument.plausible_high:g}"
-        msg = f"Prices of {instrument.symbol} must lie in {bounds}, but the median here is {price:g}. "
+        msg = f"Prices of {instrument.symbol} lie in {bounds}, but the median here is {price:g}. "
         raise DataError(msg + "This is another instrument or another scale.", file=file)
 
 
@@ -193,7 +195,7 @@ def make_feed(text: str, http: HttpClient) -> HourFeed:
     """
     kind, _, url = (part.strip() for part in text.partition("="))
     if kind not in FEED_KINDS:
-        raise ConfigError(f"A feed must be known, but got {kind!r}.{did_you_mean(kind, FEED_KINDS)}")
+        raise ConfigError(f"There is no feed {kind!r}.{did_you_mean(kind, FEED_KINDS)}")
     if kind == "dir":
         return _folder_feed(url)
     if kind == "python":

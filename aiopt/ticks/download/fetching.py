@@ -73,13 +73,15 @@ class Politeness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         for name in ("parallel", "attempts", "down_after", "give_up_after"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"`{name} >= 1` must hold, but got {name}={getattr(self, name)}. Raise it.")
+                raise ConfigError(f"{name} must be 1 or more, but is {getattr(self, name)}. Raise it.")
         if self.parallel > 16:
-            msg = f"`parallel <= 16` must hold, but got parallel={self.parallel}. Free servers throttle more."
+            msg = (
+                f"parallel must be 16 or less, but is {self.parallel}: free servers throttle more. Lower it."
+            )
             raise ConfigError(msg)
         for name in ("interval_s", "backoff_s", "backoff_max_s", "retry_after_max_s"):
             if not 0 <= getattr(self, name) < float("inf"):
-                msg = f"`{name} >= 0` must hold, but got {name}={getattr(self, name)}. Raise it."
+                msg = f"{name} must be 0 or more and finite, but is {getattr(self, name)}. Change it."
                 raise ConfigError(msg)
 
 
@@ -236,7 +238,7 @@ class Fetcher:
             if other != hour:
                 self._doubted[hour] = other
         if other != hour:
-            text = f"the same bytes as the answer for {hour_text(other)}: one of the two is of another hour"
+            text = f"the same bytes as the answer for {hour_text(other)}, so one of the two is wrong"
             raise FeedError(text, retry=True)
 
     def _settle(self, hour: int) -> HourRecord:
@@ -274,7 +276,9 @@ class Fetcher:
         with self._lock:
             self._lost_in_row = 0
         if result.status == "empty" and hour >= self._settled_before:
-            problems.append(f"{turn.feed.name}: empty so soon after its end, it may not be published yet")
+            problems.append(
+                f"{turn.feed.name}: empty, but the hour ended just now: it may not be published yet"
+            )
             return HourRecord(status="failed", source=turn.feed.name, problems=problems)
         return self._cache.keep(hour, result, turn.feed.name, problems)
 
@@ -301,7 +305,7 @@ class Fetcher:
                         absent.append(turn.feed.name)
                     return None
                 if wait_s > polite.retry_after_max_s:
-                    problems.append(f"{turn.feed.name}: {wait_s:g} s is too long to wait")
+                    problems.append(f"{turn.feed.name}: asks to wait {wait_s:g} s, which is too long")
                     break
                 if wait_s:
                     turn.hold(wait_s)

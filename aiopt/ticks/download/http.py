@@ -167,17 +167,17 @@ class HttpClient:
                 pieces.append(piece)
                 size += len(piece)
                 if size > MAX_BODY_BYTES:
-                    text = f"{url}: more than {MAX_BODY_BYTES} bytes are no hour of ticks"
+                    text = f"{url}: the answer has more than {MAX_BODY_BYTES} bytes, too many for an hour"
                     raise FeedError(text, retry=False)
                 if self._stop.is_set():
                     raise FeedError(f"{url}: interrupted", retry=False)
                 if time.monotonic() > end:
-                    text = f"{url}: {size} bytes in {self._deadline_s:g} s, too slow"
+                    text = f"{url}: too slow, {size} bytes in {self._deadline_s:g} s"
                     raise FeedError(text, retry=True)
         except httpx.RemoteProtocolError as failure:
             if not wanted.isdigit() or size >= int(wanted):
                 raise
-            raise FeedError(f"{url}: {size} bytes of {wanted}, truncated", retry=True) from failure
+            raise FeedError(f"{url}: cut off after {size} of {wanted} bytes", retry=True) from failure
         return b"".join(pieces)
 
 
@@ -211,7 +211,7 @@ def _redirect(response: httpx.Response, url: str) -> httpx.URL | None:
         return None
     target = response.url.join(location)
     if target.scheme not in ({"https"} if response.url.scheme == "https" else {"http", "https"}):
-        raise FeedError(f"{url}: a redirect to {target} is not followed", retry=False)
+        raise FeedError(f"{url}: sends us on to {target}, which is not followed", retry=False)
     return target
 
 
@@ -221,7 +221,7 @@ def _check_status(response: httpx.Response, url: str) -> None:
     if code == 200:
         return
     if code < 300:
-        raise FeedError(f"{url}: status {code} is no answer", retry=False)
+        raise FeedError(f"{url}: status {code} instead of 200", retry=False)
     wait_s = parse_retry_after(response.headers.get("Retry-After"))
     asked = f", asks to wait {wait_s:g} s" if wait_s else ""
     raise FeedError(
@@ -239,7 +239,7 @@ def _decoded(data: bytes, response: httpx.Response, url: str) -> Body:
     if coding == "gzip":
         return Body(_gunzip(data, url), known)
     if coding not in {"identity", ""}:
-        raise FeedError(f"{url}: content encoding {coding!r} was not asked for", retry=False)
+        raise FeedError(f"{url}: the answer is packed as {coding!r}, which was not asked for", retry=False)
     return Body(data, known)
 
 
@@ -252,10 +252,10 @@ def _gunzip(data: bytes, url: str) -> bytes:
     except zlib.error as failure:
         raise FeedError(f"{url}: broken gzip ({failure})", retry=True) from failure
     if decoder.unconsumed_tail:
-        text = f"{url}: gzip of more than {MAX_BODY_BYTES} bytes is no hour of ticks"
+        text = f"{url}: the gzip holds more than {MAX_BODY_BYTES} bytes, too many for an hour"
         raise FeedError(text, retry=False)
     if not decoder.eof or decoder.unused_data:
-        raise FeedError(f"{url}: broken gzip (truncated, or followed by something else)", retry=True)
+        raise FeedError(f"{url}: broken gzip (cut off, or followed by something else)", retry=True)
     return found
 
 

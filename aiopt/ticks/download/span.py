@@ -48,10 +48,10 @@ def parse_span(
     else:
         start = _hour(first, "--from")
     if start > end:
-        msg = f"`--from <= --to` must hold, but the span is {hour_text(start)} to {hour_text(end)}. "
-        raise ConfigError(msg + "Swap or mend them; both are included.")
+        msg = f"--from is after --to: {hour_text(start)} to {hour_text(end)}. "
+        raise ConfigError(msg + "Swap them; both are included.")
     if end >= this_hour:
-        msg = f"Every hour of the span must be over, but it ends with {hour_text(end)} and now is "
+        msg = f"The span ends with {hour_text(end)}, which is not over: now is "
         raise ConfigError(f"{msg}{hour_text(this_hour)} (UTC). Give --to {hour_text(this_hour - 1)}.")
     return start, end
 

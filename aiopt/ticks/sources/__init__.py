@@ -15,7 +15,7 @@ from aiopt.market.instrument import instrument as look_up
 from aiopt.ticks.sources import dukascopy, dukascopy_json, histdata, metatrader, quote_zip, tables, truefx
 from aiopt.ticks.sources.delimited import first_line
 from aiopt.ticks.sources.instrument_evidence import path_evidence, resolve_or_assume
-from aiopt.ticks.sources.source import Batch, ReaderOptions, TickSource
+from aiopt.ticks.sources.source import Batch, ReaderOptions, TickSource, parse_columns
 from aiopt.ticks.sources.zipped import open_member, open_text, suffix_of
 
 Opener = Callable[[Path, Sequence[Path], Instrument, ReaderOptions], TickSource]
@@ -122,14 +122,14 @@ def open_named_source(
 def _chosen(root: Path, format: str | None, options: ReaderOptions) -> tuple[str, list[Path], list[Path]]:
     """Return the format of a source, the files of it and the others."""
     if format is not None and format not in FORMATS:
-        raise DataError(f"The format must be known, but got {format!r}.{did_you_mean(format, FORMATS)}")
+        raise DataError(f"There is no format {format!r}.{did_you_mean(format, FORMATS)}")
     files = _list_files(root)
     name = recognise(root, files, mapped=bool(options.columns)) if format is None else format
     _check_options(root, name, options)
     chosen = [file for file in files if suffix_of(file) in _SUFFIXES[name]]
     if not chosen:
         wanted = " or ".join(_SUFFIXES[name])
-        msg = f"A source of format {name} must hold {wanted} files, but this one holds {_kinds(files)}. "
+        msg = f"The format {name} reads {wanted} files, but this source holds {_kinds(files)}. "
         raise DataError(f"{msg}Name another --format.{_listing()}", file=root)
     return name, chosen, [file for file in files if suffix_of(file) not in _SUFFIXES[name]]
 
@@ -150,10 +150,10 @@ def recognise(root: Path, files: Sequence[Path], *, mapped: bool = False) -> str
         found.discard(".json")
     merged = {kinds.get(suffix, suffix) for suffix in found}
     if len(merged) > 1:
-        msg = f"A source must hold files of one format, but this one holds {_kinds(files)}. "
+        msg = f"This source holds files of more than one format: {_kinds(files)}. "
         raise DataError(msg + "Give the folder or file of one, or name it with --format.", file=root)
     if not merged:
-        msg = f"The format of a source must be recognisable, but this one holds {_kinds(files)}."
+        msg = f"This source holds no format that is known: {_kinds(files)}."
         raise DataError(msg + _listing(), file=root)
     suffix = merged.pop()
     first = next(file for file in files if suffix_of(file) in found)
@@ -188,13 +188,12 @@ def _check_options(root: Path, name: str, options: ReaderOptions) -> None:
     """Refuse options a format has no use for: they would silently do nothing."""
     clock = options.timezone is not None or options.utc_offset_h is not None
     if name.startswith("dukascopy") and clock:
-        msg = f"A clock may only be given to files that do not say theirs, but {name} is UTC. Leave it out."
+        msg = f"No clock can be given for {name}: it is UTC. Leave it out."
         raise DataError(msg, file=root)
     if name not in {"csv", "json", "parquet"} and (
         options.columns or options.time_unit or options.time_format
     ):
-        msg = "Columns, time units and time formats may only be given for csv, json and parquet, but the "
-        msg += f"format is {name}. "
+        msg = f"Columns, time units and time formats are for csv, json and parquet, but this is {name}. "
         raise DataError(msg + "Leave them out, or name another --format.", file=root)
 
 
@@ -207,9 +206,9 @@ def _recognise_zip(root: Path, path: Path) -> str:
     if quote_zip.is_quote_zip(path):
         parts = {part.lower() for part in path.absolute().parts}
         return "fxcm" if "fxcm" in parts else "oanda"
-    msg = f"The format of a zip must be recognisable, but {path.name} begins with {line[:60]!r}."
+    msg = f"The zip {path.name} holds no format that is known: it begins with {line[:60]!r}."
     if line.count(",") == 10:
-        msg = "A source of ticks must hold ticks, but this archive holds bars (11 columns). "
+        msg = "This archive holds bars (11 columns), not ticks. "
         msg += "Import them as bars: `aiopt bars import SRC --out DIR`."
     raise DataError(msg + _listing(), file=root)
 
@@ -222,9 +221,7 @@ def _list_files(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
     if not root.is_dir():
-        msg = (
-            "A source of ticks must be a file or folder that exists, but this path does not. Check the path."
-        )
+        msg = "There is no such file or folder. Check the path."
         raise DataError(msg, file=root)
     files = sorted(
         path
@@ -232,7 +229,7 @@ def _list_files(root: Path) -> list[Path]:
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
     )
     if not files:
-        msg = "A source of ticks must hold at least one file, but this folder is empty. Check the path."
+        msg = "This folder is empty. Check the path."
         raise DataError(msg, file=root)
     return files
 
@@ -255,6 +252,7 @@ __all__ = [
     "ReaderOptions",
     "TickSource",
     "open_source",
+    "parse_columns",
     "recognise",
     "open_named_source",
 ]

@@ -102,7 +102,7 @@ def map_columns(names: Sequence[str], file: Path, given: Mapping[str, str] | Non
     if given:
         absent = next((name for name in given.values() if name not in names), None)
         if absent is not None:
-            msg = f"A mapped column must be in the table, but {absent!r} is not.{did_you_mean(absent, names)}"
+            msg = f"The table has no column {absent!r}, which --map names.{did_you_mean(absent, names)}"
             raise DataError(msg, file=file)
         mapped = ColumnMap(
             given["ts"],
@@ -211,7 +211,7 @@ def local_stamps(column: pl.Series, pattern: str, file: Path, first_row: int) ->
     if stamps.null_count():
         row = int(stamps.is_null().arg_true()[0])
         example = dt.datetime(2018, 1, 2, 17, 0, 0, 123_000).strftime(pattern.replace("%3f", "123"))
-        msg = f"A stamp must be a time like {example.replace('%.f', '.123')}, but got {column[row]!r}. "
+        msg = f"{column[row]!r} is no time like {example.replace('%.f', '.123')}. "
         raise DataError(f"{msg}Mend or remove the row.", file=file, row=first_row + row)
     return np.asarray(stamps.cast(pl.Int64).to_numpy(), dtype=np.int64)
 
@@ -229,7 +229,7 @@ def values_of(
     if column.dtype == pl.String:
         return numbers(column, file, first_row, required=required, like=like)
     if not (column.dtype.is_numeric() or column.dtype == pl.Null):
-        msg = f"The column {column.name!r} must hold numbers, but holds {column.dtype}. Convert it."
+        msg = f"The column {column.name!r} holds {column.dtype}, not numbers. Convert it."
         raise DataError(msg, file=file)
     if column.dtype == pl.Float32:
         # The shortest decimal of a float32 is what was meant: 1.1f is 1.1, not 1.10000002384.
@@ -265,13 +265,13 @@ def _missing_text(missing: Sequence[str], names: Sequence[str], plain: dict[str,
     listed = ", ".join(names) if len(names) <= 12 else ", ".join(names[:12]) + ", …"
     if {"open", "high", "low", "close"} <= set(plain):
         return (
-            f"A source of ticks must have columns for time, bid and ask, but this one holds bars ({listed}). "
+            f"This file holds bars ({listed}), not ticks. "
             "Import them as bars: `aiopt bars import SRC --out DIR`."
         )
     accepted = "; ".join(f"{meaning}: {', '.join(NAMES[meaning][:4])}, …" for meaning in missing)
     return (
-        f"A source of ticks must have columns for time, bid and ask, but {' and '.join(missing)} missing "
-        f"among {listed}. Rename the columns ({accepted}) or name them: --map ts=…,bid=…,ask=…."
+        f"No column for {' and '.join(missing)} is among {listed}. Rename the columns ({accepted}) or name "
+        "them: --map ts=…,bid=…,ask=…."
     )
 
 

@@ -144,11 +144,11 @@ def _csv_error(
     if ragged:
         number, expected, actual = ragged[0]
         row = None if number is None else number - 1 - header_lines
-        msg = f"Every line must have {expected} fields, but this one has {actual}. Mend or remove the line."
+        msg = f"This line has {actual} fields, the others {expected}. Mend or remove the line."
         return DataError(msg, file=file, row=row)
     if "Empty CSV" in str(failure):
-        return DataError("A source must hold at least one tick, but this file is empty.", file=file)
-    return DataError(f"The file must be delimited text in UTF-8, but: {failure}. Mend the file.", file=file)
+        return DataError("This file is empty. Remove it, or give one with ticks.", file=file)
+    return DataError(f"This file is no delimited text in UTF-8: {failure}. Mend the file.", file=file)
 
 
 def _not_a(column: pl.Series, kind: str, value: object, file: Path, row: int) -> DataError:

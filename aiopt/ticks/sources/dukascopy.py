@@ -66,9 +66,7 @@ def open_source(
         if hour is None:
             (aside if _ASIDE.search(file.name) else strangers).append(file)
         elif hour in hours:
-            msg = (
-                f"An hour must have one file, but {hours[hour]} is of the same hour. Import each on its own."
-            )
+            msg = f"{hours[hour]} is of the same hour as this file. Import each on its own."
             raise DataError(msg, file=file)
         else:
             hours[hour] = file
@@ -79,7 +77,7 @@ def open_source(
     check_symbols(paths, root, instrument)
     empty = tuple(hour for hour in ordered if hours[hour].stat().st_size == 0)
     if len(empty) == len(ordered):
-        msg = "A source must hold at least one tick, but all its files have 0 bytes: hours without ticks."
+        msg = "All files have 0 bytes: they are hours without ticks."
         raise DataError(msg + " Give hours of an open market.", file=paths[0])
     wanted = expected_hours(ordered[0], ordered[-1], instrument)
     missing = tuple(int(hour) for hour in wanted if int(hour) not in hours)
@@ -126,7 +124,7 @@ def hour_of(path: Path) -> int | None:
         moment = dt.datetime(year, month + 1 - first_month, day, hour, tzinfo=dt.UTC)
     except ValueError as failure:
         counted = "0 to 11" if first_month == 0 else "1 to 12"
-        msg = f"The name must give a date that exists (months {counted}), but: {failure}. Rename the file."
+        msg = f"The name gives no date that exists (months {counted}): {failure}. Rename the file."
         raise DataError(msg, file=path) from failure
     return int(moment.timestamp()) // 3600
 
@@ -186,7 +184,7 @@ def _ticks(data: bytes, hour: int, instrument: Instrument, file: Path | str) -> 
     if late.any():
         row = int(np.argmax(late))
         what = "The file holds minute candles." if _looks_like_candles(data) else "The file holds no ticks."
-        msg = f"A tick must lie in its hour (below {HOUR_MS} ms), but this one is at {ms[row]} ms. "
+        msg = f"This tick is at {ms[row]} ms, outside of its hour (below {HOUR_MS} ms). "
         raise DataError(f"{msg}{what} Give hour files of ticks (NNh_ticks.bi5).", file=file, row=row)
     return TickArrays(
         hour * HOUR_NS + ms * 1_000_000,
@@ -237,7 +235,7 @@ def _day_start_s(path: Path, day: dt.date | None) -> int:
         return (day - dt.date(1970, 1, 1)).days * DAY_S
     hour = hour_of(path.with_name("00h_ticks.bi5"))
     if hour is None:
-        msg = "The day must follow from the path (YYYY/MM/DD/, months from 00), but does not. Give the day."
+        msg = "The path does not say the day (YYYY/MM/DD/, months from 00). Give the day."
         raise DataError(msg, file=path)
     return hour * 3600
 
@@ -246,7 +244,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as failure:
-        raise DataError(f"The file must be readable, but: {failure.strerror}.", file=path) from failure
+        raise DataError(
+            f"This file cannot be read: {failure.strerror}. Check its permissions.", file=path
+        ) from failure
 
 
 def _decompress(raw: bytes, path: Path | str) -> bytes:
@@ -256,17 +256,17 @@ def _decompress(raw: bytes, path: Path | str) -> bytes:
     try:
         data = decoder.decompress(raw, _MAX_BYTES)
     except lzma.LZMAError as failure:
-        msg = "A bi5 file must be LZMA-compressed, but this one is not (or is damaged): "
+        msg = "This bi5 file is not LZMA-compressed, or it is damaged: "
         raise DataError(f"{msg}{failure}. Download it again.", file=path) from failure
     if len(data) == _MAX_BYTES:
-        msg = f"A bi5 file must hold less than {_MAX_BYTES} bytes, but this one of {len(raw)} holds more. "
+        msg = f"This bi5 file of {len(raw)} bytes unpacks to more than {_MAX_BYTES}. "
         raise DataError(msg + "No market makes that many ticks: download it again.", file=path)
     if not decoder.eof:
-        msg = f"A bi5 file must be complete, but this one ends after {len(raw)} bytes in mid-stream. "
-        raise DataError(msg + "Download it again: it is truncated, not a quiet hour.", file=path)
+        msg = f"This bi5 file is cut off after {len(raw)} bytes. "
+        raise DataError(msg + "Download it again: a quiet hour has 0 bytes.", file=path)
     if decoder.unused_data or not data:
         # Zeros, for one, are a valid header of a stream of length 0 followed by rubbish.
-        msg = f"A bi5 file must be LZMA-compressed records, but this one of {len(raw)} bytes is not. "
+        msg = f"This bi5 file of {len(raw)} bytes holds no LZMA-compressed records. "
         raise DataError(msg + "Download it again: a quiet hour has 0 bytes.", file=path)
     return data
 
@@ -274,10 +274,10 @@ def _decompress(raw: bytes, path: Path | str) -> bytes:
 def _records(data: bytes, record: np.dtype[np.void], path: Path | str) -> NDArray[np.void]:
     if len(data) % record.itemsize:
         msg = (
-            f"The content must be whole records of {record.itemsize} bytes, but has {len(data)} bytes, "
-            f"{len(data) % record.itemsize} too many. "
+            f"The content of {len(data)} bytes is not whole records of {record.itemsize} bytes: "
+            f"{len(data) % record.itemsize} are too many. "
         )
-        raise DataError(msg + "The file is truncated or of another kind: download it again.", file=path)
+        raise DataError(msg + "The file is cut off or of another kind: download it again.", file=path)
     return np.frombuffer(data, dtype=record)
 
 
@@ -303,15 +303,15 @@ def _not_hour_file(path: Path, instrument: Instrument) -> DataError:
     """Return why a file that is no hour file by name cannot be read, by its content first."""
     raw = _decompress(_read(path), path)
     if not raw:
-        msg = "A source must hold at least one tick, but this file has 0 bytes: an hour without ticks."
+        msg = "This file has 0 bytes: it is an hour without ticks."
         return DataError(msg + " Give hours of an open market.", file=path)
     read_candle = "candles" in path.name or _looks_like_candles(raw)
     if read_candle:
-        msg = "A source of ticks must hold ticks, but this file holds minute candles. "
+        msg = "This file holds minute candles, not ticks. "
         return DataError(msg + "Give the hour files beside it (NNh_ticks.bi5).", file=path)
     read_hour(path, 0, instrument)
-    msg = "The hour must follow from the name, as in EURUSD/2019/01/04/00h_ticks.bi5 (months from 00) or "
-    return DataError(msg + "EURUSD_2019-02-04_00h_ticks.bi5, but does not. Rename the file.", file=path)
+    msg = "The name does not say the hour. Rename the file, as in EURUSD/2019/01/04/00h_ticks.bi5 (months "
+    return DataError(msg + "from 00) or EURUSD_2019-02-04_00h_ticks.bi5.", file=path)
 
 
 def _names(files: Sequence[Path]) -> list[str]:

@@ -85,15 +85,13 @@ def open_source(
             continue
         hour, ticks = decode(raw, file=file)
         if hour in hours:
-            msg = (
-                f"An hour must have one file, but {hours[hour]} is of the same hour. Import each on its own."
-            )
+            msg = f"{hours[hour]} is of the same hour as this file. Import each on its own."
             raise DataError(msg, file=file)
         hours[hour] = file
         if not len(ticks):
             empty.append(hour)
     if len(empty) == len(hours):
-        msg = f"A source must hold at least one tick, but {len(empty)} file(s) are of hours without ticks "
+        msg = f"There is no tick here: {len(empty)} file(s) are of hours without ticks "
         msg += f"and {aside} hold candles or descriptions. Give answers of /v1/ticks of an open market."
         raise DataError(msg, file=root)
     ordered = sorted(hours)
@@ -144,18 +142,18 @@ def decode(raw: bytes, *, file: Path | str, hour: int | None = None) -> tuple[in
     try:
         answer = msgspec.json.decode(raw, type=TickAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:
-        msg = f"An hour of ticks must be the JSON of /v1/ticks, whole, but: {failure}. Download it again."
+        msg = f"This is no whole JSON of /v1/ticks: {failure}. Download it again."
         raise DataError(msg, file=file) from failure
     found, rest = divmod(answer.timestamp, HOUR_MS)
     if rest:
         msg = f"`timestamp` must be the start of an hour, but got {answer.timestamp} ms. Download it again."
         raise DataError(msg, file=file)
     if hour is not None and found != hour:
-        msg = f"The answer must be of the hour {hour_text(hour)}, but is of {hour_text(found)}. "
-        raise DataError(msg + "The address is wrong (months count from 1), or the server is.", file=file)
+        msg = f"This answer is of the hour {hour_text(found)}, not of {hour_text(hour)}. "
+        raise DataError(msg + "The address is wrong (months count from 1), or the server.", file=file)
     lengths = {name: len(getattr(answer, name)) for name in _LISTS}
     if len(set(lengths.values())) != 1:
-        msg = f"All lists must be equally long, but are {lengths}. Download it again."
+        msg = f"The lists are not equally long: {lengths}. Download it again."
         raise DataError(msg, file=file)
     return found, _ticks(answer, found, file)
 
@@ -169,7 +167,7 @@ def _ticks(answer: TickAnswer, hour: int, file: Path | str) -> TickArrays:
     outside = (ms < 0) | (ms >= HOUR_MS)
     if outside.any():
         row = int(np.argmax(outside))
-        msg = f"A tick must lie in its hour (from 0 to below {HOUR_MS} ms), but this one is at {ms[row]} ms."
+        msg = f"This tick is at {ms[row]} ms, outside of its hour (from 0 to below {HOUR_MS} ms)."
         raise DataError(msg + " Download it again.", file=file, row=row)
     return TickArrays(
         hour * HOUR_NS + ms * 1_000_000,
@@ -224,4 +222,6 @@ def _read(path: Path) -> bytes:
     try:
         return read_text(path)
     except OSError as failure:
-        raise DataError(f"The file must be readable, but: {failure.strerror}.", file=path) from failure
+        raise DataError(
+            f"This file cannot be read: {failure.strerror}. Check its permissions.", file=path
+        ) from failure

@@ -127,10 +127,10 @@ def _first_stamp(path: Path) -> str:
     with open_text(path) as stream:
         line = first_line(stream)
     if _BAR_LINE.match(line):
-        msg = "A source of ticks must hold ticks, but this file holds minute bars (HistData M1: bid only). "
+        msg = "This file holds minute bars (HistData M1: bid only), not ticks. "
         msg += "Import them with `aiopt bars import SRC --out DIR`, or give HistData's tick files (…_T….zip)."
         raise DataError(msg, file=path)
     if not _TICK_LINE.match(line):
-        msg = f"A line must be 'YYYYMMDD HHMMSSmmm,bid,ask,volume', but the first is {line[:60]!r}. "
+        msg = f"The first line {line[:60]!r} is not 'YYYYMMDD HHMMSSmmm,bid,ask,volume'. "
         raise DataError(msg + "Name another --format.", file=path, row=0)
     return line.split(",")[0]

@@ -134,8 +134,8 @@ def resolve(given: str | None, evidence: Sequence[Evidence], file: Path) -> Inst
     chosen = strong or list(evidence)
     if not chosen:
         msg = (
-            "The instrument must be named, but neither the name, the folders nor the columns of this source "
-            "say one. Give --instrument SYMBOL."
+            "Neither the name, the folders nor the columns of this source say its instrument. Give "
+            "--instrument SYMBOL."
         )
         raise DataError(msg, file=file)
     common = frozenset.intersection(*(one.symbols for one in chosen))
@@ -144,13 +144,13 @@ def resolve(given: str | None, evidence: Sequence[Evidence], file: Path) -> Inst
         other = next((one for one in chosen if not one.symbols & first.symbols), chosen[-1])
         raise _several(first, other)
     if len(common) > 1:
-        msg = f"The instrument must be clear, but {chosen[0].text} may mean {_names(common)}. "
+        msg = f"The instrument is not clear: {chosen[0].text} may mean {_names(common)}. "
         raise DataError(msg + "Give --instrument SYMBOL.", file=chosen[0].file)
     symbol = next(iter(common))
     known = find_instrument(symbol)
     if known is None:
         msg = (
-            f"The instrument must be known, but {chosen[0].text} says {symbol}, which is not in the table. "
+            f"In this source {chosen[0].text} says {symbol}, which is not in the table of instruments. "
             "Declare it in a file (--instruments FILE), or give --instrument if it is another."
         )
         raise DataError(msg, file=chosen[0].file, row=chosen[0].row)
@@ -285,7 +285,7 @@ def table_instrument(path: Path, given: str | None) -> Instrument:
         ]
         texts = lazy.select(names).collect()
     except (pl.exceptions.PolarsError, OSError) as failure:
-        msg = f"The file must be readable Parquet, but: {failure}. Convert it or check the path."
+        msg = f"This file is no readable Parquet: {failure}. Convert it or check the path."
         raise DataError(msg, file=path) from failure
     item = resolve(given, path_evidence([path], path, rows=given is None), path)
     for column in texts:
@@ -325,7 +325,7 @@ def check_column(
     if not _is_text(column):
         if (strict or plain in SYMBOL_COLUMNS) and column.dtype.is_integer() and column.n_unique() > 1:
             row = int((column != column[0]).fill_null(True).arg_true()[0])
-            msg = f"A source must hold one instrument, but the column {column.name!r} numbers several. "
+            msg = f"The column {column.name!r} numbers several instruments; a source holds one. "
             raise DataError(msg + "Split the file by instrument.", file=file, row=first_row + row)
         return
     texts = column.cast(pl.String)
@@ -340,13 +340,13 @@ def check_column(
         row = int((texts.is_null() if value is None else texts == value).arg_true()[0])
         if texts.n_unique() > 1:
             names = ", ".join(str(text) for text in texts.unique(maintain_order=True).to_list()[:4])
-            msg = f"A source must hold one instrument, but the column {column.name!r} says {names}. "
+            msg = f"The column {column.name!r} says {names}; a source holds one instrument. "
             raise DataError(msg + "Split the file by instrument.", file=file, row=first_row + row)
         what = f"the column {column.name!r}"
         if mentions:
             raise wrong_instrument(_names(mentions[0]), instrument, file, first_row + row, what)
         shown = "nothing" if value is None else repr(value)
-        msg = f"The source must be of {instrument.symbol}, but {what} says {shown}. If that is what it is "
+        msg = f"In this source {what} says {shown}, not {instrument.symbol}. If that is what it is "
         msg += "called there, leave the column out: --map ts=…,bid=…,ask=…."
         raise DataError(msg, file=file, row=first_row + row)
 
@@ -395,13 +395,13 @@ def wrong_instrument(
 ) -> DataError:
     """Return the error for a source of another instrument than asked for; `what` is what says so."""
     so = f": so says {what}" if what else ""
-    msg = f"The source must be of {instrument.symbol}, but this file is of {found}{so}. "
+    msg = f"This file is of {found}, not of {instrument.symbol}{so}. "
     return DataError(msg + f"Give --instrument {found}, or another source.", file=file, row=row)
 
 
 def _several(first: Evidence, other: Evidence) -> DataError:
     msg = (
-        f"A source must hold one instrument, but {first.text} says {_names(first.symbols)} and "
+        f"Two instruments are named, and a source holds one: {first.text} says {_names(first.symbols)}, "
         f"{other.text} says {_names(other.symbols)}. Split it by instrument, or give the file of one."
     )
     return DataError(msg, file=other.file, row=other.row)

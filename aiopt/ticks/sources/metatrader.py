@@ -153,10 +153,10 @@ def _first_stamp(path: Path) -> str:
     with open_text(path) as stream:
         line, second = first_line(stream), first_line(stream)
     if is_bars(line):
-        msg = "A source of ticks must hold ticks, but this file holds bars of MetaTrader (bid only). "
+        msg = "This file holds bars of MetaTrader (bid only), not ticks. "
         raise DataError(msg + "Import them as bars: `aiopt bars import SRC --out DIR`.", file=path)
     missing = [name for name in ("<DATE>", "<TIME>", "<BID>", "<ASK>") if name not in line.upper()]
     if missing:
-        msg = f"An export of ticks must have <DATE> <TIME> <BID> <ASK>, but {missing[0]} is missing "
-        raise DataError(f"{msg}in {line[:80]!r}. Export again or name another --format.", file=path)
+        msg = f"{missing[0]} is missing in {line[:80]!r}; ticks need <DATE> <TIME> <BID> <ASK>. "
+        raise DataError(f"{msg}Export again or name another --format.", file=path)
     return second

@@ -31,7 +31,6 @@ from aiopt.utc import DAY_MS, DAY_NS
 
 OANDA = "oanda"
 FXCM = "fxcm"
-CLOCKS = {OANDA: "UTC", FXCM: "-05:00"}
 """Clock of the stamps: FXCM's are UTC-5 all year."""
 
 _NAME = re.compile(r"^(\d{4})(\d{2})(\d{2})_quote\.zip$", re.IGNORECASE)
@@ -61,7 +60,7 @@ def open_source(
     paths = tuple(sorted(files, key=_day))
     for earlier, later in pairwise(paths):
         if _day(earlier) == _day(later):
-            msg = f"A day must have one file, but {earlier} is of the same day. Import each on its own."
+            msg = f"{earlier} is of the same day as this file. Import each on its own."
             raise DataError(msg, file=later)
     check_symbols(paths, root, instrument)
     file_clock = options.file_clock(format, root)
@@ -120,7 +119,7 @@ def _read(
             outside = (ms < 0) | (ms >= DAY_MS)
             if outside.any():
                 row = int(np.argmax(outside))
-                msg = f"A stamp must be in the file's day (0 … {DAY_MS - 1} ms), but got {ms[row]}. Mend it."
+                msg = f"{ms[row]} ms is outside of the file's day (0 … {DAY_MS - 1} ms). Mend it."
                 raise DataError(msg, file=path, row=first_row + row)
             ticks = TickArrays(
                 wall.to_utc(midnight_ns + ms * 1_000_000),
@@ -143,11 +142,11 @@ def _check_content(path: Path, instrument: Instrument) -> None:
         raise wrong_instrument(found.symbol, instrument, path, what=f"the file {name} in the archive")
     fields = line.count(",") + 1
     if fields == len(_BAR_COLUMNS):
-        msg = "A source of ticks must hold ticks, but this archive holds bars (11 columns). "
+        msg = "This archive holds bars (11 columns), not ticks. "
         msg += "Import them with `aiopt bars import SRC --out DIR`, or give the ticks, e.g. …/tick/eurusd."
         raise DataError(msg, file=path)
     if fields != len(_COLUMNS):
-        msg = f"A line must be 'milliseconds,bid,ask', but the first is {line[:60]!r}. Name another --format."
+        msg = f"The first line {line[:60]!r} is not 'milliseconds,bid,ask'. Name another --format."
         raise DataError(msg, file=path, row=0)
 
 
@@ -155,9 +154,11 @@ def _day(path: Path) -> int:
     """Return the day (since the epoch) in a file's name."""
     match = _NAME.match(path.name)
     if match is None:
-        msg = "The day must follow from the name, YYYYMMDD_quote.zip, but does not. Rename the file."
+        msg = "The name does not say the day. Rename the file: YYYYMMDD_quote.zip."
         raise DataError(msg, file=path)
     try:
         return (dt.date(*(int(part) for part in match.groups())) - dt.date(1970, 1, 1)).days
     except ValueError as failure:
-        raise DataError(f"The name must give a day that exists, but: {failure}.", file=path) from failure
+        raise DataError(
+            f"The name gives no day that exists: {failure}. Rename the file.", file=path
+        ) from failure

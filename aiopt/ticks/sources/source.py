@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.errors import DataError
+from aiopt.errors import ConfigError, DataError
 from aiopt.market.instrument import Instrument
 from aiopt.ticks.clocks.conventions import GIVEN, FileClock, convention
 from aiopt.ticks.clocks.local_time import Clock, parse_clock
@@ -61,28 +61,26 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         if self.utc_offset_h is not None and not -24 <= self.utc_offset_h <= 24:
-            msg = f"`-24 <= utc_offset_h <= 24` must hold, but got {self.utc_offset_h}. Give hours."
+            msg = f"The UTC offset must lie in -24 to 24 hours, but is {self.utc_offset_h}. Give hours."
             raise DataError(msg)
         if self.size_unit is not None and not 0 < self.size_unit <= 1e12:
-            msg = f"`0 < size_unit <= 1e12` must hold, but got {self.size_unit}. Use 1 or 1e6."
+            msg = f"The size unit must lie above 0, up to 1e12, but is {self.size_unit}. Use 1 or 1e6."
             raise DataError(msg)
 
         if self.timezone is not None:
             parse_clock(self.timezone)
             if self.utc_offset_h is not None:
-                msg = f"A clock must be given once, but got {self.timezone!r} and {self.utc_offset_h:+g} h. "
+                msg = f"The clock is given twice: {self.timezone!r} and {self.utc_offset_h:+g} h. "
                 raise DataError(msg + "Leave one out.")
         unknown = next((name for name in self.columns if name not in MEANINGS), None)
         if unknown is not None:
-            raise DataError(f"A column must mean one of {', '.join(MEANINGS)}, but got {unknown!r}.")
+            raise DataError(f"--map knows no meaning {unknown!r}. Use {', '.join(MEANINGS)}.")
         if self.columns and not {"ts", "bid", "ask"} <= set(self.columns):
-            msg = f"Mapped columns must include ts, bid and ask, but got {', '.join(self.columns)}. Add them."
+            msg = f"--map needs ts, bid and ask, but got {', '.join(self.columns)}. Add them."
             raise DataError(msg)
         check_stamp_options(self.time_unit, self.time_format)
         if not self.header and not self.columns:
-            raise DataError(
-                "Columns without names must be mapped by position. Add e.g. --map ts=0,bid=1,ask=2."
-            )
+            raise DataError("Without a header, say where the columns are, e.g. --map ts=0,bid=1,ask=2.")
 
     def clock(self, default: str) -> Clock:
         """Return the clock given, or that of a format."""
@@ -126,6 +124,24 @@ class ReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         }
 
 
+def parse_columns(text: str) -> dict[str, str]:
+    """Parse ``ts=NAME,bid=NAME,ask=NAME``.
+
+    Raises
+    ------
+    ConfigError
+        If a part has no ``=`` or a meaning is given twice.
+    """
+    result: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        meaning, equals, name = (piece.strip() for piece in part.partition("="))
+        if not equals or not name or meaning in result:
+            msg = f"--map must be MEANING=COLUMN, each meaning once, but got {part!r}. "
+            raise ConfigError(msg + "E.g. --map ts=time,bid=b,ask=a.")
+        result[meaning] = name
+    return result
+
+
 def check_stamp_options(unit: str | None, format: str | None) -> None:
     """Refuse a unit that is not known, a layout that is none, and both together.
 
@@ -135,11 +151,11 @@ def check_stamp_options(unit: str | None, format: str | None) -> None:
         Says what would be right.
     """
     if unit is not None and unit not in UNITS:
-        raise DataError(f"The time unit must be one of {', '.join(UNITS)}, but got {unit!r}. Choose one.")
+        raise DataError(f"There is no time unit {unit!r}. Choose one of {', '.join(UNITS)}.")
     if format is not None:
         compile_format(format)
         if unit is not None:
-            msg = f"Stamps must be described once, but got the unit {unit!r} and the layout {format!r}. "
+            msg = f"Times are described twice: by the unit {unit!r} and the layout {format!r}. "
             raise DataError(msg + "Leave one out.")
 
 

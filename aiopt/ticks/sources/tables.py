@@ -132,7 +132,7 @@ def read_json_rows(path: Path) -> pl.DataFrame:
         rows = msgspec.json.decode(read_text(path), type=list[dict[str, int | float | str | bool | None]])
         return pl.DataFrame(rows, infer_schema_length=None, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError, pl.exceptions.PolarsError, OverflowError) as failure:
-        msg = f"The file must be a whole JSON list of objects with single values, but: {failure}. Mend it."
+        msg = f"This file is no whole JSON list of objects with single values: {failure}. Mend it."
         raise DataError(msg, file=path) from failure
 
 
@@ -291,12 +291,12 @@ def _header(path: Path, options: ReaderOptions) -> tuple[str, list[str]]:
     with open_text(path) as stream:
         line = first_line(stream)
     if not line.strip():
-        raise DataError("A source must hold at least one tick, but this file is empty.", file=path)
+        raise DataError("This file is empty. Remove it, or give one with ticks.", file=path)
     delimiter, names = split_header(line)
     if not options.header:
         return delimiter, [str(number) for number in range(len(names))]
     if len(set(names)) != len(names):
-        raise DataError(f"Column names must differ, but the header is {line[:120]!r}. Rename.", file=path)
+        raise DataError(f"The header {line[:120]!r} names a column twice. Rename one.", file=path)
     return delimiter, names
 
 
@@ -309,7 +309,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as failure:
-        msg = f"The file must be readable Parquet, but: {failure}. Check the path or convert it."
+        msg = f"This file is no readable Parquet: {failure}. Check the path or convert it."
         raise DataError(msg, file=path) from failure
 
 
@@ -320,5 +320,5 @@ def _frames(file: pq.ParquetFile, names: list[str], path: Path, rows: int) -> It
             if isinstance(frame, pl.DataFrame) and frame.height:
                 yield frame
     except (pa.ArrowException, OSError) as failure:
-        msg = f"The file must be sound Parquet, but: {failure}. Write or download it again."
+        msg = f"This Parquet file is damaged: {failure}. Write or download it again."
         raise DataError(msg, file=path) from failure

@@ -70,6 +70,6 @@ def _first_stamp(path: Path) -> str:
     with open_text(path) as stream:
         line = first_line(stream)
     if not is_truefx(line):
-        msg = f"A line must be 'EUR/USD,YYYYMMDD HH:MM:SS.mmm,bid,ask', but the first is {line[:60]!r}. "
+        msg = f"The first line {line[:60]!r} is not 'EUR/USD,YYYYMMDD HH:MM:SS.mmm,bid,ask'. "
         raise DataError(msg + "Name another --format.", file=path, row=0)
     return line.split(",")[1]

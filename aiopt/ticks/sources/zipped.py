@@ -55,7 +55,7 @@ def open_member(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
             with archive.open(name) as stream:
                 yield name, stream
     except (zipfile.BadZipFile, zlib.error, EOFError) as failure:
-        msg = f"The file must be a sound zip archive, but: {failure}. Download it again."
+        msg = f"This zip archive is damaged: {failure}. Download it again."
         raise DataError(msg, file=path) from failure
 
 
@@ -84,7 +84,7 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
             with gzip.GzipFile(fileobj=raw) as stream:
                 yield _as_utf8(cast("IO[bytes]", stream), path)
         except (gzip.BadGzipFile, zlib.error, EOFError) as failure:
-            msg = f"The file must be a sound gzip archive, but: {failure}. Download it again."
+            msg = f"This gzip archive is damaged: {failure}. Download it again."
             raise DataError(msg, file=path) from failure
 
 
@@ -140,9 +140,8 @@ class _Recoded(io.RawIOBase):
             try:
                 self._ready = self._decoder.decode(piece, final=not piece).encode()
             except UnicodeDecodeError as failure:
-                msg = (
-                    f"The file must be text in {self._encoding.upper()}, as it begins, but: {failure.reason} "
-                )
+                encoding = self._encoding.upper()
+                msg = f"This file begins as text in {encoding}, but does not go on so: {failure.reason} "
                 raise DataError(
                     f"{msg}at byte {failure.start}. Save it as UTF-8.", file=self._path
                 ) from failure
@@ -157,6 +156,6 @@ def _only_csv(archive: zipfile.ZipFile, path: Path) -> str:
     names = [name for name in archive.namelist() if name.lower().endswith(".csv")]
     if len(names) != 1:
         found = ", ".join(archive.namelist()[:4]) or "nothing"
-        msg = f"The archive must hold one CSV file, but holds {found}. Unpack it and give the CSV itself."
+        msg = f"This archive holds {found} instead of one CSV file. Unpack it and give the CSV itself."
         raise DataError(msg, file=path)
     return names[0]

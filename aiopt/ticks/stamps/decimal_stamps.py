@@ -83,7 +83,7 @@ def _days_ns(
     if not fraction.any():
         return unit.to_ns(days)
     lost = unit.factor_ns / 10**decimals / 1e9
-    msg = f"Stamps must carry all their digits, but days with {decimals} decimals tell {lost:.2g} s. "
+    msg = f"These times lost digits: days with {decimals} decimals tell {lost:.2g} s. "
     raise DataError(msg + "Export the column as date and time, or with 10 decimals.", file=file)
 
 

@@ -50,10 +50,8 @@ def prove_number(
         unit = UNITS[rules.unit]
         if not fitting(known, unit, rules.low_ns, rules.high_ns).any():
             others = ", ".join(other.name for other in _units(known, rules)) or "none"
-            msg = f"Stamps must be from {_span(rules)}, but {shown(times, 0)} is not, counted in {unit.name} "
-            raise DataError(
-                f"{msg}(units that fit: {others}). Give another --time-unit.", file=file, row=first_row
-            )
+            msg = f"{shown(times, 0)} counted in {unit.name} is no time from {_span(rules)}. "
+            raise DataError(f"{msg}Give another --time-unit; these fit: {others}.", file=file, row=first_row)
     else:
         units = _units(known, rules)
         if not units:
@@ -91,7 +89,7 @@ def _only(
     ways = " and ".join(
         f"{unit.name} ({stamp_text(int(unit.to_ns(np.array([at]))[0]))[:16]})" for unit in units
     )
-    msg = f"Numeric times must have one reading, but every row of {times.name!r} fits {ways}. "
+    msg = f"The numbers of {times.name!r} can be read in several ways; every row fits {ways}. "
     error = AmbiguousStampsError(
         f"{msg}Say which: --time-unit {' or '.join(unit.name for unit in units)}.", file=file, row=first_row
     )
@@ -110,7 +108,7 @@ def _by_most(
     none = ~np.logical_or.reduce(list(fits.values())) & np.isfinite(values)
     at = int(np.argmax(none)) if none.any() else 0
     kinds = ", ".join(UNITS)
-    msg = f"Numeric times must count from {_span(rules)} in one unit ({kinds}), but got {shown(times, at)}. "
+    msg = f"{shown(times, at)} is no time from {_span(rules)} in any unit ({kinds}). "
     raise DataError(
         f"{msg}Map the column that holds the time (--map ts=…), or say how it is written with --time-format.",
         file=file,
@@ -126,7 +124,7 @@ def _check_digits(
     if times.dtype == pl.String:
         _check_exponents(times, unit, first_row, file)
     if unit.digits == 17 and times.dtype == pl.Float64:
-        msg = f"Stamps of 17 digits must not be floats, which hold 15, but {times.name!r} is float64. "
+        msg = f"{times.name!r} holds times of 17 digits as floats, which keep 15. "
         raise DataError(msg + "Write them as text or whole numbers.", file=file)
     if np.count_nonzero(known) < _FEW:
         return
@@ -140,7 +138,7 @@ def _check_digits(
         step = _ROUNDED_NS // unit.factor_ns
         rounded = bool((np.mod(values[known] - unit.origin % step, step) == 0).all())
     if rounded:
-        msg = f"Stamps must carry all their digits, but those of {times.name!r} end in zeros "
+        msg = f"The times of {times.name!r} lost digits: they end in zeros "
         msg += f"({shown(times, 0)}), as if a spreadsheet had rounded them. "
         raise DataError(f"{msg}Export the column as whole numbers or text.", file=file, row=first_row)
 
@@ -206,7 +204,7 @@ def _check_exponents(text: pl.Series, unit: TimeUnit, first_row: int, file: Path
     most = max(1.0, 1e6 / unit.factor_ns) if unit.name in {"ns", "dotnet", "filetime"} else 1.0
     if place is not None and place > most:
         digits = len(re.sub(r"[eE].*|\D", "", str(text[0])).lstrip("0"))
-        msg = f"Stamps must carry all their digits, but {text[0]!r} has {digits}: its last stands for "
+        msg = f"The times lost digits: {text[0]!r} has {digits}, and its last stands for "
         msg += f"{place * unit.factor_ns / 1e9:,g} s. A spreadsheet rounded them. "
         raise DataError(msg + "Export the column as whole numbers or text.", file=file, row=first_row)
     return place
@@ -229,8 +227,8 @@ def _check_unit(
         wrong = outside & fitting(values, other, *_range(rules))
         if wrong.any():
             at = int(np.argmax(wrong))
-            msg = f"Numeric times of a file must be of one unit, but {shown(times, at)} counts {other.text}, "
-            msg += f"others {unit.text}. Mend or remove the row."
+            msg = f"{shown(times, at)} counts {other.text}, the times before it {unit.text}. "
+            msg += "Mend or remove the row."
             raise DataError(msg, file=file, row=first_row + at)
 
 

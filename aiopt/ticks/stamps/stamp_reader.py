@@ -128,13 +128,11 @@ def prove(
     if own or reading.zoned:
         if rules.clock_given:
             what = "are UTC nanoseconds by their name" if own else "say their own zone"
-            msg = "A clock may only be given to stamps that do not say theirs, but those of "
-            raise DataError(f"{msg}{times.name!r} {what}. Leave --timezone and --utc-offset out.", file=file)
+            msg = f"No clock can be given for the times of {times.name!r}: they {what}. "
+            raise DataError(f"{msg}Leave --timezone and --utc-offset out.", file=file)
         return Reading(reading.unit, reading.layout, zoned=True)
     if re.sub(r"[^a-z]", "", times.name.lower()) == "localtime" and not rules.clock_given:
-        msg = (
-            f"Local times must come with their clock, but {times.name!r} has none in {value_at(times, 0)!r}. "
-        )
+        msg = f"{times.name!r} holds local times without their clock, such as {value_at(times, 0)!r}. "
         raise DataError(msg + "Give it with --timezone.", file=file)
     return reading
 
@@ -152,9 +150,7 @@ def _prove(times: pl.Series, first_row: int, file: Path, rules: StampRules, whol
         return Reading(layout=layout, zoned=layout.zoned)
     if times.dtype == pl.String and not is_numeric(times):
         if rules.unit is not None:
-            msg = (
-                f"A time unit may only be given to numbers, but {times.name!r} holds {value_at(times, 0)!r}. "
-            )
+            msg = f"A time unit is for numbers, but {times.name!r} holds {value_at(times, 0)!r}. "
             raise DataError(msg + "Leave --time-unit out, or use --time-format.", file=file)
         return _prove_text(times, first_row, file, rules, whole)
     return prove_number(times, first_row, file, rules, whole)
@@ -170,9 +166,7 @@ def _prove_text(
             break
     else:
         row = int(times.is_not_null().arg_max() or 0)
-        msg = (
-            f"The column {times.name!r} must hold a time, but got {value_at(times, row)!r}. Use ISO 8601 or "
-        )
+        msg = f"{value_at(times, row)!r} in the column {times.name!r} is no time. Use ISO 8601 or "
         msg += "Unix time, or say how it is written: --time-format, e.g. '%d.%m.%Y %H:%M:%S'."
         raise DataError(msg, file=file, row=first_row + row)
     if layouts[0].daily and not rules.days:
@@ -222,8 +216,8 @@ class _Witness:
         first, second = self._only
         if first is not None and second is not None:
             later = max(first, second)
-            msg = f"Dates of a file must be written in one order, but {later[1]!r} is not in that of "
-            raise DataError(f"{msg}{min(first, second)[1]!r}. Mend the file.", file=file, row=later[0])
+            msg = f"{later[1]!r} has its day and month in another order than {min(first, second)[1]!r}. "
+            raise DataError(f"{msg}Mend the file.", file=file, row=later[0])
         layout = self.one()
         if layout is None and "%d.%m.%Y" in self._layouts[0].format:
             layout = self._layouts[0]
@@ -234,7 +228,7 @@ class _Witness:
             f"{layout.format!r} ({stamp_text(int(time_text.parse(value, layout)[0]))[:10]})"
             for layout in self._layouts
         ]
-        msg = f"Dates must have one reading, but all {self._rows} rows fit day first and month first: "
+        msg = f"Day and month cannot be told apart: all {self._rows} rows fit day first and month first. "
         error = AmbiguousStampsError(
             f"{msg}{value[0]!r} is {' or '.join(ways)}. Say which: --time-format FORMAT.",
             file=file,
@@ -273,18 +267,14 @@ def _stamps(
 def _digits(times: pl.Series, file: Path) -> pl.Series:
     if times.dtype == pl.Int64:
         return times.cast(pl.String)
-    msg = (
-        f"--time-format must be of text or whole numbers, but the column {times.name!r} holds {times.dtype}. "
-    )
+    msg = f"--time-format is for text and whole numbers, but the column {times.name!r} holds {times.dtype}. "
     raise DataError(msg + "Leave it out.", file=file)
 
 
 def _check_no_use(times: pl.Series, rules: StampRules, file: Path) -> None:
     for option, value in (("--time-unit", rules.unit), ("--time-format", rules.format)):
         if value is not None:
-            msg = (
-                f"{option} must have a use, but the column {times.name!r} holds {times.dtype}. Leave it out."
-            )
+            msg = f"{option} has no use: the column {times.name!r} holds {times.dtype}. Leave it out."
             raise DataError(msg, file=file)
 
 

@@ -100,7 +100,7 @@ def plain_column(times: pl.Series, file: Path, first_row: int) -> pl.Series:
             times = times.clip(-(2**62) if dtype == pl.Int128 else 0, 2**63 - 1)
         return times.cast(pl.Int64)
     if dtype == pl.Float32:
-        msg = f"Stamps need more than 7 digits, but the column {times.name!r} is float32, which holds 7. "
+        msg = f"The column {times.name!r} is float32, which holds 7 digits; times need more. "
         raise DataError(msg + "Write whole numbers (int64) or date-times.", file=file)
     if dtype == pl.Float64:
         values = times.to_numpy()
@@ -111,7 +111,7 @@ def plain_column(times: pl.Series, file: Path, first_row: int) -> pl.Series:
         return times
     if dtype in (pl.Date, pl.Null) or isinstance(dtype, pl.Datetime):
         return times
-    msg = f"The column {times.name!r} must hold times, but holds {dtype}. Use integers or date-times."
+    msg = f"The column {times.name!r} holds {dtype}, not times. Use integers or date-times."
     raise DataError(msg, file=file)
 
 
@@ -143,5 +143,5 @@ def no_stamp(name: str, value: object, row: int, file: Path, like: str = "") -> 
 
 def no_time_of_day(name: str, value: object, file: Path) -> DataError:
     """Return the error for days where a time is needed."""
-    msg = f"A tick needs a time of day, but the column {name!r} holds days ({value}). Add the time."
+    msg = f"The column {name!r} holds days ({value}) without a time of day. Add the time."
     return DataError(msg, file=file)

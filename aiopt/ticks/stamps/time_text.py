@@ -147,7 +147,7 @@ def recognise(value: str) -> list[TextLayout]:
     """
     text = value.strip()
     if _SHORT_YEAR.match(text) is not None and not re.match(r"^\d{1,2}[-./]\d{1,2}[-./]\d{4}", text):
-        msg = f"A year must have four digits to be recognised, but got {value!r}. "
+        msg = f"The year of {value!r} has two digits, so the order of the date is not certain. "
         raise DataError(msg + "Say how it is written, e.g. --time-format '%d/%m/%y %H:%M:%S'.")
     day = _DAY.match(text)
     if day is None:
@@ -246,22 +246,22 @@ def _check_names(names: list[str], text: str) -> None:
     known = {*_PARTS, "z"} - {"%"}
     for name in names:
         if name == "s":
-            msg = f"--time-format must describe text, but got {text!r}. For numbers there is --time-unit."
+            msg = f"--time-format describes text, but got {text!r}. For numbers use --time-unit."
             raise DataError(msg)
         if name not in known:
             listed = " ".join(f"%{letter}" for letter in sorted(known))
             raise DataError(f"--time-format may use {listed}, but got %{name} in {text!r}. Mend it.")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise DataError(f"A directive may stand once in --time-format, but %{twice} does not in {text!r}.")
+        raise DataError(f"%{twice} stands twice in --time-format {text!r}. Leave one out.")
     groups = (("Y", "y"), ("m", "b"), ("d",), ("H", "I"), ("M",))
     daily = not {"H", "I", "M", "S", "f", "p"} & set(names)
     for group in groups[: 3 if daily else 5]:
         if len({*group} & set(names)) != 1:
             wanted = " or ".join(f"%{name}" for name in group)
-            raise DataError(f"--time-format must have {wanted}, but got {text!r}. Add it.")
+            raise DataError(f"--time-format {text!r} lacks {wanted}. Add it.")
     if ("I" in names) != ("p" in names):
-        msg = f"--time-format must have %I and %p (am/pm) together, or %H, but got {text!r}. Mend it."
+        msg = f"--time-format needs %I and %p (am/pm) together, or %H, but got {text!r}. Mend it."
         raise DataError(msg)
 
 

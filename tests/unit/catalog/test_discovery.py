@@ -72,7 +72,7 @@ def test_damage_that_shows_from_outside_is_a_problem_of_the_entry(root: Path) ->
     (root / "log" / "part-3.parquet").write_bytes(b"PAR1")
     (root / "runs" / "first" / "state.json").write_text("[")
     found = by_kind(root)
-    assert "must be one that `aiopt ticks import` wrote" in found["ticks"].problem
+    assert "not one that `aiopt ticks import` wrote" in found["ticks"].problem
     assert "part-3.parquet is not readable Parquet" in found["parquet"].problem
     assert "state.json cannot be read" in found["run"].problem
 

@@ -272,7 +272,7 @@ def test_another_dataset_is_not_overwritten(pictured: Path, tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="must be a folder"):
         build_dataset(BARS, tmp_path / "notes.txt", DatasetConfig(features=FEATURES))
     with pytest.raises(
-        StorageError, match=r"must lie in a folder, but .*notes.txt is a file. Choose another"
+        StorageError, match=r"cannot be written: .*notes.txt is a file, not a folder. Choose another"
     ):
         build_dataset(BARS, tmp_path / "notes.txt" / "set", DatasetConfig(features=FEATURES))
 

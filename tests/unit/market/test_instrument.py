@@ -19,7 +19,7 @@ def test_a_symbol_may_be_written_in_any_usual_way(text: str) -> None:
 
 
 def test_an_unknown_symbol_names_the_nearest() -> None:
-    with pytest.raises(DataError, match=r"'EURUDS' is not\. Did you mean 'EURUSD'\?"):
+    with pytest.raises(DataError, match=r"no instrument 'EURUDS' in the table\. Did you mean 'EURUSD'\?"):
         instrument("EURUDS")
     assert find_instrument("nothing") is None
 

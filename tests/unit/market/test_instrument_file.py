@@ -81,7 +81,7 @@ def test_the_variable_holds_a_path_or_the_content(tmp_path: Path, monkeypatch: p
 
 
 def test_an_unknown_symbol_says_how_to_declare_it() -> None:
-    with pytest.raises(DataError, match=r"'DOGEUSDT' is not.*--instruments FILE"):
+    with pytest.raises(DataError, match=r"no instrument 'DOGEUSDT'.*--instruments FILE"):
         instrument("DOGEUSDT")
 
 
@@ -109,11 +109,11 @@ def test_a_wrong_value_is_named(tmp_path: Path, change: dict[str, Any], message:
 
 
 def test_a_symbol_twice_none_and_no_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="declared once, but DOGEUSDT is twice"):
+    with pytest.raises(ConfigError, match="DOGEUSDT is declared twice"):
         read_instruments(_write(tmp_path, ENTRY, ENTRY))
-    with pytest.raises(ConfigError, match="at least one instrument"):
+    with pytest.raises(ConfigError, match="lists no instrument"):
         read_instruments(_write(tmp_path))
-    with pytest.raises(ConfigError, match="must exist"):
+    with pytest.raises(ConfigError, match="There is no file"):
         use_instruments(tmp_path / "absent.yaml")
     assert not os.environ[VARIABLE]
     monkeypatch.setenv(VARIABLE, '{"instruments"')

@@ -49,7 +49,7 @@ def test_a_week_begins_on_sunday() -> None:
     [
         ("25:00", "UTC", "must be HH:MM"),
         ("8-17", "UTC", "must be HH:MM"),
-        ("08:00-08:00", "UTC", "end at another time"),
+        ("08:00-08:00", "UTC", "ends when it starts"),
         ("17:00", "America/NewYork", "America/New_York"),
     ],
 )

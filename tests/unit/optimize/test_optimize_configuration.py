@@ -58,7 +58,7 @@ def test_the_default_file_loads_and_names_every_family() -> None:
         ("timeframes: [60m, 1h]", ConfigError, "1h occurs twice"),
         ("timeframes: [5x]", ConfigError, "number and one of s, m, h, d"),
         ("strategies: [rsi_reversal]", SpecError, "Did you mean 'rsi_reversion'"),
-        ("strategies: [nothere.yaml]", SpecError, "must exist"),
+        ("strategies: [nothere.yaml]", SpecError, "There is no file"),
         ("ticks: nothere", InputError, "ticks must exist"),
         ("backtest: {mode: parity}", ConfigError, "must be research"),
         ("sampler: genetic", ConfigError, "one of sobol, random, grid"),

@@ -69,7 +69,7 @@ SHORT = "walk_forward: {train_segments: 1, folds: 1, holdout_segments: 1}\n"
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("", ["--ticks", "{folder}/empty"], "at least one file"),
+        ("", ["--ticks", "{folder}/empty"], "This folder is empty"),
         ("", ["--ticks", "{folder}/words.csv"], "words.csv"),
         ("", ["--ticks", "{folder}/bars.csv"], "holds minute bars"),
         ("", ["--ticks", "{folder}/early.csv"], "31536000000000000"),
@@ -82,7 +82,7 @@ SHORT = "walk_forward: {train_segments: 1, folds: 1, holdout_segments: 1}\n"
         ("", ["--bars", "{folder}/words.csv"], "words.csv"),
         ("", ["--bars", "{folder}/bars.csv"], "One-sided bars need a spread"),
         ("", ["--bars", "{folder}/bars.csv", "--spread-pips", "0.85"], "whole price steps"),
-        ("", ["--bars", "{folder}/bars.csv", "--spread-file", "{folder}/none.yaml"], "must exist"),
+        ("", ["--bars", "{folder}/bars.csv", "--spread-file", "{folder}/none.yaml"], "There is no file"),
         ("", ["--bars", "{folder}/bars.csv", "--spread-pips", "1"], "8 segments need at least 8 steps"),
         ("", ["--bars", "{bars}", "--timeframes", "90s"], "must be a whole multiple"),
         ("", ["--bars", "{bars}", "--spread-pips", "1"], "have bid and ask"),

@@ -447,7 +447,7 @@ def test_bad_files_name_the_file_and_the_key(tmp_path, text, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(SpecError, match=r"must exist, but .*nothing.yaml does not"):
+    with pytest.raises(SpecError, match=r"There is no file .*nothing\.yaml\. Check the path"):
         load_spec(tmp_path / "nothing.yaml")
 
 

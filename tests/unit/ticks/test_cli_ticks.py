@@ -63,7 +63,7 @@ def test_validate_fails_with_2_when_a_fail_rule_fires(csv: Path) -> None:
     found = json.loads(result.stdout)
     assert result.return_value == 2
     assert found["ok"] is False
-    assert "row 7: Ticks must pass the rule crossed" in found["failures"][0]
+    assert "row 7: The rule crossed found ask below bid" in found["failures"][0]
     (worst,) = found["worst_hours"]
     assert (worst["hour"], worst["found"], worst["rules"]) == ("2024-05-06T10", 1, {"crossed": 1})
     place = worst["places"][0]

@@ -166,7 +166,7 @@ def test_overlap_may_be_refused_or_kept(tmp_path: Path) -> None:
     for name, part in (("a", whole[:30]), ("b", whole[10:])):
         (tmp_path / "in").mkdir(exist_ok=True)
         part.write_csv(tmp_path / "in" / f"{name}.csv")
-    with pytest.raises(DataError, match=r"b\.csv, row 0: Ticks must pass the rule overlap"):
+    with pytest.raises(DataError, match=r"b\.csv, row 0: The rule overlap found"):
         import_ticks(tmp_path / "in", tmp_path / "out", rules=parse_rules(["overlap=fail"]))
     kept = import_ticks(
         tmp_path / "in", tmp_path / "o", rules=parse_rules(["overlap=keep", "duplicate=keep"])

@@ -127,7 +127,7 @@ def test_other_instruments_stay_plausible(tmp_path: Path, symbol: str) -> None:
         ({"start": "1066-10-14"}, "must lie in 1990 … 2089"),
         (
             {"start": "2024-03-02", "days": 1},
-            "must span an open market, but 1 day\\(s\\) from 2024-03-02 do not",
+            "The market is closed in all of 1 day\\(s\\) from 2024-03-02",
         ),
     ],
 )

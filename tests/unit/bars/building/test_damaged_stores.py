@@ -64,7 +64,7 @@ class TestDamage:
 
     def test_missing(self, small_store: Path, rows_per_shard: int) -> None:
         first_file(small_store).unlink()
-        self.refuse(small_store, rows_per_shard, "must exist")
+        self.refuse(small_store, rows_per_shard, "is missing")
 
     def test_truncated(self, small_store: Path, rows_per_shard: int) -> None:
         path = first_file(small_store)
@@ -82,7 +82,7 @@ class TestDamage:
         path = first_file(small_store)
         table = pq.read_table(path)
         pq.write_table(table.slice(0, table.num_rows - 1), path, row_group_size=40)
-        self.refuse(small_store, rows_per_shard, "SHA-256|must hold the")
+        self.refuse(small_store, rows_per_shard, "SHA-256|the manifest says")
 
     def test_other_values(self, small_store: Path, rows_per_shard: int) -> None:
         path = first_file(small_store)
@@ -93,7 +93,7 @@ class TestDamage:
 
     def test_fewer_rows_in_the_manifest(self, small_store: Path, rows_per_shard: int) -> None:
         edit(small_store, rows=read_manifest(small_store).partitions[0].rows - 1)
-        self.refuse(small_store, rows_per_shard, "must hold the")
+        self.refuse(small_store, rows_per_shard, "the manifest says")
 
     def test_another_first_stamp_in_the_manifest(self, small_store: Path, rows_per_shard: int) -> None:
         edit(small_store, first_ts_ns=T0 + 1)
@@ -140,13 +140,13 @@ def test_columns_of_another_kind_are_refused(small_store: Path) -> None:
     with pytest.raises(ManifestError, match="1 nulls"):
         build_all(small_store, 10_000)
     rewrite_first(small_store, table.drop_columns(["ask"]))
-    with pytest.raises(ManifestError, match="must have the column ask"):
+    with pytest.raises(ManifestError, match="no column ask"):
         build_all(small_store, 10_000)
 
 
 def test_a_store_without_ticks_is_refused(tmp_path: Path) -> None:
     write_tick_store(tmp_path, ticks_around_midnights(10, 0)[:0])
-    with pytest.raises(ManifestError, match="at least one tick"):
+    with pytest.raises(ManifestError, match="has no ticks"):
         build_all(tmp_path, 100)
 
 

@@ -143,4 +143,4 @@ def test_declared_instruments_hold_for_the_whole_command(
     assert json.loads(capsys.readouterr().out)["instrument"] == "DOGEUSDT"
     path.write_text("instruments: []\n")
     assert cli.run([*sample, "--instruments", str(path), "--out", str(tmp_path / "ticks")]) == 2
-    assert "at least one instrument" in capsys.readouterr().err
+    assert "lists no instrument" in capsys.readouterr().err

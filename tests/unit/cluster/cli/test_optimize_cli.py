@@ -46,7 +46,7 @@ def test_bad_input(
 
 def test_missing_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["optimize", str(tmp_path / "none.yaml")]) == 2
-    assert "configuration file must exist" in capsys.readouterr().err
+    assert "There is no file" in capsys.readouterr().err
 
 
 def test_address_that_does_not_answer(

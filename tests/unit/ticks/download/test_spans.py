@@ -19,8 +19,8 @@ from tests.unit.ticks.download.faulty_server import (
 @pytest.mark.parametrize(
     ("first", "last", "message"),
     [
-        ("2024-05-07", "2024-05-06", "`--from <= --to` must hold"),
-        ("2024-05-07", "2024-06-01", "Every hour of the span must be over"),
+        ("2024-05-07", "2024-05-06", "--from is after --to"),
+        ("2024-05-07", "2024-06-01", "which is not over: now is"),
         ("yesterday", None, "must be YYYY-MM-DD or YYYY-MM-DDTHH"),
     ],
 )

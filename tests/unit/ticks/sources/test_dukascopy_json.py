@@ -40,7 +40,7 @@ def test_json_beside_other_ticks_is_a_description_of_them(tmp_path: Path) -> Non
 
 def test_a_json_answer_cut_short_is_recognised_and_refused(tmp_path: Path) -> None:
     (tmp_path / "hour.json").write_bytes(json_body(SPAN[0])[:-30])
-    with pytest.raises(DataError, match="must be the JSON of /v1/ticks, whole"):
+    with pytest.raises(DataError, match="no whole JSON of /v1/ticks"):
         import_ticks(tmp_path / "hour.json", tmp_path / "out")
 
 
@@ -54,12 +54,12 @@ def test_json_prices_are_the_nearest_doubles_of_their_decimals() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"times": [1, 2]}, "All lists must be equally long"),
+        ({"times": [1, 2]}, "The lists are not equally long"),
         ({"timestamp": 5}, "start of an hour"),
         ({"multiplier": 3e-5}, "`multiplier` must be"),
         ({"ask": None}, "`ask` must be a whole number of points"),
         ({"bid": 1.080004}, "`bid` must be a whole number of points"),
-        ({"times": [3_600_000] + [0] * (TICKS - 1)}, "must lie in its hour"),
+        ({"times": [3_600_000] + [0] * (TICKS - 1)}, "outside of its hour"),
         ({"asks": [2**40] * TICKS}, "JSON of /v1/ticks"),
         ({"asks": ["1"] * TICKS}, "JSON of /v1/ticks"),
     ],

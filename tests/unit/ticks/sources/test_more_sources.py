@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from aiopt.bars.files import read_bars
 from aiopt.bars.importing.bar_import import import_bars
 from aiopt.bars.importing.reading import BarReading
-from aiopt.cli.ticks import command, parse_columns
+from aiopt.cli.ticks import command
 from aiopt.errors import ConfigError, DataError
 from aiopt.market.instrument import instrument
 from aiopt.ticks.clocks.local_time import WallClock, parse_clock
 from aiopt.ticks.importing import import_ticks
 from aiopt.ticks.schema import TickArrays
-from aiopt.ticks.sources import ReaderOptions, TickSource, open_source
+from aiopt.ticks.sources import ReaderOptions, TickSource, open_source, parse_columns
 from aiopt.utc import HOUR_NS
 
 EURUSD = instrument("EURUSD")
@@ -68,7 +68,7 @@ def test_truefx_months_are_recognised_zipped_or_not_and_gmt(tmp_path: Path) -> N
     ("old", "new", "message", "row"),
     [
         ("EUR/USD,20140501 00:00:01", "GBP/USD,20140501 00:00:01", "'pair' says EUR/USD, GBP/USD", 1),
-        ("00:00:01.000", "00:00:71.000", "must be a time like 20180102 17:00:00.123, but got", 1),
+        ("00:00:01.000", "00:00:71.000", "is no time like 20180102 17:00:00.123", 1),
         (",1.38687", ",dear", "'ask' must hold a number, but got 'dear'", 1),
     ],
 )
@@ -147,10 +147,10 @@ def test_metatrader_ticks_are_the_last_known_prices(
 
 def test_metatrader_refuses_bars_and_missing_columns_as_ticks(tmp_path: Path) -> None:
     bars = write(tmp_path / "EURUSD1.csv", "2019.01.02,00:00,1.1461,1.1465,1.1460,1.1464,52\n")
-    with pytest.raises(DataError, match=r"this file holds bars of MetaTrader.*`aiopt bars import"):
+    with pytest.raises(DataError, match=r"This file holds bars of MetaTrader.*`aiopt bars import"):
         open_source(bars, EURUSD)
     odd = write(tmp_path / "b/EURUSD.csv", "<DATE>\t<TIME>\t<BID>\n2019.01.02\t00:00:00.1\t1.1\n")
-    with pytest.raises(DataError, match="but <ASK> is missing"):
+    with pytest.raises(DataError, match="<ASK> is missing in"):
         open_source(odd, EURUSD)
 
 
@@ -182,16 +182,16 @@ def test_a_table_without_header_is_mapped_by_position(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"columns": {"ts": "a", "bid": "b"}}, "must include ts, bid and ask, but got ts, bid"),
-        ({"columns": {"tz": "a"}}, "must mean one of ts, bid"),
+        ({"columns": {"ts": "a", "bid": "b"}}, "--map needs ts, bid and ask, but got ts, bid"),
+        ({"columns": {"tz": "a"}}, "no meaning 'tz'. Use ts, bid"),
         (
             {"time_unit": "min"},
-            "The time unit must be one of s, ms, us, ns, .*YYYYMMDDHHMMSSmmm, but got 'min'",
+            "There is no time unit 'min'. Choose one of s, ms, us, ns, .*YYYYMMDDHHMMSSmmm",
         ),
-        ({"header": False}, "must be mapped by position"),
-        ({"timezone": "NY", "utc_offset_h": 2.0}, "must be given once"),
-        ({"timezone": "Mars/Olympus"}, "A timezone must be UTC, an offset"),
-        ({"timezone": "+99:00"}, "but got '\\+99:00'"),
+        ({"header": False}, "say where the columns are"),
+        ({"timezone": "NY", "utc_offset_h": 2.0}, "given twice"),
+        ({"timezone": "Mars/Olympus"}, "'Mars/Olympus' is no timezone"),
+        ({"timezone": "+99:00"}, "'\\+99:00' is no timezone"),
     ],
 )
 def test_wrong_options_say_what_would_be_right(options: dict[str, object], message: str) -> None:
@@ -201,16 +201,16 @@ def test_wrong_options_say_what_would_be_right(options: dict[str, object], messa
 
 def test_options_a_format_has_no_use_for_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "EURUSD-2014-05.csv", TRUEFX)
-    with pytest.raises(DataError, match="only be given for csv, json and parquet, but the format is truefx"):
+    with pytest.raises(DataError, match="are for csv, json and parquet, but this is truefx"):
         open_source(path, EURUSD, format="truefx", options=ReaderOptions(time_unit="ms"))
     hour = tmp_path / "2019/01/04/10h_ticks.bi5"
     hour.parent.mkdir(parents=True)
     hour.write_bytes(b"x")
-    with pytest.raises(DataError, match="but dukascopy is UTC"):
+    with pytest.raises(DataError, match="for dukascopy: it is UTC"):
         open_source(hour, EURUSD, options=ReaderOptions(timezone="NY"))
     table = write(tmp_path / "t.csv", "time,bid,ask\n1549274400,1.1,1.2\n")
     wrong = ReaderOptions(columns={"ts": "tme", "bid": "bid", "ask": "ask"})
-    with pytest.raises(DataError, match=r"'tme' is not\. Did you mean 'time'"):
+    with pytest.raises(DataError, match=r"no column 'tme', which --map names\. Did you mean 'time'"):
         open_source(table, EURUSD, options=wrong)
 
 
@@ -283,7 +283,9 @@ def test_a_repeated_hour_is_told_by_the_step_back_and_counted_per_hour() -> None
 def test_a_skipped_hour_proves_another_clock() -> None:
     wall = WallClock(parse_clock("NY"), Path("ticks.csv"))
     assert wall.to_utc(np.array([ns("2018-03-11T01:59")])).tolist() == [ns("2018-03-11T06:59")]
-    with pytest.raises(DataError, match="02:30:00 lies in 2018-03-11T02 of America/New_York") as caught:
+    with pytest.raises(
+        DataError, match="never showed 2018-03-11T02:30:00: America/New_York skipped 2018-03-11T02"
+    ) as caught:
         wall.to_utc(np.array([ns("2018-03-11T03:00"), ns("2018-03-11T02:30")]))
     assert (caught.value.file, caught.value.row) == (Path("ticks.csv"), 2)
 

@@ -95,7 +95,7 @@ def test_months_of_a_tree_count_from_zero_and_of_a_flat_name_from_one(tmp_path: 
     assert dukascopy.hour_of(Path("EURUSD/2019/01/04/10h_ticks.bi5")) == HOUR
     assert dukascopy.hour_of(Path("EURUSD_2019-02-04_10h_ticks.bi5")) == HOUR
     assert dukascopy.hour_of(Path("EURUSD/2019/01/04/BID_candles_min_1.bi5")) is None
-    with pytest.raises(DataError, match=r"a date that exists \(months 0 to 11\)"):
+    with pytest.raises(DataError, match=r"no date that exists \(months 0 to 11\)"):
         dukascopy.hour_of(tmp_path / "2019/12/04/10h_ticks.bi5")
 
 
@@ -155,11 +155,11 @@ def late_tick(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message", "row"),
     [
-        (truncate, "must be complete, but this one ends after", None),
-        (not_lzma, "must be LZMA-compressed records, but this one of 64 bytes is not", None),
-        (half_record, "must be whole records of 20 bytes, but has 53 bytes", None),
+        (truncate, "cut off after", None),
+        (not_lzma, "of 64 bytes holds no LZMA-compressed records", None),
+        (half_record, "of 53 bytes is not whole records of 20 bytes", None),
         (holds_candles, "The file holds minute candles", 1),
-        (late_tick, r"must lie in its hour \(below 3600000 ms\), but this one is at 3600000 ms", 1),
+        (late_tick, r"This tick is at 3600000 ms, outside of its hour \(below 3600000 ms\)", 1),
     ],
 )
 def test_a_spoilt_hour_is_an_error_and_never_quiet(
@@ -176,12 +176,12 @@ def test_a_spoilt_hour_is_an_error_and_never_quiet(
 
 
 def test_a_file_that_is_no_hour_file_is_judged_by_its_content(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="this file holds minute candles"):
+    with pytest.raises(DataError, match="This file holds minute candles"):
         open_source(candles(tmp_path / "a/BTC.bi5"), EURUSD)
-    with pytest.raises(DataError, match="must follow from the name"):
+    with pytest.raises(DataError, match="does not say the hour"):
         open_source(bi5(tmp_path / "b/some.bi5", [(0, 110_010, 110_000, 1.0, 1.0)]), EURUSD)
     (tmp_path / "c.bi5").write_bytes(b"")
-    with pytest.raises(DataError, match="this file has 0 bytes: an hour without ticks"):
+    with pytest.raises(DataError, match="This file has 0 bytes: it is an hour without ticks"):
         open_source(tmp_path / "c.bi5", EURUSD)
 
 
@@ -216,12 +216,12 @@ def test_quote_zips_are_utc_and_fxcm_five_hours_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message", "row"),
     [
-        ("0,1.1,1.2\n86400000,1.1,1.2\n", r"in the file's day \(0 … 86399999 ms\), but got 86400000", 1),
+        ("0,1.1,1.2\n86400000,1.1,1.2\n", r"86400000 ms is outside of the file's day \(0 … 86399999 ms\)", 1),
         ("0,1.1,1.2\n5,abc,1.2\n", "'bid' must hold a number, but got 'abc'", 1),
         ("0,1.1,1.2\nx,1.1,1.2\n", "'ms' must hold a whole number, but got 'x'", 1),
-        ("0,1.1,1.2\n5,1.1\n", "must have 3 fields, but this one has 2", 1),
-        ("0,1,2,3,4,5,6,7,8,9,10\n", "this archive holds bars", None),
-        ("0,1.1\n", "the first is '0,1.1'", 0),
+        ("0,1.1,1.2\n5,1.1\n", "This line has 2 fields, the others 3", 1),
+        ("0,1,2,3,4,5,6,7,8,9,10\n", "This archive holds bars", None),
+        ("0,1.1\n", "The first line '0,1.1' is not", 0),
     ],
 )
 def test_a_bad_line_names_file_and_row(tmp_path: Path, text: str, message: str, row: int | None) -> None:
@@ -236,13 +236,13 @@ def test_a_damaged_or_strange_zip_is_an_error(tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[60:70] = b"\xff" * 10
     path.write_bytes(bytes(raw))
-    with pytest.raises(DataError, match="must be a sound zip archive"):
+    with pytest.raises(DataError, match="This zip archive is damaged"):
         read(tmp_path, format="oanda")
     path.write_bytes(b"not a zip")
-    with pytest.raises(DataError, match="must be a sound zip archive"):
+    with pytest.raises(DataError, match="This zip archive is damaged"):
         read(tmp_path)
     zipped(path, "readme.md", "nothing")
-    with pytest.raises(DataError, match=r"must hold one CSV file, but holds readme\.md"):
+    with pytest.raises(DataError, match=r"holds readme\.md instead of one CSV file"):
         read(tmp_path)
 
 
@@ -263,7 +263,7 @@ def test_histdata_ticks_are_on_new_york_wall_clock(tmp_path: Path) -> None:
 def test_histdata_minute_bars_are_refused_as_ticks_and_read_as_bars(tmp_path: Path) -> None:
     path = tmp_path / "DAT_ASCII_EURUSD_M1_2018.csv"
     path.write_text("20180101 170000;1.200370;1.201000;1.200370;1.201000;0\n")
-    with pytest.raises(DataError, match=r"this file holds minute bars \(HistData M1: bid only\)"):
+    with pytest.raises(DataError, match=r"This file holds minute bars \(HistData M1: bid only\)"):
         open_source(path, EURUSD)
     bars = histdata.read_minute_bars(path)
     opening = int(np.datetime64("2018-01-01T22:00", "ns").astype(np.int64))
@@ -315,22 +315,22 @@ def test_a_clock_without_zone_may_be_given(tmp_path: Path) -> None:
     [
         (
             "time,open,high,low,close\n1,1,1,1,1\n",
-            r"this one holds bars \(time, open, high, low, close\)",
+            r"This file holds bars \(time, open, high, low, close\)",
             None,
         ),
-        ("when,price\n1,1\n", "time and bid and ask missing among when, price", None),
-        ("time,bid,ask\nsoon,1.1,1.2\n", "'time' must hold a time, but got 'soon'", 0),
+        ("when,price\n1,1\n", "No column for time and bid and ask is among when, price", None),
+        ("time,bid,ask\nsoon,1.1,1.2\n", "'soon' in the column 'time' is no time", 0),
         ("time,bid,ask\n1549274400,1.1,1.2\n1549274401,x,1.2\n", "'bid' must hold a number, but got 'x'", 1),
-        ("time,bid,ask\n1549274400,1.1,1.2\n1549274401,1.2\n", "must have 3 fields, but this one has 2", 1),
-        ("time,bid,ask,symbol\n1549274400,1,2,GBPUSD\n", "must be of EURUSD, but this file is of GBPUSD", 0),
+        ("time,bid,ask\n1549274400,1.1,1.2\n1549274401,1.2\n", "This line has 2 fields, the others 3", 1),
+        ("time,bid,ask,symbol\n1549274400,1,2,GBPUSD\n", "This file is of GBPUSD, not of EURUSD", 0),
         (
             "time,bid,ask,symbol\n1549274400,1,2,EUR/USD\n1549274401,1,2,GBPUSD\n",
-            "must hold one instrument, but the column 'symbol' says EUR/USD, GBPUSD",
+            "The column 'symbol' says EUR/USD, GBPUSD; a source holds one",
             1,
         ),
         ("time,bid,ask,bid_size\n1549274400,1,2,0.75\n", "If sizes are in millions, give --size-unit 1e6", 0),
-        ("", "this file is empty", None),
-        ("time,bid,bid\n", "Column names must differ", None),
+        ("", "This file is empty", None),
+        ("time,bid,bid\n", "names a column twice", None),
     ],
 )
 def test_a_bad_csv_names_file_and_row(tmp_path: Path, text: str, message: str, row: int | None) -> None:
@@ -373,13 +373,13 @@ def test_parquet_columns_are_mapped(tmp_path: Path, times: pl.Series, dtype: pl.
 def test_other_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ticks.parquet"
     pl.DataFrame({"x": [1], "y": [2]}).write_parquet(path)
-    with pytest.raises(DataError, match="time and bid and ask missing among x, y"):
+    with pytest.raises(DataError, match="No column for time and bid and ask is among x, y"):
         open_source(tmp_path, EURUSD)
     pl.DataFrame({"time": [True], "bid": [1.0], "ask": [1.0]}).write_parquet(path)
-    with pytest.raises(DataError, match="'time' must hold times, but holds Boolean"):
+    with pytest.raises(DataError, match="'time' holds Boolean, not times"):
         read(tmp_path)
     path.write_bytes(b"PAR1 not really PAR1")
-    with pytest.raises(DataError, match="must be readable Parquet"):
+    with pytest.raises(DataError, match="no readable Parquet"):
         open_source(tmp_path, EURUSD)
 
 
@@ -387,24 +387,24 @@ def test_other_parquet_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_sources_list_the_formats(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"this path does not\. Check the path"):
+    with pytest.raises(DataError, match=r"There is no such file or folder\. Check the path"):
         open_source(tmp_path / "nothing", EURUSD)
-    with pytest.raises(DataError, match="this folder is empty"):
+    with pytest.raises(DataError, match="This folder is empty"):
         open_source(tmp_path, EURUSD)
     (tmp_path / "ticks.json").write_text("{}")
-    with pytest.raises(DataError, match=r"this one holds 1 \.json\. Formats: dukascopy") as caught:
+    with pytest.raises(DataError, match=r"no format that is known: 1 \.json\. Formats: dukascopy") as caught:
         open_source(tmp_path, EURUSD)
     assert all(name in str(caught.value) for name in FORMATS)
-    with pytest.raises(DataError, match=r"must hold \.bi5 files, but this one holds 1 \.json"):
+    with pytest.raises(DataError, match=r"reads \.bi5 files, but this source holds 1 \.json"):
         open_source(tmp_path, EURUSD, format="dukascopy")
-    with pytest.raises(DataError, match=r"must be known, but got 'parket'\. Did you mean 'parquet'"):
+    with pytest.raises(DataError, match=r"There is no format 'parket'\. Did you mean 'parquet'"):
         open_source(tmp_path, EURUSD, format="parket")
 
 
 def test_mixed_formats_are_refused_unless_one_is_named(tmp_path: Path) -> None:
     (tmp_path / "ticks.csv").write_text("time,bid,ask\n1549274400,1.1,1.2\n")
     pl.DataFrame({"time": [1549274400], "bid": [1.1], "ask": [1.2]}).write_parquet(tmp_path / "t.parquet")
-    with pytest.raises(DataError, match=r"files of one format, but this one holds 1 \.csv, 1 \.parquet"):
+    with pytest.raises(DataError, match=r"files of more than one format: 1 \.csv, 1 \.parquet"):
         open_source(tmp_path, EURUSD)
     source = open_source(tmp_path, EURUSD, format="csv")
     assert source.notes == ["1 file(s) of other kinds left aside (1 .parquet)."]
@@ -413,11 +413,11 @@ def test_mixed_formats_are_refused_unless_one_is_named(tmp_path: Path) -> None:
 def test_two_instruments_or_another_one_are_refused_by_name(tmp_path: Path) -> None:
     for symbol in ("EURUSD", "GBPUSD"):
         bi5(tmp_path / symbol / "2019/01/04/10h_ticks.bi5", [(0, 110_010, 110_000, 1.0, 1.0)])
-    with pytest.raises(DataError, match="must be of EURUSD, but this file is of GBPUSD"):
+    with pytest.raises(DataError, match="This file is of GBPUSD, not of EURUSD"):
         open_source(tmp_path / "GBPUSD", EURUSD)
     bi5(tmp_path / "GBPUSD/2019/01/04/11h_ticks.bi5", [(0, 110_010, 110_000, 1.0, 1.0)])
     (tmp_path / "GBPUSD/2019/01/04/10h_ticks.bi5").unlink()
     with pytest.raises(
-        DataError, match="one instrument, but the folder EURUSD says EURUSD and the folder GBPUSD"
+        DataError, match="a source holds one: the folder EURUSD says EURUSD, the folder GBPUSD"
     ):
         open_source(tmp_path, EURUSD)
