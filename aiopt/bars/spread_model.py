@@ -25,6 +25,7 @@ from aiopt.files import atomic_write_text
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
 from aiopt.ticks.manifest import read_manifest
+from aiopt.ticks.schema import price_steps
 from aiopt.ticks.shards import map_ticks, plan_shards
 from aiopt.utc import HOUR_NS, stamp_text
 
@@ -246,10 +247,7 @@ def estimate_spread_model(
     crossed = done = 0
     for shard in plan_shards(Path(ticks_dir), manifest):
         for ticks in map_ticks(shard, ("ts_event_ns", "bid", "ask"), dict):
-            scale = item.price_scale
-            steps = np.rint(ticks["ask"] * scale).astype(np.int64) - np.rint(ticks["bid"] * scale).astype(
-                np.int64
-            )
+            steps = price_steps(ticks["ask"], item) - price_steps(ticks["bid"], item)
             good = steps >= 0
             crossed += int(np.count_nonzero(~good))
             places = places_of(ticks["ts_event_ns"][good], by)
@@ -346,7 +344,7 @@ def places_of(ts_ns: NDArray[np.int64], by: By) -> NDArray[np.int64]:
 
 
 def _constant(pips: float, item: Instrument) -> Spread:
-    per_pip = round(item.pip_size * item.price_scale)
+    per_pip = item.steps_per_pip
     steps = round(pips * per_pip)
     if steps < 1 or abs(pips * per_pip - steps) > 1e-6:
         below, above = max(1, int(pips * per_pip)), int(pips * per_pip) + 1
@@ -364,7 +362,7 @@ def _constant(pips: float, item: Instrument) -> Spread:
 
 def _by_hour(model: SpreadModel, statistic: str, item: Instrument) -> Spread:
     labels = _labels(model.by)
-    per_pip = round(item.pip_size * item.price_scale)
+    per_pip = item.steps_per_pip
     table = np.full(len(labels), -1, dtype=np.int64)
     for row in model.hours:
         # Rounded up to the grid; what a decimal fraction of a whole step adds in binary is no step.
@@ -411,7 +409,7 @@ def _labels(by: By) -> list[str]:
 def _row(
     label: str, counts: NDArray[np.int64], total_steps: int, largest: int, item: Instrument
 ) -> SpreadRow:
-    per_pip = round(item.pip_size * item.price_scale)
+    per_pip = item.steps_per_pip
     reached = np.cumsum(counts)
     ticks = int(reached[-1])
     places = {name: int(np.ceil(round(share * ticks, 6))) for name, share in _QUANTILES.items()}

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 @click.option("--drop-bad", is_flag=True, help="Leave impossible bars out, and count them.")
 @check_options
 @json_option
-def command(
+def command(  # one parameter per flag
     source: Path,
     out: Path,
     instrument: str | None,

@@ -67,6 +67,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Start of `life_start`, UTC nanoseconds."""
         return (date.fromisoformat(self.life_start) - date(1970, 1, 1)).days * DAY_NS
 
+    @property
+    def steps_per_pip(self) -> int:
+        """Price steps of one pip."""
+        return round(self.pip_size * self.price_scale)
+
     def price_text(self, price: float) -> str:
         """Return a price with the decimals of its quotes, and one more where it lies between two of them.
 

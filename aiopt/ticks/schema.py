@@ -75,6 +75,11 @@ def round_price(price: NDArray[np.float64], instrument: Instrument) -> NDArray[n
     return np.asarray(np.rint(price * instrument.price_scale) / instrument.price_scale)
 
 
+def price_steps(price: NDArray[np.float64], instrument: Instrument) -> NDArray[np.int64]:
+    """Return prices as whole price steps of the instrument, the nearest ones."""
+    return np.rint(price * instrument.price_scale).astype(np.int64)
+
+
 def nearest_decimal(price: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the doubles nearest to prices of at most nine decimals: a mid price is half a price step.
 

@@ -87,7 +87,7 @@ command.add_command(import_bars)
     help="auto: one process, or Ray when RAY_ADDRESS is set or the ticks are very many.",
 )
 @json_option
-def build(
+def build(  # one parameter per flag
     ticks_dir: Path,
     out_dir: Path,
     type_: str,

@@ -33,7 +33,7 @@ from aiopt.market.calendar import open_hours
 from aiopt.market.instrument import Instrument
 from aiopt.market.instrument import instrument as find_instrument
 from aiopt.ticks.manifest import SilentHour
-from aiopt.ticks.schema import round_price
+from aiopt.ticks.schema import price_steps, round_price
 from aiopt.timeframe import Timeframe, parse_timeframe
 from aiopt.utc import HOUR_NS, hour_text, stamp_text
 
@@ -282,7 +282,7 @@ def _with_spread(
             half = np.rint(frame[name].to_numpy() * (2 * item.price_scale)).astype(np.int64)
             below = (half - steps) // 2
         else:
-            price = np.rint(frame[name].to_numpy() * item.price_scale).astype(np.int64)
+            price = price_steps(frame[name].to_numpy(), item)
             below = price if side == "bid" else price - steps
         bid[name] = below / item.price_scale
         ask[name] = (below + steps) / item.price_scale

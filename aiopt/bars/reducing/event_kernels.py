@@ -147,7 +147,7 @@ def cut_by_range(
 
 
 @compiled
-def cut_renko(
+def cut_renko(  # a compiled loop: the arrays it fills are its last parameters
     price: NDArray[np.int64],
     session: NDArray[np.int64],
     size: int,

@@ -26,6 +26,7 @@ from aiopt.bars.schema import BAR_SCHEMA
 from aiopt.errors import DataError
 from aiopt.market.instrument import Instrument
 from aiopt.market.sessions import TradingSession
+from aiopt.ticks.schema import price_steps
 
 
 class EventReducer:
@@ -253,10 +254,8 @@ def _half_steps(ticks: Batch, price: str, item: Instrument) -> NDArray[np.int64]
         if side == price or price == "mid":
             _check_finite(ticks[side], side)
     if price == "mid":
-        total = np.rint(ticks["bid"] * item.price_scale) + np.rint(ticks["ask"] * item.price_scale)
-    else:
-        total = 2.0 * np.rint(ticks[price] * item.price_scale)
-    return total.astype(np.int64)
+        return price_steps(ticks["bid"], item) + price_steps(ticks["ask"], item)
+    return 2 * price_steps(ticks[price], item)
 
 
 def _room(rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

@@ -17,7 +17,7 @@ from aiopt.compiled import compiled
 
 
 @compiled
-def cut_by_time(
+def cut_by_time(  # a compiled loop: the arrays it fills are its last parameters
     ts: NDArray[np.int64],
     length_ns: int,
     begins: NDArray[np.int64],
