@@ -93,9 +93,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("serving")
     state_dir = ("--state-dir", str(folder))
     port = str(free_port())
-    done = aiopt("serve", "up", "--profile", "test", "--port", port, *state_dir, *LIMITS, "--json")
-    cluster = lifecycle.status(folder).state
+    cluster = None
     try:
+        try:
+            done = aiopt("serve", "up", "--profile", "test", "--port", port, *state_dir, *LIMITS, "--json")
+        finally:
+            # Also where starting took too long: what runs then has to be stopped.
+            cluster = lifecycle.status(folder).state
         assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-2000:]
         report = json.loads(done.stdout)
         assert cluster is not None
