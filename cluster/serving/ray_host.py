@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from ray import serve
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ApplicationStatus
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
 from aiopt.serving.engines.engine_version import engine_version
 from aiopt.serving.engines.vllm_settings import engine_environment
@@ -168,12 +169,12 @@ class RayHost:
             raise EngineStartError(f"The engine {engine_id} died: {error}") from error
 
 
-async def _applications() -> dict[str, Any]:
+async def _applications() -> dict[str, ApplicationStatusOverview]:
     status = await asyncio.to_thread(serve.status)
     return dict(status.applications)
 
 
-def _engine_module() -> Any:
+def _engine_module() -> ModuleType:
     """Import what builds engines: vLLM and transformers, ten seconds the first time."""
     from cluster.serving import engine
 

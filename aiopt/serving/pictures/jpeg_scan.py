@@ -236,6 +236,8 @@ def _ac_refine(
     return OK
 
 
+# Twelve parameters: Numba compiles functions of arrays and numbers; a class of its own (`jitclass`) cannot be
+# kept compiled on disk.  The body is one walk over the scan's units, most of its lines its docstring's.
 @compiled
 def read_scan(
     data: NDArray[np.uint8],
