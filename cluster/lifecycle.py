@@ -198,7 +198,7 @@ def join(
         _clear(folder, found)
         _take_token(folder, token_path)
         if not ports.port_open(host, int(port)):
-            raise ClusterError(f"A Ray head must listen at {address}, but nothing does. Check the address.")
+            raise ClusterError(f"No Ray head listens at {address}. Check the address.")
         temp_dir = ray_folder(folder)
         check_space(temp_dir)
         start = spawn(folder, "node", "", temp_dir, resources, ["--address", address])
@@ -229,7 +229,7 @@ def status(folder: Path) -> ClusterStatus:
     try:
         state = msgspec.json.decode(path.read_bytes(), type=ClusterState)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        msg = f"The cluster state must be readable, but {path} is not ({error}). Delete the file."
+        msg = f"Cannot read the state of the cluster in {path} ({error}). Delete the file."
         raise ClusterError(msg) from error
     alive = is_running(state.supervisor)
     if not alive or state.role == "node":
@@ -253,9 +253,7 @@ def _clear(folder: Path, found: ClusterStatus) -> None:
 def _take_token(folder: Path, token_path: Path | None) -> None:
     if token_path is not None:
         if not token_path.is_file():
-            raise InputError(
-                f"The token file must exist, but {token_path} does not. Copy the head's .aiopt/token."
-            )
+            raise InputError(f"There is no token file {token_path}. Copy the head's .aiopt/token there.")
         if token_path.resolve() != token_file(folder):
             atomic_write_bytes(token_file(folder), token_path.read_bytes())
             token_file(folder).chmod(0o600)
@@ -274,7 +272,7 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        msg = f"The state folder must be writable, but {folder} is not ({error.strerror}). Use --state-dir."
+        msg = f"Cannot write to the state folder {folder} ({error.strerror}). Use another --state-dir."
         raise StorageError(msg) from error
     with file_lock(folder / "lock"):
         yield

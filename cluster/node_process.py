@@ -165,4 +165,4 @@ def _start_failure(folder: Path, what: str) -> str:
     log = log_path(folder)
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     last = lines[-1].strip() if lines else "no output"
-    return f"The Ray node must come up, but `ray start` {what} ({last}). See {log}."
+    return f"The Ray node did not start: `ray start` {what} ({last}). See {log}."

@@ -21,7 +21,7 @@ def choose_dashboard_port(wanted: int | None, candidates: range = DASHBOARD_PORT
     """
     if wanted is not None:
         if not port_free(wanted):
-            msg = f"The dashboard port must be free, but {wanted} is in use. Choose another --dashboard-port."
+            msg = f"Port {wanted} is in use. Choose another --dashboard-port."
             raise ClusterError(msg)
         return wanted
     for port in candidates:

@@ -66,7 +66,7 @@ def read_endpoint(folder: Path) -> Endpoint | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Endpoint)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        msg = f"The serving state must be readable, but {path} is not ({error}). Delete the file."
+        msg = f"Cannot read the state of serving in {path} ({error}). Delete the file."
         raise ClusterError(msg) from error
 
 
@@ -92,8 +92,8 @@ def endpoint_url(folder: Path, given: str | None = None) -> str:
         found = read_endpoint(folder)
         if found is None:
             msg = (
-                f"An endpoint must be known, but neither --url nor {URL_VARIABLE} is given and nothing was "
-                "started from here. Start one: aiopt serve up --profile cpu"
+                f"No endpoint is known: nothing was started from here. Give --url, set {URL_VARIABLE}, or "
+                "start one: aiopt serve up --profile cpu"
             )
             raise InputError(msg)
         url = found.url
@@ -137,8 +137,8 @@ def read_token(folder: Path, kind: TokenKind) -> str:
     path = token_path(folder, kind)
     if not path.is_file():
         msg = (
-            f"The {kind} token must be known, but {path} does not exist and {TOKEN_VARIABLES[kind]} is not "
-            "set. `aiopt serve up` makes it; for an endpoint elsewhere set the variable."
+            f"There is no {kind} token: {path} does not exist and {TOKEN_VARIABLES[kind]} is not set. "
+            "`aiopt serve up` makes it; for an endpoint elsewhere set the variable."
         )
         raise ConfigError(msg)
     if path.stat().st_mode & 0o077:
@@ -218,14 +218,14 @@ class AdminClient:
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             msg = (
-                f"The endpoint must answer at {self._url}, but: {reason}. Is it up? See `aiopt serve status`."
+                f"The endpoint does not answer at {self._url}: {reason}. Is it up? See `aiopt serve status`."
             )
             raise ClusterError(msg) from error
         if answer.is_success:
             try:
                 return msgspec.json.decode(answer.content, type=type_)
             except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                msg = f"{self._url}{path} must answer as aiopt does, but: {error}. Is this its URL?"
+                msg = f"{self._url}{path} does not answer as aiopt does: {error}. Is this its URL?"
                 raise ClusterError(msg) from error
         raise _error(answer)
 

@@ -117,7 +117,7 @@ def env(state_dir: Path | None) -> None:
     """Print shell lines with which `ray` commands reach the running cluster."""
     found = lifecycle.status(lifecycle.state_dir(state_dir))
     if found.state is None or not found.responding:
-        raise ClusterError("A cluster must run, but none does here. Start one: aiopt cluster up")
+        raise ClusterError("No cluster runs from here. Start one: aiopt cluster up")
     for name, value in lifecycle.client_environment(found.state).items():
         click.echo(f"export {name}={shlex.quote(value)}")
 

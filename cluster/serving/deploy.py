@@ -41,7 +41,7 @@ def check_port(url: str) -> None:
         socket.create_connection((host, int(port)), timeout=2).close()
     except OSError:
         return
-    raise ClusterError(f"The endpoint's port must be free, but something listens at {url}. Choose --port.")
+    raise ClusterError(f"Something already listens at {url}. Choose another --port.")
 
 
 def is_deployed(state: lifecycle.ClusterState, token: str) -> bool:
@@ -60,7 +60,7 @@ def submit(state: lifecycle.ClusterState, token: str, document: dict[str, Any]) 
     """
     answer = _serve_api(state, token, "PUT", document)
     if not answer.is_success:
-        raise ClusterError(f"Serve must accept the profile, but says: {answer.text.strip()[-500:]}")
+        raise ClusterError(f"Ray Serve refused the profile: {answer.text.strip()[-500:]}")
 
 
 def await_serving(
@@ -97,7 +97,7 @@ def await_serving(
         found = _application(state, token)
         if found.get("status") == "DEPLOY_FAILED":
             reason = str(found.get("message", "")).strip().splitlines()
-            raise ClusterError(f"The endpoint must come up, but: {reason[-1] if reason else 'no reason'}")
+            raise ClusterError(f"The endpoint did not start: {reason[-1] if reason else 'no reason'}")
         if found.get("status") in UNFINISHED:
             # Until then what an earlier profile deployed answers, with the models of that one.
             continue
@@ -121,7 +121,7 @@ def await_serving(
                 raise ClusterError(f"{msg} The endpoint runs; mend it and use `aiopt model swap`.")
         if all(name in serving for name in names) and not _busy(latest.values()):
             return
-    raise ClusterError("The models must serve in time, but do not. See `aiopt model status`.")
+    raise ClusterError("The models were not ready in time. See `aiopt model status`.")
 
 
 def take_down(state: lifecycle.ClusterState) -> list[str]:
@@ -176,5 +176,5 @@ def _serve_api(
     try:
         return httpx.request(method, url, json=document, headers=headers, timeout=120)
     except httpx.HTTPError as error:
-        msg = f"The cluster's Serve API must answer at {url}, but: {error or type(error).__name__}."
+        msg = f"The cluster's Serve API does not answer at {url}: {error or type(error).__name__}."
         raise ClusterError(msg) from error

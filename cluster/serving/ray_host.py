@@ -192,7 +192,7 @@ def _start_failure(spec: EngineSpec, text: str) -> EngineStartError | ProbeMisma
     causes = [f"{name}: {message}" for name, message in _ANY.findall(text) if "RayTaskError" not in name]
     reason = causes[-1] if causes else text.strip()[-300:]
     name = f"{spec.checkpoint.model_id} ({spec.checkpoint.revision[:12]})"
-    return EngineStartError(f"The engine must load {name}, but failed: {reason}")
+    return EngineStartError(f"The engine could not load {name}: {reason}")
 
 
 def _gpu_memory() -> tuple[int, int]:

@@ -144,9 +144,9 @@ def _cluster(order: UpOrder, say: Say) -> tuple[lifecycle.ClusterState, bool]:
     say(f"Ray head {'started' if started else 'reused'}: dashboard {state.dashboard_url}")
     if order.haproxy and started:
         exposed = f"{ports['stats_port']} and {ports['metrics_port']}"
-        say(f"HAProxy's statistics listen on every address of this machine, ports {exposed}: no token asked")
+        say(f"HAProxy shows its statistics on every address of this machine without a token, ports {exposed}")
     elif order.haproxy:
-        say("--haproxy counts where `serve up` starts the cluster: this one keeps the proxy it has")
+        say("--haproxy has no effect: the cluster runs already and keeps its proxy")
     return state, started
 
 

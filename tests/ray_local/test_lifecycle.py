@@ -195,5 +195,5 @@ def test_token_file_is_made_private_again(tmp_path: Path) -> None:
 
 def test_unreadable_state(tmp_path: Path) -> None:
     (tmp_path / "cluster.json").write_text("{")
-    with pytest.raises(ClusterError, match="must be readable"):
+    with pytest.raises(ClusterError, match="Cannot read the state of the cluster"):
         status(tmp_path)

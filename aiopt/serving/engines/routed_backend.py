@@ -116,7 +116,7 @@ class RoutedBackend:
                 await asyncio.wait_for(changed.wait(), patience.remaining_s)
             except TimeoutError as error:
                 raise ModelUnavailableError(
-                    f"{route.name} must be ready, but {route.reason}. Try again later.",
+                    f"{route.name} is not ready: {route.reason}. Try again later.",
                     retry_after_s=RETRY_AFTER_S,
                 ) from error
 
@@ -140,7 +140,7 @@ class RoutedBackend:
             return await answer
         except LinkDownError as error:
             raise ModelUnavailableError(
-                f"The coordinator must answer, but does not ({error}). It is being restarted.",
+                f"The coordinator does not answer ({error}). It is being restarted.",
                 retry_after_s=RETRY_AFTER_S,
             ) from error
 
@@ -307,7 +307,8 @@ class RoutedLease:
 
     def _unavailable(self, reason: str) -> ModelUnavailableError:
         return ModelUnavailableError(
-            f"The engine of {self.card.name} must answer, but: {reason}. It is restarted; try again later.",
+            f"The engine of {self.card.name} did not answer: {reason}. It is being restarted; try again "
+            "later.",
             retry_after_s=RETRY_AFTER_S,
         )
 

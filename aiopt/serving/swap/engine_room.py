@@ -113,7 +113,7 @@ class EngineRoom:
                     await self._host.start(spec, reference)
         except TimeoutError as error:
             msg = (
-                f"{spec.checkpoint.model_id} must be loaded within {timeout_s:.0f} s, but was not. Raise "
+                f"{spec.checkpoint.model_id} was not loaded within {timeout_s:.0f} s. Raise "
                 "`load_timeout_s`, or look into the engine's log (Ray dashboard)."
             )
             raise EngineStartError(msg) from error
@@ -148,7 +148,7 @@ class EngineRoom:
         try:
             await asyncio.wait_for(self._host.probe(engine_id), PROBE_TIMEOUT_S)
         except TimeoutError as error:
-            msg = f"An engine must answer the probe set within {PROBE_TIMEOUT_S:.0f} s, but did not."
+            msg = f"The engine did not answer the probe set within {PROBE_TIMEOUT_S:.0f} s."
             raise ProbeMismatchError(msg) from error
 
     async def _make_room(self, spec: EngineSpec) -> EngineRecord | None:

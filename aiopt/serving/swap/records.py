@@ -127,7 +127,7 @@ def read_state(path: Path) -> ServingState:
     except FileNotFoundError:
         return ServingState()
     except msgspec.DecodeError as error:
-        msg = f"The state of serving must be readable, but {path} is not ({error}). Delete the file."
+        msg = f"Cannot read the state of serving in {path} ({error}). Delete the file."
         raise ClusterError(msg) from error
 
 

@@ -69,7 +69,7 @@ def test_a_profile_that_cannot_be_built_is_told(
     monkeypatch: pytest.MonkeyPatch, config: ServingConfig
 ) -> None:
     told(monkeypatch, {"status": "DEPLOY_FAILED", "message": "trace\nConfigError: no such key"})
-    with pytest.raises(ClusterError, match="must come up, but: ConfigError: no such key"):
+    with pytest.raises(ClusterError, match="did not start: ConfigError: no such key"):
         wait(Client(OLD), config)
 
 

@@ -74,7 +74,9 @@ def test_a_lease_asks_its_engine_once_and_says_that_it_died(tmp_path: Path, deat
         begun = now()
         for ask in (world.chat, world.stream):
             engine.steps = [death]
-            with pytest.raises(ModelUnavailableError, match="It is restarted; try again later") as failure:
+            with pytest.raises(
+                ModelUnavailableError, match="It is being restarted; try again later"
+            ) as failure:
                 await ask()
             assert failure.value.retry_after_s > 0
         assert engine.asked == 2
@@ -202,7 +204,7 @@ def test_a_coordinator_that_is_away_stops_no_request(tmp_path: Path) -> None:
     async def scenario(world: World, engine: Engine) -> None:
         world.link.away = True
         assert await world.chat() == engine.revision
-        with pytest.raises(ModelUnavailableError, match="coordinator must answer"):
+        with pytest.raises(ModelUnavailableError, match="coordinator does not answer"):
             await world.backend.status()
         await asyncio.sleep(60)
         world.link.away = False
