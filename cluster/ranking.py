@@ -86,10 +86,6 @@ class RemoteBoard:
         """Write ``trials.parquet`` where the rows are: a hundred thousand of them do not fit twice."""
         return self._ask("write_trials", path)
 
-    def first_error(self) -> str:
-        """Return why the first failed trial failed."""
-        return self._ask("first_error")
-
     def ranking(self) -> Ranking:
         """Rank the rows."""
         return self._ask("ranking")

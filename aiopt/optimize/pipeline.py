@@ -43,6 +43,7 @@ from aiopt.optimize.entries import emit_entries
 from aiopt.optimize.inputs import RunInput, open_input, read_conversion
 from aiopt.optimize.run_folder import RunProgress, owned_run
 from aiopt.optimize.summary import RunResult, summarise
+from aiopt.ranking.reasons import failure_lines
 from aiopt.report import write_report
 from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
 from aiopt.sweep.points import Strategy, judged_by, plan_context, plan_points
@@ -198,10 +199,13 @@ class _Run:
         shutil.rmtree(self._dir / SCRATCH, ignore_errors=True)
         counts = board.write_trials(self._dir / TRIALS)
         if not counts["ok"]:
-            error = board.first_error()
-            raise BacktestError(
-                f"At least one trial must succeed, but all {counts['rows']} failed; the first: {error}"
-            )
+            failures = board.progress().failures
+            for line in failure_lines(failures, counts["rows"]):
+                self._log(f"sweep: {line}")
+            most = failures[0]
+            msg = f"At least one trial must succeed, but all {counts['rows']} failed"
+            often = "" if most.count == counts["rows"] else f", most often ({most.count} times)"
+            raise BacktestError(f"{msg}{often}: {most.reason}")
         self._state.enter("rank")
         self._log("ranking: judging out of sample")
         result = board.ranking()

@@ -149,10 +149,6 @@ class Leaderboard:
         write_sorted_trials(path, self._unpacked(), plan=self._plan)
         return self.counts()
 
-    def first_error(self) -> str:
-        """Return why the first failed trial failed, by trial id; empty if none did."""
-        return next((row.error for row in self._unpacked() if not row.ok), "")
-
     def trial_ids(self) -> list[str]:
         """Return the ids of all trials that have a result, sorted."""
         return sorted(self._rows)

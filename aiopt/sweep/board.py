@@ -34,10 +34,6 @@ class Board(Protocol):
         """Write ``trials.parquet`` and return the counts."""
         ...
 
-    def first_error(self) -> str:
-        """Return why the first failed trial failed."""
-        ...
-
     def ranking(self) -> Ranking:
         """Rank the rows."""
         ...

@@ -14,19 +14,20 @@ import aiopt.sweep.local
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarSet
-from aiopt.errors import SearchSpaceError
+from aiopt.errors import BacktestError, SearchSpaceError
 from aiopt.evaluation.folds import WalkForwardConfig
 from aiopt.market.instrument import instrument
 from aiopt.optimize.configuration import OptimizeConfig, load_strategies
 from aiopt.optimize.pipeline import run_pipeline
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.ranking_config import RankingConfig
-from aiopt.ranking.trials import read_trials
+from aiopt.ranking.trials import TrialRow, read_trials
 from aiopt.runs import load_run
 from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.local import run_sweep_locally
 from aiopt.sweep.points import judged_by, plan_context, plan_points
 from aiopt.sweep.progress import SweepProgress
+from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
 from aiopt.testing.bars import random_walk_bars
 from aiopt.ticks.sample import generate_ticks
 
@@ -138,3 +139,24 @@ def test_the_pipeline_needs_no_cluster(tmp_path: Path, ticks: Path) -> None:
     again = run_pipeline(config, tmp_path / "runs", log=lines.append)
     assert again.finished_before
     assert again.run_dir == first.run_dir
+
+
+def test_a_sweep_whose_trials_all_fail_says_why(
+    tmp_path: Path, ticks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(session: BacktestSession, point: TrialPoint, context: TrialContext) -> TrialRow:
+        return failed_row(point, context, f"BacktestError: bar {len(point.trial_id)} is broken")
+
+    monkeypatch.setattr(aiopt.sweep.local, "run_trial", fail)
+    config = msgspec.structs.replace(CONFIG, ticks=str(ticks), timeframes=("5m",))
+    lines: list[str] = []
+    with pytest.raises(BacktestError, match="all 6 failed: BacktestError: bar 22 is broken"):
+        run_pipeline(config, tmp_path / "runs", log=lines.append)
+    said = [line.split("] ", 1)[1] for line in lines if "sweep: " in line]
+    assert "sweep: WARNING: 6 of 6 trials failed: BacktestError: bar 22 is broken" in said
+    assert said[-2:] == [
+        "sweep: WARNING: 6 of 6 trials failed:",
+        "sweep:   6 × BacktestError: bar 22 is broken (2 groups)",
+    ]
+    (run_dir,) = (path for path in (tmp_path / "runs").iterdir() if path.name.startswith("tiny-"))
+    assert load_run(run_dir).state.status == "failed"
