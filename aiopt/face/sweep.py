@@ -29,13 +29,13 @@ from aiopt.face.strategies import SpecLike, as_space
 from aiopt.face.tables import Table
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.reasons import all_failed
 from aiopt.ranking.trials import TrialRow, read_trials
 from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import StrategySpec
 
 if TYPE_CHECKING:
     from aiopt.sweep.board import Board
-    from aiopt.sweep.points import Strategy
     from aiopt.sweep.progress import SweepProgress
     from aiopt.sweep.sweep_config import SweepConfig
     from aiopt.sweep.trial import TrialContext, TrialPoint
@@ -186,7 +186,7 @@ def sweep(  # each has a default, and groups of them are objects already
     Raises
     ------
     SpecError, SearchSpaceError
-        If a strategy or its search space breaks a rule, or two have the same family.
+        If a strategy or its search space breaks a rule, or two have the same name.
     ConfigError
         If a setting is out of range.
     BacktestError
@@ -199,7 +199,7 @@ def sweep(  # each has a default, and groups of them are objects already
     >>> ao.sweep("ema_cross_atr", bars, trials=4)
     <Sweep: 4 trials of ema_cross_atr@5m>
     """
-    from aiopt.sweep.points import Strategy, plan_context, plan_points
+    from aiopt.sweep.points import Strategy, plan_context, plan_points, told_apart
     from aiopt.sweep.sweep_config import SweepConfig
 
     sets = {one.timeframe.label: one for one in map(as_bar_set, _each(bars))}
@@ -214,8 +214,7 @@ def sweep(  # each has a default, and groups of them are objects already
     )
     found = [as_space(one) for one in _listed(specs)]
     strategies = [Strategy(one.spec, one) if isinstance(one, SearchSpace) else Strategy(one) for one in found]
-    _check_families(strategies)
-    points = plan_points(strategies, config)
+    points = plan_points(told_apart(strategies), config)
     context = plan_context(sets, config)
     rows = _run(points, sets, config, context, engine, show_progress=show_progress)
     return Sweep(rows, sets, config, context)
@@ -253,7 +252,7 @@ def _run(
             # As a file, which is how any board gives its rows.
             counts = board.write_trials(folder / "trials.parquet")
             if not counts["ok"]:
-                raise BacktestError(f"All {counts['rows']} trials failed; the first: {board.first_error()}")
+                raise BacktestError(all_failed(board.progress().failures))
         finally:
             board.close()
         return read_trials(folder / "trials.parquet")
@@ -267,11 +266,3 @@ def _each(bars: BarsLike | Mapping[str, BarsLike] | Sequence[BarsLike]) -> list[
     if isinstance(bars, Mapping):
         return list(bars.values())
     return [bars] if isinstance(bars, Bars | BarSet | Path | str) else list(bars)
-
-
-def _check_families(strategies: Sequence[Strategy]) -> None:
-    families = [strategy.family for strategy in strategies]
-    twice = sorted({name for name in families if families.count(name) > 1})
-    if twice:
-        msg = f"Strategies must have different families, but {', '.join(twice)} occurs twice. Rename one."
-        raise SearchSpaceError(msg)

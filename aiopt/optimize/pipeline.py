@@ -43,7 +43,7 @@ from aiopt.optimize.entries import emit_entries
 from aiopt.optimize.inputs import RunInput, open_input, read_conversion
 from aiopt.optimize.run_folder import RunProgress, owned_run
 from aiopt.optimize.summary import RunResult, summarise
-from aiopt.ranking.reasons import failure_lines
+from aiopt.ranking.reasons import all_failed, failure_lines
 from aiopt.report import write_report
 from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
 from aiopt.sweep.points import Strategy, judged_by, plan_context, plan_points
@@ -202,10 +202,7 @@ class _Run:
             failures = board.progress().failures
             for line in failure_lines(failures, counts["rows"]):
                 self._log(f"sweep: {line}")
-            most = failures[0]
-            msg = f"At least one trial must succeed, but all {counts['rows']} failed"
-            often = "" if most.count == counts["rows"] else f", most often ({most.count} times)"
-            raise BacktestError(f"{msg}{often}: {most.reason}")
+            raise BacktestError(all_failed(failures))
         self._state.enter("rank")
         self._log("ranking: judging out of sample")
         result = board.ranking()

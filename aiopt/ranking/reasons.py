@@ -192,6 +192,13 @@ def failure_lines(counts: Sequence[ReasonCount], trials: int) -> list[str]:
     return _lines(counts, trials, loud + "{count} of {total} trials failed:")
 
 
+def all_failed(counts: Sequence[ReasonCount]) -> str:
+    """Return the message of a sweep without one trial that succeeded."""
+    total, most = sum(one.count for one in counts), counts[0]
+    often = "" if most.count == total else f", most often ({most.count} times)"
+    return f"At least one trial must succeed, but all {total} failed{often}: {most.reason}"
+
+
 def is_loud(failed: int, trials: int) -> bool:
     """Tell whether so many trials failed that the rest says little."""
     return failed > 0 and failed >= LOUD_FROM * trials
