@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from aiopt.bars.importing.bar_clock import check_utc
 from aiopt.bars.importing.ohlcv import read_ohlcv
+from aiopt.bars.rules import parse_bar_rule
 from aiopt.bars.schema import (
     BAR_SCHEMA,
     EXTRA_SCHEMA,
@@ -25,7 +26,6 @@ from aiopt.bars.schema import (
     BarMeta,
     BarSet,
     BarTable,
-    as_timeframe,
     contiguous,
     hash_columns,
 )
@@ -41,6 +41,7 @@ from aiopt.ticks.sources.instrument_evidence import check_prices, table_instrume
 from aiopt.timeframe import Timeframe
 
 _METADATA_KEY = "aiopt"
+_NAMES_SHOWN = 6
 
 
 # --- files ------------------------------------------------------------------------------------------------
@@ -146,12 +147,9 @@ def load_bar_set(
     UnevenBarsError
         If the bars have no common length, see `BarTable.arrays`.
     """
-    if isinstance(timeframe, str) and timeframe[:1].isalpha() and "-" in timeframe:
-        label: str | None = (
-            timeframe  # "range-5": such bars may be there, and the error below says what is wrong
-        )
-    else:
-        label = None if timeframe is None else as_timeframe(timeframe).label
+    # Of "range-5" bars may be there too: the error of their arrays says what is wrong with them.
+    rule = parse_bar_rule(timeframe) if isinstance(timeframe, str) else timeframe
+    label = None if rule is None else rule.label
     tables = read_series(path, label, symbol)
     bars = bar_set_of(tables, Path(path), allow_interpolated=allow_interpolated)
     return bars if bars.single_price else replace(bars, stops=read_stops(Path(path), tables, label, symbol))
@@ -273,7 +271,9 @@ def _find_series(folder: Path, wanted: str | None, symbol: str | None) -> dict[s
     """Return the files of the one series in or below `folder`, by side."""
     if any(folder.glob("*.parquet")):
         return _series_in(folder)
-    there = [sub for sub in sorted(folder.glob("*/**/")) if any(sub.glob("*.parquet"))]
+    # Folders as `instrument=EURUSD/date=…` are partitions of a tick store, not series of bars.
+    below = (sub for sub in sorted(folder.glob("*/**/")) if "=" not in str(sub.relative_to(folder)))
+    there = [sub for sub in below if any(sub.glob("*.parquet"))]
     found = [sub for sub in there if sub.name == wanted] if wanted is not None else there
     if symbol is not None:
         found = [sub for sub in found if symbol in sub.relative_to(folder).parts or sub.parent.name == symbol]
@@ -287,17 +287,21 @@ def _find_series(folder: Path, wanted: str | None, symbol: str | None) -> dict[s
 
 def _not_one(folder: Path, wanted: str | None, found: Sequence[Path], there: Sequence[Path]) -> str:
     """Return why a folder does not lead to one series, and the path of a series to give instead."""
-    names = ", ".join(str(sub.relative_to(folder)) for sub in found) or "none"
     msg = f"The folder must lead to one series of bars{'' if wanted is None else f' of {wanted}'}, but "
     if not there:
         return msg + "found none. Build bars with `aiopt bars build`."
     # Time bars first: of the series of a folder these are what most commands take.
     child = min(found or there, key=lambda sub: not sub.name[:1].isdigit())
     if not found:
-        some = ", ".join(str(sub.relative_to(folder)) for sub in there)
-        return f"{msg}found none, only {some}. Give one of these, e.g. {child}."
+        return f"{msg}found none, only {_names(folder, there)}. Give one of these, e.g. {child}."
     other = f", or --timeframe {child.name}" if len({sub.name for sub in found}) == len(found) else ""
-    return f"{msg}found {names}. Give the path of one, e.g. {child}{other}."
+    return f"{msg}found {_names(folder, found)}. Give the path of one, e.g. {child}{other}."
+
+
+def _names(folder: Path, found: Sequence[Path]) -> str:
+    names = [str(sub.relative_to(folder)) for sub in found[:_NAMES_SHOWN]]
+    more = len(found) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def _series_in(folder: Path) -> dict[str, Path]:

@@ -233,12 +233,10 @@ def read_bars(path: Path | str, timeframe: str | None = None, *, instrument: str
     DataError
         If nothing or more than one series is found, or a file breaks a rule of bars; names file and row.
     """
-    from aiopt.timeframe import parse_timeframe
+    from aiopt.bars.rules import parse_bar_rule
 
     source = Path(path)
-    label = timeframe
-    if timeframe is not None and not (timeframe[:1].isalpha() and "-" in timeframe):
-        label = parse_timeframe(timeframe).label
+    label = None if timeframe is None else parse_bar_rule(timeframe).label
     tables = read_series(source, label, instrument)
     return Bars(tables, stops=read_stops(source, tables, label, instrument))
 

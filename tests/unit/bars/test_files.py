@@ -14,6 +14,7 @@ from aiopt.bars.files import bar_path, load_bar_set, read_bars, write_bars
 from aiopt.bars.schema import BAR_SCHEMA, BarMeta
 from aiopt.errors import ConfigError, DataError, UnevenBarsError
 from aiopt.testing.reference_bars import build_bars
+from aiopt.testing.tick_stores import write_tick_store
 from aiopt.timeframe import parse_timeframe
 
 T0 = 1_398_902_400_000_000_000  # 2014-05-01 00:00 UTC
@@ -143,6 +144,15 @@ def test_a_folder_above_names_the_child_to_use(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"of 2h, but found none, only EURUSD/5m, .*e\.g\. {child}\."):
         load_bar_set(tmp_path, timeframe="2h")
     assert len(load_bar_set(child)) > 0
+    write_tick_store(tmp_path / "ticks", some_ticks())
+    with pytest.raises(DataError, match=r"found EURUSD/5m, EURUSD/range-5\."):
+        load_bar_set(tmp_path)
+    with pytest.raises(DataError, match="this is a tick store"):
+        load_bar_set(tmp_path / "ticks")
+    for minutes in range(10, 20):
+        write_sides(tmp_path, f"{minutes}m")
+    with pytest.raises(DataError, match=r"EURUSD/15m and 6 more\."):
+        load_bar_set(tmp_path)
     lonely = tmp_path / "lonely"
     lonely.mkdir()
     (lonely / "stops.parquet").write_bytes(b"")
