@@ -86,7 +86,7 @@ def test_a_lock_on_a_folder_that_was_removed_meanwhile_is_taken_again(tmp_path: 
 
 def test_a_file_is_no_folder_to_lock(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="must be a folder"), locked(tmp_path / "file"):
+    with pytest.raises(DataError, match="The output is no folder"), locked(tmp_path / "file"):
         pass
 
 
