@@ -162,7 +162,7 @@ def test_a_full_disk_takes_no_row_and_leaves_the_file_whole(
 
     calls = iter([full, nothing])
     monkeypatch.setattr("os.write", lambda file, data: next(calls)(file, data))
-    with pytest.raises(StorageError, match="free disk space"):
+    with pytest.raises(StorageError, match=r"The disk of .* is full"):
         again.add(failed(78))
     monkeypatch.undo()
     assert journal.read_bytes() == before
