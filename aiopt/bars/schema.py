@@ -268,11 +268,6 @@ class BarSet:
         return replace(self, bid=bid, ask=ask, stops=stops)
 
 
-def as_timeframe(timeframe: Timeframe | str) -> Timeframe:
-    """Return `timeframe`, parsed if it is text."""
-    return parse_timeframe(timeframe) if isinstance(timeframe, str) else timeframe
-
-
 def check_price(price: str) -> None:
     """Raise `ConfigError` unless `price` is one of `PRICES`."""
     if price not in PRICES:

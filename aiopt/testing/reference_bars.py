@@ -9,10 +9,10 @@ from __future__ import annotations
 import polars as pl
 
 from aiopt.bars.reducing.filling import fill_flat
-from aiopt.bars.schema import Empty, as_timeframe, check_empty, check_price
+from aiopt.bars.schema import Empty, check_empty, check_price
 from aiopt.errors import DataError
 from aiopt.ticks.schema import TICK_COLUMNS, nearest_decimal
-from aiopt.timeframe import Timeframe
+from aiopt.timeframe import Timeframe, parse_timeframe
 
 # --- building ---------------------------------------------------------------------------------------------
 
@@ -49,7 +49,7 @@ def build_bars(
     ConfigError
         If `price`, `timeframe` or `empty` is unknown.
     """
-    length = as_timeframe(timeframe)
+    length = parse_timeframe(timeframe) if isinstance(timeframe, str) else timeframe
     check_price(price)
     check_empty(empty)
     _check_ticks(ticks)
