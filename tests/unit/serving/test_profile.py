@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,8 @@ import pytest
 
 from aiopt.analyst import AnalysisRequest, analyse
 from aiopt.analyst.chat import ChatReply, ChatRequest
-from aiopt.errors import ClusterError, ConfigError, InputError
+from aiopt.errors import ConfigError
 from aiopt.serving import profile_files
-from aiopt.serving.checkpoint.sources import check_present, resolve
-from aiopt.serving.checkpoint.validation import CheckpointError
 from aiopt.serving.profile import EngineSettings, ServingConfig, load_args
 from aiopt.testing.bars import random_walk_bars
 from cluster.serving import deploy
@@ -105,15 +102,6 @@ def test_a_wrong_value_is_refused_with_its_name(change: dict[str, Any], message:
         load_args(copy.deepcopy(MINIMAL) | change, where="profile")
 
 
-def test_the_command_line_decides_model_port_and_state_folder(tmp_path: Path) -> None:
-    document, config = profile_files.adapt(
-        profile_files.load_profile("test"), folder=tmp_path, model=str(tmp_path), port=18000
-    )
-    assert profile_files.url_of(document) == "http://127.0.0.1:18000"
-    assert config.models[0].model == str(tmp_path.resolve())
-    assert config.folder == tmp_path.resolve()
-
-
 @pytest.mark.parametrize("type_", [ServingConfig, EngineSettings])
 def test_every_key_is_documented_with_its_default(type_: type[msgspec.Struct]) -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "serving.md").read_text(
@@ -126,41 +114,3 @@ def test_every_key_is_documented_with_its_default(type_: type[msgspec.Struct]) -
             default = row.split("|")[2].strip()
             shown = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
             assert default in {shown, shown.removesuffix(".0")}, row
-
-
-def test_an_unknown_profile_is_refused_with_a_hint() -> None:
-    with pytest.raises(InputError, match=r"no serving profile 'gpuu'\. Did you mean 'gpu'"):
-        profile_files.load_profile("gpuu")
-
-
-@pytest.mark.parametrize("text", ["- a list", "applications: []", "applications: [{name: x}]", "a: [b"])
-def test_a_file_that_is_no_profile_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=r"must (hold one application|be YAML)"):
-        profile_files.load_profile(str(path))
-
-
-def test_missing_weights_are_named_with_the_command_that_fetches_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"(hf|huggingface-cli) download openbmb/MiniCPM-V-4.6"):
-        check_present("openbmb/MiniCPM-V-4.6", tmp_path)
-
-
-def test_a_generated_checkpoint_is_made_once_where_it_is_named(tmp_path: Path) -> None:
-    first = resolve("tiny:text:3", tmp_path)
-    stamp = Path(first, "model.safetensors").stat().st_mtime_ns
-    assert resolve("tiny:text:3", tmp_path) == first
-    assert Path(first, "model.safetensors").stat().st_mtime_ns == stamp
-    check_present("tiny:text:3", tmp_path)
-    with pytest.raises(CheckpointError, match="must be named tiny:vision:SEED"):
-        resolve("tiny:audio:1", tmp_path)
-
-
-def test_a_port_in_use_is_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(ClusterError, match="already listens"):
-            deploy.check_port(url)
