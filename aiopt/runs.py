@@ -22,6 +22,11 @@ of Ray, of engines or of how a report looks; it turns files into records and say
 
 from __future__ import annotations
 
+import datetime as dt
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,13 +35,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from aiopt.config import canonical_json
-from aiopt.errors import InputError, did_you_mean
-from aiopt.files import atomic_write_bytes
+from aiopt.errors import InputError, RunExistsError, StorageError, did_you_mean
+from aiopt.files import atomic_write_bytes, storage_error
 from aiopt.trades import Trade
 
 if TYPE_CHECKING:
     from aiopt.analyst.record import RunAnalyses
+    from aiopt.evaluation.folds import WalkForwardPlan
     from aiopt.ranking.ranking_file import Ranking
+    from aiopt.ranking.trials import TrialRow
 
 T = TypeVar("T")
 
@@ -56,6 +63,8 @@ REPORT_HTML = "report.html"
 REPORT_JSON = "report.json"
 TRADES_CSV = "trades.csv"
 ENTRIES_CSV = "entries.csv"
+LOCK = ".lock"
+"""Held, by the kernel's lock, by the process that works on the run."""
 
 _PARTS = {
     CONFIG: "the resolved configuration",
@@ -255,6 +264,67 @@ class RunFolder:
         path = self.path / TRIALS
         return path if path.is_file() else None
 
+    @property
+    def has_trials(self) -> bool:
+        """Whether trials are recorded, or can be: the sweep has begun."""
+        return self.trials_path is not None or (self.path / LEADERBOARD).is_file()
+
+    def trial_rows(self) -> tuple[WalkForwardPlan | None, Iterator[TrialRow]]:
+        """Return the plan and the rows of the trials: of ``trials.parquet``, or so far of the journal.
+
+        Raises
+        ------
+        NotARunError
+            If neither is there: the sweep has not begun.
+        DataError
+            If the file is damaged.
+        """
+        from aiopt.ranking.journal import read_journal
+        from aiopt.ranking.trials import read_plan, read_trials
+
+        if self.trials_path is not None:
+            return read_plan(self.trials_path), iter(read_trials(self.trials_path))
+        if not self.has_trials:
+            msg = f"A run must have trials, but {self.path} has none yet: its sweep has not begun."
+            raise NotARunError(msg)
+        return read_journal(self.path / LEADERBOARD)
+
+    def last_active(self) -> dt.datetime:
+        """Return when a call last began or ended a part of the run, as its files tell (UTC)."""
+        names = (STATE, LEADERBOARD, RANKING, CONFIG)
+        stamps = [(self.path / name).stat().st_mtime for name in names if (self.path / name).exists()]
+        return dt.datetime.fromtimestamp(max(stamps), dt.UTC)
+
+    def bytes(self) -> int:
+        """Return the size of all files of the folder."""
+        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process works on the run now, whatever ``state.json`` says."""
+        try:
+            with held_run(self.path):
+                return False
+        except RunExistsError:
+            return True
+
+    def delete(self) -> None:
+        """Delete the folder.
+
+        Raises
+        ------
+        RunExistsError
+            If a process works on the run.
+        StorageError
+            If something cannot be deleted.
+        """
+        with held_run(self.path):
+            try:
+                shutil.rmtree(self.path)
+            except OSError as error:
+                msg = f"{self.path} must be deletable, but {error.filename} is not ({error.strerror})."
+                raise storage_error(self.path, error) or StorageError(msg) from error
+
     def read_mapping(self, name: str) -> dict[str, Any] | None:
         """Read one JSON file of the folder whose top level is an object; None where it is absent."""
         path = self.path / name
@@ -274,6 +344,30 @@ class RunFolder:
     def describe_missing(self) -> list[str]:
         """Return one phrase per missing part, e.g. ``"ranking.json (the ranking)"``."""
         return [f"{name} ({_PARTS[name]})" for name in self.missing]
+
+
+@contextmanager
+def held_run(run_dir: Path) -> Iterator[None]:
+    """Hold the lock of an existing run folder while the block runs.
+
+    Raises
+    ------
+    RunExistsError
+        If another process holds it.
+    """
+    lock = run_dir / LOCK
+    if not lock.is_file():
+        yield
+        return
+    with lock.open("r") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            msg = (
+                f"A run that works must be left alone, but a process is at {run_dir}. Wait for it or stop it."
+            )
+            raise RunExistsError(msg) from error
+        yield
 
 
 def read_json(path: Path, type_: type[T]) -> T:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import cached_property
@@ -67,6 +68,8 @@ from aiopt.utc import DAY_S
 
 _VENUE = Venue("SIM")
 _SIZE_DECIMALS = 0
+_PROGRESS_S = 0.2
+"""Seconds between two calls of a session's progress."""
 _RESULT_DECIMALS_BEYOND_TICK = 1
 """The engine's prices have one decimal more than the instrument's, as a mid price is half a tick."""
 
@@ -82,6 +85,8 @@ class BacktestSession:
         Assumptions, the same for all runs.
     sink : RowSink, optional
         Log that is told of every bar and trade of every run; with ``signals="streaming"`` while it runs.
+    progress : callable, optional
+        Called with the bars done, a few times a second while a run lasts and once at its end.
 
     Raises
     ------
@@ -97,13 +102,21 @@ class BacktestSession:
     ...     results = [session.run(spec) for spec in specs]
     """
 
-    def __init__(self, bars: BarSet, config: BacktestConfig, *, sink: RowSink | None = None) -> None:
+    def __init__(
+        self,
+        bars: BarSet,
+        config: BacktestConfig,
+        *,
+        sink: RowSink | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
         _check(bars, config)
         quoted = bars
         bars = chart_price(bars) if config.is_parity else widen_spread(bars, config.extra_spread_pips)
         self.bars = bars
         self.config = config
         self._sink = sink
+        self._progress = progress
         self.observed_signals: list[BarSignal] = []
         """What the strategy saw in the last run, bar by bar; filled with ``signals="streaming"`` alone."""
         self._engine: _Engine | None = _engine()
@@ -236,8 +249,10 @@ class BacktestSession:
 
         def replay(fills: PathFillModel) -> Iterator[list[Any]]:
             if arrays is None:
-                return full_replay(self._path, strategy, fills, boundaries, self._bar_type)
-            return sparse_replay(self._path, strategy, fills, boundaries, arrays)
+                chunks = full_replay(self._path, strategy, fills, boundaries, self._bar_type)
+            else:
+                chunks = sparse_replay(self._path, strategy, fills, boundaries, arrays)
+            return chunks if self._progress is None else self._counted(chunks, self._progress)
 
         def prepare() -> None:
             strategy.prepare(self._instrument, source, rules, self._bar_type, self.bars.timeframe.ns)
@@ -252,10 +267,22 @@ class BacktestSession:
         )
         if strategy.failure is not None:
             raise BacktestError(strategy.failure)
+        if self._progress is not None:
+            self._progress(len(self.bars))
         result = self._result(spec_hash, strategy)
         if recorder is not None:
             recorder.trades(result)
         return result
+
+    def _counted(self, chunks: Iterator[list[Any]], progress: Callable[[float], None]) -> Iterator[list[Any]]:
+        """Yield the chunks of a replay and say how far it is."""
+        due = 0.0
+        for chunk in chunks:
+            now = time.monotonic()
+            if now >= due:
+                progress(self._bar_of(chunk[0].ts_event))
+                due = now + _PROGRESS_S
+            yield chunk
 
     def _quote_balance(self) -> float | NDArray[np.float64]:
         """Return the initial balance in quote currency, by which risk is sized; one per bar if converted."""

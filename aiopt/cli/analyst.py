@@ -12,7 +12,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from aiopt.cli.output import emit, instrument_option, json_option, open_log, progress
+from aiopt.cli.options import instrument_option, json_option
+from aiopt.cli.output import emit, open_log, progress
 from aiopt.errors import ConfigError, InputError
 
 if TYPE_CHECKING:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
-from aiopt.cli.output import emit, instrument_option, json_option, open_log, progress
+from aiopt.cli.options import (
+    PATH,
+    bars_option,
+    instrument_option,
+    json_option,
+    params_option,
+    timeframe_option,
+    typed,
+)
+from aiopt.cli.output import emit, minute_text, number, open_log, print_pairs, print_table, progress, text
 from aiopt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,20 +27,43 @@ if TYPE_CHECKING:
     from aiopt.backtest.results import TrialResult
     from aiopt.bars.schema import BarSet
     from aiopt.market.instrument import Instrument
-    from aiopt.strategy.spec import StrategySpec
 
 _SHOWN_TRADES = 10
+_QUIET_S = 1.0
 
 
-@click.command(epilog="Example: aiopt backtest rsi_reversion --bars bars/EURUSD/5m --params rsi_length=10")
+@dataclass(frozen=True, kw_only=True)
+class BacktestOptions:
+    """What the command line says; fields as the options' help has it."""
+
+    spec: str
+    bars_path: Path
+    mode: str
+    timeframe: str | None
+    symbol: str | None
+    params: tuple[str, ...]
+    spread_pips: float | None
+    extra_spread_pips: float
+    balance: float
+    account_currency: str | None
+    conversion_path: Path | None
+    leverage: float
+    commission: float
+    slippage_ticks: int
+    stop_slippage: float | None
+    ticks_dir: Path | None
+    swap_path: Path | None
+    signals: str
+    out: Path | None
+    chart_path: Path | None
+    chart_trade: int | None
+    log_dir: Path | None
+    as_json: bool
+
+
+@click.command(epilog="Example: aiopt backtest rsi_reversion --bars bars/EURUSD/5m --chart trades.png")
 @click.argument("spec")
-@click.option(
-    "--bars",
-    "bars_path",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A folder with bid.parquet and ask.parquet, or one Parquet file of bars.",
-)
+@bars_option
 @click.option(
     "--mode",
     type=click.Choice(["research", "parity"]),
@@ -39,11 +71,9 @@ _SHOWN_TRADES = 10
     show_default=True,
     help="research: bid and ask, commission, margin. parity: one price, no costs, as the Pine Script.",
 )
-@click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
+@timeframe_option
 @instrument_option
-@click.option(
-    "--params", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a parameter. Repeatable."
-)
+@params_option
 @click.option("--spread-pips", type=float, help="Make the ask from one price: that many pips above it.")
 @click.option(
     "--extra-spread-pips",
@@ -58,7 +88,7 @@ _SHOWN_TRADES = 10
 @click.option(
     "--conversion",
     "conversion_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Bars of a pair of quote and account currency, e.g. of USDJPY for GBPJPY in USD.",
 )
 @click.option("--leverage", type=float, default=30.0, show_default=True, help="Largest notional per balance.")
@@ -78,14 +108,14 @@ _SHOWN_TRADES = 10
 @click.option(
     "--ticks",
     "ticks_dir",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Tick store on which stop slippage is measured, for bars without their ticks' stop ladder. "
     "Default: one of traded ticks in data/ticks/SYMBOL, if there is.",
 )
 @click.option(
     "--swap",
     "swap_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Charge nights: a YAML or JSON file with points or rates, see docs/reference/configuration.md.",
 )
 @click.option(
@@ -96,179 +126,141 @@ _SHOWN_TRADES = 10
     help="streaming: compute signals bar by bar in the engine, as live; same trades, slower.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Also write the JSON, with equity, to this file."
+    "--out",
+    type=PATH,
+    help="Also write the JSON, with equity and hourly profits and their times, to a file.",
 )
+@click.option(
+    "--chart",
+    "chart_path",
+    type=PATH,
+    help="Draw the last trade and those around it on the price, with stop and target, to this PNG.",
+)
+@click.option("--chart-trade", type=click.IntRange(1), help="Draw this trade (1 is the first), not the last.")
 @click.option(
     "--log",
     "log_dir",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Also log features, signals and trades to this folder; see `aiopt dataset logs`.",
 )
 @json_option
-def command(
-    spec: str,
-    bars_path: Path,
-    mode: str,
-    timeframe: str | None,
-    symbol: str | None,
-    overrides: tuple[str, ...],
-    spread_pips: float | None,
-    extra_spread_pips: float,
-    balance: float,
-    account_currency: str | None,
-    conversion_path: Path | None,
-    leverage: float,
-    commission: float,
-    slippage_ticks: int,
-    stop_slippage: float | None,
-    ticks_dir: Path | None,
-    swap_path: Path | None,
-    signals: str,
-    out: Path | None,
-    log_dir: Path | None,
-    as_json: bool,
-) -> None:
+@typed(BacktestOptions)
+def command(options: BacktestOptions) -> None:
     """Backtest SPEC, a YAML or JSON file or the name of a ready family (see `aiopt specs list`).
 
-    Prints metrics and trades.  Bars are numbered from 0 in the bars given.
+    Prints metrics and trades, with the times (UTC) at which the bars of entry and exit open.  In the JSON
+    bars are also numbered, from 0 in the bars given.
     """
-    from aiopt.backtest.backtest_config import BacktestConfig
-    from aiopt.backtest.pricing import add_spread, chart_price
-    from aiopt.bars.files import load_bar_set
-    from aiopt.config import decode, read_mapping
+    from aiopt.backtest.document import backtest_document, curves
     from aiopt.files import atomic_write_bytes
+    from aiopt.strategy.choosing import find_strategy
 
-    strategy = _load(spec, overrides)
-    config = decode(
+    strategy, _ = find_strategy(options.spec, options.params)
+    config = _config(options)
+    bars = _bars(options, config)
+
+    from aiopt.backtest.session import BacktestSession
+
+    with (
+        open_log(options.log_dir) as sink,
+        progress("backtest, bars", len(bars), quiet_s=_QUIET_S) as report,
+        BacktestSession(bars, config, sink=sink, progress=report) as session,
+    ):
+        result = session.run(strategy)
+    document = backtest_document(strategy, config, bars, result)
+    if options.chart_path is not None:
+        document["chart"] = _draw(options.chart_path, bars, result, options.chart_trade)
+    if options.out is not None:
+        content = msgspec.json.encode({**document, **curves(bars, result)})
+        atomic_write_bytes(options.out, content + b"\n")
+    emit(options.as_json, document, lambda console: _print(console, document, bars, result))
+
+
+def _config(options: BacktestOptions) -> BacktestConfig:
+    from aiopt.backtest.backtest_config import BacktestConfig
+    from aiopt.config import decode, read_mapping
+
+    return decode(
         {
-            "mode": mode,
-            "account_currency": account_currency,
-            "initial_balance": balance,
-            "leverage": leverage,
-            "commission_per_million": commission,
-            "slippage_ticks": slippage_ticks,
-            "extra_spread_pips": extra_spread_pips,
-            "stop_slippage_ticks": stop_slippage,
-            "swap": None if swap_path is None else read_mapping(swap_path),
-            "signals": signals,
+            "mode": options.mode,
+            "account_currency": options.account_currency,
+            "initial_balance": options.balance,
+            "leverage": options.leverage,
+            "commission_per_million": options.commission,
+            "slippage_ticks": options.slippage_ticks,
+            "extra_spread_pips": options.extra_spread_pips,
+            "stop_slippage_ticks": options.stop_slippage,
+            "swap": None if options.swap_path is None else read_mapping(options.swap_path),
+            "signals": options.signals,
         },
         BacktestConfig,
         where="backtest options",
     )
-    bars = load_bar_set(bars_path, timeframe=timeframe, symbol=symbol)
+
+
+def _bars(options: BacktestOptions, config: BacktestConfig) -> BarSet:
+    """Return the bars as the mode prices them."""
+    from aiopt.backtest.pricing import add_spread, chart_price
+    from aiopt.backtest.stops_of_run import with_measured_stops
+    from aiopt.bars.files import load_bar_set
+
+    bars = load_bar_set(options.bars_path, timeframe=options.timeframe, symbol=options.symbol)
     if config.is_parity:
-        if swap_path is not None:
+        if options.swap_path is not None:
             raise ConfigError("Parity mode charges no swap, but --swap was given. Leave it out.")
-        if spread_pips is not None:
+        if options.spread_pips is not None:
             raise ConfigError("Parity mode has no spread, but --spread-pips was given. Leave it out.")
-        if extra_spread_pips:
+        if options.extra_spread_pips:
             raise ConfigError("Parity mode has no spread, but --extra-spread-pips was given. Leave it out.")
         bars = chart_price(bars)
-    elif spread_pips is not None:
-        bars = add_spread(bars, spread_pips)
+    elif options.spread_pips is not None:
+        bars = add_spread(bars, options.spread_pips)
     if not config.is_parity:
-        bars = _with_stops(bars, config, ticks_dir)
-
-    from aiopt.backtest.session import BacktestSession
-
-    if conversion_path is not None:
+        bars = with_measured_stops(bars, config, options.ticks_dir, meter=progress)
+    if options.conversion_path is not None:
         from aiopt.backtest.conversion import with_conversion
 
-        bars = with_conversion(bars, load_bar_set(conversion_path))
-
-    with open_log(log_dir) as sink, BacktestSession(bars, config, sink=sink) as session:
-        result = session.run(strategy)
-    document = _document(strategy, config, bars, result)
-    if out is not None:
-        with_equity = {**document, "equity": result.equity.tolist()}
-        atomic_write_bytes(out, msgspec.json.encode(with_equity) + b"\n")
-    emit(as_json, document, lambda console: _print(console, document, result))
+        bars = with_conversion(bars, load_bar_set(options.conversion_path))
+    return bars
 
 
-def _load(spec: str, overrides: tuple[str, ...]) -> StrategySpec:
-    """Return the spec of a file or ready family with parameters set."""
-    import yaml
+def _draw(path: Path, bars: BarSet, result: TrialResult, chosen: int | None) -> dict[str, Any]:
+    """Draw a window of trades; return what the picture shows."""
+    from aiopt.charts import ChartSpec, PreparedChart
+    from aiopt.charts.trade_marks import shown_trades, window_of_trade
+    from aiopt.files import atomic_write_bytes
 
-    from aiopt.strategy.families import FAMILIES, family
-    from aiopt.strategy.spec import load_spec
-    from aiopt.yaml_text import load_yaml
-
-    is_file = Path(spec).suffix in {".yaml", ".yml", ".json"} or Path(spec).is_file()
-    strategy = load_spec(Path(spec)) if is_file and spec not in FAMILIES else family(spec).spec
-    params: dict[str, Any] = {}
-    for text in overrides:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            msg = f"A parameter must be NAME=VALUE, but got {text!r}. Write e.g. --params rsi_length=10."
-            raise ConfigError(msg)
-        try:
-            params[name] = load_yaml(value)
-        except yaml.YAMLError as failure:
-            msg = f"A parameter must be NAME=NUMBER, but got {text!r}. Write e.g. --params rsi_length=10."
-            raise ConfigError(msg) from failure
-    return strategy.with_params(params) if params else strategy
-
-
-def _with_stops(bars: BarSet, config: BacktestConfig, ticks_dir: Path | None) -> BarSet:
-    """Return bars with what ticks say of their stops: their own, those named, those found."""
-    from aiopt.backtest.pricing import with_stop_slippage
-    from aiopt.bars.stops.stop_measuring import find_tick_store, measure_store
-
-    if bars.stops is not None or config.stop_slippage_ticks is not None:
-        if ticks_dir is not None:
-            has = "their own stop ladder" if bars.stops is not None else "--stop-slippage"
-            msg = f"Stop slippage is measured where nothing else says it, but there is {has}."
-            raise ConfigError(msg + " Leave --ticks out.")
-        return bars
-    store = ticks_dir or find_tick_store(bars.instrument.symbol, Path())
-    if store is None:
-        return bars
-    with progress(f"measuring stops on {store}", 100) as report:
-        measured = measure_store(store, progress=lambda done, total: report(100.0 * done / max(total, 1)))
-    return with_stop_slippage(bars, measured)
-
-
-def _document(
-    strategy: StrategySpec, config: BacktestConfig, bars: BarSet, result: TrialResult
-) -> dict[str, Any]:
-    from aiopt.evaluation.rollover import held_over, held_over_text
-
-    pair = bars.instrument
+    held = [] if result.open_trade is None else [result.open_trade]
+    trades = [*result.trades, *held]
+    if chosen is not None and chosen > len(trades):
+        raise ConfigError(f"--chart-trade must be one of the {len(trades)} trades, but is {chosen}.")
+    trade = trades[-1 if chosen is None else chosen - 1] if trades else None
+    window = window_of_trade(bars.bid, trade)
+    atomic_write_bytes(path, PreparedChart(bars.bid, ChartSpec()).render(*window, trades=trades))
     return {
-        "spec": {"name": strategy.name, "family": strategy.family, "params": strategy.params},
-        "config": config.document(),
-        "bars": {
-            "instrument": pair.symbol,
-            "timeframe": bars.timeframe.label,
-            "count": len(bars),
-            "first_ts_ns": int(bars.bid.ts_open_ns[0]),
-            "last_ts_ns": int(bars.bid.ts_open_ns[-1]),
-            "synthetic": bars.synthetic,
-        },
-        "rollover": held_over_text(
-            held_over(((trade.nights or 0, trade.size) for trade in result.trades), pip_size=pair.pip_size),
-            currency=pair.quote,
-            charged=None if config.swap is None else result.metrics.swap,
-            account_currency=config.account_currency,
-        ),
-        **result.to_document(),
+        "file": str(path),
+        "start": window[0],
+        "stop": window[1],
+        "first_ts_ns": int(bars.bid.ts_open_ns[window[0]]),
+        "last_ts_ns": int(bars.bid.ts_open_ns[window[1] - 1]),
+        "trades_shown": len(shown_trades(bars.bid, [window], trades)),
+        "trades": len(trades),
     }
 
 
-def _print(console: Console, document: dict[str, Any], result: TrialResult) -> None:
+def _print(console: Console, document: dict[str, Any], bars: BarSet, result: TrialResult) -> None:
     from aiopt.evaluation.statement import statement
-    from aiopt.market.instrument import instrument
 
-    bars, metrics = document["bars"], result.metrics
-    currency = document["config"]["account_currency"] or instrument(bars["instrument"]).quote
+    metrics, currency = result.metrics, document["currency"]
     net, commission = (statement(value, currency) for value in (metrics.net_profit, metrics.commission))
-    generated = ", synthetic data" if bars["synthetic"] else ""
+    generated = ", synthetic data" if bars.synthetic else ""
+    first, last = (minute_text(document["bars"][name]) for name in ("first_ts_ns", "last_ts_ns"))
     console.print(
-        f"[bold]{document['spec']['name']}[/bold] on {bars['count']:,} {bars['timeframe']} bars of "
-        f"{bars['instrument']}{generated}, {document['config']['mode']} mode"
+        f"[bold]{document['spec']['name']}[/bold] on {len(bars):,} {bars.timeframe.label} bars of "
+        f"{bars.instrument.symbol}{generated}, {document['config']['mode']} mode"
     )
-    table = Table(show_header=False, box=None)
-    for name, text in (
+    pairs = (
+        ("from, to (UTC)", f"{first}, {last}"),
         ("trades", f"{metrics.trades} ({metrics.wins} won)"),
         ("net profit", f"{net} {currency} after {commission} commission"),
         ("return", f"{metrics.return_fraction:.3%}"),
@@ -278,54 +270,60 @@ def _print(console: Console, document: dict[str, Any], result: TrialResult) -> N
         ("Sharpe ratio", _figure(metrics.sharpe_ratio)),
         ("Sortino ratio", _figure(metrics.sortino_ratio)),
         ("exposure", f"{metrics.exposure:.1%}"),
-    ):
-        table.add_row(name, text)
-    console.print(table)
-    _print_account(console, document["config"], result)
+    )
+    print_pairs(console, pairs)
+    _print_account(console, document["config"], bars, result)
     console.print(f"{document['rollover']}.")
     console.print(f"Stops: {result.stop_fills.text}.")
-    _print_trades(console, result, instrument(bars["instrument"]))
+    _print_trades(console, result, bars.instrument)
+    chart = document.get("chart")
+    if chart is not None:
+        outside = chart["trades"] - chart["trades_shown"]
+        rest = f"; {outside:,} lie outside its window (--chart-trade N draws another)" if outside else ""
+        console.print(f"Chart: {chart['file']}, {chart['trades_shown']} trades{rest}.", soft_wrap=True)
 
 
-def _print_account(console: Console, config: dict[str, Any], result: TrialResult) -> None:
+def _print_account(console: Console, config: dict[str, Any], bars: BarSet, result: TrialResult) -> None:
     """Say loudly what margin and ruin did: the figures above are then those of another strategy."""
     limits = f"leverage {config['leverage']:g} and a balance of {config['initial_balance']:,.2f} at the start"
-    for bars, text in (
+    opens = bars.bid.ts_open_ns
+    for found, said in (
         (result.refused_bars, "entries refused: their margin exceeded the account"),
         (result.capped_bars, "entries cut to the size whose margin the account carries"),
     ):
-        if bars:
+        if found:
+            first = minute_text(int(opens[found[0]]))
             console.print(
-                f"[bold red]{len(bars):,} {text}[/bold red] (first at the close of bar {bars[0]}; {limits}). "
-                "Trade smaller, or raise --leverage or --balance."
+                f"[bold red]{len(found):,} {said}[/bold red] (first at the close of the bar of {first} UTC; "
+                f"{limits}). Trade smaller, or raise --leverage or --balance."
             )
     if result.ruined_bars:
+        lost = minute_text(int(opens[result.ruined_bars[0]]))
         console.print(
-            f"[bold red]The account was lost at bar {result.ruined_bars[0]}[/bold red] ({limits}); "
+            f"[bold red]The account was lost at the bar of {lost} UTC[/bold red] ({limits}); "
             "nothing was traded after it."
         )
 
 
 def _print_trades(console: Console, result: TrialResult, market: Instrument) -> None:
-    if result.trades:
-        last = Table("entry bar", "exit bar", "side", "entry", "exit", "size", "exit reason", "profit")
-        for trade in result.trades[-_SHOWN_TRADES:]:
-            last.add_row(
-                str(trade.entry_bar),
-                str(trade.exit_bar),
-                trade.side,
-                market.price_text(trade.entry_price),
-                market.price_text(trade.exit_price),
-                f"{trade.size:,.0f}",
-                trade.exit_reason,
-                f"{trade.pnl:,.2f}",
-            )
-        console.print(f"Last {min(_SHOWN_TRADES, len(result.trades))} of {len(result.trades)} trades:")
-        console.print(last)
+    shown = result.trades[-_SHOWN_TRADES:]
+    if shown:
+        sizes = {trade.size for trade in shown}
+        each = f", {shown[0].size:,.0f} units each" if len(sizes) == 1 else ""
+        console.print(f"Last {len(shown)} of {len(result.trades)} trades, times in UTC{each}:")
+        columns = ["entry time", "exit time", "side", number("entry"), number("exit")]
+        columns += [text("exit reason"), number("profit"), *([] if each else [number("size")])]
+        rows = []
+        for trade in shown:
+            row = [minute_text(trade.entry_ts_ns), minute_text(trade.exit_ts_ns), trade.side]
+            row += [market.price_text(price) for price in (trade.entry_price, trade.exit_price)]
+            row += [trade.exit_reason.replace("_", " "), f"{trade.pnl:,.2f}"]
+            rows.append([*row, *([] if each else [f"{trade.size:,.0f}"])])
+        print_table(console, columns, rows)
     if result.open_trade is not None:
         held = result.open_trade
         console.print(
-            f"Open behind the last bar: {held.side} since bar {held.entry_bar} at "
+            f"Open behind the last bar: {held.side} since {minute_text(held.entry_ts_ns)} UTC at "
             f"{market.price_text(held.entry_price)}"
         )
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from aiopt.cli.check_against import check_options
-from aiopt.cli.output import emit, json_option
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit
 
 if TYPE_CHECKING:
     from rich.console import Console

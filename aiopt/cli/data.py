@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from aiopt.cli.output import emit, instrument_option, json_option, progress
+from aiopt.cli.options import instrument_option, json_option
+from aiopt.cli.output import emit, progress
 from aiopt.errors import EXIT_FAILED, EXIT_OK, DataError
 
 if TYPE_CHECKING:

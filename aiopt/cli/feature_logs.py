@@ -9,7 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from aiopt.cli.output import emit, json_option, progress
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit, progress
 from aiopt.errors import ConfigError
 from aiopt.utc import time_text
 

@@ -9,7 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from aiopt.cli.output import emit, instrument_option, json_option
+from aiopt.cli.options import instrument_option, json_option
+from aiopt.cli.output import emit
 from aiopt.errors import ConfigError, SpecError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import click
 import yaml
 from rich.console import Console
 
-from aiopt.cli.output import emit, json_option, stderr_console
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit, stderr_console
 from aiopt.errors import EXIT_FAILED, ConfigError
 from aiopt.yaml_text import load_yaml
 

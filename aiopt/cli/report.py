@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from aiopt.cli.output import emit, json_option
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit
 
 
 @click.command(

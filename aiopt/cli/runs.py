@@ -1,35 +1,44 @@
-"""`aiopt runs`: list run folders and show one.  Owns the commands; `aiopt.runs` and `aiopt.report` read."""
+"""`aiopt runs`: list, show and delete run folders.  Owns flags and printing alone."""
 
 from __future__ import annotations
 
+import datetime as dt
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from aiopt.cli.output import emit, json_option
+from aiopt.cli.options import PATH, json_option, runs_dir_option
+from aiopt.cli.output import emit, number, print_table, size_text, stdout_console, text
+from aiopt.errors import ConfigError, RunExistsError
 
 if TYPE_CHECKING:
+    from aiopt.ranking.reasons import ReasonCount
     from aiopt.report.document import Entry, Report
     from aiopt.runs import RunFolder
 
 
+LEGEND = (
+    "OOS: out of sample, on the walk-forward path.\n"
+    "DSR: deflated Sharpe ratio, the probability that the Sharpe ratio is above what the best of "
+    "as many trials without skill shows. 0.95 and more is evidence.\n"
+    "PBO: probability of backtest overfitting, how often the best choice in sample is below the "
+    "median out of sample. 0.5 is a coin toss, lower is better."
+)
+"""Explains the columns of the ranking where they stand."""
+
+
 @click.group("runs", epilog="Example: aiopt runs list --runs-dir runs")
 def command() -> None:
-    """List runs and show what one found."""
+    """List runs, show what one found, delete what is not needed."""
 
 
 @command.command("list", epilog="Example: aiopt runs list --json")
-@click.option(
-    "--runs-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder that holds the run folders.",
-)
+@runs_dir_option
 @json_option
 def list_command(runs_dir: Path, as_json: bool) -> None:
     """List the runs of a folder with their state."""
@@ -42,12 +51,12 @@ def list_command(runs_dir: Path, as_json: bool) -> None:
         if not runs:
             console.print(f"No run in {runs_dir}. Start one with: aiopt optimize jobs/optimize.yaml")
             return
-        table = Table("Run", "Status", "Stage", "Not there yet", "Folder")
+        columns = ("run", "status", "stage", text("not there yet"), text("folder"))
+        rows = []
         for run in runs:
             note = run.state.error if run.state.status == "damaged" else ", ".join(run.missing)
-            cells = (run.run_id, run.state.status, run.state.stage, note, str(run.path))
-            table.add_row(*(escape(cell) for cell in cells))
-        console.print(table)
+            rows.append((run.run_id, run.state.status, run.state.stage, note, str(run.path)))
+        print_table(console, columns, rows)
 
     emit(as_json, document, human)
 
@@ -56,12 +65,22 @@ def list_command(runs_dir: Path, as_json: bool) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @json_option
 def show_command(run: Path, as_json: bool) -> None:
-    """Show the state, the hashes and the ranked entries of RUN, a run folder."""
+    """Show the state, the hashes and the ranked entries of RUN, a run folder.
+
+    Also why trials failed and why candidates were rejected, with counts.  Of an interrupted sweep the journal
+    says what is recorded.
+    """
+    from aiopt.ranking.reasons import failure_reasons, failure_reasons_of_file, rejection_reasons
     from aiopt.report.build import build_report
     from aiopt.runs import load_run
 
     folder = load_run(run)
     report = build_report(folder)
+    if folder.trials_path is not None:
+        failed = failure_reasons_of_file(folder.trials_path)
+    else:
+        failed = failure_reasons(folder.trial_rows()[1]) if folder.has_trials else []
+    rejected = [] if folder.ranking is None else rejection_reasons(folder.ranking.rejected)
     document = {
         **_overview(folder),
         "headline": report.headline,
@@ -72,8 +91,102 @@ def show_command(run: Path, as_json: bool) -> None:
         "trials": None if report.sweep is None else report.sweep.trials,
         "failed": None if report.sweep is None else report.sweep.failed,
         "entries": [_entry(entry) for entry in report.entries],
+        "failure_reasons": failed,
+        "rejection_reasons": rejected,
     }
-    emit(as_json, document, lambda console: _print(console, folder, report))
+
+    def human(console: Console) -> None:
+        _print(console, folder, report)
+        _print_reasons(console, report, failed, rejected)
+
+    emit(as_json, document, human)
+
+
+@command.command("delete", epilog="Example: aiopt runs delete --older-than 30d")
+@click.argument("runs", nargs=-1, type=PATH)
+@runs_dir_option
+@click.option(
+    "--older-than",
+    metavar="AGE",
+    help="All runs of the folder that nothing has worked on for so long, e.g. 30d or 12h.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def delete_command(
+    runs: tuple[Path, ...], runs_dir: Path, older_than: str | None, yes: bool, as_json: bool
+) -> None:
+    """Delete RUNS, run folders, after showing their sizes and asking.
+
+    A run that a process works on is refused, or with --older-than left alone.
+    """
+    chosen, busy = _chosen(runs, runs_dir, older_than)
+    sizes = [(run, run.bytes()) for run in chosen]
+    total = sum(size for _, size in sizes)
+    if as_json and not yes and chosen:
+        raise ConfigError("With --json nobody can be asked, but --yes is missing. Add it to delete.")
+    if not as_json:
+        _print_chosen(sizes, busy)
+    if chosen and not yes:
+        agreed = click.confirm(f"Delete {len(chosen)} run(s), {size_text(total)}?", err=True)
+        if not agreed:
+            click.echo("Nothing was deleted.")
+            return
+    for run in chosen:
+        run.delete()
+    document = {
+        "deleted": [{"path": str(run.path), "bytes": size} for run, size in sizes],
+        "bytes": total,
+        "running": [str(run.path) for run in busy],
+    }
+    done = f"{len(chosen)} run(s) deleted, {size_text(total)}." if chosen else "Nothing to delete."
+    emit(as_json, document, lambda console: console.print(done))
+
+
+def _chosen(
+    runs: Sequence[Path], runs_dir: Path, older_than: str | None
+) -> tuple[list[RunFolder], list[RunFolder]]:
+    """Return the runs to delete, and those of the age that are at work."""
+    from aiopt.runs import list_runs, load_run
+
+    if bool(runs) == (older_than is not None):
+        raise ConfigError("Name the runs to delete, or give --older-than, e.g. --older-than 30d; not both.")
+    if older_than is None:
+        found = [load_run(path) for path in dict.fromkeys(runs)]
+        for run in found:
+            if run.is_running:
+                msg = f"A process works on {run.path}, so it is not deleted. Stop it, or wait for its end."
+                raise RunExistsError(msg)
+        return found, []
+    before = dt.datetime.now(dt.UTC) - _age(older_than)
+    old = [run for run in list_runs(runs_dir) if run.last_active() < before]
+    busy = [run for run in old if run.is_running]
+    return [run for run in old if run not in busy], busy
+
+
+def _age(text: str) -> dt.timedelta:
+    match = re.fullmatch(r"(\d{1,5})([dh])", text.strip())
+    if match is None:
+        raise ConfigError(f"An age must be days or hours like 30d or 12h, but got {text!r}.")
+    count = int(match[1])
+    return dt.timedelta(days=count) if match[2] == "d" else dt.timedelta(hours=count)
+
+
+def _print_chosen(sizes: Sequence[tuple[RunFolder, int]], busy: Sequence[RunFolder]) -> None:
+    console = stdout_console()
+    if sizes:
+        rows = [
+            (
+                run.run_id,
+                run.state.status,
+                f"{run.last_active():%Y-%m-%d %H:%M}",
+                size_text(size),
+                str(run.path),
+            )
+            for run, size in sizes
+        ]
+        print_table(console, ("run", "status", "last worked on (UTC)", number("size"), text("folder")), rows)
+    for run in busy:
+        console.print(f"Left alone, a process works on it: {run.path}", markup=False, soft_wrap=True)
 
 
 def _overview(run: RunFolder) -> dict[str, Any]:
@@ -130,32 +243,45 @@ def _print(console: Console, folder: RunFolder, report: Report) -> None:
         console.print(f"Not there yet: {', '.join(folder.describe_missing())}.")
     if not report.entries:
         return
-    table = Table(
-        "#",
-        "Strategy",
-        "Score",
-        "OOS Sharpe",
-        "OOS net",
-        "OOS trades",
-        "Holdout net",
-        "DSR",
-        "PBO",
-        "Verdict",
+    columns = (
+        number("#"),
+        text("strategy"),
+        number("score"),
+        number("OOS P&L"),
+        number("OOS Sharpe"),
+        number("trades"),
+        number("holdout"),
+        number("DSR"),
+        number("PBO"),
+        text("verdict"),
     )
-    for index in (0, *range(2, 9)):
-        table.columns[index].justify = "right"
+    rows = []
     for entry in report.entries:
         out, hold = entry.window("out_of_sample"), entry.window("holdout")
-        table.add_row(
-            str(entry.rank),
-            escape(f"{entry.family} {entry.timeframe}"),
-            decimals(entry.score, 3),
-            ratio(out.sharpe.value if out else None),
-            money(out.net_pnl if out else None),
-            count(out.trades if out else None),
-            money(hold.net_pnl if hold else None),
-            decimals(entry.deflated_sharpe, 3),
-            decimals(entry.pbo, 2),
-            badge(entry.grade),
+        rows.append(
+            (
+                str(entry.rank),
+                f"{entry.family} {entry.timeframe}",
+                decimals(entry.score, 3),
+                money(out.net_pnl if out else None),
+                ratio(out.sharpe.value if out else None),
+                count(out.trades if out else None),
+                money(hold.net_pnl if hold else None),
+                decimals(entry.deflated_sharpe, 3),
+                decimals(entry.pbo, 2),
+                badge(entry.grade),
+            )
         )
-    console.print(table)
+    print_table(console, columns, rows)
+    console.print(LEGEND)
+
+
+def _print_reasons(
+    console: Console, report: Report, failed: Sequence[ReasonCount], rejected: Sequence[ReasonCount]
+) -> None:
+    from aiopt.ranking.reasons import failure_lines, rejection_lines
+
+    trials = 0 if report.sweep is None else report.sweep.trials
+    candidates = len(report.entries) + len(report.rejected)
+    for line in (*failure_lines(failed, trials), *rejection_lines(rejected, candidates)):
+        console.print(line, markup=False, soft_wrap=True)

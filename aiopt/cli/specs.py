@@ -9,7 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from aiopt.cli.output import emit, json_option
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit
 
 if TYPE_CHECKING:
     from aiopt.strategy.space import SearchSpace

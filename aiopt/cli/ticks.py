@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiopt.cli.check_against import check_options
-from aiopt.cli.output import emit, json_option, progress
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit, progress
 from aiopt.cli.ticks_download import download
 from aiopt.cli.ticks_spread import spread_model
 from aiopt.cli.ticks_stops import stop_slippage

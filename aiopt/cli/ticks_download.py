@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aiopt.cli.output import emit, json_option, progress
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit, progress
 from aiopt.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:

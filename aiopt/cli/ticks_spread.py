@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from aiopt.cli.output import emit, json_option, progress
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit, progress
 
 if TYPE_CHECKING:
     from rich.console import Console

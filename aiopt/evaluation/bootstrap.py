@@ -55,6 +55,89 @@ class BootstrapResult:
     block_length: float
 
 
+@dataclass(frozen=True)
+class PairedDifference:
+    """Result of `paired_difference`: how much more the first of two strategies earned.
+
+    Attributes
+    ----------
+    total : float
+        Sum of the differences, account currency.
+    interval : Interval
+        Of that sum, by the block bootstrap of the differences.
+    correlation : float
+        Of the two series of profits; NaN where one does not vary.
+    periods : int
+        Periods compared.
+    block_length : float
+        Expected block length used, in periods.
+    """
+
+    total: float
+    interval: Interval
+    correlation: float
+    periods: int
+    block_length: float
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval leaves 0 out: the difference is more than these periods give by chance."""
+        return self.interval.low > 0 or self.interval.high < 0
+
+
+def paired_difference(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    *,
+    seed: int,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+) -> PairedDifference:
+    """Return by how much one strategy's profit exceeds another's over the same periods, with an interval.
+
+    The difference is taken period by period before it is resampled, so what both owe to the same market
+    cancels out.
+
+    Parameters
+    ----------
+    first, second : array_like of shape (n,), account currency
+        Profit per period, over the same periods.
+    seed : int
+        Same seed, same interval.
+    n_resamples : int
+        At least 100.
+    confidence : float
+        In (0, 1).
+
+    Returns
+    -------
+    PairedDifference
+        The interval is NaN where there are fewer than two periods or the difference does not vary.
+
+    Raises
+    ------
+    MetricInputError
+        If the series differ in length or an argument is out of range.
+    """
+    one, other = finite_vector(first, "first"), finite_vector(second, "second")
+    sizes = f"{one.size} and {other.size}"
+    require(one.size == other.size, "len(first) == len(second)", sizes, "Pass profits of the same periods.")
+    difference = one - other
+    # The ratio's scale does not matter here: only the mean is used.
+    found = bootstrap_returns(
+        difference, periods_per_year=1.0, seed=seed, n_resamples=n_resamples, confidence=confidence
+    )
+    n = difference.size
+    varies = n > 1 and np.ptp(one) > 0 and np.ptp(other) > 0
+    return PairedDifference(
+        total=math.fsum(difference),
+        interval=Interval(found.mean.low * n, found.mean.high * n),
+        correlation=float(np.corrcoef(one, other)[0, 1]) if varies else _NAN,
+        periods=n,
+        block_length=found.block_length,
+    )
+
+
 def default_block_length(n_periods: int) -> float:
     """Return the cube root of the number of periods, at least 1: the usual rate for a mean."""
     return max(1.0, float(n_periods) ** (1 / 3))

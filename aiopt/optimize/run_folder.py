@@ -19,9 +19,7 @@ from aiopt.config import canonical_json
 from aiopt.errors import RunExistsError, StorageError
 from aiopt.files import atomic_write_bytes, file_lock, storage_error
 from aiopt.optimize.versions import changed_versions, current_versions
-from aiopt.runs import CONFIG, STATE, RunSession, RunState, is_run, read_json
-
-LOCK = ".lock"
+from aiopt.runs import CONFIG, LOCK, STATE, RunSession, RunState, is_run, read_json
 
 
 class RunProgress:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,6 +24,7 @@ from aiopt.errors import DataError
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.files import storage_error
 from aiopt.ranking.packing import unpack_row
+from aiopt.ranking.trials import TrialRow
 
 FORMAT = 2
 """1 held rows as JSON, of trials that failed as a whole where margin ran out anywhere."""
@@ -156,6 +157,47 @@ class Journal:
 
     def _translated(self, error: OSError) -> Exception:
         return storage_error(self._path, error) or error
+
+
+def read_journal(path: Path) -> tuple[WalkForwardPlan, Iterator[TrialRow]]:
+    """Return a journal's plan and its rows, in the order in which the trials finished.
+
+    Changes nothing, so it may be called while a run writes: a last line without its end is passed over.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, or its first line is damaged or of another format; while the rows are taken,
+        if one of them is damaged.
+    """
+    try:
+        with path.open("rb") as stream:
+            first = stream.readline()
+    except OSError as error:
+        raise DataError(f"the journal must be readable, but: {error.strerror}.", file=path) from error
+    try:
+        data = _header_data(first)
+        found = msgspec.json.decode(data, type=_AnyHeader).format
+        if found != FORMAT:
+            raise DataError(f"the journal must have format {FORMAT}, but has {found}.", file=path)
+        plan = msgspec.json.decode(data, type=_Header).plan
+    except ValueError as error:
+        raise DataError(f"line 1 must be as it was written, but {error}.", file=path) from error
+    return plan, _rows(path)
+
+
+def _rows(path: Path) -> Iterator[TrialRow]:
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if number == 1 or not line.endswith(b"\n"):
+                continue
+            try:
+                row = unpack_row(_packed_row(line))
+            except ValueError as error:
+                raise DataError(
+                    f"line {number} must be as it was written, but {error}.", file=path
+                ) from error
+            yield row
 
 
 def _header_line(plan: WalkForwardPlan) -> bytes:

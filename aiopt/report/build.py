@@ -15,7 +15,6 @@ from aiopt.config import content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.market.instrument import Instrument, instrument
 from aiopt.ranking import ranking_file as ranked
-from aiopt.ranking.trials import read_plan, read_trials
 from aiopt.report.analyst import analyst_view
 from aiopt.report.document import Data, Entry, Report
 from aiopt.report.entries import entry_view, rejected_view, stretches
@@ -144,14 +143,15 @@ def _status(run: RunFolder) -> str:
 def _trials(run: RunFolder, ranking: ranked.Ranking | None) -> tuple[Trials | None, WalkForwardPlan | None]:
     """Return the trials and the plan they were measured by; None where they are not known yet."""
     plan = None if ranking is None else ranking.plan
-    path = run.trials_path
-    if path is None:
+    if not run.has_trials:
         return None, plan
-    if plan is None:
-        plan = read_plan(path)
+    kept, rows = run.trial_rows()
+    plan = plan or kept
     if plan is None:
         return None, None
-    return trial_arrays(read_trials(path), plan.development_periods), plan
+    # A journal has them in the order in which they finished.
+    ordered = sorted(rows, key=lambda row: row.trial_id)
+    return trial_arrays(ordered, plan.development_periods), plan
 
 
 def _entries(

@@ -12,7 +12,8 @@ def unranked_headline(sweep: Sweep | None) -> str:
     """Return the headline of a run that has no ranking yet."""
     if sweep is None:
         return "No trial has been recorded yet."
-    return f"{_number(sweep.trials, 'trial')} recorded, not ranked yet."
+    failed = f" ({sweep.failed:,} of them failed)" if sweep.failed else ""
+    return f"{_number(sweep.trials, 'trial')} recorded{failed}, not ranked yet."
 
 
 def sentences(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from aiopt.cli.bars_import import command as import_bars
-from aiopt.cli.output import emit, json_option, progress
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit, progress
 from aiopt.errors import ConfigError
 from aiopt.utc import time_text
 from cluster.connection import cluster_connection, connected

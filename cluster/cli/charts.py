@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from aiopt.cli.output import emit, instrument_option, json_option, progress
+from aiopt.cli.options import instrument_option, json_option
+from aiopt.cli.output import emit, progress
 from cluster.connection import cluster_connection, connected
 
 if TYPE_CHECKING:

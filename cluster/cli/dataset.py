@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiopt.cli.feature_logs import command as logs
-from aiopt.cli.output import emit, instrument_option, json_option, progress
+from aiopt.cli.options import instrument_option, json_option
+from aiopt.cli.output import emit, progress
 from aiopt.errors import DataError
 from aiopt.utc import time_text
 from cluster.cli.charts import RAY_FROM_CHARTS, engine_option

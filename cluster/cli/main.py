@@ -35,10 +35,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "analyst": ("aiopt.cli.analyst", "Read charts with a model or by rules; score who reads them."),
     "specs": ("aiopt.cli.specs", "List, show and check strategy specs."),
     "backtest": ("aiopt.cli.backtest", "Backtest one strategy spec."),
+    "compare": ("aiopt.cli.compare", "Compare two backtests or two runs, with the difference's interval."),
     "optimize": ("cluster.cli.optimize", "Sweep, rank and emit Pine Script on a Ray cluster."),
     "pine": ("aiopt.cli.pine", "Emit and check Pine Script."),
     "report": ("aiopt.cli.report", "Write the report of a run again."),
-    "runs": ("aiopt.cli.runs", "List and show runs."),
+    "runs": ("aiopt.cli.runs", "List, show and delete runs."),
+    "trials": ("aiopt.cli.trials", "Show one trial of a run, or backtest it again."),
     "serve": ("cluster.cli.serve", "Start, show and stop the model endpoint."),
     "model": ("cluster.cli.model", "List, load, swap and roll back served models."),
     "cluster": ("cluster.cli.node", "Start, join, inspect and stop the local Ray cluster."),
@@ -56,6 +58,9 @@ LOOKS_UP = {
     "backtest",
     "optimize",
     "pine",
+    "compare",
+    "trials",
+    "runs",
 }
 """Groups whose commands look instruments up: each of them has --instruments."""
 

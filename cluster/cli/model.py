@@ -11,7 +11,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from aiopt.cli.output import emit, json_option, stderr_console
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit, stderr_console
 from aiopt.errors import EXIT_FAILED, EXIT_OK
 from aiopt.serving.backend import Operation, OperationKind, ServingStatus
 from aiopt.serving.endpoint import AdminClient, admin_client, named_checkpoint

@@ -11,7 +11,8 @@ import click
 import msgspec
 from rich.console import Console
 
-from aiopt.cli.output import emit, json_option
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit
 from aiopt.errors import EXIT_FAILED, EXIT_OK, ClusterError
 from aiopt.files import GIB
 from cluster import lifecycle

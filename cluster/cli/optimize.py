@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from aiopt.cli.output import json_option
+from aiopt.cli.options import json_option
 from aiopt.errors import EXIT_INTERRUPTED, InputError
 from aiopt.market.instrument_file import worker_environment
 from aiopt.optimize.configuration import (

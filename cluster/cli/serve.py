@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from aiopt.cli.output import emit, json_option, stderr_console
+from aiopt.cli.options import json_option
+from aiopt.cli.output import emit, stderr_console
 from aiopt.errors import EXIT_FAILED, EXIT_OK
 from aiopt.serving.backend import ServingStatus
 from cluster import lifecycle

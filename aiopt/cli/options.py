@@ -1,0 +1,80 @@
+"""Options that several commands share, and a command's values as one typed object.
+
+Owns flags only.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; logs stay on stderr."
+)
+
+instrument_option = click.option(
+    "--instrument", "symbol", help="Symbol of the bars; what their file says, if left out."
+)
+
+timeframe_option = click.option(
+    "--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m."
+)
+
+bars_option = click.option(
+    "--bars",
+    "bars_path",
+    required=True,
+    type=PATH,
+    help="A folder with bid.parquet and ask.parquet, or one Parquet file of bars.",
+)
+
+price_option = click.option(
+    "--price", type=click.Choice(["bid", "ask"]), default="bid", show_default=True, help="Side."
+)
+
+params_option = click.option(
+    "--params",
+    "params",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="Set a parameter of the strategy.  Repeatable.",
+)
+
+runs_dir_option = click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder that holds the run folders.",
+)
+
+seed_option = click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Same seed, same interval."
+)
+
+
+def typed(options: Callable[..., Any]) -> Callable[[Callable[[Any], Any]], Callable[..., Any]]:
+    """Hand a command its values as one object, made of them by name.
+
+    Parameters
+    ----------
+    options : callable
+        A class with one keyword per parameter of the command.
+    """
+
+    def decorate(function: Callable[[Any], Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(**values: Any) -> Any:
+            return function(options(**values))
+
+        return command
+
+    return decorate

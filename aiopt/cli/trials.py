@@ -1,0 +1,160 @@
+"""``aiopt trials``: one trial of a run, shown or backtested anew.  Owns what is printed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.console import Console
+
+from aiopt.cli.options import PATH, json_option
+from aiopt.cli.output import emit, minute_text, number, print_pairs, print_table, progress
+from aiopt.errors import EXIT_FAILED, EXIT_OK
+
+if TYPE_CHECKING:
+    from aiopt.evaluation.folds import WalkForwardPlan
+    from aiopt.ranking.trials import TrialRow
+
+_run_option = click.option("--run", "run_dir", type=PATH, required=True, help="Run folder.")
+
+
+@click.group(epilog="Example: aiopt trials show rsi_reversion@5m-00003 --run runs/eurusd-default")
+def command() -> None:
+    """Show one trial of a run, or backtest it again."""
+
+
+@command.command("show", epilog="Example: aiopt trials show rsi_reversion@5m-00003 --run runs/eurusd-default")
+@click.argument("trial_id")
+@_run_option
+@json_option
+def show_command(trial_id: str, run_dir: Path, as_json: bool) -> None:
+    """Show trial TRIAL_ID of a run: parameters, hashes, and its figures in every segment.
+
+    Works on an interrupted run too: its journal holds the trials that had finished.
+    """
+    from aiopt.optimize.rerunning import find_trial
+    from aiopt.runs import load_run
+
+    row, plan = find_trial(load_run(run_dir), trial_id)
+    segments = _segments(row, plan)
+    document = {"run": str(run_dir), "trial": msgspec.to_builtins(row), "segments": segments}
+    emit(as_json, document, lambda console: _print(console, row, segments))
+
+
+@command.command(
+    "rerun", epilog="Example: aiopt trials rerun rsi_reversion@5m-00003 --run runs/eurusd-default"
+)
+@click.argument("trial_id")
+@_run_option
+@click.option(
+    "--conversion",
+    type=PATH,
+    help="Bars the account's currency was converted by, if it was: the run folder does not keep them.",
+)
+@json_option
+def rerun_command(trial_id: str, run_dir: Path, conversion: Path | None, as_json: bool) -> int:
+    """Backtest trial TRIAL_ID again, on the run's own bars, and compare the two rows bit for bit.
+
+    Exit code 1 if they differ.  Writes nothing.
+    """
+    from aiopt.optimize.rerunning import differences, find_trial, rerun_trial
+    from aiopt.runs import load_run
+
+    run = load_run(run_dir)
+    row, plan = find_trial(run, trial_id)
+    with progress("backtest, bars", row.n_bars or None, quiet_s=1.0) as report:
+        again = rerun_trial(run, row, plan, conversion=conversion, progress=report)
+    found = differences(row, again)
+    document = {
+        "run": str(run_dir),
+        "trial_id": trial_id,
+        "equal": not found,
+        "differences": {name: {"recorded": one, "now": other} for name, (one, other) in found.items()},
+        "trial": msgspec.to_builtins(again),
+    }
+
+    def human(console: Console) -> None:
+        _print(console, again, _segments(again, plan))
+        if not found:
+            console.print("The row is equal to the recorded one, bit for bit.")
+            return
+        console.print(f"[bold red]The row differs from the recorded one[/bold red] in {', '.join(found)}.")
+
+    emit(as_json, document, human)
+    return EXIT_OK if not found else EXIT_FAILED
+
+
+def _segments(row: TrialRow, plan: WalkForwardPlan) -> list[dict[str, Any]]:
+    """Return a trial's figures per segment, the holdout's last; none of a failed trial."""
+    if not row.ok:
+        return []
+    found = []
+    tests = set(plan.test)
+    for span, places in (("segment", plan.development), ("holdout", plan.holdout)):
+        for place, segment in enumerate(places):
+            columns = {
+                name: _at(getattr(row, f"{span}_{name}"), place)
+                for name in (
+                    "trades",
+                    "wins",
+                    "gross_profit",
+                    "gross_loss",
+                    "commission",
+                    "refused",
+                    "ruined",
+                )
+            }
+            kind = "holdout" if span == "holdout" else "train, test" if segment in tests else "train"
+            found.append(
+                {
+                    "segment": segment,
+                    "kind": kind,
+                    "start_ns": int(plan.boundaries_ns[segment]),
+                    "stop_ns": int(plan.boundaries_ns[segment + 1]),
+                    "net_profit": round(columns["gross_profit"] - columns["gross_loss"], 8),
+                    **columns,
+                }
+            )
+    return found
+
+
+def _at(values: Sequence[float], place: int) -> float:
+    return values[place] if place < len(values) else math.nan
+
+
+def _print(console: Console, row: TrialRow, segments: Sequence[dict[str, Any]]) -> None:
+    params = msgspec.json.decode(row.params_json)
+    print_pairs(
+        console,
+        [
+            ("trial", row.trial_id),
+            ("status", row.status if row.ok else f"failed: {row.error}"),
+            ("parameters", ", ".join(f"{name} {value}" for name, value in params.items()) or "none"),
+            ("bars", f"{row.n_bars:,} of {row.timeframe}"),
+            ("spec hash", row.spec_hash[:12]),
+            ("settings hash", row.config_hash[:12]),
+            ("data hash", row.data_hash[:12]),
+        ],
+    )
+    if not segments:
+        return
+    columns = ("from (UTC)", "used for", number("trades"), number("won"), number("PF"), number("P&L"))
+    rows = [
+        (
+            minute_text(one["start_ns"]),
+            one["kind"],
+            f"{one['trades']:,}",
+            f"{one['wins']:,}",
+            f"{one['gross_profit'] / one['gross_loss']:.2f}" if one["gross_loss"] else "-",
+            f"{one['net_profit']:,.2f}",
+        )
+        for one in segments
+    ]
+    print_table(console, columns, rows)
+    events = [sum(one[name] for one in segments) for name in ("refused", "ruined")]
+    if any(events):
+        console.print(f"Margin refused {events[0]} entries; {events[1]} segments lost the account.")

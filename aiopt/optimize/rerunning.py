@@ -1,0 +1,143 @@
+"""A trial of a finished or interrupted run, backtested anew, to see whether its row is still the same.
+
+Owns the way from a run folder back to a trial's point, bars and assumptions.  Writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aiopt.backtest.backtest_config import BacktestConfig
+from aiopt.backtest.conversion import with_conversion
+from aiopt.backtest.session import BacktestSession
+from aiopt.bars.files import load_bar_set
+from aiopt.bars.schema import BarSet
+from aiopt.config import decode
+from aiopt.errors import DataError, InputError, did_you_mean
+from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.ranking.trials import TrialRow
+from aiopt.runs import BARS, CONFIG, RunFileError, RunFolder
+from aiopt.strategy.spec import StrategySpec
+from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
+
+Progress = Callable[[float], None]
+
+
+def find_trial(run: RunFolder, trial_id: str) -> tuple[TrialRow, WalkForwardPlan]:
+    """Return a trial's row and the plan it is cut by; of an interrupted run from the journal.
+
+    Raises
+    ------
+    InputError
+        If the run has no such trial.
+    NotARunError, RunFileError, DataError
+        If the run has no trials yet, or a file of it is damaged.
+    """
+    plan, rows = run.trial_rows()
+    if plan is None:
+        plan = None if run.ranking is None else run.ranking.plan
+    if plan is None:
+        msg = f"{run.path}: the trials must name their walk-forward plan, but do not. Repeat the run."
+        raise RunFileError(msg)
+    known = []
+    for row in rows:
+        if row.trial_id == trial_id:
+            return row, plan
+        known.append(row.trial_id)
+    hint = did_you_mean(trial_id, known) or f" The first is {min(known)!r}." if known else ""
+    raise InputError(f"A trial must be one of the run's {len(known):,}, but {trial_id!r} is none.{hint}")
+
+
+def rerun_trial(
+    run: RunFolder,
+    row: TrialRow,
+    plan: WalkForwardPlan,
+    *,
+    conversion: Path | None = None,
+    progress: Progress | None = None,
+) -> TrialRow:
+    """Backtest a trial again on the run's own bars and return its row.
+
+    Parameters
+    ----------
+    run : RunFolder
+        Whose bars and settings are used.
+    row : TrialRow
+        From `find_trial`.
+    plan : WalkForwardPlan
+        From `find_trial`.
+    conversion : Path, optional
+        Bars of the pair that the account's currency is converted by, where the run used such: the run folder
+        keeps their hash, not the bars.
+    progress : callable, optional
+        Called with the bars done.
+
+    Raises
+    ------
+    RunFileError
+        If the run's configuration is missing or of another version.
+    DataError
+        If its bars are missing or damaged, or the conversion bars are others.
+    """
+    config = run.config
+    if config is None:
+        raise RunFileError(f"{run.path}: {CONFIG} must be there, but is not. Repeat the run.")
+    where = f"{run.path / CONFIG}, backtest"
+    backtest = decode(config.get("backtest", {}), BacktestConfig, where=where, error=RunFileError)
+    if backtest.config_hash != row.config_hash:
+        msg = (
+            f"{run.path}: the trial must be one of the run's settings, but they have the hash "
+            f"{backtest.config_hash[:12]} and the trial {row.config_hash[:12]}. "
+            "The run is of another version of aiopt: rerun it with that one."
+        )
+        raise RunFileError(msg)
+    bars = _bars(run, row.timeframe, config, conversion)
+    point = TrialPoint(
+        trial_id=row.trial_id,
+        family=row.family,
+        timeframe=row.timeframe,
+        params=msgspec.json.decode(row.params_json),
+        spec=msgspec.json.decode(row.spec_json, type=StrategySpec),
+    )
+    context = TrialContext(backtest=backtest, plan=plan, seed=row.seed, data_hash=row.data_hash)
+    with BacktestSession(bars, backtest, progress=progress) as session:
+        return run_trial(session, point, context)
+
+
+def differences(before: TrialRow, after: TrialRow) -> dict[str, tuple[Any, Any]]:
+    """Return the columns in which two rows differ, with both values; empty: they are equal bit for bit."""
+    found = {}
+    for name in TrialRow.__struct_fields__:
+        one, other = getattr(before, name), getattr(after, name)
+        if msgspec.msgpack.encode(one) != msgspec.msgpack.encode(other):
+            found[name] = (one, other)
+    return found
+
+
+def _bars(run: RunFolder, timeframe: str, config: dict[str, Any], conversion: Path | None) -> BarSet:
+    folder = run.path / BARS / str(config.get("instrument", "")) / timeframe
+    if not folder.is_dir():
+        msg = "the run's own bars must be there, but are not. Were they pruned? Run the same command again."
+        raise DataError(msg, file=folder)
+    bars = load_bar_set(folder)
+    kept = config.get("conversion")
+    if kept is None:
+        return bars
+    if conversion is None:
+        msg = (
+            f"The run's account is converted by bars of {kept['instrument']}, which a run folder does not "
+            "keep. Name them: --conversion PATH."
+        )
+        raise InputError(msg)
+    rates = load_bar_set(conversion)
+    if rates.data_hash != kept["data_hash"]:
+        msg = (
+            f"the conversion bars must be those of the run, but their hash is {rates.data_hash[:12]}, not "
+            f"{kept['data_hash'][:12]}."
+        )
+        raise DataError(msg, file=conversion)
+    return with_conversion(bars, rates)
