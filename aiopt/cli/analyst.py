@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from aiopt.cli.options import instrument_option, json_option
-from aiopt.cli.output import emit, open_log, progress
+from aiopt.cli.output import emit, open_log, print_table, progress, text
 from aiopt.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -228,18 +227,20 @@ def eval_command(
 
     Each chart is also read upside down and with its bars in random order, and blank charts are read too.
     """
+    from aiopt.analyst.eval_cases import planted_charts, real_charts
     from aiopt.analyst.eval_page import eval_page, score_rows
+    from aiopt.analyst.eval_words import eval_notes, verdict_sentences
     from aiopt.analyst.evaluating import baselines
     from aiopt.files import atomic_write_text
 
     settings = _settings(config_path, **given)
     if bars_path is None:
-        found = _planted(cases, seed, noise, settings)
+        found = planted_charts(cases, seed, noise, settings)
     else:
-        found = _real(bars_path, symbol, cases, settings)
+        found = real_charts(bars_path, symbol, cases, settings)
     scores = _scores(found, settings, seed, real=bars_path is not None)
     guesses = baselines(found)
-    notes = _notes(found, bars_path, seed, noise)
+    notes = eval_notes(found, bars_path, seed, noise)
     title = "How well charts are read"
     if html_path is not None:
         atomic_write_text(html_path, eval_page(title, notes, guesses, scores))
@@ -248,12 +249,9 @@ def eval_command(
     def human(console: Console) -> None:
         for note in notes:
             console.print(note)
-        table = Table("", *(one.reader for one in scores))
-        for name, texts in score_rows(scores, guesses):
-            # Brackets of intervals are no markup.
-            table.add_row(name, *(text.replace("[", r"\[") for text in texts))
-        console.print(table)
-        for sentence in _verdict(scores, guesses):
+        columns = (text(""), *(text(one.reader) for one in scores))
+        print_table(console, columns, [(name, *texts) for name, texts in score_rows(scores, guesses)])
+        for sentence in verdict_sentences(scores, guesses):
             console.print(sentence, markup=False)
         if html_path is not None:
             console.print(f"Pictures: {html_path}", markup=False)
@@ -261,190 +259,11 @@ def eval_command(
     emit(as_json, document, human)
 
 
-def _planted(n: int, seed: int, noise: float, settings: AnalystSettings) -> list[EvalCase]:
-    from aiopt.analyst.planted import blank_bars, mirrored_bars, planted_cases, shuffled_bars
-
-    found = []
-    for number, case in enumerate(planted_cases(n, seed=seed, noise=noise)):
-        truth = (number, case.kind, case.bias, case.first_bar, case.last_bar)
-        found += [
-            _case("upright", case.bars, truth, settings),
-            _case("mirrored", mirrored_bars(case.bars), _mirrored(truth), settings),
-            _case("shuffled", shuffled_bars(case.bars, seed=seed + number), truth, settings),
-        ]
-    blank = (0, "none", "neutral", 0, 0)
-    found += [_case("blank", blank_bars(seed=seed + i), blank, settings) for i in range(max(1, n // 9))]
-    return found
-
-
-def _real(path: Path, symbol: str | None, n: int, settings: AnalystSettings) -> list[EvalCase]:
-    """Return windows of real bars, labelled with the last swing pattern confirmed at their end."""
-    import numpy as np
-
-    from aiopt.analyst.evaluating import HORIZON
-    from aiopt.analyst.planted import blank_bars, mirrored_bars, shuffled_bars
-    from aiopt.bars.files import load_bar_set
-    from aiopt.errors import DataError
-    from aiopt.patterns import Prices, swing_patterns
-
-    bars = load_bar_set(path, symbol=symbol).bid
-    size = settings.bars
-    if len(bars) < 2 * size + HORIZON:
-        msg = f"An evaluation needs at least {2 * size + HORIZON} bars, but there are {len(bars)}. Give more."
-        raise DataError(msg, file=path)
-    found = []
-    # No two windows share a bar, nor the bars after them: each counts as evidence of its own.
-    most = (len(bars) - HORIZON) // (size + HORIZON)
-    stops = np.linspace(size, len(bars) - HORIZON, min(n, most)).astype(int)
-    for number, stop in enumerate(stops.tolist()):
-        window = bars.slice(stop - size, stop)
-        prices = Prices(window.open, window.high, window.low, window.close)
-        fresh = [one for one in swing_patterns(prices) if one.confirmed_bar >= size - 10]
-        bias = {"bullish": "long", "bearish": "short", "neutral": "neutral"}
-        truth: tuple[int, str, Any, int, int] = (number, "none", "neutral", 0, 0)
-        if fresh:
-            last = fresh[-1]
-            truth = (number, last.kind, bias[last.direction], last.first_bar, last.last_bar)
-        move = float(bars.close[stop + HORIZON - 1] - bars.close[stop - 1])
-        found += [
-            _case("upright", window, truth, settings, move=move),
-            _case("mirrored", mirrored_bars(window), _mirrored(truth), settings),
-            _case("shuffled", shuffled_bars(window, seed=number), truth, settings),
-        ]
-    blank = (0, "none", "neutral", 0, 0)
-    return found + [_case("blank", blank_bars(seed=i), blank, settings) for i in range(max(1, n // 9))]
-
-
-def _mirrored(truth: tuple[int, str, Any, int, int]) -> tuple[int, str, Any, int, int]:
-    from aiopt.analyst.evaluating import MIRROR_BIAS
-    from aiopt.patterns import PATTERN_KINDS
-
-    number, kind, bias, first, last = truth
-    return number, "none" if kind == "none" else PATTERN_KINDS[kind].mirror, MIRROR_BIAS[bias], first, last
-
-
-def _case(
-    variant: Any,
-    bars: Any,
-    truth: tuple[int, str, Any, int, int],
-    settings: AnalystSettings,
-    *,
-    move: float = 0.0,
-) -> EvalCase:
-    from aiopt.analyst.evaluating import EvalCase
-    from aiopt.analyst.windows import request_of_window
-
-    number, kind, bias, first, last = truth
-    request = request_of_window(bars, 0, len(bars), spec=settings.chart)
-    return EvalCase(
-        request=request,
-        variant=variant,
-        number=number,
-        kind=kind,
-        bias=bias,
-        first_bar=first,
-        last_bar=last,
-        move=move,
-    )
-
-
-def _with_picture(request: AnalysisRequest, settings: AnalystSettings) -> AnalysisRequest:
-    """Return the request with a chart of its bars."""
-    import dataclasses
-
-    from aiopt.charts import render_chart
-
-    return (
-        request
-        if request.bars is None
-        else dataclasses.replace(request, chart_png=render_chart(request.bars, settings.chart))
-    )
-
-
 def _scores(cases: list[EvalCase], settings: AnalystSettings, seed: int, *, real: bool) -> list[Scores]:
-    from aiopt.analyst import analyse
-    from aiopt.analyst.evaluating import ask_all, score
+    from aiopt.analyst.eval_readers import score_readers
 
-    async def work(complete: Complete | None) -> list[Scores]:
-        found = []
-        readers: list[tuple[str, Complete | None]] = [("rules", None)]
-        if complete is not None:
-            readers.insert(0, (", ".join(settings.models), complete))
-        for name, asked in readers:
-
-            async def read(request: AnalysisRequest, asked: Complete | None = asked) -> AnalysisResult:
-                if asked is not None and settings.picture:
-                    # Drawn when asked for: all of them at once could fill the memory.
-                    request = _with_picture(request, settings)
-                return await analyse(request, asked, settings)
-
-            with progress(f"Reading by {name}", len(cases)) as done:
-                answers, readings = await ask_all(
-                    cases, read, model=asked is not None, concurrency=settings.concurrency, progress=done
-                )
-            found.append(score(name, cases, answers, readings, seed=seed, circular=real and asked is None))
-        return found
+    def work(complete: Complete | None) -> Awaitable[list[Scores]]:
+        return score_readers(cases, settings, complete, seed=seed, real=real, meter=progress)
 
     result: list[Scores] = _with_model(settings, work)
     return result
-
-
-def _notes(cases: list[EvalCase], bars_path: Path | None, seed: int, noise: float) -> list[str]:
-    counts = {variant: sum(case.variant == variant for case in cases) for variant in ("upright", "blank")}
-    if bars_path is None:
-        source = f"generated charts with planted patterns (seed {seed}, noise {noise:g})"
-    else:
-        source = (
-            f"windows of {bars_path}, labelled by the pattern detectors (the rules read with the same ones: "
-            "scoring them on these labels would be circular)"
-        )
-    return [
-        f"{counts['upright']} {source}, each also mirrored and shuffled, and {counts['blank']} blank ones. "
-        "Intervals: 95%, Wilson.",
-        "This measures reading, not earning: whether a pattern pays is for a sweep to say.",
-    ]
-
-
-def _foresight(one: Scores) -> str:
-    """Return whether prices went the way of the bias more often than a coin falls on its head."""
-    found = one.followed
-    if found.low <= 0.5 <= found.high:
-        return "where the price went next cannot be told from a coin toss."
-    return f"the price went {'with' if found.low > 0.5 else 'against'} the bias more often than a coin toss."
-
-
-def _verdict(scores: list[Scores], guesses: dict[str, float]) -> list[str]:
-    """Return what the figures say, flattering or not."""
-    best = max(guesses.values())
-    sentences = []
-    for one in scores:
-        if one.errors and not one.valid.successes:
-            sentences.append(f"{one.reader}: no valid answer, so nothing was read. {next(iter(one.errors))}")
-            continue
-        told = (
-            "better than guessing"
-            if one.bias.low > best
-            else ("worse than guessing" if one.bias.high < best else "not distinguishable from guessing")
-        )
-        found = f"{one.reader}: bias {'not judged' if one.circular else told}"
-        if one.long_share.n and not one.long_share.low <= 0.5 <= one.long_share.high:
-            found += f"; leans {'long' if one.long_share.low > 0.5 else 'short'}"
-        brier, base = one.calibration.brier, one.calibration.brier_base
-        if brier is not None and base is not None and not one.circular:
-            found += f"; its confidence tells {'something' if brier < base else 'nothing'} about being right"
-        if one.valid.value is not None and one.valid.value < 1:
-            found += f"; {one.valid.n - one.valid.successes} of {one.valid.n} answers were not valid"
-        sentences.append(found + ".")
-        if one.followed.n:
-            sentences.append(f"{one.reader}: {_foresight(one)}")
-        if one.errors:
-            sentences += [f"  {count} × {reason}" for reason, count in one.errors.items()]
-    if len(scores) == 2 and scores[0].valid.successes and not scores[1].circular:
-        model, rules = scores
-        if model.bias.high < rules.bias.low:
-            sentences.append(f"The rules read better than {model.reader}.")
-        elif model.bias.low > rules.bias.high:
-            sentences.append(f"{model.reader} reads better than the rules.")
-        else:
-            sentences.append(f"{model.reader} and the rules cannot be told apart with this many charts.")
-    return sentences

@@ -19,7 +19,17 @@ from aiopt.cli.options import (
     timeframe_option,
     typed,
 )
-from aiopt.cli.output import emit, minute_text, number, open_log, print_pairs, print_table, progress, text
+from aiopt.cli.output import (
+    Column,
+    emit,
+    minute_text,
+    number,
+    open_log,
+    print_pairs,
+    print_table,
+    progress,
+    text,
+)
 from aiopt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -311,7 +321,7 @@ def _print_trades(console: Console, result: TrialResult, market: Instrument) -> 
         sizes = {trade.size for trade in shown}
         each = f", {shown[0].size:,.0f} units each" if len(sizes) == 1 else ""
         console.print(f"Last {len(shown)} of {len(result.trades)} trades, times in UTC{each}:")
-        columns = ["entry time", "exit time", "side", number("entry"), number("exit")]
+        columns: list[Column | str] = ["entry time", "exit time", "side", number("entry"), number("exit")]
         columns += [text("exit reason"), number("profit"), *([] if each else [number("size")])]
         rows = []
         for trade in shown:

@@ -5,25 +5,22 @@ Owns flags and what is printed.  Knows nothing of how entries are found, checked
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+from rich.text import Text
 
 from aiopt.cli.options import instrument_option, json_option
-from aiopt.cli.output import emit, progress
+from aiopt.cli.output import emit, number, print_pairs, print_table, progress, size_text, text
 from aiopt.errors import EXIT_FAILED, EXIT_OK, DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from aiopt.catalog import Compaction, Entry, PruneItem, Verification
-
-DEFAULT_ROOTS = ("data", ".cache", "runs")
-"""Looked through, where they exist, if no folder is named."""
 
 _folders = click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
 
@@ -45,7 +42,9 @@ def list_command(
 
     Without FOLDERS: data, .cache and runs, where they exist.
     """
-    entries = _entries(folders, kinds, instrument)
+    from aiopt.catalog.selection import select_entries
+
+    entries = select_entries(folders, kinds, instrument)
     document = {"entries": [_document(entry) for entry in entries]}
     emit(as_json, document, lambda console: _print_list(console, entries))
 
@@ -56,12 +55,13 @@ def list_command(
 def show(path: Path, as_json: bool) -> None:
     """Show what is known of PATH, one entry."""
     from aiopt.catalog.discovery import recognise
+    from aiopt.catalog.selection import entry_details
 
     entry = recognise(path) if path.is_dir() else None
     if entry is None:
         msg = "The folder must be an entry of the catalogue, but is none."
         raise DataError(msg + " List the entries below it: `aiopt data list FOLDER`.", file=path)
-    document = _document(entry) | _details(entry)
+    document = _document(entry) | entry_details(entry)
     emit(as_json, document, lambda console: _print_entry(console, document))
 
 
@@ -83,8 +83,9 @@ def verify(
     Exit code 1 if anything is damaged; the file is named, and the row group where it can be.
     """
     from aiopt.catalog import verify as check
+    from aiopt.catalog.selection import select_entries
 
-    entries = _entries(folders, kinds, None)
+    entries = select_entries(folders, kinds)
     with progress("verifying", 100) as report:
         result = check(
             entries,
@@ -117,8 +118,9 @@ def compact(
     Tick stores have one file per day already: days of many small row groups are written again.
     """
     from aiopt.catalog import compact as pack
+    from aiopt.catalog.selection import select_entries
 
-    entries = [entry for entry in _entries(folders, (), None) if entry.kind in {"ticks", "stream", "parquet"}]
+    entries = [one for one in select_entries(folders) if one.kind in {"ticks", "stream", "parquet"}]
     results: list[Compaction] = []
     with progress("packing", 100) as report:
         for number, entry in enumerate(entries):
@@ -153,10 +155,11 @@ def prune(folders: tuple[Path, ...], what: tuple[str, ...], dry_run: bool, as_js
     """
     from aiopt.catalog import find_entries, plan_prune
     from aiopt.catalog import prune as remove
+    from aiopt.catalog.selection import roots
 
-    roots = _roots(folders)
+    places = roots(folders)
     runs = [Path("runs")] if Path("runs").is_dir() else []
-    items = plan_prune(roots, find_entries([*roots, *runs]), what=what)
+    items = plan_prune(places, find_entries([*places, *runs]), what=what)
     removed, kept = ([], list(items)) if dry_run else remove(items)
     document = {
         "dry_run": dry_run,
@@ -207,63 +210,8 @@ def export_nautilus(
     emit(as_json, msgspec.to_builtins(result), show)
 
 
-# --- entries ----------------------------------------------------------------------------------------------
-
-
-def _roots(folders: Sequence[Path]) -> list[Path]:
-    if folders:
-        return list(folders)
-    found = [Path(name) for name in DEFAULT_ROOTS if Path(name).is_dir()]
-    if not found:
-        msg = f"There must be a folder to look through, but none of {', '.join(DEFAULT_ROOTS)} is here."
-        raise DataError(msg + " Name one: `aiopt data list FOLDER`.")
-    return found
-
-
-def _entries(folders: Sequence[Path], kinds: Sequence[str], instrument: str | None) -> list[Entry]:
-    from aiopt.catalog import KINDS, find_entries
-    from aiopt.errors import did_you_mean
-    from aiopt.market.instrument import instrument as find_instrument
-
-    for kind in kinds:
-        if kind not in KINDS:
-            raise DataError(f"The kind must be known, but got {kind!r}.{did_you_mean(kind, KINDS)}")
-    symbol = None if instrument is None else find_instrument(instrument).symbol
-    return [
-        entry
-        for entry in find_entries(_roots(folders))
-        if (not kinds or entry.kind in kinds) and (symbol is None or entry.instrument == symbol)
-    ]
-
-
 def _document(entry: Entry) -> dict[str, Any]:
     return {**msgspec.to_builtins(entry), "open_hours_behind": entry.open_hours_behind()}
-
-
-def _details(entry: Entry) -> dict[str, Any]:
-    """Return what only one kind has."""
-    from aiopt.errors import ManifestError
-
-    if entry.kind != "ticks":
-        return {}
-    from aiopt.ticks.manifest import read_manifest
-
-    try:
-        manifest = read_manifest(Path(entry.path))
-    except ManifestError:
-        return {}
-    return {
-        "aiopt_version": manifest.aiopt_version,
-        "rows_read": manifest.rows_read,
-        "dropped": {count.rule: count.dropped for count in manifest.rules if count.dropped},
-        "hours": dict(sorted(Counter(manifest.hours.values()).items())),
-        "silent_hours": len(manifest.silent_hours),
-        "source_files": len(manifest.files),
-        "days": [
-            {"date": part.date, "rows": part.rows, "sha256": part.sha256} for part in manifest.partitions
-        ],
-        "notes": manifest.notes,
-    }
 
 
 # --- for people -------------------------------------------------------------------------------------------
@@ -271,33 +219,33 @@ def _details(entry: Entry) -> dict[str, Any]:
 
 def _print_list(console: Console, entries: list[Entry]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     if not entries:
         console.print("Nothing of a known kind. Get ticks: `aiopt ticks download EURUSD`.")
         return
-    table = Table("kind", "what", "from (UTC)", "to", box=None)
-    table.add_column("rows", justify="right")
-    table.add_column("size", justify="right")
-    for name in ("state", "hash", "path"):
-        table.add_column(name, overflow="fold")
-    for entry in entries:
-        table.add_row(
+    columns = (
+        *("kind", text("what"), "from (UTC)", "to"),
+        *(number("rows"), number("size"), text("state"), "hash", text("path")),
+    )
+    rows = [
+        (
             entry.kind,
-            escape(f"{entry.instrument} {entry.detail}".strip()),
+            f"{entry.instrument} {entry.detail}".strip(),
             _day(entry.first_ts_ns),
             _day(entry.last_ts_ns),
             "-" if entry.rows is None else f"{entry.rows:,}",
-            _size(entry.bytes),
+            size_text(entry.bytes),
             _state(entry),
             entry.hash[:8] or "-",
-            escape(entry.path),
+            entry.path,
         )
-    if not console.is_terminal:
+        for entry in entries
+    ]
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 1_000  # paths in one piece, for grep and the clipboard
-    console.print(table)
+    print_table(console, columns, rows)
     total = sum(entry.bytes for entry in entries)
-    console.print(f"entries: {len(entries)}, {_size(total)}")
+    console.print(f"entries: {len(entries)}, {size_text(total)}")
     for entry in entries:
         if entry.problem:
             console.print(
@@ -305,10 +253,10 @@ def _print_list(console: Console, entries: list[Entry]) -> None:
             )
 
 
-def _state(entry: Entry) -> str:
+def _state(entry: Entry) -> str | Text:
     """Return provenance and freshness in a few words."""
     if entry.problem:
-        return "[red]damaged[/red]"
+        return Text("damaged", style="red")
     words: list[str] = [] if entry.provenance == "unknown" else [entry.provenance]
     if entry.current is False:
         words.append("source not here" if entry.kind != "bars" else "ticks not here")
@@ -321,31 +269,28 @@ def _state(entry: Entry) -> str:
 
 
 def _print_entry(console: Console, document: dict[str, Any]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     from aiopt.utc import stamp_text
 
-    table = Table(show_header=False, box=None)
+    pairs = []
     for name, value in document.items():
         if value is None:
             continue  # does not apply to this kind
-        text = str(value)
+        shown = str(value)
         if name == "days":
-            text = ", ".join(f"{day['date']} ({day['rows']:,})" for day in value[:10])
-            text += f" and {len(value) - 10} more" if len(value) > 10 else ""
+            shown = ", ".join(f"{day['date']} ({day['rows']:,})" for day in value[:10])
+            shown += f" and {len(value) - 10} more" if len(value) > 10 else ""
         elif name.endswith("_ts_ns"):
-            name, text = name.removesuffix("_ts_ns"), "-" if value is None else stamp_text(value)
+            name, shown = name.removesuffix("_ts_ns"), "-" if value is None else stamp_text(value)
         elif name == "bytes":
-            text = _size(value)
+            shown = size_text(value)
         elif isinstance(value, int) and not isinstance(value, bool):
-            text = f"{value:,}"
+            shown = f"{value:,}"
         elif isinstance(value, list):
-            text = ", ".join(map(str, value))
+            shown = ", ".join(map(str, value))
         elif isinstance(value, dict):
-            text = ", ".join(f"{key} {count:,}" for key, count in value.items())
-        table.add_row(name.replace("_", " "), escape(text) or "-")
-    console.print(table)
+            shown = ", ".join(f"{key} {count:,}" for key, count in value.items())
+        pairs.append((name.replace("_", " "), shown or "-"))
+    print_pairs(console, pairs)
 
 
 def _print_verification(console: Console, result: Verification, rebuild: bool) -> None:
@@ -355,7 +300,7 @@ def _print_verification(console: Console, result: Verification, rebuild: bool) -
         where = fault.file if fault.row_group is None else f"{fault.file}, row group {fault.row_group}"
         text = escape(f"{fault.entry}: {where}: {fault.problem}")
         console.print(f"[red]damaged:[/red] {text}", soft_wrap=True)
-    console.print(f"entries: {result.entries}, files: {result.files}, {_size(result.bytes)} read")
+    console.print(f"entries: {result.entries}, files: {result.files}, {size_text(result.bytes)} read")
     if rebuild:
         console.print(f"bars built again from their ticks: {len(result.rebuilt)}", highlight=False)
     if result.unproven:
@@ -381,7 +326,7 @@ def _print_compactions(console: Console, results: list[Compaction], dry_run: boo
         text = f"{result.files_before} files, {result.row_groups_before} row groups {verb} "
         text += f"{result.files_after} files"
         if not dry_run:
-            sizes = f"{_size(result.bytes_before)} to {_size(result.bytes_after)}"
+            sizes = f"{size_text(result.bytes_before)} to {size_text(result.bytes_after)}"
             text += f", {result.row_groups_after} row groups; {sizes}; "
             text += f"the same {result.rows:,} rows, hash {result.hash[:12]}"
         console.print(f"{escape(result.path)}: {text}", soft_wrap=True)
@@ -398,9 +343,9 @@ def _print_prune(
     gone = {item.path for item in removed}
     for item in items:
         verb = "would remove" if dry_run else "removed" if item.path in gone else "kept, in use"
-        text = escape(f"{item.path}  ({item.what}, {_size(item.bytes)}: {item.reason})")
+        text = escape(f"{item.path}  ({item.what}, {size_text(item.bytes)}: {item.reason})")
         console.print(f"{verb}  {text}", soft_wrap=True)
-    total = _size(sum(item.bytes for item in (items if dry_run else removed)))
+    total = size_text(sum(item.bytes for item in (items if dry_run else removed)))
     if dry_run:
         console.print(f"{len(items)} item(s), {total}. Nothing was removed: add --delete to do it.")
     else:
@@ -411,12 +356,3 @@ def _day(ts_ns: int | None) -> str:
     from aiopt.utc import DAY_NS, day_text
 
     return "-" if ts_ns is None else day_text(ts_ns // DAY_NS)
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

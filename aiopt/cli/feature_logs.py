@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from aiopt.cli.options import json_option
-from aiopt.cli.output import emit, progress
+from aiopt.cli.output import (
+    check_table_name,
+    emit,
+    number,
+    print_table,
+    progress,
+    text,
+    write_frame,
+)
 from aiopt.errors import ConfigError
 from aiopt.utc import time_text
 
 if TYPE_CHECKING:
-    import polars as pl
+    pass
 
 
 @click.group(epilog="Example: aiopt dataset logs list logs")
@@ -36,16 +43,18 @@ def list_command(folder: Path, as_json: bool) -> None:
         if not streams:
             console.print(f"No streams in {folder}.", soft_wrap=True)
             return
-        table = Table("stream", "version", "rows", "columns", "files", "size", "writers", "last file (UTC)")
+        counted = map(number, ("version", "rows", "columns", "files", "size", "writers"))
+        rows = []
         for stream in streams:
             name = stream.name
             for version in stream.versions:
                 size = f"{version.bytes / 2**20:.1f} MiB"
                 counts = (str(len(version.fields)), str(version.segments), size, str(version.writers))
+                lead = (name, str(version.version), f"{version.rows:,}")
                 last = "" if version.last_ns is None else time_text(version.last_ns)
-                table.add_row(name, str(version.version), f"{version.rows:,}", *counts, last)
+                rows.append((*lead, *counts, last))
                 name = ""
-        console.print(table)
+        print_table(console, ("stream", *counted, text("last file (UTC)")), rows)
 
     emit(as_json, {"folder": str(folder), "streams": streams}, human)
 
@@ -74,12 +83,11 @@ def show_command(
 
     if rows < 0:
         raise ConfigError(f"`rows >= 0` must hold, but got rows={rows}. Ask for e.g. 10.")
-    if out is not None and out.suffix not in {".parquet", ".csv"}:
-        raise ConfigError(f"The file must end in .parquet or .csv, but is {out.name}. Rename it.")
+    check_table_name(out)
     names = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
     frame = read_stream(folder, stream, version=version, columns=names)
     if out is not None:
-        _write(frame, out)
+        write_frame(frame, out)
     last = frame.tail(rows)
     document = {
         "folder": str(folder),
@@ -92,12 +100,7 @@ def show_command(
     def human(console: Console) -> None:
         console.print(f"{frame.height:,} rows of {stream}; the last {last.height}:")
         cells = [["" if value is None else _cell(value) for value in row] for row in last.iter_rows()]
-        table = Table(*frame.columns)
-        for row in cells:
-            table.add_row(*row)
-        # As wide as it needs: a terminal scrolls, but digits that were cut off are lost.
-        widths = [max(map(len, column)) + 3 for column in zip(frame.columns, *cells, strict=True)]
-        Console(width=sum(widths) + 1, highlight=False).print(table)
+        print_table(console, frame.columns, cells)
 
     emit(as_json, document, human)
 
@@ -127,16 +130,6 @@ def compact_command(folder: Path, streams: tuple[str, ...], as_json: bool) -> No
             console.print(f"No streams in {folder}.", soft_wrap=True)
 
     emit(as_json, {"folder": str(folder), "streams": done}, human)
-
-
-def _write(frame: pl.DataFrame, out: Path) -> None:
-    from aiopt.files import atomic_path
-
-    with atomic_path(out) as temporary:
-        if out.suffix == ".csv":
-            frame.write_csv(temporary)
-        else:
-            frame.write_parquet(temporary, compression="zstd")
 
 
 def _cell(value: Any) -> str:

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from aiopt.cli.options import instrument_option, json_option
-from aiopt.cli.output import emit
-from aiopt.errors import ConfigError, SpecError
+from aiopt.cli.output import check_table_name, emit, number, print_table, text, write_frame
+from aiopt.errors import SpecError
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from aiopt.indicators import IndicatorDef
 
 _SHOWN_ROWS = 10
@@ -46,13 +43,13 @@ def _list(as_json: bool) -> None:
     document = {"indicators": [_describe(definition) for definition in INDICATORS.values()]}
 
     def human(console: Console) -> None:
-        table = Table("kind", "title", "arguments (default)", "outputs", "first value")
+        columns = ("kind", text("title"), text("arguments (default)"), text("outputs"), number("first value"))
+        rows = []
         for definition in INDICATORS.values():
             arguments = ", ".join(f"{name} ({arg.default})" for name, arg in definition.args.items())
             first = str(definition.warmup(definition.defaults()))
-            outputs = ", ".join(definition.outputs)
-            table.add_row(definition.kind, definition.title, arguments, outputs, first)
-        console.print(table)
+            rows.append((definition.kind, definition.title, arguments, ", ".join(definition.outputs), first))
+        print_table(console, columns, rows)
         console.print(
             "First value: 0-based bar on which every output has a value, with the default arguments."
         )
@@ -123,9 +120,7 @@ def compute_command(
     definition = indicator_def(kind)
     args = definition.check_args({**definition.defaults(), **_parse_args(pairs)}, where="--arg")
     check_source(definition, source, where="--source")
-    if out is not None and out.suffix not in {".parquet", ".csv"}:
-        msg = f"--out must end in .parquet or .csv, but got {out.name!r}. Rename it."
-        raise ConfigError(msg)
+    check_table_name(out)
 
     bars = getattr(load_bar_set(bars_path, timeframe=timeframe, symbol=symbol), price)
     inputs = [series_arrays(bars, source if name == "source" else name) for name in definition.inputs]
@@ -141,7 +136,7 @@ def compute_command(
         "first_value_index": first,
     }
     if out is not None:
-        _write(frame, out)
+        write_frame(frame, out)
         document["out"] = str(out)
     else:
         document["ts_open_ns"] = bars.ts_open_ns.tolist()
@@ -152,11 +147,9 @@ def compute_command(
         if out is not None:
             console.print(f"Written to {out}.")
             return
-        table = Table("bar opens (UTC)", *definition.outputs)
         shown = frame.tail(_SHOWN_ROWS).with_columns(pl.from_epoch("ts_open_ns", time_unit="ns"))
-        for ts, *values in shown.iter_rows():
-            table.add_row(str(ts), *(f"{value:.8g}" for value in values))
-        console.print(table)
+        rows = [(str(ts), *(f"{value:.8g}" for value in values)) for ts, *values in shown.iter_rows()]
+        print_table(console, ("bar opens (UTC)", *map(number, definition.outputs)), rows)
 
     emit(as_json, document, human)
 
@@ -171,13 +164,3 @@ def _parse_args(pairs: tuple[str, ...]) -> dict[str, int | float]:
             msg = f"--arg must be NAME=NUMBER, but got {pair!r}. Write e.g. length=14."
             raise SpecError(msg) from failure
     return result
-
-
-def _write(frame: pl.DataFrame, out: Path) -> None:
-    from aiopt.files import atomic_path
-
-    with atomic_path(out) as temporary:
-        if out.suffix == ".csv":
-            frame.write_csv(temporary)
-        else:
-            frame.write_parquet(temporary, compression="zstd")

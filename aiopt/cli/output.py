@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import sys
 import time
@@ -25,7 +24,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from aiopt.errors import ConfigError
+from aiopt.utc import time_text
+
 if TYPE_CHECKING:
+    import polars as pl
+
     from aiopt.featurelog import FeatureLog
 
 GAPS = (2, 1)
@@ -154,7 +158,7 @@ def stdout_console() -> Console:
 
 def minute_text(ts_ns: int) -> str:
     """Return a time for people, to the minute, e.g. ``"2018-01-02 08:05"`` (UTC)."""
-    return dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, dt.UTC).strftime("%Y-%m-%d %H:%M")
+    return time_text(ts_ns, "m")
 
 
 def size_text(count: int) -> str:
@@ -174,6 +178,29 @@ def open_log(folder: Path | None) -> AbstractContextManager[FeatureLog | None]:
     from aiopt.featurelog import FeatureLog
 
     return FeatureLog(folder)
+
+
+def check_table_name(out: Path | None) -> None:
+    """Refuse a file that `write_frame` cannot write, before anything is computed.
+
+    Raises
+    ------
+    ConfigError
+        If it ends neither in .parquet nor in .csv.
+    """
+    if out is not None and out.suffix not in {".parquet", ".csv"}:
+        raise ConfigError(f"--out must end in .parquet or .csv, but is {out.name!r}. Rename it.")
+
+
+def write_frame(frame: pl.DataFrame, out: Path) -> None:
+    """Write a table as Parquet or CSV, by the file's name."""
+    from aiopt.files import atomic_path
+
+    with atomic_path(out) as temporary:
+        if out.suffix == ".csv":
+            frame.write_csv(temporary)
+        else:
+            frame.write_parquet(temporary, compression="zstd")
 
 
 def emit(as_json: bool, document: Any, human: Callable[[Console], None]) -> None:

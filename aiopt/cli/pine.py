@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 from rich.console import Console
 
-from aiopt.cli.options import json_option
+from aiopt.cli.options import json_option, params_option
 from aiopt.cli.output import emit, stderr_console
 from aiopt.errors import EXIT_FAILED, ConfigError
-from aiopt.yaml_text import load_yaml
-
-if TYPE_CHECKING:
-    from aiopt.strategy.spec import StrategySpec
 
 
 @click.group(epilog="Example: aiopt pine emit rsi_reversion --out pine")
@@ -33,9 +27,7 @@ def command() -> None:
 )
 @click.option("--name", help="File name without suffix.  [default: the strategy's name]")
 @click.option("--version", type=click.Choice(["6", "5"]), default="6", show_default=True, help="Of Pine.")
-@click.option(
-    "--params", "pairs", multiple=True, metavar="NAME=NUMBER", help="Change a parameter; repeatable."
-)
+@params_option
 @click.option("--instrument", "symbol", default="EURUSD", show_default=True, help="Whose pips and ticks.")
 @click.option(
     "--initial-balance",
@@ -57,7 +49,7 @@ def emit_command(
     out: Path,
     name: str | None,
     version: str,
-    pairs: tuple[str, ...],
+    params: tuple[str, ...],
     symbol: str,
     initial_balance: float,
     leverage: float,
@@ -71,9 +63,9 @@ def emit_command(
     from aiopt.market.instrument import instrument
     from aiopt.pine.emitter import write_script
     from aiopt.pine.provenance import Provenance
+    from aiopt.strategy.choosing import find_strategy
 
-    strategy, source = _load(spec)
-    strategy = strategy.with_params(_parse_params(pairs))
+    strategy, source = find_strategy(spec, params)
     name = name or strategy.name
     beside = out / f"{name}.json"
     if source is not None and beside.exists() and beside.samefile(source):
@@ -110,32 +102,6 @@ def emit_command(
         console.print("The structure was checked; the trades were not verified by a Pine engine.")
 
     emit(as_json, document, human)
-
-
-def _load(spec: str) -> tuple[StrategySpec, Path | None]:
-    """Return the strategy of a file, or of a ready family if there is no such file."""
-    from aiopt.strategy.families import family
-    from aiopt.strategy.spec import load_spec
-
-    path = Path(spec)
-    if path.exists() or path.suffix.lower() in {".json", ".yaml", ".yml"} or len(path.parts) > 1:
-        return load_spec(path), path
-    return family(spec).spec, None
-
-
-def _parse_params(pairs: tuple[str, ...]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for pair in (part for text in pairs for part in text.split(",")):
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            msg = f"--params must be NAME=NUMBER, but got {pair!r}. Write e.g. --params rsi_length=9."
-            raise ConfigError(msg)
-        try:
-            result[name.strip()] = load_yaml(value)
-        except yaml.YAMLError as failure:
-            msg = f"--params must be NAME=NUMBER, but got {pair!r}. Write e.g. --params rsi_length=9."
-            raise ConfigError(msg) from failure
-    return result
 
 
 @command.command("check", epilog="Example: aiopt pine check pine/rsi_reversion.pine")

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from aiopt.cli.options import json_option
-from aiopt.cli.output import emit
+from aiopt.cli.output import emit, number, print_table, text
 
 if TYPE_CHECKING:
     from aiopt.strategy.space import SearchSpace
@@ -42,12 +41,12 @@ def list_command(as_json: bool) -> None:
     }
 
     def human(console: Console) -> None:
-        table = Table("family", "what it does", "swept", "points")
+        rows = []
         for name, space in FAMILIES.items():
             points = space.size()
-            swept = ", ".join(space.dimensions)
-            table.add_row(name, space.spec.description, swept, "endless" if points is None else f"{points:,}")
-        console.print(table)
+            count = "endless" if points is None else f"{points:,}"
+            rows.append((name, space.spec.description, ", ".join(space.dimensions), count))
+        print_table(console, ("family", text("what it does"), text("swept"), number("points")), rows)
 
     emit(as_json, document, human)
 
@@ -80,8 +79,8 @@ def check_command(file: Path, as_json: bool) -> None:
     def human(console: Console) -> None:
         console.print(f"{file}: strategy {spec.name}, family {spec.family}, spec hash {spec.spec_hash}")
         console.print(f"Signals can fire from bar {spec.warmup_bars} on.")
-        for field, text in ((name, getattr(spec, name)) for name in spec.trees):
-            console.print(f"  {field}: {text}", markup=False)
+        for field in spec.trees:
+            console.print(f"  {field}: {getattr(spec, field)}", markup=False)
         if space is not None:
             points = space.size()
             count = "endlessly many" if points is None else f"{points:,}"

@@ -15,7 +15,7 @@ import click
 
 from aiopt.cli.check_against import check_options
 from aiopt.cli.options import json_option
-from aiopt.cli.output import emit, progress
+from aiopt.cli.output import emit, print_table, progress, text
 from aiopt.cli.ticks_download import download
 from aiopt.cli.ticks_spread import spread_model
 from aiopt.cli.ticks_stops import stop_slippage
@@ -279,13 +279,11 @@ def rules(as_json: bool) -> None:
     ]
 
     def show(console: Console) -> None:
-        from rich.table import Table
-
-        table = Table("rule", "default", "allowed", "what it finds", box=None)
+        rows = []
         for row in RULES.values():
             fix = f" (fix: {row.fix})" if row.fix else ""
-            table.add_row(row.name, row.default, " ".join(row.allowed), row.text + fix)
-        console.print(table)
+            rows.append((row.name, row.default, " ".join(row.allowed), row.text + fix))
+        print_table(console, ("rule", "default", text("allowed"), text("what it finds")), rows)
 
     emit(as_json, {"rules": document}, show)
 

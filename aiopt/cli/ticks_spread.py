@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from aiopt.cli.options import json_option
-from aiopt.cli.output import emit, progress
+from aiopt.cli.output import Column, emit, number, print_table, progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,15 +47,15 @@ def spread_model(store: Path, out: Path, by: str, as_json: bool) -> None:
 
 
 def _print(console: Console, model: SpreadModel, out: Path) -> None:
-    from rich.table import Table
-
-    table = Table("New York", box=None)
-    for name in ("ticks", "mean", "median", "p75", "p95", "p99", "max"):
-        table.add_column(name, justify="right")
+    columns: tuple[Column | str, ...] = (
+        "New York",
+        *map(number, ("ticks", "mean", "median", "p75", "p95", "p99", "max")),
+    )
+    rows = []
     for row in model.hours:
         values = (row.mean, row.median, row.p75, row.p95, row.p99, row.max)
-        table.add_row(row.at, f"{row.ticks:,}", *(f"{value:.2f}" for value in values))
-    console.print(table)
+        rows.append((row.at, f"{row.ticks:,}", *(f"{value:.2f}" for value in values)))
+    print_table(console, columns, rows)
     kind = "SYNTHETIC ticks" if model.synthetic else "ticks"
     console.print(
         f"pips over {model.ticks:,} {kind} of {model.instrument}, {model.first[:10]} to {model.last[:10]}"

@@ -141,21 +141,17 @@ def print_check(console: Console, check: TickCheck, document: dict[str, Any]) ->
 
 
 def _print_rules(console: Console, counts: Sequence[RuleCount], rows_read: int) -> None:
-    from rich.table import Table
-
-    rows = [count for count in counts if count.found]
-    if not rows:
+    shown = [count for count in counts if count.found]
+    if not shown:
         console.print(f"no rule found anything ({len(counts)} rules)")
         return
-    table = Table("rule", "treatment", box=None)
-    for name in ("found", "share", "dropped", "fixed"):
-        table.add_column(name, justify="right")
-    for count in rows:
+    counted = [number(name) for name in ("found", "share", "dropped", "fixed")]
+    rows = []
+    for count in shown:
         share = _NOT_TICKS.get(count.rule) or f"{count.found / max(rows_read, 1):.3%}"
-        table.add_row(
-            count.rule, count.treatment, f"{count.found:,}", share, f"{count.dropped:,}", f"{count.fixed:,}"
-        )
-    console.print(table)
+        numbers = (f"{count.found:,}", share, f"{count.dropped:,}", f"{count.fixed:,}")
+        rows.append((count.rule, count.treatment, *numbers))
+    print_table(console, ["rule", "treatment", *counted], rows)
 
 
 def _escaped(text: str) -> str:

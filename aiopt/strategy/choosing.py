@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from aiopt.errors import ConfigError, did_you_mean
+from aiopt.errors import ConfigError, SpecError, did_you_mean
 from aiopt.strategy.families import FAMILIES, family
 from aiopt.strategy.spec import StrategySpec, load_spec
 from aiopt.yaml_text import load_yaml
@@ -39,16 +39,16 @@ def find_strategy(text: str, settings: Iterable[str] = ()) -> tuple[StrategySpec
     Raises
     ------
     ConfigError
-        If there is no such file, or a setting is not ``NAME=VALUE``.
+        If a setting is not ``NAME=VALUE``.
     SpecError
-        If there is no such family, or a parameter is unknown or breaks a rule.
+        If there is no such file or family, or a parameter is unknown or breaks a rule.
     """
     path = Path(text)
     named_as_file = path.is_file() or path.suffix.lower() in SUFFIXES or len(path.parts) > 1
     source = path if named_as_file and text not in FAMILIES else None
     if source is not None and not source.is_file():
         hint = did_you_mean(path.stem, FAMILIES)
-        raise ConfigError(f"There is no strategy file {text}. Name a file or a ready family.{hint}")
+        raise SpecError(f"There is no strategy file {text}. Name a file or a ready family.{hint}")
     strategy = family(text).spec if source is None else load_spec(source)
     params = read_settings(settings)
     return (strategy.with_params(params) if params else strategy), source

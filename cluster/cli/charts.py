@@ -5,8 +5,6 @@ Owns flags, the choice between one process and the cluster, and what is printed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +13,15 @@ from rich.console import Console
 
 from aiopt.cli.options import instrument_option, json_option
 from aiopt.cli.output import emit, progress
-from cluster.connection import cluster_connection, connected
+from cluster.drawing import ENGINES, drawn
 
 if TYPE_CHECKING:
     from aiopt.charts import PreparedChart, TradeMark
     from aiopt.charts.windows import Window
 
-RAY_FROM_CHARTS = 5_000
-"""`--engine auto` starts a cluster for so many charts: one process draws fewer while a cluster starts."""
-
 engine_option = click.option(
     "--engine",
-    type=click.Choice(["auto", "ray", "local"]),
+    type=click.Choice(ENGINES),
     default="auto",
     show_default=True,
     help="auto: one process, or Ray when RAY_ADDRESS is set or there are 5,000 charts or more.",
@@ -95,6 +90,7 @@ def render_command(
     from aiopt.bars.files import load_bar_set
     from aiopt.charts import ChartSpec, PreparedChart, parse_plot
     from aiopt.charts.spec import PRICE_KINDS
+    from aiopt.charts.trade_marks import read_trades, shown_trades
     from aiopt.charts.windows import plan_windows
 
     plots = [parse_plot(text) for text in indicators]
@@ -106,55 +102,26 @@ def render_command(
         panes=tuple(plot for plot in plots if plot.kind not in PRICE_KINDS),
         volume=volume,
     )
-    trades = [] if trades_path is None else _read_trades(trades_path)
     bars = load_bar_set(bars_path, timeframe=timeframe, symbol=symbol, allow_interpolated=True)
+    trades = [] if trades_path is None else read_trades(trades_path, bars.instrument.symbol)
     chart = PreparedChart(getattr(bars, price), spec)
     windows = plan_windows(chart, window, stride)
     charts = _write(chart, windows, trades, out_dir, engine)
     document = {"out": str(out_dir), "spec_hash": spec.spec_hash, "theme": theme, "charts": charts}
+    shown = len(shown_trades(chart.bars, windows, trades))
+    if trades_path is not None:
+        document |= {"trades": len(trades), "trades_shown": shown}
 
     def human(console: Console) -> None:
         name = f"{charts[0]['file']}" if len(charts) == 1 else f"{len(charts)} charts"
         size = windows[0][1] - windows[0][0]
         console.print(f"{name} in {out_dir}, {size} bars each, {width} × {height} pixels.")
+        if trades_path is not None:
+            outside = len(trades) - shown
+            rest = f"; {outside:,} lie outside of what is drawn (--stride draws more)" if outside else ""
+            console.print(f"{shown:,} of {len(trades):,} trades are shown{rest}.")
 
     emit(as_json, document, human)
-
-
-def _use_ray(engine: str, charts: int) -> bool:
-    return engine == "ray" or (engine == "auto" and (connected() or charts >= RAY_FROM_CHARTS))
-
-
-@contextmanager
-def drawn(
-    chart: PreparedChart, windows: Sequence[Window], trades: Sequence[TradeMark], engine: str
-) -> Iterator[Iterator[bytes]]:
-    """Yield the PNGs of windows, in their order, drawn by this process or on the cluster.
-
-    Parameters
-    ----------
-    chart : PreparedChart
-        Bars, indicators and how they look.
-    windows : sequence of (int, int)
-        First bar and the bar behind the last.
-    trades : sequence of TradeMark
-        Marked in every window they lie in.
-    engine : {"auto", "local", "ray"}
-        auto: Ray when a cluster is connected or there are at least `RAY_FROM_CHARTS` windows.
-    """
-    if not _use_ray(engine, len(windows)):
-        from aiopt.charts.windows import render_windows
-
-        yield render_windows(chart, windows, trades=trades)
-        return
-    with cluster_connection():
-        from cluster.charts import render_charts_distributed
-
-        pngs = render_charts_distributed(chart.bars, chart.spec, windows, trades=trades)
-        try:
-            yield pngs
-        finally:
-            pngs.close()  # type: ignore[attr-defined]  # cancels what nobody takes any more
 
 
 def _write(
@@ -185,19 +152,3 @@ def _write(
             )
             done(len(charts))
     return charts
-
-
-def _read_trades(path: Path) -> list[TradeMark]:
-    import msgspec
-
-    from aiopt.charts import TradeMark
-    from aiopt.errors import DataError
-
-    try:
-        document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        return msgspec.convert(document.get("trades"), list[TradeMark])
-    except FileNotFoundError as failure:
-        raise DataError("The file of trades must exist, but does not. Name another.", file=path) from failure
-    except msgspec.DecodeError as failure:
-        msg = f"The file must be JSON with `trades` as `aiopt backtest --json` prints it, but: {failure}."
-        raise DataError(msg + " Write it again.", file=path) from failure

@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from aiopt.cli.options import json_option
-from aiopt.cli.output import emit, stderr_console
+from aiopt.cli.output import emit, number, print_table, stderr_console, text
 from aiopt.errors import EXIT_FAILED, EXIT_OK
 from aiopt.serving.backend import Operation, OperationKind, ServingStatus
 from aiopt.serving.endpoint import AdminClient, admin_client, named_checkpoint
@@ -57,7 +56,7 @@ def list_(url: str | None, state_dir: Path | None, as_json: bool) -> None:
     """List the served names with the checkpoint behind each."""
     with admin_client(lifecycle.state_dir(state_dir), url) as client:
         found = client.status()
-    emit(as_json, found.cards, lambda console: console.print(_models(found)))
+    emit(as_json, found.cards, lambda console: _print_models(console, found))
 
 
 @command.command(epilog="Example: aiopt model status")
@@ -70,10 +69,10 @@ def status(url: str | None, state_dir: Path | None, as_json: bool) -> None:
         found = client.status()
 
     def human(console: Console) -> None:
-        console.print(_models(found))
-        console.print(_engines(found))
+        _print_models(console, found)
+        _print_engines(console, found)
         if found.operations:
-            console.print(_operations(found.operations))
+            _print_operations(console, found.operations)
 
     emit(as_json, found, human)
 
@@ -154,10 +153,13 @@ def _outcome(console: Console, operation: Operation) -> None:
     console.print(times)
 
 
-def _models(found: ServingStatus) -> Table:
-    table = Table("name", "aliases", "model", "revision", "architecture", "images", "context")
-    for card in found.cards:
-        table.add_row(
+def _print_models(console: Console, found: ServingStatus) -> None:
+    columns = (
+        *("name", text("aliases"), text("model"), "revision", text("architecture"), "images"),
+        number("context"),
+    )
+    rows = [
+        (
             card.name,
             ", ".join(card.aliases),
             card.model_id,
@@ -166,13 +168,18 @@ def _models(found: ServingStatus) -> Table:
             "yes" if card.images else "no",
             f"{card.max_context_tokens:,}",
         )
-    return table
+        for card in found.cards
+    ]
+    print_table(console, columns, rows)
 
 
-def _engines(found: ServingStatus) -> Table:
-    table = Table("engine", "name", "model", "revision", "role", "in flight", "restarts")
-    for engine in found.engines:
-        table.add_row(
+def _print_engines(console: Console, found: ServingStatus) -> None:
+    columns = (
+        *(text("engine"), "name", text("model"), "revision", "role"),
+        *(number("in flight"), number("restarts")),
+    )
+    rows = [
+        (
             engine.engine_id,
             engine.slot,
             engine.model_id,
@@ -181,13 +188,18 @@ def _engines(found: ServingStatus) -> Table:
             str(engine.in_flight),
             str(engine.restarts),
         )
-    return table
+        for engine in found.engines
+    ]
+    print_table(console, columns, rows)
 
 
-def _operations(operations: tuple[Operation, ...]) -> Table:
-    table = Table("operation", "kind", "name", "checkpoint", "state", "phase", "message")
-    for entry in operations:
-        table.add_row(
+def _print_operations(console: Console, operations: tuple[Operation, ...]) -> None:
+    columns = (
+        *(text("operation"), "kind", "name", text("checkpoint"), "state", text("phase")),
+        text("message"),
+    )
+    rows = [
+        (
             entry.operation_id,
             entry.kind,
             entry.slot,
@@ -196,4 +208,6 @@ def _operations(operations: tuple[Operation, ...]) -> Table:
             entry.phase or "",
             entry.message,
         )
-    return table
+        for entry in operations
+    ]
+    print_table(console, columns, rows)

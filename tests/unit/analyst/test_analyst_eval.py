@@ -22,18 +22,19 @@ from aiopt.analyst import (
     VisiblePattern,
     analyse,
 )
+from aiopt.analyst.eval_cases import planted_charts
 from aiopt.analyst.evaluating import Answer, EvalCase, Scores, ask_all, baselines, score
 from aiopt.analyst.scoring import calibration, wilson
 from aiopt.analyst.settings import AnalystSettings
 from aiopt.bars.files import write_bars
 from aiopt.bars.schema import BarMeta
-from aiopt.cli.analyst import _planted, command
+from aiopt.cli.analyst import command
 from aiopt.errors import MetricInputError
 from aiopt.testing.bars import random_walk_bars
 from tests.unit.analyst.endpoints import Answer as HttpAnswer
 from tests.unit.analyst.endpoints import completion, serving
 
-CASES = _planted(45, 3, 1.0, AnalystSettings())
+CASES = planted_charts(45, 3, 1.0, AnalystSettings())
 BY_REQUEST = {id(case.request): case for case in CASES}
 
 

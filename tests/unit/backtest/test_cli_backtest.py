@@ -91,7 +91,14 @@ def test_parameters_spec_files_and_the_written_document(folder, capsys, tmp_path
     assert code == 0
     assert found["spec"]["params"]["rsi_length"] == 7
     written = json.loads(out.read_text())
-    assert len(written.pop("equity")) == 2_001
+    equity, times = written.pop("equity"), written.pop("equity_ts_ns")
+    assert len(equity) == len(times) == 2_001
+    assert times[0] == found["bars"]["first_ts_ns"]
+    assert times[-1] == found["bars"]["last_ts_ns"] + 60 * 10**9
+    profits = written.pop("profits")
+    assert profits["ts_ns"][1] - profits["ts_ns"][0] == profits["period_ns"] == 3_600 * 10**9
+    assert len(profits["ts_ns"]) == len(profits["pnl"])
+    assert sum(profits["pnl"]) == pytest.approx(equity[-1] - equity[0])
     assert written == found
 
 
@@ -110,7 +117,7 @@ def test_people_get_figures_and_the_last_trades(folder, capsys):
         (["ema_cross", "--bars", "."], "Did you mean 'ema_cross_atr'"),
         (["nothing.yaml", "--bars", "."], "nothing.yaml"),
         (["ema_cross_atr", "--bars", "absent"], "aiopt bars build"),
-        (["ema_cross_atr", "--bars", ".", "--params", "fast_length"], "NAME=VALUE"),
+        (["ema_cross_atr", "--bars", ".", "--params", "fast_length"], "NAME=NUMBER"),
         (["ema_cross_atr", "--bars", ".", "--params", "fast_lenght=3"], "Did you mean 'fast_length'"),
         (["ema_cross_atr", "--bars", ".", "--leverage", "0"], "leverage"),
         (["ema_cross_atr", "--bars", ".", "--mode", "parity", "--spread-pips", "1"], "Leave it out"),
@@ -156,7 +163,9 @@ def test_a_lost_account_is_told(folder, capsys, tmp_path):
     assert found["metrics"]["max_drawdown"] is None
     assert found["metrics"]["final_equity"] <= 0
     assert run(["backtest", *arguments]) == 0
-    assert f"The account was lost at bar {bar}" in " ".join(capsys.readouterr().out.split())
+    lost = np.datetime64(found["bars"]["first_ts_ns"], "ns") + np.timedelta64(bar, "m")
+    told = f"The account was lost at the bar of {str(lost.astype('datetime64[m]')).replace('T', ' ')} UTC"
+    assert told in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_rule_that_filled_stops_is_named_and_ticks_change_it(folder, tmp_path, monkeypatch, capsys):
