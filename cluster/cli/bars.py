@@ -12,7 +12,7 @@ import click
 
 from aiopt.cli.bars_import import command as import_bars
 from aiopt.cli.options import json_option
-from aiopt.cli.output import emit, progress
+from aiopt.cli.output import Column, emit, number, print_pairs, print_table, progress, text
 from aiopt.errors import ConfigError
 from aiopt.utc import time_text
 from cluster.connection import cluster_connection, connected
@@ -212,12 +212,12 @@ def _build(ticks_dir: Path, out_dir: Path, request: BarRequest, engine: str, rep
 
 
 def _print_build(console: Console, result: BarBuild, out_dir: Path) -> None:
-    from rich.table import Table
-
-    table = Table("instrument", "timeframe", "price", "bars", "first bar (UTC)", "last bar (UTC)")
-    table.add_column("file", overflow="fold")
-    for file in result.files:
-        table.add_row(
+    columns: tuple[Column | str, ...] = (
+        *("instrument", "timeframe", "price", number("bars")),
+        *(text("first bar (UTC)"), text("last bar (UTC)"), text("file")),
+    )
+    rows = [
+        (
             file.instrument,
             file.timeframe,
             file.price,
@@ -226,7 +226,9 @@ def _print_build(console: Console, result: BarBuild, out_dir: Path) -> None:
             time_text(file.last_ts_open_ns),
             "/".join(Path(file.path).parts[-3:]),
         )
-    console.print(table)
+        for file in result.files
+    ]
+    print_table(console, columns, rows)
     console.print(f"Written below {out_dir}", soft_wrap=True)
     if result.ticks_outside:
         console.print(f"{result.ticks_outside:,} ticks lie outside the session, in no bar.")
@@ -240,23 +242,21 @@ def _print_build(console: Console, result: BarBuild, out_dir: Path) -> None:
 
 
 def _print_bars(console: Console, document: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table(show_header=False)
+    pairs = []
     for name, value in document.items():
         if name.endswith("_ns"):
-            table.add_row(name.removesuffix("_ns").replace("_", " "), time_text(value))
+            pairs.append((name.removesuffix("_ns").replace("_", " "), time_text(value)))
         elif isinstance(value, list):
-            table.add_row(name.replace("_", " "), ", ".join(value))
+            pairs.append((name.replace("_", " "), ", ".join(value)))
         elif value == "":
             continue
         elif isinstance(value, bool):
-            table.add_row(name.replace("_", " "), "yes" if value else "no")
+            pairs.append((name.replace("_", " "), "yes" if value else "no"))
         elif isinstance(value, int):
-            table.add_row(name.replace("_", " "), f"{value:,}")
+            pairs.append((name.replace("_", " "), f"{value:,}"))
         elif isinstance(value, float):
             # 12 digits: all there are in a price, without what adding two doubles leaves behind them.
-            table.add_row(name.replace("_", " "), f"{value:,.0f}" if name == "volume" else f"{value:.12g}")
+            pairs.append((name.replace("_", " "), f"{value:,.0f}" if name == "volume" else f"{value:.12g}"))
         else:
-            table.add_row(name.replace("_", " "), str(value))
-    console.print(table)
+            pairs.append((name.replace("_", " "), str(value)))
+    print_pairs(console, pairs)
