@@ -28,6 +28,7 @@ MORE = {
     "specs": "strategies.md",
     "backtest": "strategies.md#where-stops-fill",
     "optimize": "configuration.md",
+    "compare": "files.md",
     "runs": "../architecture.md#a-run-folder",
     "serve": "../how-to/serving.md",
     "model": "../how-to/serving.md#what-a-swap-does",

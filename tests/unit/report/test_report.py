@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
@@ -395,3 +396,18 @@ def test_part_of_a_trade(report):
     holdout = report.stretches[-1]
     assert part_of(holdout.start_ns, report.stretches) == "holdout"
     assert part_of(holdout.start_ns - 1, report.stretches) == "development"
+
+
+def test_the_example_of_reading_the_tables_runs(run_dir, tmp_path, monkeypatch):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "files.md").read_text()
+    [example] = re.findall(r"```python\n(import json.*?)```", page, flags=re.DOTALL)
+    write_report(run_dir)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(run_dir)
+    found = {}
+    exec(compile(example, "docs/reference/files.md", "exec"), found)
+    assert len(found["params"]) == found["entries"].height > 0
+    assert found["trades"]["entry_time"].dtype == pl.Datetime("ns", "UTC")
+    assert found["trades"]["stop_price"].len() == found["trades"].height
+    assert found["by_entry"].height == found["entries"].height
