@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aiopt.cli.output import number, print_table
+
 if TYPE_CHECKING:
     from rich.console import Console
 
