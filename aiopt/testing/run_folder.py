@@ -53,7 +53,6 @@ FIRST_DAY = dt.date(2024, 3, 4)
 UNITS = 10_000.0
 COMMISSION = 0.76
 BALANCE = 100_000.0
-_MINUTE_NS = 60_000_000_000
 _REASONS: tuple[ExitReason, ...] = ("stop_loss", "take_profit", "exit_signal", "reverse")
 
 
@@ -257,8 +256,8 @@ def _trades(
         move = gross / UNITS * (1 if side == "long" else -1)
         trades.append(
             Trade(
-                entry_bar=(at - plan.start_ns) // _MINUTE_NS,
-                exit_bar=(end - plan.start_ns) // _MINUTE_NS,
+                entry_bar=(at - plan.start_ns) // MINUTE_NS,
+                exit_bar=(end - plan.start_ns) // MINUTE_NS,
                 entry_ts_ns=at,
                 exit_ts_ns=end,
                 side=side,

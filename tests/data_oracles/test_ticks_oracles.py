@@ -180,7 +180,7 @@ def test_a_truncated_real_hour_fails_and_a_lost_one_is_missed(shared_data: Path,
     with pytest.raises(DataError, match="cut off after 22154 bytes"):
         open_ticks(tree, tmp_path / "cache")
     hour.unlink()
-    with pytest.raises(DataError, match=r"2019-02-04T10 \(UTC\) has none"):
+    with pytest.raises(DataError, match=r"no file of the hour 2019-02-04T10 \(UTC\)"):
         open_ticks(tree, tmp_path / "cache")
 
 
