@@ -33,7 +33,7 @@ def ask(api: httpx.Client) -> None:
     ).raise_for_status()
     served = api.get("/v1/models/minicpm").raise_for_status().json()
     print(
-        served["model_id"],
+        served["root"],
         served["revision"][:12],
         "answers",
         answer.json()["usage"]["completion_tokens"],
@@ -46,7 +46,7 @@ def follow(admin: httpx.Client, operation: dict[str, str]) -> None:
     while operation["state"] in ("waiting", "running"):
         time.sleep(1.0)
         operation = admin.get(f"/admin/operations/{operation['operation_id']}").raise_for_status().json()
-    print(operation["kind"], operation["state"], operation["message"])
+    print(operation["kind"], operation["state"], operation.get("message", ""))
 
 
 with client("AIOPT_TOKEN") as api, client("AIOPT_ADMIN_TOKEN") as admin:
