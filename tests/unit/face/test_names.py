@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 import types
@@ -141,3 +142,27 @@ def test_mypy_sees_the_types_of_a_users_script(tmp_path: Path) -> None:
         found = [line for line in lines if f"bad.py:{number}:" in line]
         assert found, f"mypy says nothing of {WRONG[number - 2][0]}: {run.stdout}{run.stderr}"
         assert any(words in line for line in found), found
+
+
+def test_the_page_on_python_names_what_there_is() -> None:
+    page = (ROOT / "docs" / "how-to" / "python.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bao\.([a-z_]+)", page))
+    assert {"read_ticks", "build_bars", "backtest", "rank"} <= named <= set(ao.__all__)
+    assert set(re.findall(r"\bcluster\.([a-z_]+)", page)) <= set(cluster.__all__)
+    table = page.split("## What there is", 1)[1].split("\n## ", 1)[0]
+    calls = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
+        for name in re.findall(r"`([a-z_]+)[`(]", row)
+    }
+    functions = {name for name in ao.__all__ if name[0].islower()} - {"indicators", "errors"}
+    assert functions <= calls
+
+
+def test_the_export_of_the_page_on_python_runs() -> None:
+    page = (ROOT / "docs" / "how-to" / "python.md").read_text(encoding="utf-8")
+    block = page.split("## Take it elsewhere", 1)[1].split("```python\n", 1)[1].split("```", 1)[0]
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert len(names["hourly"]) == 24
+    assert names["rsi"].columns == ["ts_open", "value"]
