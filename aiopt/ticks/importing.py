@@ -197,6 +197,7 @@ def check_sample(
     DataError
         As an import of these rows would; a source whose ticks lie behind the first rows can still fail later.
     """
+    _check_not_above(Path(source))
     item = find_instrument(instrument)
     opened = open_source(Path(source), item, options=ReaderOptions())
     validator = Validator(item, DEFAULT_RULES, files=opened.files, clocks=opened.clocks)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aiopt.errors import DataError, ManifestError
-from aiopt.ticks.importing import import_ticks, open_ticks, validate_ticks
+from aiopt.ticks.importing import check_sample, import_ticks, open_ticks, validate_ticks
 from aiopt.ticks.manifest import read_manifest
 from aiopt.ticks.places import hint_below, stores_below
 
@@ -33,6 +33,8 @@ def test_the_one_store_below_a_folder_is_named(ticks: Path) -> None:
         open_ticks(ticks, ticks.parent / "cache")
     with pytest.raises(DataError, match=wanted):
         validate_ticks(ticks)
+    with pytest.raises(DataError, match=wanted):
+        check_sample(ticks)
     assert not (ticks.parent / "cache").exists()
     assert hint_below(ticks.parent) == f" Did you mean {ticks / 'EURUSD'}?"
 
