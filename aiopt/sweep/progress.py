@@ -75,7 +75,7 @@ class Pace:
     def __init__(self, total: int, earlier: int) -> None:
         self._total = total
         self._earlier = earlier
-        self._seen: deque[tuple[float, int]] = deque()
+        self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), earlier)])
 
     def progress(self, standing: Progress) -> SweepProgress:
         """Return where the sweep stands now."""
@@ -91,7 +91,7 @@ class Pace:
 
     def _rate(self, done: int) -> float:
         now = time.monotonic()
-        if not self._seen or done > self._seen[-1][1]:
+        if done > self._seen[-1][1]:
             self._seen.append((now, done))
         while len(self._seen) > 2 and now - self._seen[0][0] > PACE_WINDOW_S:
             self._seen.popleft()

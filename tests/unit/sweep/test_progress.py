@@ -21,7 +21,9 @@ def failure(reason: str, count: int) -> ReasonCount:
 
 
 def test_a_line_says_how_far_and_that_the_best_is_in_sample() -> None:
-    line = progress([failure("no bars", 1)]).line()
+    first = progress([failure("no bars", 1)])
+    assert first.rate > 0, "the first report has a rate: it counts from the start of the sweep"
+    line = first.line()
     assert line.startswith("10/20 trials (50%, 1 failed), ")
     assert line.endswith("best so far a@5m-00001 (in-sample Sharpe 1.23)")
 
