@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING
 
 from aiopt.errors import ConfigError
 from aiopt.files import atomic_write_text
-from aiopt.pine.checker import SUPPORTED_VERSIONS, require_valid
+from aiopt.pine.checker import require_valid
 from aiopt.pine.conditions import ConditionWriter
 from aiopt.pine.indicators import write_indicator
 from aiopt.pine.inputs import input_lines
 from aiopt.pine.provenance import Provenance, header_lines
+from aiopt.pine.syntax import SUPPORTED_VERSIONS
 from aiopt.pine.text import Names, comment, float_number, number, string_literal
 from aiopt.strategy.signals import MAX_UNITS
 from aiopt.strategy.spec import FixedSize, PriceDistance, SessionFilter, StrategySpec

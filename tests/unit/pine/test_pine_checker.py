@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from aiopt.errors import PineError
-from aiopt.pine.checker import check_script, require_valid, variable_names
+from aiopt.pine.checker import check_script, require_valid
 
 GOOD = """//@version=6
 // A comment, "with quotes" and an @version of its own.
@@ -215,15 +215,3 @@ def test_every_mistake_of_a_script_is_reported_in_order() -> None:
 def test_require_valid_names_script_line_and_rule() -> None:
     with pytest.raises(PineError, match=r"(?s)mine: .*breaks 1:.*line 8: .*ta\.atr\(\).*\[range\]"):
         require_valid(GOOD.replace("ta.atr(14)", "ta.atr(0)"), name="mine")
-
-
-def test_variable_names_lists_globals_in_order() -> None:
-    names = list(variable_names(GOOD))
-    assert names[:7] == [
-        "lengthInput", "levelInput", "rsiValue", "atrValue", "macdMacd", "macdSignal", "macdHistogram",
-    ]  # fmt: skip
-
-
-def test_variable_names_of_a_broken_script_raises() -> None:
-    with pytest.raises(PineError, match="must parse"):
-        list(variable_names("//@version=6\nx = (\n"))
