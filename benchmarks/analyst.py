@@ -55,7 +55,7 @@ def _by_model(endpoint: str, bars: object, windows: list[tuple[int, int]]) -> li
     settings = AnalystSettings(endpoint=endpoint, concurrency=AT_ONCE)
     chart = PreparedChart(bars, settings.chart)
     requests = [
-        request_of_window(bars, *window, spec=settings.chart, chart_png=chart.render(*window))
+        request_of_window(bars, window, spec=settings.chart, chart_png=chart.render(*window))
         for window in windows
     ]
     asked: dict[str, int] = {}

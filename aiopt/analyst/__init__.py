@@ -26,15 +26,9 @@ from aiopt.analyst.analysis import (
 )
 from aiopt.analyst.chat import ChatReply, ChatRequest, Complete
 from aiopt.analyst.constraints import StrategyConstraints, constraints_from_mapping
+from aiopt.analyst.narrowing import RangeProposal, propose_ranges
 from aiopt.analyst.prompts import DEFAULT_PROMPT, PROMPTS, analysis_messages
-from aiopt.analyst.proposing import (
-    Proposal,
-    RangeProposal,
-    Refusal,
-    propose_ranges,
-    propose_strategy,
-    strategy_schema,
-)
+from aiopt.analyst.proposing import Proposal, Refusal, propose_strategy, strategy_schema
 from aiopt.analyst.reading import analyse
 from aiopt.analyst.replies import parse_analysis
 from aiopt.analyst.rule_reader import RULES_VERSION, read_by_rules

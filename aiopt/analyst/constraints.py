@@ -13,7 +13,8 @@ from aiopt.errors import AioptError, AnalysisRequestError, did_you_mean
 from aiopt.strategy.conditions import Name, parse_condition, walk
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.space import Choice, Dimension, FloatRange, IntRange, SearchSpace
-from aiopt.strategy.spec import PriceDistance, SessionFilter, StrategySpec, plain_mapping, spec_from_mapping
+from aiopt.strategy.spec import PriceDistance, SessionFilter, StrategySpec, spec_from_mapping
+from aiopt.strategy.spec_yaml import plain_mapping
 from aiopt.timeframe import parse_timeframe
 
 Number = int | float

@@ -83,7 +83,7 @@ def _case(
 ) -> EvalCase:
 
     number, kind, bias, first, last = truth
-    request = request_of_window(bars, 0, len(bars), spec=settings.chart)
+    request = request_of_window(bars, (0, len(bars)), spec=settings.chart)
     return EvalCase(
         request=request,
         variant=variant,

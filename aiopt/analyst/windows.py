@@ -62,8 +62,7 @@ def window_before(bars: BarArrays, ts_ns: int, length: int) -> tuple[int, int] |
 
 def request_of_window(
     bars: BarArrays,
-    start: int,
-    stop: int,
+    window: tuple[int, int],
     *,
     spec: ChartSpec,
     lines: Mapping[str, Mapping[str, np.ndarray]] | None = None,
@@ -77,8 +76,8 @@ def request_of_window(
     ----------
     bars : BarArrays
         The whole series.
-    start, stop : int
-        Window, `stop` excluded; no later bar is looked at.
+    window : tuple of int
+        First bar and the bar behind the last; no later bar is looked at.
     spec : ChartSpec
         Its indicators' values at the last bar go into the request.
     lines : mapping, optional
@@ -86,6 +85,7 @@ def request_of_window(
     chart_png, spread, note
         As in `AnalysisRequest`.
     """
+    start, stop = window
     found = indicator_lines(bars, spec) if lines is None else lines
     values = {
         title if len(outputs) == 1 else f"{title} {name}": float(series[stop - 1])

@@ -161,7 +161,9 @@ def _request(
     if png is None and (draw or (settings.endpoint is not None and settings.picture)):
         png = PreparedChart(bars, drawable(settings.chart, bars)).render(start, stop)
     spread = None if bar_set.single_price else max(0.0, float(bar_set.ask.close[-1] - bars.close[-1]))
-    return request_of_window(bars, start, stop, spec=settings.chart, chart_png=png, spread=spread, note=note)
+    return request_of_window(
+        bars, (start, stop), spec=settings.chart, chart_png=png, spread=spread, note=note
+    )
 
 
 def _print_analysis(console: Console, result: AnalysisResult, symbol: str) -> None:

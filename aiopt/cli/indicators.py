@@ -115,7 +115,7 @@ def compute_command(
     from aiopt.bars.files import load_bar_set
     from aiopt.indicators import indicator_def
     from aiopt.strategy.signals import series_arrays
-    from aiopt.strategy.spec import check_source
+    from aiopt.strategy.spec_rules import check_source
 
     definition = indicator_def(kind)
     args = definition.check_args({**definition.defaults(), **_parse_args(pairs)}, where="--arg")

@@ -158,8 +158,7 @@ def read_chart(
     chart = Chart(PreparedChart(arrays, spec).render(start, stop), spec, window_name(arrays, (start, stop)))
     request = request_of_window(
         arrays,
-        start,
-        stop,
+        (start, stop),
         spec=settings.chart,
         chart_png=chart.png,
         spread=_spread(series, arrays),

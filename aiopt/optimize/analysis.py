@@ -89,8 +89,7 @@ class _Series:
         spread = float(self.bars.ask.close[stop - 1] - self.bars.bid.close[stop - 1])
         request = request_of_window(
             self.bars.bid,
-            start,
-            stop,
+            (start, stop),
             spec=self._settings.chart,
             lines=self._lines,
             chart_png=png,

@@ -365,7 +365,8 @@ def _plots(script: _Script) -> None:
     script.section("Plots: stop and target on the chart, the rest in the data window", lines)
 
 
-def write_script(
+# reason: what `emit` takes, and where to write it
+def write_script(  # noqa: PLR0913
     folder: Path,
     name: str,
     spec: StrategySpec,

@@ -7,6 +7,8 @@ out-of-sample path.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import Component
@@ -15,31 +17,39 @@ _FULL_PROFIT_FACTOR = 2.0
 """Profit factor from which on the component is 1."""
 
 
-def components(
-    *,
-    deflated_sharpe: float,
-    gross_profit: float,
-    gross_loss: float,
-    net_pnl: float,
-    max_drawdown_amount: float,
-    fold_pnl: list[float],
-    stressed_pnl: float,
-    config: RankingConfig,
-) -> list[Component]:
+@dataclass(frozen=True)
+class ScoredPath:
+    """What the score is made of, all of the out-of-sample path and in the account's currency.
+
+    Attributes
+    ----------
+    gross_profit, gross_loss : float
+        At least 0, over trades.
+    net_pnl, max_drawdown_amount : float
+        Of the whole path.
+    fold_pnl : sequence of float
+        Profit of each test segment.
+    stressed_pnl : float
+        Profit under the stress assumptions.
+    """
+
+    gross_profit: float
+    gross_loss: float
+    net_pnl: float
+    max_drawdown_amount: float
+    fold_pnl: Sequence[float]
+    stressed_pnl: float
+
+
+def components(path: ScoredPath, *, deflated_sharpe: float, config: RankingConfig) -> list[Component]:
     """Return the components of the score.
 
     Parameters
     ----------
+    path : ScoredPath
+        Of the candidate.
     deflated_sharpe : float
         In [0, 1].
-    gross_profit, gross_loss : float
-        At least 0, over trades.
-    net_pnl, max_drawdown_amount : float
-        Of the out-of-sample path.
-    fold_pnl : list of float
-        Profit of each test segment.
-    stressed_pnl : float
-        Profit under the stress assumptions.
     config : RankingConfig
         Weights.
 
@@ -49,19 +59,19 @@ def components(
         The weights sum to 1.
     """
     shares = config.weights.shares()
-    profitable = sum(pnl > 0 for pnl in fold_pnl) / len(fold_pnl)
+    profitable = sum(pnl > 0 for pnl in path.fold_pnl) / len(path.fold_pnl)
     values = {
         "deflated_sharpe": (deflated_sharpe, deflated_sharpe),
         "profit_factor": (
-            profit_factor_component(gross_profit, gross_loss),
-            gross_profit / gross_loss if gross_loss > 0 else None,
+            profit_factor_component(path.gross_profit, path.gross_loss),
+            path.gross_profit / path.gross_loss if path.gross_loss > 0 else None,
         ),
         "drawdown": (
-            drawdown_component(net_pnl, max_drawdown_amount),
-            net_pnl / max_drawdown_amount if max_drawdown_amount > 0 else None,
+            drawdown_component(path.net_pnl, path.max_drawdown_amount),
+            path.net_pnl / path.max_drawdown_amount if path.max_drawdown_amount > 0 else None,
         ),
         "consistency": (profitable, profitable),
-        "cost_stress": (stress_component(net_pnl, stressed_pnl), stressed_pnl),
+        "cost_stress": (stress_component(path.net_pnl, path.stressed_pnl), path.stressed_pnl),
     }
     return [
         Component(name=name, value=value, weight=shares[name], raw=raw)

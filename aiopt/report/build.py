@@ -17,7 +17,7 @@ from aiopt.market.instrument import Instrument, instrument
 from aiopt.ranking import ranking_file as ranked
 from aiopt.report.analyst import analyst_view
 from aiopt.report.document import Data, Entry, Report
-from aiopt.report.entries import entry_view, rejected_view, stretches
+from aiopt.report.entries import AccountView, entry_view, rejected_view, stretches
 from aiopt.report.quality import data_quality
 from aiopt.report.summary import sentences, unranked_headline
 from aiopt.report.sweep import Trials, entry_points, sweep_overview, trial_arrays
@@ -163,6 +163,7 @@ def _entries(
     pair: Instrument | None,
 ) -> list[Entry]:
     swap_charged = (run.config or {}).get("backtest", {}).get("swap") is not None
+    account = AccountView(balance, currency, pair, swap_charged)
     records = {record.rank: record for record in run.entries}
     views = []
     for entry in ranking.entries:
@@ -180,10 +181,7 @@ def _entries(
                 record=record,
                 trials=trials,
                 pine=run.pine_source(entry.name if record is None else record.name),
-                initial_balance=balance,
-                currency=currency,
-                pair=pair,
-                swap_charged=swap_charged,
+                account=account,
             )
         )
     return views

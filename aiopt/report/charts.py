@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aiopt.report.document import HeatMap
 from aiopt.report.svg import Canvas, Linear, padded, short, time_ticks
 from aiopt.utc import time_text
 
@@ -166,56 +167,37 @@ def forest_plot(rows: Sequence[Interval], *, title: str) -> str:
     return canvas.render()
 
 
-def heat_map(
-    x_labels: Sequence[str],
-    y_labels: Sequence[str],
-    values: Sequence[Sequence[float | None]],
-    counts: Sequence[Sequence[int]],
-    *,
-    x_title: str,
-    y_title: str,
-    metric: str,
-    chosen: tuple[int, int] | None,
-) -> str:
-    """Draw a diverging heat map, each cell with its number and, in its tip, how many trials it holds.
-
-    Parameters
-    ----------
-    values : nested sequence of shape (len(y_labels), len(x_labels))
-        None where no trial fell into the cell.
-    counts : nested sequence, same shape
-        Trials per cell.
-    chosen : (column, row) or None
-        Cell outlined as the entry's own.
-    """
-    left, cell_w, cell_h = 60.0, max(44.0, min(148.0, 446.0 / max(len(x_labels), 1))), 44.0
-    width = int(left + cell_w * len(x_labels) + 14)
-    height = int(22 + cell_h * len(y_labels) + 44)
-    canvas = Canvas(max(width, 520), height, label=f"{metric} by {x_title} and {y_title}", minimum=320)
-    size = max((abs(value) for row in values for value in row if value is not None), default=1.0) or 1.0
-    canvas.text(left, 13, f"{y_title} ↓  {x_title} →", "label")
-    for row, label in enumerate(y_labels):
-        y = 22 + cell_h * (len(y_labels) - 1 - row)
+def heat_map(heat: HeatMap) -> str:
+    """Draw a diverging heat map, each cell with its number and, in its tip, how many trials it holds."""
+    left, cell_w, cell_h = 60.0, max(44.0, min(148.0, 446.0 / max(len(heat.x_labels), 1))), 44.0
+    width = int(left + cell_w * len(heat.x_labels) + 14)
+    height = int(22 + cell_h * len(heat.y_labels) + 44)
+    label = f"{heat.metric} by {heat.x_name} and {heat.y_name}"
+    canvas = Canvas(max(width, 520), height, label=label, minimum=320)
+    size = max((abs(value) for row in heat.values for value in row if value is not None), default=1.0) or 1.0
+    canvas.text(left, 13, f"{heat.y_name} ↓  {heat.x_name} →", "label")
+    for row, label in enumerate(heat.y_labels):
+        y = 22 + cell_h * (len(heat.y_labels) - 1 - row)
         canvas.text(left - 8, y + cell_h / 2 + 4, label, "tick", anchor="end")
-        for column, value in enumerate(values[row]):
+        for column, value in enumerate(heat.values[row]):
             x = left + cell_w * column
-            where = f"{y_title} {label}, {x_title} {x_labels[column]}"
+            where = f"{heat.y_name} {label}, {heat.x_name} {heat.x_labels[column]}"
             if value is None:
                 canvas.rect(x, y, cell_w - 2, cell_h - 2, "cell none", tip=f"{where}: no trial", radius=3)
                 continue
             level = round(4 * value / size)
-            tip = f"{where}: median {short(value, signed=True)} over {counts[row][column]} trial(s)"
+            tip = f"{where}: median {short(value, signed=True)} over {heat.counts[row][column]} trial(s)"
             css = f"cell {'n' if level < 0 else 'p'}{abs(level)}"
             canvas.rect(x, y, cell_w - 2, cell_h - 2, css, tip=tip, radius=3)
             strong = " strong" if abs(level) >= _STRONG else ""
             text = short(float(f"{value:.2g}"))
             canvas.text(x + cell_w / 2 - 1, y + cell_h / 2 + 3, text, f"cellvalue{strong}", anchor="middle")
-    if chosen is not None:
-        column, row = chosen
-        y = 22 + cell_h * (len(y_labels) - 1 - row)
+    if heat.chosen is not None:
+        column, row = heat.chosen
+        y = 22 + cell_h * (len(heat.y_labels) - 1 - row)
         canvas.rect(left + cell_w * column - 1, y - 1, cell_w, cell_h, "chosen", radius=4)
-    for column, label in enumerate(x_labels):
-        y = 22 + cell_h * len(y_labels) + 14
+    for column, label in enumerate(heat.x_labels):
+        y = 22 + cell_h * len(heat.y_labels) + 14
         canvas.text(left + cell_w * column + cell_w / 2 - 1, y, label, "tick", anchor="middle")
     return canvas.render()
 

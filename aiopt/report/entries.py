@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 from aiopt.evaluation.folds import WalkForwardPlan
@@ -52,6 +53,28 @@ _PART_FIGURES = {
 }
 
 
+@dataclass(frozen=True)
+class AccountView:
+    """The account of a run, and what it traded.
+
+    Attributes
+    ----------
+    initial_balance : float
+        Where the walk-forward path starts.
+    currency : str
+        Account currency.
+    pair : Instrument or None
+        What was traded; None where the run does not say.
+    swap_charged : bool
+        Whether nights cost something in the backtest.
+    """
+
+    initial_balance: float
+    currency: str
+    pair: Instrument | None
+    swap_charged: bool
+
+
 def entry_view(
     entry: ranked.Entry,
     ranking: ranked.Ranking,
@@ -59,10 +82,7 @@ def entry_view(
     record: EntryRecord | None,
     trials: Trials | None,
     pine: str | None,
-    initial_balance: float,
-    currency: str,
-    pair: Instrument | None,
-    swap_charged: bool,
+    account: AccountView,
 ) -> Entry:
     """Return what the report shows of one ranked entry.
 
@@ -78,14 +98,8 @@ def entry_view(
         For the parameter map.
     pine : str or None
         The emitted script.
-    initial_balance : float
-        Where the walk-forward path starts.
-    currency : str
-        Account currency.
-    pair : Instrument or None
-        What was traded; None where the run does not say.
-    swap_charged : bool
-        Whether nights cost something in the backtest.
+    account : AccountView
+        Of the run.
     """
     trades = [] if record is None else record.trades
     return Entry(
@@ -104,12 +118,12 @@ def entry_view(
         grade=entry.verdict,
         verdict=verdict_sentence(entry),
         checks=[_check(check) for check in entry.checks],
-        evidence=_evidence(entry, ranking, currency),
-        stress=_stress(entry, currency),
-        rollover=_rollover(trades, pair, swap_charged=swap_charged, account=currency),
+        evidence=_evidence(entry, ranking, account.currency),
+        stress=_stress(entry, account.currency),
+        rollover=_rollover(trades, account.pair, swap_charged=account.swap_charged, account=account.currency),
         stop_fills="" if record is None else record.stop_fills,
         folds=[_fold(fold) for fold in entry.folds],
-        walk_forward=_walk_forward(entry, ranking.plan, initial_balance),
+        walk_forward=_walk_forward(entry, ranking.plan, account.initial_balance),
         emitted=None if record is None else Curve(ts_ns=record.equity_ts_ns, equity=record.equity),
         trades=trades,
         heat_map=None if trials is None else _heat_map(entry, trials, ranking.plan),

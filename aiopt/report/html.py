@@ -274,7 +274,7 @@ def _entry_pictures(entry: Entry, report: Report) -> dict[str, Any]:
         "equity": Markup(charts.equity_chart(paths, regions, unit=report.currency)),
         "has_holdout": has_holdout,
         "forest": Markup(_forest(entry)),
-        "heat": Markup(_heat(heat)) if heat else "",
+        "heat": Markup(charts.heat_map(heat)) if heat else "",
         "hours": Markup(_breakdown(hours, "hour", report.currency)) if hours else "",
         "weekdays": Markup(_breakdown(weekdays, "weekday", report.currency)) if weekdays else "",
     }
@@ -298,19 +298,6 @@ def _forest(entry: Entry) -> str:
             estimate = window.sharpe
             rows.append(charts.Interval(label, css, window.sharpe.value, estimate.low, estimate.high))
     return charts.forest_plot(rows, title="Sharpe ratio with 95% interval")
-
-
-def _heat(heat: Any) -> str:
-    return charts.heat_map(
-        heat.x_labels,
-        heat.y_labels,
-        heat.values,
-        heat.counts,
-        x_title=heat.x_name,
-        y_title=heat.y_name,
-        metric=heat.metric,
-        chosen=heat.chosen,
-    )
 
 
 def _breakdown(parts: Any, name: str, currency: str) -> str:

@@ -31,7 +31,8 @@ from aiopt.strategy.conditions import (
     walk,
 )
 from aiopt.strategy.evaluation import BoolArray, evaluate, names_of
-from aiopt.strategy.spec import SEARCH_KEY, StrategySpec, dump_yaml, plain_mapping, read_spec_file
+from aiopt.strategy.spec import SEARCH_KEY, StrategySpec, read_spec_file
+from aiopt.strategy.spec_yaml import dump_yaml, plain_mapping
 
 Number = int | float
 Method = Literal["sobol", "random", "grid"]

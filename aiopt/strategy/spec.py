@@ -1,4 +1,4 @@
-"""StrategySpec: a strategy as data.  Owns its fields, its rules, its canonical JSON and its hash.
+"""StrategySpec: a strategy as data.  Owns its fields, its canonical JSON, its hash; rules are `spec_rules`'.
 
 Knows the indicator table and the condition language; knows nothing of bars, engines or scripts, which all
 read the same spec.
@@ -6,212 +6,37 @@ read the same spec.
 
 from __future__ import annotations
 
-import datetime as dt
 import math
-import re
-import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-import yaml
 
 from aiopt.config import canonical_json, content_hash, decode, read_mapping
 from aiopt.errors import InputError, SpecError, did_you_mean
 from aiopt.indicators.registry import IndicatorDef, indicator_def
-from aiopt.strategy.conditions import (
-    FUNCTIONS,
-    MAX_HISTORY,
-    SERIES,
-    Call,
-    Condition,
-    History,
-    Name,
-    Output,
-    check_name,
-    format_condition,
-    parse_condition,
-    walk,
+from aiopt.strategy.conditions import Condition, check_name, parse_condition
+from aiopt.strategy.spec_parts import (
+    ByContent,
+    FixedSize,
+    IndicatorSpec,
+    PositionSize,
+    PriceDistance,
+    RiskSize,
+    SessionFilter,
 )
-from aiopt.yaml_text import looks_like_number
+from aiopt.strategy.spec_rules import SpecRules
+from aiopt.strategy.spec_yaml import dump_yaml, plain_mapping
 
 Number = int | float
 
 CONDITION_FIELDS = ("entry_long", "entry_short", "exit_long", "exit_short")
 """Fields of `StrategySpec` that hold a condition's text."""
 
-PRICE_SOURCES = tuple(name for name in SERIES if name != "volume")
-"""Series an indicator with a `source` may read."""
 
-MAX_PARAMS = 32
-MAX_INDICATORS = 16
-
-_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\Z")
-
-
-class _Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
-    """Base: equal and hashable by content, although fields may hold dicts."""
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return canonical_json(self) == canonical_json(other)
-
-    def __hash__(self) -> int:
-        return hash(canonical_json(self))
-
-
-class IndicatorSpec(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
-    """One indicator of a strategy.
-
-    Attributes
-    ----------
-    kind : str
-        A key of `aiopt.indicators.INDICATORS`.
-    source : str
-        Series it reads, one of `PRICE_SOURCES`; kinds that read high, low and close leave it at ``"close"``.
-    args : dict
-        Argument name to a number or the name of a parameter.
-    """
-
-    kind: str
-    source: str = "close"
-    args: dict[str, int | float | str] = {}
-
-
-class PriceDistance(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
-    """Distance of a stop or target from the close of the signal bar.
-
-    Attributes
-    ----------
-    unit : {"atr", "pips"}
-        `value` times the ATR at the signal bar, or times the instrument's pip.
-    value : number or str
-        Positive number, or the name of a parameter.
-    indicator : str or None
-        The ATR indicator's id if `unit` is ``"atr"``, else None.
-    """
-
-    unit: Literal["atr", "pips"]
-    value: int | float | str
-    indicator: str | None = None
-
-
-class SessionFilter(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
-    """When entries are allowed, tested on a bar's opening time in `timezone`.
-
-    Attributes
-    ----------
-    start, end : str
-        ``"HH:MM"``; ``start <= time < end``, over midnight if start > end.
-    timezone : str
-        IANA name, e.g. ``"Europe/London"``; daylight saving is followed.
-    weekdays : tuple of int
-        Monday 1 to Sunday 7, of the bar's own local day.
-    """
-
-    start: str
-    end: str
-    timezone: str = "UTC"
-    weekdays: tuple[int, ...] = (1, 2, 3, 4, 5)
-
-    def __post_init__(self) -> None:
-        for name in ("start", "end"):
-            text = getattr(self, name)
-            if _TIME.match(text) is None:
-                msg = f"session: {name} must be a time HH:MM from 00:00 to 23:59, but got {text!r}."
-                raise SpecError(msg)
-        if self.start == self.end:
-            msg = f"session: start and end must differ, but both are {self.start}. For all day drop it."
-            raise SpecError(msg)
-        if not self.weekdays or any(not 1 <= day <= 7 for day in self.weekdays):
-            msg = f"session: weekdays must be some of 1 (Monday) to 7, but got {list(self.weekdays)}."
-            raise SpecError(msg)
-        msgspec.structs.force_setattr(self, "weekdays", tuple(sorted(set(self.weekdays))))
-        try:
-            zoneinfo.ZoneInfo(self.timezone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as failure:
-            hint = did_you_mean(self.timezone, zoneinfo.available_timezones())
-            hint = hint if hint.startswith(" Did") else " Use e.g. UTC, Europe/London, America/New_York."
-            msg = f"session: timezone must be an IANA name, but got {self.timezone!r}.{hint}"
-            raise SpecError(msg) from failure
-
-    @property
-    def start_minute(self) -> int:
-        """Minute of the day at which the session starts."""
-        return _minute_of_day(self.start)
-
-    @property
-    def end_minute(self) -> int:
-        """Minute of the day at which the session ends (excluded)."""
-        return _minute_of_day(self.end)
-
-    def contains(self, local: dt.datetime) -> bool:
-        """Return whether a local wall-clock time lies in the session."""
-        if local.isoweekday() not in self.weekdays:
-            return False
-        minute = local.hour * 60 + local.minute
-        start, end = self.start_minute, self.end_minute
-        return start <= minute < end if start < end else minute >= start or minute < end
-
-
-def _minute_of_day(text: str) -> int:
-    return int(text[:2]) * 60 + int(text[3:])
-
-
-class FixedSize(
-    _Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False, tag_field="kind", tag="fixed"
-):
-    """The same position every time.
-
-    Attributes
-    ----------
-    units : int
-        Units of the base currency, positive.
-    """
-
-    units: int = 10_000
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.units <= 10**9:
-            msg = f"size: `1 <= units <= 1e9` must hold, but got units={self.units}. Choose e.g. 10000."
-            raise SpecError(msg)
-
-
-class RiskSize(
-    _Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False, tag_field="kind", tag="risk"
-):
-    """A position that loses `risk_pct` per cent of the *initial* balance at its stop.
-
-    ``units = floor(initial_balance * risk_pct / 100 / stop_distance / step) * step``; an entry whose size
-    would be less than one step is not taken.  The account cuts it to what margin allows.
-
-    Attributes
-    ----------
-    risk_pct : float
-        In (0, 100].
-    step : int
-        Units of the base currency sizes are rounded down to.
-    """
-
-    risk_pct: float
-    step: int = 1000
-
-    def __post_init__(self) -> None:
-        if not 0 < self.risk_pct <= 100:
-            msg = f"size: `0 < risk_pct <= 100` must hold, but got risk_pct={self.risk_pct}. Choose e.g. 0.5."
-            raise SpecError(msg)
-        if not 1 <= self.step <= 10**7:
-            msg = f"size: `1 <= step <= 1e7` must hold, but got step={self.step}. Choose e.g. 1000."
-            raise SpecError(msg)
-
-
-PositionSize = FixedSize | RiskSize
-
-
-class StrategySpec(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False, dict=True):
+class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False, dict=True):
     """A complete strategy.
 
     Condition texts are canonical after construction; every name in them is resolved, every parameter and
@@ -247,8 +72,8 @@ class StrategySpec(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str
     family: str = ""
     description: str = ""
-    params: dict[str, int | float] = {}
-    indicators: dict[str, IndicatorSpec] = {}
+    params: dict[str, int | float] = {}  # noqa: RUF012  msgspec copies it
+    indicators: dict[str, IndicatorSpec] = {}  # noqa: RUF012
     entry_long: str | None = None
     entry_short: str | None = None
     exit_long: str | None = None
@@ -263,20 +88,13 @@ class StrategySpec(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if not self.family:
             msgspec.structs.force_setattr(self, "family", self.name)
         check_name(self.family, "A strategy's family")
-        self._check_counts()
-        self._check_names()
-        self._check_indicators()
-        self._check_sides()
+        rules = SpecRules(self)
+        rules.check_definitions()
         for field in CONDITION_FIELDS:
             text = getattr(self, field)
             if text is not None:
-                msgspec.structs.force_setattr(self, field, self._checked_condition(field, text))
-        self._check_distance("stop_loss", self.stop_loss)
-        self._check_distance("take_profit", self.take_profit)
-        if isinstance(self.size, RiskSize) and self.stop_loss is None:
-            msg = "size: kind risk needs a stop_loss to measure the risk by, but there is none. Use fixed."
-            raise SpecError(msg)
-        self._check_all_used()
+                msgspec.structs.force_setattr(self, field, rules.canonical_condition(field, text))
+        rules.check_exits_and_use()
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -378,162 +196,6 @@ class StrategySpec(_Frozen, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Return readable YAML that `load_spec` reads back; fields without a value are left out."""
         return dump_yaml(plain_mapping(self))
 
-    # --- rules --------------------------------------------------------------------------------------------
-
-    def _fail(self, where: str, message: str) -> SpecError:
-        return SpecError(f"strategy {self.name}: {where}: {message}")
-
-    def _check_counts(self) -> None:
-        for what, found, limit in (
-            ("params", self.params, MAX_PARAMS),
-            ("indicators", self.indicators, MAX_INDICATORS),
-        ):
-            if len(found) > limit:
-                raise self._fail(what, f"there may be at most {limit}, but got {len(found)}. Remove some.")
-
-    def _check_names(self) -> None:
-        for name, value in self.params.items():
-            check_name(name, f"strategy {self.name}: a parameter's name")
-            if not math.isfinite(value) or abs(value) > 2**53:
-                raise self._fail(
-                    f"parameter {name}", f"the value must be finite, but got {value}. Correct it."
-                )
-        for name in self.indicators:
-            check_name(name, f"strategy {self.name}: an indicator's id")
-            if name in self.params:
-                raise self._fail(f"indicator {name}", "a parameter has the same name. Rename one of the two.")
-
-    def _check_indicators(self) -> None:
-        for name, indicator in self.indicators.items():
-            where = f"indicator {name}"
-            try:
-                kind = indicator_def(indicator.kind)
-            except SpecError as failure:
-                raise self._fail(where, str(failure)) from failure
-            check_source(kind, indicator.source, where=f"strategy {self.name}: {where}")
-            for arg, value in indicator.args.items():
-                if isinstance(value, str):
-                    self._check_param(where, arg, value)
-            kind.check_args(self.resolved(indicator.args), where=f"strategy {self.name}: {where}")
-
-    def _check_param(self, where: str, key: str, name: str) -> None:
-        if name not in self.params:
-            hint = did_you_mean(name, self.params) if self.params else " Add it to params."
-            raise self._fail(where, f"{key} names the parameter {name!r}, which does not exist.{hint}")
-
-    def _check_sides(self) -> None:
-        if self.entry_long is None and self.entry_short is None:
-            raise self._fail("entry", "entry_long or entry_short must be given. Add one.")
-        for side in ("long", "short"):
-            if getattr(self, f"exit_{side}") is not None and getattr(self, f"entry_{side}") is None:
-                raise self._fail(
-                    f"exit_{side}", f"there is no entry_{side} to leave. Add one or remove the exit."
-                )
-
-    def _checked_condition(self, field: str, text: str) -> str:
-        try:
-            tree = parse_condition(text)
-        except SpecError as failure:
-            raise self._fail(field, str(failure)) from failure
-        for node in walk(tree):
-            if isinstance(node, Name):
-                self._check_condition_name(field, node.name)
-            elif isinstance(node, Output):
-                self._check_output(field, node)
-            elif isinstance(node, Call) and FUNCTIONS[node.function].bars:
-                self._check_bars(field, node)
-            elif (
-                isinstance(node, History)
-                and isinstance(node.operand, Name)
-                and node.operand.name in self.params
-            ):
-                raise self._fail(
-                    field, f"the parameter {node.operand.name!r} has no history. Remove the [n]."
-                )
-        return format_condition(tree)
-
-    def _check_condition_name(self, field: str, name: str) -> None:
-        if name in self.params:
-            return
-        if name not in self.indicators:
-            hint = did_you_mean(name, [*self.params, *self.indicators, *SERIES])
-            raise self._fail(field, f"unknown name {name!r}.{hint}")
-        outputs = self.definition(name).outputs
-        if len(outputs) > 1:
-            options = ", ".join(f"{name}.{output}" for output in outputs)
-            raise self._fail(field, f"the indicator {name!r} has several outputs. Choose one of {options}.")
-
-    def _check_output(self, field: str, node: Output) -> None:
-        if node.indicator not in self.indicators:
-            hint = did_you_mean(node.indicator, self.indicators) if self.indicators else " There is none."
-            raise self._fail(
-                field, f"unknown indicator {node.indicator!r} in {format_condition(node)}.{hint}"
-            )
-        outputs = self.definition(node.indicator).outputs
-        if len(outputs) == 1:
-            raise self._fail(
-                field, f"the indicator {node.indicator!r} has one output. Write {node.indicator}."
-            )
-        if node.output not in outputs:
-            hint = did_you_mean(node.output, outputs)
-            raise self._fail(field, f"{node.indicator!r} has no output {node.output!r}.{hint}")
-
-    def _check_bars(self, field: str, node: Call) -> None:
-        last = node.arguments[-1]
-        if not isinstance(last, Name):
-            return  # the parser has checked literals
-        value = self.params.get(last.name)
-        if not isinstance(value, int) or not 1 <= value <= MAX_HISTORY:
-            found = "is no parameter" if value is None else f"is {value}"
-            raise self._fail(
-                field,
-                f"{node.function} needs a whole number of bars from 1 to {MAX_HISTORY}, "
-                f"but {last.name!r} {found}. Use a whole-number parameter.",
-            )
-
-    def _check_distance(self, field: str, distance: PriceDistance | None) -> None:
-        if distance is None:
-            return
-        if isinstance(distance.value, str):
-            self._check_param(field, "value", distance.value)
-        value = self.value_of(distance.value)
-        if not 0 < value <= 1e6:
-            raise self._fail(field, f"`0 < value <= 1e6` must hold, but got {value}. Choose a positive one.")
-        if distance.unit == "pips":
-            if distance.indicator is not None:
-                raise self._fail(field, "unit pips needs no indicator. Remove it.")
-            return
-        kinds = {name for name, indicator in self.indicators.items() if indicator.kind == "atr"}
-        if distance.indicator not in kinds:
-            known = f"one of {', '.join(sorted(kinds))}" if kinds else "an indicator of kind atr"
-            raise self._fail(
-                field, f"unit atr must name an ATR indicator, but got {distance.indicator!r}. Use {known}."
-            )
-
-    def _check_all_used(self) -> None:
-        names: set[str] = set()
-        outputs: set[str] = set()
-        for tree in self.trees.values():
-            for node in walk(tree):
-                if isinstance(node, Name):
-                    names.add(node.name)
-                elif isinstance(node, Output):
-                    outputs.add(node.indicator)
-        for distance in (self.stop_loss, self.take_profit):
-            if distance is not None:
-                names.update(
-                    value for value in (distance.value, distance.indicator) if isinstance(value, str)
-                )
-        for indicator in self.indicators.values():
-            names.update(value for value in indicator.args.values() if isinstance(value, str))
-        self._check_used("indicator", self.indicators, names | outputs)
-        self._check_used("parameter", self.params, names)
-
-    def _check_used(self, what: str, defined: Iterable[str], used: set[str]) -> None:
-        idle = sorted(set(defined) - used)
-        if idle:
-            raise self._fail(what, f"every {what} must be used, but {', '.join(idle)} is not. Remove it.")
-
 
 def _like(old: Number, value: Any, *, where: str) -> Number:
     """Return `value` as the type of `old`."""
@@ -550,23 +212,6 @@ def _like(old: Number, value: Any, *, where: str) -> Number:
     return int(value)
 
 
-def check_source(kind: IndicatorDef, source: str, *, where: str) -> None:
-    """Raise unless an indicator kind can read the series `source`.
-
-    Raises
-    ------
-    SpecError
-        If `source` is no price series, or the kind reads high, low and close and cannot be given one.
-    """
-    if source not in PRICE_SOURCES:
-        hint = did_you_mean(source, PRICE_SOURCES)
-        msg = f"{where}: source must be a price series, but got {source!r}.{hint}"
-        raise SpecError(msg)
-    if kind.inputs != ("source",) and source != "close":
-        msg = f"{where}: {kind.kind} reads {', '.join(kind.inputs)}, not {source!r}. Remove source."
-        raise SpecError(msg)
-
-
 def spec_from_mapping(data: object, *, where: str) -> StrategySpec:
     """Build a spec from plain data, as parsed from YAML or JSON.
 
@@ -580,39 +225,6 @@ def spec_from_mapping(data: object, *, where: str) -> StrategySpec:
     except SpecError as failure:
         text = str(failure)
         raise SpecError(text if text.startswith(where) else f"{where}: {text}") from failure
-
-
-def plain_mapping(spec: StrategySpec) -> dict[str, Any]:
-    """Return a spec as plain data for a file, without the fields that have no value."""
-    data = msgspec.to_builtins(spec)
-    if isinstance(data["session"], dict):
-        data["session"]["weekdays"] = list(data["session"]["weekdays"])
-    for name in ("stop_loss", "take_profit"):
-        if isinstance(data[name], dict):
-            data[name] = {key: value for key, value in data[name].items() if value is not None}
-    return {key: value for key, value in data.items() if value not in (None, "", {})}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes in quotes what some reader of YAML takes for a number, and short lists on one line."""
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if _TIME.match(text) or looks_like_number(text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-def _represent_list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.SequenceNode:
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
-
-
-_Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(list, _represent_list)
-
-
-def dump_yaml(data: Mapping[str, Any]) -> str:
-    """Return plain data as YAML for people, keys in their order."""
-    return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 SEARCH_KEY = "search"
@@ -639,3 +251,19 @@ def read_spec_file(path: Path) -> tuple[StrategySpec, Any]:
         raise SpecError(str(failure)) from failure
     search = data.pop(SEARCH_KEY, None)
     return spec_from_mapping(data, where=str(path)), search
+
+
+__all__ = [
+    "CONDITION_FIELDS",
+    "SEARCH_KEY",
+    "StrategySpec",
+    "IndicatorSpec",
+    "PriceDistance",
+    "SessionFilter",
+    "PositionSize",
+    "FixedSize",
+    "RiskSize",
+    "load_spec",
+    "read_spec_file",
+    "spec_from_mapping",
+]

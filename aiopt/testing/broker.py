@@ -77,7 +77,8 @@ class _Position:
         return BrokerTrade(self.entry_bar, self.entry_price, side, self.size, bar, price, reason, place)
 
 
-def simulate(
+# reason: the oracle of all account rules at once
+def simulate(  # noqa: C901, PLR0912, PLR0913
     signals: SignalArrays,
     bars: BarSet,
     *,

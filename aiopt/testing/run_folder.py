@@ -273,7 +273,8 @@ def _trades(
     return trades
 
 
-def _row(
+# reason: the columns of one row
+def _row(  # noqa: PLR0913
     name: str,
     family: str,
     timeframe: str,

@@ -9,7 +9,8 @@ import pytest
 
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.pricing import add_spread, chart_price
-from aiopt.backtest.session import BacktestSession, _process_engine
+from aiopt.backtest.process_engine import process_engine
+from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarSet
 from aiopt.market.instrument import instrument
 from aiopt.strategy.families import FAMILIES
@@ -24,7 +25,7 @@ def one_price_bars(n_bars: int) -> BarSet:
 
 def orders_of_positions() -> list[tuple[float | None, float | None]]:
     """Return the prices of the stop and the target order of each position of the last run, in order."""
-    cache = _process_engine[0].strategy.cache
+    cache = process_engine().strategy.cache
     found = []
     for position in sorted(cache.positions(), key=lambda one: one.ts_opened):
         stop = target = None

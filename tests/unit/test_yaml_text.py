@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aiopt.config import decode, environment_overrides, read_mapping
 from aiopt.errors import ConfigError
-from aiopt.strategy.spec import dump_yaml
+from aiopt.strategy.spec_yaml import dump_yaml
 from aiopt.yaml_text import load_yaml
 
 

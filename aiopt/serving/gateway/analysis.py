@@ -51,7 +51,7 @@ from aiopt.serving.gateway.images import ImageDecoder
 from aiopt.serving.gateway.metrics import GatewayMetrics
 from aiopt.serving.gateway.settings import GatewaySettings
 from aiopt.serving.replies import ChatAnswer, ChatBody, Usage
-from aiopt.strategy.spec import plain_mapping
+from aiopt.strategy.spec_yaml import plain_mapping
 from aiopt.timeframe import parse_timeframe
 
 JSON, FORM = "application/json", "multipart/form-data"

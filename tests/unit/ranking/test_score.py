@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from aiopt.errors import ConfigError
 from aiopt.ranking.ranking_config import RankingConfig, ScoreWeights, StressConfig
 from aiopt.ranking.score import (
+    ScoredPath,
     components,
     drawdown_component,
     formula,
@@ -35,16 +36,15 @@ def test_every_component_and_the_score_lie_between_0_and_1(
     dsr: float, profit: float, loss: float, net: float, fall: float, folds: list[float], data: st.DataObject
 ) -> None:
     stressed = data.draw(st.floats(-1e7, net))
-    parts = components(
-        deflated_sharpe=dsr,
+    path = ScoredPath(
         gross_profit=profit,
         gross_loss=loss,
         net_pnl=net,
         max_drawdown_amount=fall,
         fold_pnl=folds,
         stressed_pnl=stressed,
-        config=RankingConfig(),
     )
+    parts = components(path, deflated_sharpe=dsr, config=RankingConfig())
     assert all(0 <= part.value <= 1 for part in parts)
     assert sum(part.weight for part in parts) == pytest.approx(1)
     assert 0 <= total(parts) <= 1 + 1e-12
@@ -70,16 +70,10 @@ def test_stress(net: float, stressed: float, value: float) -> None:
 
 
 def test_a_score_without_a_sharpe_ratio_is_no_score() -> None:
-    parts = components(
-        deflated_sharpe=math.nan,
-        gross_profit=1,
-        gross_loss=1,
-        net_pnl=1,
-        max_drawdown_amount=1,
-        fold_pnl=[1],
-        stressed_pnl=1,
-        config=RankingConfig(),
+    path = ScoredPath(
+        gross_profit=1, gross_loss=1, net_pnl=1, max_drawdown_amount=1, fold_pnl=[1], stressed_pnl=1
     )
+    parts = components(path, deflated_sharpe=math.nan, config=RankingConfig())
     assert math.isnan(total(parts))
 
 

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from aiopt.report import charts, svg
+from aiopt.report.document import HeatMap
 
 HOUR_NS = 3_600_000_000_000
 
@@ -133,17 +134,17 @@ def test_histogram_bars_hold_every_value_once():
 
 
 def test_heat_map_outlines_the_chosen_cell_and_marks_empty_ones():
-    text = charts.heat_map(
-        ["5", "10"],
-        ["1", "2"],
-        [[1.0, None], [-2.0, 0.5]],
-        [[3, 0], [1, 2]],
-        x_title="length",
-        y_title="stop",
+    heat = HeatMap(
         metric="Sharpe",
+        x_name="length",
+        y_name="stop",
+        x_labels=["5", "10"],
+        y_labels=["1", "2"],
+        values=[[1.0, None], [-2.0, 0.5]],
+        counts=[[3, 0], [1, 2]],
         chosen=(1, 1),
     )
-    root = picture(text)
+    root = picture(charts.heat_map(heat))
     cells = [node.get("class") for node in root.iter("rect")]
     assert cells == ["cell p2", "cell none", "cell n4", "cell p1", "chosen"]
     tips = [tip.text for tip in root.iter("title")]

@@ -1,0 +1,242 @@
+"""What a strategy must keep: names, counts, conditions, distances, and that everything is used.
+
+Knows the indicator table and the condition language; each error names the strategy, the place and the remedy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from aiopt.errors import SpecError, did_you_mean
+from aiopt.indicators.registry import IndicatorDef, indicator_def
+from aiopt.strategy.conditions import (
+    FUNCTIONS,
+    MAX_HISTORY,
+    SERIES,
+    Call,
+    History,
+    Name,
+    Output,
+    check_name,
+    format_condition,
+    parse_condition,
+    walk,
+)
+from aiopt.strategy.spec_parts import PriceDistance, RiskSize
+
+if TYPE_CHECKING:
+    from aiopt.strategy.spec import StrategySpec
+
+PRICE_SOURCES = tuple(name for name in SERIES if name != "volume")
+"""Series an indicator with a `source` may read."""
+
+MAX_PARAMS = 32
+MAX_INDICATORS = 16
+
+
+class SpecRules:
+    """The rules of one strategy, checked in an order in which each may rely on those before it."""
+
+    def __init__(self, spec: StrategySpec) -> None:
+        self.spec = spec
+
+    def check_definitions(self) -> None:
+        """Check parameters, indicators and sides.
+
+        Raises
+        ------
+        SpecError
+            Names the strategy, the place, the rule and the remedy.
+        """
+        self._check_counts()
+        self._check_names()
+        self._check_indicators()
+        self._check_sides()
+
+    def check_exits_and_use(self) -> None:
+        """Check stop, target and size, and that everything defined is used; errors as `check_definitions`."""
+        spec = self.spec
+        self._check_distance("stop_loss", spec.stop_loss)
+        self._check_distance("take_profit", spec.take_profit)
+        if isinstance(spec.size, RiskSize) and spec.stop_loss is None:
+            msg = "size: kind risk needs a stop_loss to measure the risk by, but there is none. Use fixed."
+            raise SpecError(msg)
+        self._check_all_used()
+
+    def _fail(self, where: str, message: str) -> SpecError:
+        return SpecError(f"strategy {self.spec.name}: {where}: {message}")
+
+    def _check_counts(self) -> None:
+        for what, found, limit in (
+            ("params", self.spec.params, MAX_PARAMS),
+            ("indicators", self.spec.indicators, MAX_INDICATORS),
+        ):
+            if len(found) > limit:
+                raise self._fail(what, f"there may be at most {limit}, but got {len(found)}. Remove some.")
+
+    def _check_names(self) -> None:
+        for name, value in self.spec.params.items():
+            check_name(name, f"strategy {self.spec.name}: a parameter's name")
+            if not math.isfinite(value) or abs(value) > 2**53:
+                raise self._fail(
+                    f"parameter {name}", f"the value must be finite, but got {value}. Correct it."
+                )
+        for name in self.spec.indicators:
+            check_name(name, f"strategy {self.spec.name}: an indicator's id")
+            if name in self.spec.params:
+                raise self._fail(f"indicator {name}", "a parameter has the same name. Rename one of the two.")
+
+    def _check_indicators(self) -> None:
+        for name, indicator in self.spec.indicators.items():
+            where = f"indicator {name}"
+            try:
+                kind = indicator_def(indicator.kind)
+            except SpecError as failure:
+                raise self._fail(where, str(failure)) from failure
+            check_source(kind, indicator.source, where=f"strategy {self.spec.name}: {where}")
+            for arg, value in indicator.args.items():
+                if isinstance(value, str):
+                    self._check_param(where, arg, value)
+            kind.check_args(self.spec.resolved(indicator.args), where=f"strategy {self.spec.name}: {where}")
+
+    def _check_param(self, where: str, key: str, name: str) -> None:
+        if name not in self.spec.params:
+            hint = did_you_mean(name, self.spec.params) if self.spec.params else " Add it to params."
+            raise self._fail(where, f"{key} names the parameter {name!r}, which does not exist.{hint}")
+
+    def _check_sides(self) -> None:
+        if self.spec.entry_long is None and self.spec.entry_short is None:
+            raise self._fail("entry", "entry_long or entry_short must be given. Add one.")
+        for side in ("long", "short"):
+            if getattr(self.spec, f"exit_{side}") is not None and getattr(self.spec, f"entry_{side}") is None:
+                raise self._fail(
+                    f"exit_{side}", f"there is no entry_{side} to leave. Add one or remove the exit."
+                )
+
+    def canonical_condition(self, field: str, text: str) -> str:
+        """Return a condition's canonical text; errors as `check_definitions`."""
+        try:
+            tree = parse_condition(text)
+        except SpecError as failure:
+            raise self._fail(field, str(failure)) from failure
+        for node in walk(tree):
+            if isinstance(node, Name):
+                self._check_condition_name(field, node.name)
+            elif isinstance(node, Output):
+                self._check_output(field, node)
+            elif isinstance(node, Call) and FUNCTIONS[node.function].bars:
+                self._check_bars(field, node)
+            elif (
+                isinstance(node, History)
+                and isinstance(node.operand, Name)
+                and node.operand.name in self.spec.params
+            ):
+                raise self._fail(
+                    field, f"the parameter {node.operand.name!r} has no history. Remove the [n]."
+                )
+        return format_condition(tree)
+
+    def _check_condition_name(self, field: str, name: str) -> None:
+        if name in self.spec.params:
+            return
+        if name not in self.spec.indicators:
+            hint = did_you_mean(name, [*self.spec.params, *self.spec.indicators, *SERIES])
+            raise self._fail(field, f"unknown name {name!r}.{hint}")
+        outputs = self.spec.definition(name).outputs
+        if len(outputs) > 1:
+            options = ", ".join(f"{name}.{output}" for output in outputs)
+            raise self._fail(field, f"the indicator {name!r} has several outputs. Choose one of {options}.")
+
+    def _check_output(self, field: str, node: Output) -> None:
+        if node.indicator not in self.spec.indicators:
+            hint = (
+                did_you_mean(node.indicator, self.spec.indicators)
+                if self.spec.indicators
+                else " There is none."
+            )
+            raise self._fail(
+                field, f"unknown indicator {node.indicator!r} in {format_condition(node)}.{hint}"
+            )
+        outputs = self.spec.definition(node.indicator).outputs
+        if len(outputs) == 1:
+            raise self._fail(
+                field, f"the indicator {node.indicator!r} has one output. Write {node.indicator}."
+            )
+        if node.output not in outputs:
+            hint = did_you_mean(node.output, outputs)
+            raise self._fail(field, f"{node.indicator!r} has no output {node.output!r}.{hint}")
+
+    def _check_bars(self, field: str, node: Call) -> None:
+        last = node.arguments[-1]
+        if not isinstance(last, Name):
+            return  # the parser has checked literals
+        value = self.spec.params.get(last.name)
+        if not isinstance(value, int) or not 1 <= value <= MAX_HISTORY:
+            found = "is no parameter" if value is None else f"is {value}"
+            raise self._fail(
+                field,
+                f"{node.function} needs a whole number of bars from 1 to {MAX_HISTORY}, "
+                f"but {last.name!r} {found}. Use a whole-number parameter.",
+            )
+
+    def _check_distance(self, field: str, distance: PriceDistance | None) -> None:
+        if distance is None:
+            return
+        if isinstance(distance.value, str):
+            self._check_param(field, "value", distance.value)
+        value = self.spec.value_of(distance.value)
+        if not 0 < value <= 1e6:
+            raise self._fail(field, f"`0 < value <= 1e6` must hold, but got {value}. Choose a positive one.")
+        if distance.unit == "pips":
+            if distance.indicator is not None:
+                raise self._fail(field, "unit pips needs no indicator. Remove it.")
+            return
+        kinds = {name for name, indicator in self.spec.indicators.items() if indicator.kind == "atr"}
+        if distance.indicator not in kinds:
+            known = f"one of {', '.join(sorted(kinds))}" if kinds else "an indicator of kind atr"
+            raise self._fail(
+                field, f"unit atr must name an ATR indicator, but got {distance.indicator!r}. Use {known}."
+            )
+
+    def _check_all_used(self) -> None:
+        names: set[str] = set()
+        outputs: set[str] = set()
+        for tree in self.spec.trees.values():
+            for node in walk(tree):
+                if isinstance(node, Name):
+                    names.add(node.name)
+                elif isinstance(node, Output):
+                    outputs.add(node.indicator)
+        for distance in (self.spec.stop_loss, self.spec.take_profit):
+            if distance is not None:
+                names.update(
+                    value for value in (distance.value, distance.indicator) if isinstance(value, str)
+                )
+        for indicator in self.spec.indicators.values():
+            names.update(value for value in indicator.args.values() if isinstance(value, str))
+        self._check_used("indicator", self.spec.indicators, names | outputs)
+        self._check_used("parameter", self.spec.params, names)
+
+    def _check_used(self, what: str, defined: Iterable[str], used: set[str]) -> None:
+        idle = sorted(set(defined) - used)
+        if idle:
+            raise self._fail(what, f"every {what} must be used, but {', '.join(idle)} is not. Remove it.")
+
+
+def check_source(kind: IndicatorDef, source: str, *, where: str) -> None:
+    """Raise unless an indicator kind can read the series `source`.
+
+    Raises
+    ------
+    SpecError
+        If `source` is no price series, or the kind reads high, low and close and cannot be given one.
+    """
+    if source not in PRICE_SOURCES:
+        hint = did_you_mean(source, PRICE_SOURCES)
+        msg = f"{where}: source must be a price series, but got {source!r}.{hint}"
+        raise SpecError(msg)
+    if kind.inputs != ("source",) and source != "close":
+        msg = f"{where}: {kind.kind} reads {', '.join(kind.inputs)}, not {source!r}. Remove source."
+        raise SpecError(msg)
