@@ -23,6 +23,7 @@ MAX_PARAMETERS = 7
 _KERNEL = "a compiled loop: it takes arrays and numbers one by one, and calls inside it cost time"
 
 _PYTEST = "a test of pytest or hypothesis takes what it draws, one parameter each"
+_FACE = "keyword arguments, as the user of a notebook writes them"
 _MEND = "to be mended: split it by idea, then delete this line"
 
 LONG_FILES: dict[str, str] = {
@@ -37,6 +38,8 @@ LONG_FUNCTIONS: dict[str, str] = {
 MANY_PARAMETERS: dict[str, str] = {
     "aiopt/bars/reducing/event_kernels.py::cut_renko": _KERNEL,
     "aiopt/bars/reducing/time_kernels.py::cut_by_time": _KERNEL,
+    "aiopt/face/bars.py::build_bars": _FACE,
+    "aiopt/face/sweep.py::sweep": _FACE,
     "aiopt/optimize/pipeline.py::__init__": _MEND,
     "aiopt/serving/pictures/jpeg_scan.py::read_scan": _KERNEL,
     "aiopt/ticks/importing.py::import_ticks": _MEND,

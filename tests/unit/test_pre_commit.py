@@ -1,4 +1,4 @@
-"""The hooks of .pre-commit-config.yaml: they run without a network, accept this tree and refuse a bad file."""
+"""The hooks of .pre-commit-config.yaml: local, without a network; they accept this tree, not a bad file."""
 
 from __future__ import annotations
 
