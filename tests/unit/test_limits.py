@@ -30,10 +30,9 @@ LONG_FILES: dict[str, str] = {
     "tests/unit/serving/gateway/test_gateway_chat.py": _MEND,
 }
 LONG_FUNCTIONS: dict[str, str] = {
-    "aiopt/cli/backtest.py::command": _MEND,
     "aiopt/serving/pictures/jpeg_scan.py::read_scan": _KERNEL,
     "benchmarks/swap.py::_measure": "one measurement from start to end, read from top to bottom",
-    "tests/unit/bars/test_bars_events.py::reference": "an oracle that spells out every kind of bar",
+    "tests/unit/bars/reducing/test_event_reducer.py::reference": "an oracle that spells out every kind of bar",
 }
 MANY_PARAMETERS: dict[str, str] = {
     "aiopt/bars/reducing/event_kernels.py::cut_renko": _KERNEL,
@@ -46,8 +45,6 @@ MANY_PARAMETERS: dict[str, str] = {
     "aiopt/ticks/importing.py::import_source": _MEND,
     "aiopt/ticks/sample.py::generate_ticks": _MEND,
     "cluster/cli/bars.py::parse_request": _MEND,
-    "cluster/cli/dataset.py::_settings": _MEND,
-    "cluster/cli/model.py::_run": _MEND,
     "tests/unit/dataset/test_splits.py::test_no_label_interval_overlaps_another_split": _PYTEST,
     "tests/unit/serving/made_pictures.py::png_of": "one parameter per field of the format's header",
     "tests/unit/ticks/download/faulty_server.py::__call__": "one parameter per fault of the server",
