@@ -32,7 +32,7 @@ LONG_FILES: dict[str, str] = {
 LONG_FUNCTIONS: dict[str, str] = {
     "aiopt/serving/pictures/jpeg_scan.py::read_scan": _KERNEL,
     "benchmarks/swap.py::_measure": "one measurement from start to end, read from top to bottom",
-    "tests/unit/bars/reducing/test_event_reducer.py::reference": "an oracle that spells out every kind of bar",
+    "tests/unit/bars/reducing/test_event_reducer.py::reference": "an oracle of every kind of bar",
 }
 MANY_PARAMETERS: dict[str, str] = {
     "aiopt/bars/reducing/event_kernels.py::cut_renko": _KERNEL,
