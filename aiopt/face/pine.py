@@ -15,7 +15,8 @@ from aiopt.errors import ConfigError
 from aiopt.face import html
 from aiopt.face.strategies import SpecLike, load_spec
 from aiopt.face.tables import Table
-from aiopt.pine.checker import Finding, check_script
+from aiopt.pine.checker import check_script
+from aiopt.pine.findings import Finding
 from aiopt.strategy.spec import StrategySpec
 
 
