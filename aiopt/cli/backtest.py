@@ -158,7 +158,8 @@ class BacktestOptions:
 def command(options: BacktestOptions) -> None:
     """Backtest SPEC, a YAML or JSON file or the name of a ready family (see `aiopt specs list`).
 
-    Prints metrics and trades, with the times (UTC) at which the bars of entry and exit open.  In the JSON
+    A position so large that every entry's margin exceeds the account is bad input (exit code 2).  Prints
+    metrics and trades, with the times (UTC) at which the bars of entry and exit open.  In the JSON
     bars are also numbered, from 0 in the bars given.
     """
     from aiopt.backtest.document import backtest_document, curves
@@ -177,6 +178,7 @@ def command(options: BacktestOptions) -> None:
         BacktestSession(bars, config, sink=sink, progress=report) as session,
     ):
         result = session.run(strategy)
+    _refuse_oversized(result, config)
     document = backtest_document(strategy, config, bars, result)
     if options.chart_path is not None:
         document["chart"] = _draw(options.chart_path, bars, result, options.chart_trade)
@@ -232,6 +234,18 @@ def _bars(options: BacktestOptions, config: BacktestConfig) -> BarSet:
 
         bars = with_conversion(bars, load_bar_set(options.conversion_path))
     return bars
+
+
+def _refuse_oversized(result: TrialResult, config: BacktestConfig) -> None:
+    """Refuse a size that no entry's margin allows: it is a mistake of the input, not a result."""
+    refused = len(result.refused_bars)
+    if refused and not result.trades and result.open_trade is None:
+        msg = (
+            f"The position is too large: each of its {refused:,} entries was refused, as its margin "
+            f"exceeds the account (leverage {config.leverage:g}, balance {config.initial_balance:,.2f}). "
+            "Trade smaller, or raise --leverage or --balance."
+        )
+        raise ConfigError(msg)
 
 
 def _draw(path: Path, bars: BarSet, result: TrialResult, chosen: int | None) -> dict[str, Any]:

@@ -110,6 +110,7 @@ def test_tables_of_what_is_served_fit(tables: list[Table], capsys: pytest.Captur
         architecture="MiniCPMVForConditionalGeneration",
         images=True,
         max_context_tokens=40_960,
+        created=1_700_000_000,
     )
     console = Console(width=80)
     model._print_models(console, ServingStatus(cards=(card,), engines=(), operations=()))
