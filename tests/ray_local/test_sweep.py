@@ -21,7 +21,7 @@ import cluster.sweep
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
-from aiopt.errors import SearchSpaceError, StorageError
+from aiopt.errors import InputError, SearchSpaceError, StorageError
 from aiopt.evaluation.folds import WalkForwardConfig, plan_walk_forward
 from aiopt.files import GIB, MIB
 from aiopt.market.instrument import instrument
@@ -32,7 +32,7 @@ from aiopt.ranking.trials import read_trials, write_trials
 from aiopt.sweep.local import SweepOutcome, run_sweep_locally
 from aiopt.sweep.points import plan_points
 from aiopt.sweep.progress import SweepProgress
-from aiopt.sweep.trial import TrialContext, TrialPoint
+from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
 from aiopt.testing.bars import random_walk_bars
 from cluster import lifecycle
 from cluster.metrics import RunMetrics
@@ -301,6 +301,19 @@ def test_finished_trials_are_neither_run_again_nor_counted_twice(
     assert sweep(board, points, bars, context).trials_by_node == {}
     assert board.journalled() == len(points)
     assert (trials_bytes(board), board.ranking()) == reference
+
+
+def test_the_actor_refuses_a_second_result_in_the_leaderboards_own_words(
+    board: Board, points: list[TrialPoint], context: TrialContext
+) -> None:
+    remote = RemoteBoard(board.actor)
+    assert remote.add_many([failed_row(points[0], context, "no bars")]) == 1
+    with pytest.raises(
+        InputError, match=r"^A trial must have one result, but .* differ in error\."
+    ) as caught:
+        remote.add_many([failed_row(points[0], context, "no margin")])
+    assert "Traceback" not in str(caught.value)
+    assert remote.progress().failures[0].reason == "no bars"
 
 
 def test_no_points(board: Board, bars: dict[str, BarSet], context: TrialContext) -> None:
