@@ -83,7 +83,7 @@ def test_a_table_is_printed_for_people(
         (("--timeframes", "7x"), "number and one of s, m, h, d"),
         (("--timeframes", ","), "at least one timeframe"),
         (("--price", "middle"), "must be one of bid, ask, mid"),
-        (("--ticks", "nowhere"), "does not exist"),
+        (("--ticks", "nowhere"), "There is no such folder"),
     ],
 )
 def test_bad_input_is_code_two_with_a_message(
