@@ -141,7 +141,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        msg = f"{path}: the top level must be a mapping of keys, but it is a {type(data).__name__}."
+        msg = (
+            f"{path} must hold keys and values, but it holds a {type(data).__name__}. Write "
+            "e.g. `name: value`."
+        )
         raise ConfigError(msg)
     return data
 

@@ -338,7 +338,7 @@ class RunFolder:
         try:
             return path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            msg = f"{path}: a script must be UTF-8 text, but {error}. Emit it again or remove the file."
+            msg = f"{path} is not UTF-8 text: {error}. Emit the script again or remove the file."
             raise RunFileError(msg) from error
 
     def describe_missing(self) -> list[str]:
@@ -384,16 +384,16 @@ def read_json(path: Path, type_: type[T]) -> T:
         raise _unreadable(path, error) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         msg = (
-            f"{path}: the file must be valid JSON, but: {error}. It was cut off or edited; "
-            "repeat the run, or remove the file to report on the rest."
+            f"{path} is not valid JSON: {error}. It was cut off or edited. Repeat the run, or "
+            "remove the file to report on the rest."
         )
         raise RunFileError(msg) from error
 
 
 def _unreadable(path: Path, error: msgspec.ValidationError) -> RunFileError:
     return RunFileError(
-        f"{path}: the file must hold what this version of aiopt writes, but: {error}. "
-        "Finish or repeat the run, or remove the file to report on the rest."
+        f"{path} does not hold what this version of aiopt writes: {error}. Finish or "
+        "repeat the run, or remove the file to report on the rest."
     )
 
 
@@ -414,12 +414,12 @@ def load_run(path: Path) -> RunFolder:
     """
     path = Path(path)
     if not path.is_dir():
-        msg = f"A run must be an existing folder, but {path} is not one.{_nearby(path)}"
+        msg = f"There is no run folder {path}.{_nearby(path)}"
         raise NotARunError(msg)
     if not is_run(path):
         msg = (
-            f"A run folder must hold {STATE} or {CONFIG}, but {path} holds neither. "
-            f"Give a folder that `aiopt optimize` wrote, e.g. runs/<run-id>.{_nearby(path / 'x')}"
+            f"{path} is not a run folder: it holds neither {STATE} nor {CONFIG}. Give a folder "
+            f"that `aiopt optimize` wrote, e.g. runs/<run-id>.{_nearby(path / 'x')}"
         )
         raise NotARunError(msg)
     state_path = path / STATE

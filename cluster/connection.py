@@ -78,7 +78,7 @@ def _session() -> Iterator[None]:
             runtime_env={"env_vars": worker_environment()},
         )
     except ConnectionError as error:
-        msg = f"RAY_ADDRESS must name a running cluster, but none answers at {os.environ['RAY_ADDRESS']}."
+        msg = f"No cluster answers at {os.environ['RAY_ADDRESS']}, which RAY_ADDRESS names."
         raise ClusterError(msg + " Start one with `aiopt cluster up`, or use --engine local.") from error
     try:
         yield

@@ -88,7 +88,7 @@ def connect() -> None:
         ray.init(address="auto", namespace="aiopt", log_to_driver=False, logging_level="error")
     except ConnectionError as error:
         msg = (
-            "The job must run on a Ray cluster, but none was found. Use `aiopt optimize`, or submit it with "
+            "No Ray cluster was found for this job. Use `aiopt optimize`, or submit it with "
             '`ray job submit` (`eval "$(aiopt cluster env)"` sets the address).'
         )
         raise ClusterError(msg) from error

@@ -85,7 +85,7 @@ class Job:
                 self._client = JobSubmissionClient(address, headers=headers)
         except (ConnectionError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
-            msg = f"The Jobs API must answer at {address}, but: {reason} Check --address and the token."
+            msg = f"The Jobs API at {address} did not answer: {reason} Check --address and the token."
             raise ClusterError(msg) from error
         self.job_id = ""
 
@@ -105,7 +105,7 @@ class Job:
             except RuntimeError as error:
                 # The dashboard of a head that has just started answers before its job agent does.
                 if "No available agent" not in str(error) or time.monotonic() > deadline:
-                    raise ClusterError(f"The job must start, but Ray refused it: {error}") from error
+                    raise ClusterError(f"Ray refused to start the job: {error}") from error
                 time.sleep(0.5)
 
     def status(self) -> str:
@@ -146,9 +146,7 @@ class Job:
         how = (
             info.message if code is None else f"its process ended with code {code} (killed, or out of memory)"
         )
-        msg = (
-            f"The job must run to its end, but: {how}. Finished trials are kept: run the same command again."
-        )
+        msg = f"The job did not run to its end: {how}. Finished trials are kept: run the same command again."
         raise ClusterError(msg)
 
     def stop(self) -> None:

@@ -95,7 +95,7 @@ def prompt_of(version: str) -> Prompt:
         If there is none of that version.
     """
     if version not in PROMPTS:
-        msg = f"A prompt version must be a known one, but got {version!r}.{did_you_mean(version, PROMPTS)}"
+        msg = f"There is no prompt {version!r}.{did_you_mean(version, PROMPTS)}"
         raise ConfigError(msg)
     return PROMPTS[version]
 

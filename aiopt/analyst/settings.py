@@ -87,7 +87,10 @@ class AnalystSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         if self.endpoint is not None:
             parts = urlsplit(self.endpoint)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
-                msg = f"`endpoint` must be a URL http://HOST:PORT/v1, but got {self.endpoint!r}. Correct it."
+                msg = (
+                    f"`endpoint` is {self.endpoint!r}, which is no URL of the form "
+                    "http://HOST:PORT/v1. Correct it."
+                )
                 raise ConfigError(msg)
             if parts.username is not None or parts.query:
                 msg = "`endpoint` must hold no password and no query. Put the token into the environment."

@@ -140,7 +140,7 @@ def check_account(traded: Instrument, account: str, pair: Instrument | None) -> 
         )
         raise ConfigError(msg)
     elif {pair.base, pair.quote} != {traded.quote, account}:
-        msg = f"The conversion bars must be of {names}, but are of {pair.symbol}. Give others."
+        msg = f"The conversion needs bars of {names}, but these are of {pair.symbol}. Give others."
         raise ConfigError(msg)
 
 

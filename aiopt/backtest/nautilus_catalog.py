@@ -400,8 +400,10 @@ def _bar_type(market: Instrument, timeframe: Timeframe, price: str, venue: str) 
 def _check_output(out: Path) -> None:
     for path in sorted(out.iterdir()):
         if not (path.name in {INDEX_NAME, "data"} or path.name.startswith(IMPORT)):
-            msg = f"The output must be empty or an earlier export, but it holds {path.name}."
+            msg = (
+                f"The output folder holds {path.name}. Choose an empty folder, or that of an earlier export."
+            )
             raise DataError(f"{msg} Choose another folder.", file=out)
     if (out / "data").exists() and not (out / INDEX_NAME).exists():
-        msg = "The output must be empty or an earlier export, but it is a catalog of something else."
+        msg = "The output folder holds a catalog of something else."
         raise DataError(f"{msg} Choose another folder.", file=out)

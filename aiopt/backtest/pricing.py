@@ -37,7 +37,7 @@ def with_stop_slippage(bars: BarSet, measured: StopSlippage) -> BarSet:
     """
     symbol = bars.instrument.symbol
     if measured.instrument != symbol:
-        msg = f"Stop slippage must be measured on {symbol}, but is of {measured.instrument}."
+        msg = f"Stop slippage was measured on {measured.instrument}, but {symbol} is traded."
         raise ConfigError(f"{msg} Give ticks of {symbol}.")
     if isinstance(bars.stops, StopLadder):
         raise ConfigError("Bars with their own ticks' stop ladder need no measured slippage. Leave it out.")

@@ -199,7 +199,7 @@ class BacktestSession:
         self, spec_hash: str, source: SignalSource, arrays: SignalArrays | None, segments: Segments | None
     ) -> TrialResult:
         if self._engine is None:
-            raise BacktestError("A session must be open to run, but this one is closed. Make a new one.")
+            raise BacktestError("This session is closed. Make a new one.")
         boundaries = self._boundaries_of(segments)
         config = self.config
         strategy = self._engine.strategy
@@ -390,7 +390,7 @@ def _check(bars: BarSet, config: BacktestConfig) -> None:
         msg = f"A backtest needs at least two bars, but got {len(bars)}. Give a longer span."
         raise ConfigError(msg)
     if bars.interpolated:
-        msg = "A backtest needs bars of the past alone, but gaps of these were filled with prices to come."
+        msg = "The gaps of these bars were filled with prices from the future, so no backtest may use them."
         raise DataError(msg + " Build them with --fill flat, or without --fill.")
     if bars.single_price and not config.is_parity:
         msg = (

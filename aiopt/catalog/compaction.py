@@ -113,7 +113,7 @@ def compact(
         If the disk is full: old and new files need room at the same time.
     """
     if period not in PERIODS:
-        msg = f"The period must be one of {', '.join(PERIODS)}, but got {period!r}."
+        msg = f"There is no period {period!r}. Use one of {', '.join(PERIODS)}."
         raise ConfigError(msg + did_you_mean(period, PERIODS))
     root = Path(entry.path)
     report = progress or _silent
@@ -125,7 +125,7 @@ def compact(
             return _compact_store(root, dry_run, report)
         if entry.kind == "parquet":
             return _Plain(root, entry, period, time_column, report).run(dry_run=dry_run)
-    msg = f"Only tick stores, streams and plain Parquet can be packed, but this is of kind {entry.kind}."
+    msg = f"This is of kind {entry.kind}. Only tick stores, streams and plain Parquet can be packed."
     raise DataError(f"{msg} Name another.", file=root)
 
 
@@ -399,7 +399,7 @@ class _Plain:
 
     def _one_schema(self) -> pa.Schema:
         if not self.files:
-            raise DataError("There must be Parquet files to pack, but there are none.", file=self.root)
+            raise DataError("There are no Parquet files to pack. Check the path.", file=self.root)
         first = self.footers[0].schema.to_arrow_schema()
         for path, footer in zip(self.files, self.footers, strict=True):
             found = footer.schema.to_arrow_schema()
@@ -416,7 +416,7 @@ class _Plain:
             msg = f"A column must be the time, but none of {', '.join(TIME_COLUMNS)} is among {known}."
             raise DataError(f"{msg} Name it with --time-column.", file=self.root)
         if chosen not in known:
-            raise DataError(f"The time column must be among {known}, but got {chosen!r}.", file=self.root)
+            raise DataError(f"There is no column {chosen!r}. The columns are {known}.", file=self.root)
         kind = self.schema.field(chosen).type
         if not (pa.types.is_int64(kind) or pa.types.is_timestamp(kind)):
             msg = f"A time must be int64 nanoseconds or a date-time, but {chosen} is {kind}."

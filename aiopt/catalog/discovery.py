@@ -124,7 +124,7 @@ def find_entries(roots: Sequence[Path]) -> list[Entry]:
     found: dict[Path, Entry] = {}
     for root in roots:
         if not root.is_dir():
-            msg = "A data root must be a folder that exists, but this one does not. Name another."
+            msg = "There is no such folder. Check the path."
             raise DataError(msg, file=root)
         for entry in _entries(root):
             found.setdefault(Path(entry.path).resolve(), entry)

@@ -128,8 +128,8 @@ def bar_scale(panes: Panes, n_bars: int) -> BarScale:
     width = panes.price.width
     if n_bars > width:
         msg = (
-            f"A chart must have a column for each bar, but {n_bars} bars are to go into {width} columns. "
-            "Show a shorter window, take bars of a longer timeframe or widen the chart."
+            f"{n_bars} bars do not fit into {width} columns of pixels. Show fewer bars, take a "
+            "longer timeframe or widen the chart."
         )
         raise ConfigError(msg)
     return BarScale(n_bars=n_bars, left=panes.price.left, width=width)

@@ -131,7 +131,7 @@ class ChartSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 msg = f"`{minimum} <= {name} <= {MAX_SIDE}` must hold, but got {name}={value} pixels."
                 raise ConfigError(msg + " Choose a size in that range.")
         if self.theme not in THEMES:
-            msg = f"The theme of a chart must be one of {', '.join(THEMES)}, but got {self.theme!r}."
+            msg = f"There is no theme {self.theme!r}. Use one of {', '.join(THEMES)}."
             raise ConfigError(msg + did_you_mean(self.theme, THEMES))
         for name, plots, most in (
             ("overlays", self.overlays, MAX_OVERLAYS),
@@ -182,7 +182,7 @@ def parse_plot(text: str) -> IndicatorPlot:
         try:
             args[name] = int(value) if value.lstrip("+-").isdigit() else float(value)
         except ValueError as failure:
-            msg = f"An indicator must be KIND:NAME=NUMBER,…, but got {part!r} in {text!r}."
+            msg = f"Cannot read {part!r} in {text!r}. Write an indicator as KIND:NAME=NUMBER,…"
             raise SpecError(msg + " Write e.g. ema:length=50.") from failure
     return IndicatorPlot(kind=kind, args=args, source=source)
 

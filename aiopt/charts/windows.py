@@ -56,8 +56,8 @@ def plan_windows(chart: PreparedChart, size: int | None = None, stride: int | No
     if first is None or first + size > n_bars:
         known = "no bar" if first is None else f"bar {first}"
         msg = (
-            f"A window must fit behind the warm-up, but {n_bars} bars with window={size} have all indicators "
-            f"from {known} on. Choose a shorter window or shorter indicators."
+            f"A window of {size} bars does not fit: of {n_bars} bars, all indicators have "
+            f"values from {known} on. Choose a shorter window or shorter indicators."
         )
         raise ConfigError(msg)
     return [(start, start + size) for start in range(first, n_bars - size + 1, stride)]

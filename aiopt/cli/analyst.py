@@ -53,7 +53,7 @@ def _settings(config_path: Path | None, **given: Any) -> AnalystSettings:
     overrides = {name: value for name, value in given.items() if value not in (None, ())}
     settings = load_config(config_path, AnalystSettings, env_prefix=ENVIRONMENT_PREFIX, overrides=overrides)
     if settings.endpoint is None and given.get("models"):
-        raise ConfigError("`--model` needs an endpoint to ask, but there is none. Add --endpoint URL.")
+        raise ConfigError("`--model` needs an endpoint to ask. Add --endpoint URL.")
     if not settings.picture and not settings.numbers:
         raise ConfigError("A model needs the picture or the numbers. Leave one of the two options out.")
     return settings
@@ -117,7 +117,7 @@ def read_command(
 
     settings = _settings(config_path, **given, bars=window)
     if bars_path is None and png_path is None:
-        raise InputError("There must be something to read, but there is none. Add --bars or --png.")
+        raise InputError("There is nothing to read. Add --bars or --png.")
     if bars_path is None and settings.endpoint is None:
         raise InputError("The rule-based reader reads bars, not pictures. Add --bars, or --endpoint URL.")
     request = _request(bars_path, timeframe, symbol, png_path, note, settings, draw=out_path is not None)
@@ -151,7 +151,7 @@ def _request(
         try:
             png = png_path.read_bytes()
         except OSError as failure:
-            msg = f"The chart must be a readable file, but: {failure.strerror}. Name another."
+            msg = f"The chart cannot be read: {failure.strerror}. Name another."
             raise DataError(msg, file=png_path) from failure
     if bars_path is None:
         return AnalysisRequest(chart_png=png, note=note)

@@ -59,7 +59,7 @@ def show(path: Path, as_json: bool) -> None:
 
     entry = recognise(path) if path.is_dir() else None
     if entry is None:
-        msg = "The folder must be an entry of the catalogue, but is none."
+        msg = "This folder is no entry of the catalogue."
         raise DataError(msg + " List the entries below it: `aiopt data list FOLDER`.", file=path)
     document = _document(entry) | entry_details(entry)
     emit(as_json, document, lambda console: _print_entry(console, document))
@@ -305,7 +305,7 @@ def _print_verification(console: Console, result: Verification, rebuild: bool) -
         console.print(f"bars built again from their ticks: {len(result.rebuilt)}", highlight=False)
     if result.unproven:
         console.print(
-            f"{len(result.unproven)} of them record no hashes: that they can be read is all that was checked"
+            f"{len(result.unproven)} of them have no recorded hashes: checked only that they can be read"
         )
     if rebuild:
         for path in result.unproven:

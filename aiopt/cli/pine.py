@@ -70,8 +70,8 @@ def emit_command(
     beside = out / f"{name}.json"
     if source is not None and beside.exists() and beside.samefile(source):
         msg = (
-            f"The spec beside the script must not replace the file it is read from, but both are {beside}. "
-            "Choose another --out or --name."
+            f"The spec would be written to {beside}, the file it is read from. Choose another "
+            "--out or --name."
         )
         raise ConfigError(msg)
     stderr_console().print("writing and checking the script; the first check takes some seconds ...")
@@ -139,10 +139,10 @@ def check_command(ctx: click.Context, file: Path, as_json: bool) -> None:
 
 def _read_script(file: Path) -> str:
     if not file.is_file():
-        msg = f"The script must be a file, but {file} is none. Check the path."
+        msg = f"There is no file {file}. Check the path."
         raise ConfigError(msg)
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as failure:
-        msg = f"The script must be UTF-8 text, but {file} is not ({failure.reason}). Check the path."
+        msg = f"{file} is not UTF-8 text ({failure.reason}). Check the path."
         raise ConfigError(msg) from failure

@@ -228,14 +228,14 @@ def _claimed(out_dir: Path, key: str, config: DatasetConfig, bars_hash: str) -> 
     """Hold the folder for this build alone; what a killed build left half-written is removed."""
     path = out_dir / _KEY_FILE
     if out_dir.exists() and not path.exists() and any(name for name in _names(out_dir) if name[0] != "."):
-        msg = f"The folder must be new, empty or hold a dataset, but {out_dir} holds other files."
+        msg = f"{out_dir} holds other files. Choose a new or empty folder, or one that holds a dataset."
         raise RunExistsError(msg + " Name another folder.")
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
-        msg = f"The folder of a dataset must be writable, but {out_dir} is not: {failure}. Name another."
+        msg = f"The folder {out_dir} cannot be written: {failure}. Choose another."
         raise storage_error(out_dir / _LOCK_FILE, failure) or StorageError(msg) from failure
-    msg = "One build may run in a folder at a time, but another is running. Wait for it."
+    msg = "Another build is running in this folder. Wait for it to end."
     with file_lock(out_dir / _LOCK_FILE, busy=DataError(msg, file=out_dir)):
         _check_key(path, key, config, bars_hash)
         for folder in (out_dir, out_dir / DATA_FOLDER, out_dir / CHART_FOLDER):
@@ -246,7 +246,7 @@ def _claimed(out_dir: Path, key: str, config: DatasetConfig, bars_hash: str) -> 
 
 def _names(folder: Path) -> list[str]:
     if not folder.is_dir():
-        raise ConfigError(f"The dataset's name must be a folder, but {folder} is a file. Name another.")
+        raise ConfigError(f"{folder} is a file, and a dataset needs a folder. Choose another.")
     return [entry.name for entry in folder.iterdir()]
 
 

@@ -131,12 +131,15 @@ def read_info(folder: Path) -> DatasetInfo:
     if not path.is_file():
         building = (Path(folder) / DATA_FOLDER).is_dir()
         state = "its build was not finished" if building else "there is none"
-        msg = f"A dataset must have {INFO_FILE}, but {state}. Run `aiopt dataset build` with this folder."
+        msg = (
+            f"This is no finished dataset: {INFO_FILE} is missing, {state}. Run `aiopt dataset "
+            "build` with this folder."
+        )
         raise DataError(msg, file=folder)
     try:
         document: Any = msgspec.json.decode(path.read_bytes())
     except msgspec.DecodeError as failure:
-        msg = f"The file must be JSON, but: {failure}. Build the dataset again."
+        msg = f"The file is not valid JSON: {failure}. Build the dataset again."
         raise DataError(msg, file=path) from failure
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
@@ -168,6 +171,6 @@ def split_files(folder: Path, split: str) -> list[Path]:
     info = read_info(folder)
     if split not in info.splits:
         known = ", ".join(name for name in SPLITS if name in info.splits)
-        msg = f"The split must be one of {known}, but is {split!r}. Choose one of them."
+        msg = f"There is no split {split!r}. Choose one of {known}."
         raise DataError(msg, file=folder)
     return [Path(folder) / file.path for file in info.files if file.split == split]

@@ -71,7 +71,7 @@ def list_streams(folder: Path) -> list[StreamInfo]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError("The folder of a log must exist, but does not. Check the path.", file=folder)
+        raise DataError("There is no such folder. Check the path.", file=folder)
     return [
         StreamInfo(name=path.name, versions=_versions(path))
         for path in sorted(folder.iterdir())
@@ -109,7 +109,7 @@ def read_stream(
     schemas = read_schemas(path)
     if version is not None:
         if version not in schemas:
-            msg = f"The version must be one of {', '.join(map(str, schemas))}, but is {version}."
+            msg = f"There is no version {version}. The stream has {', '.join(map(str, schemas))}."
             raise DataError(msg + " Choose one of them.", file=path)
         schemas = {version: schemas[version]}
     kinds = _joined(schemas, path, columns)
@@ -149,7 +149,7 @@ def stream_folder(folder: Path, stream: str) -> Path:
     if not (stream and read_schemas(path)):
         known = [info.name for info in list_streams(folder)]
         hint = did_you_mean(stream, known) if known else " It has none."
-        raise DataError(f"The log must have the stream, but {stream!r} is not in it.{hint}", file=folder)
+        raise DataError(f"The log has no stream {stream!r}.{hint}", file=folder)
     return path
 
 
@@ -172,7 +172,7 @@ def _joined(schemas: dict[int, RowSchema], path: Path, columns: Sequence[str] | 
     missing = [name for name in columns or () if name not in kinds]
     if missing:
         known = {name for schema in schemas.values() for name in schema.fields}
-        msg = f"The stream must have the column, but {missing[0]!r} is not in it."
+        msg = f"The stream has no column {missing[0]!r}."
         raise DataError(msg + did_you_mean(missing[0], known), file=path)
     return kinds if columns is None else {name: kinds[name] for name in columns}
 

@@ -170,7 +170,7 @@ def claim_version(folder: Path, schema: RowSchema) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         return _claim(folder, schema, folder / f".schema.{uuid.uuid4().hex[:8]}.tmp")
     except OSError as error:
-        msg = f"The folder of a log must be writable, but {folder} is not: {error}. Choose another folder."
+        msg = f"The folder {folder} of the log cannot be written: {error}. Choose another."
         raise storage_error(folder / "schema.json", error) or StorageError(msg) from error
 
 

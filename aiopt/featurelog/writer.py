@@ -322,9 +322,7 @@ class FeatureLog:
             self._hand_over_all()
             while (self._pending or self._writing) and self._failure is None:
                 if not self._thread.is_alive():
-                    raise StorageError(
-                        "The log's writer must be alive to flush, but it has ended. Open a new one."
-                    )
+                    raise StorageError("Nothing can be flushed: the log's writer has ended. Open a new log.")
                 self._changed.wait(timeout=1.0)
             if self._failure is not None:
                 raise self._failure
@@ -344,7 +342,7 @@ class FeatureLog:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ConfigError("A log must be open to append, but this one is closed. Open a new one.")
+            raise ConfigError("This log is closed. Open a new one.")
         if os.getpid() != self._pid:
             raise ConfigError("A log belongs to the process that opened it. Open one in each process.")
         # Rows that wait for a slow disk are bounded: the caller waits instead.
@@ -354,7 +352,7 @@ class FeatureLog:
         """Wait for the writer thread; raise what keeps it from getting there."""
         while self._failure is None and not reached():
             if not self._thread.is_alive():
-                raise StorageError("The log's writer must be alive, but it has ended. Open a new log.")
+                raise StorageError("The log's writer has ended. Open a new log.")
             self._changed.wait(timeout=1.0)
         if self._failure is not None:
             raise self._failure

@@ -253,6 +253,9 @@ def indicator_def(kind: str) -> IndicatorDef:
         If there is none of that name.
     """
     if kind not in INDICATORS:
-        msg = f"An indicator's kind must be a known one, but got {kind!r}.{did_you_mean(kind, INDICATORS)}"
+        msg = (
+            f"There is no indicator of kind {kind!r}. `aiopt indicators list` shows "
+            f"all.{did_you_mean(kind, INDICATORS)}"
+        )
         raise SpecError(msg)
     return INDICATORS[kind]

@@ -66,7 +66,7 @@ class TradingSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as failure:
             hint = did_you_mean(self.timezone, available_timezones())
-            msg = f"The timezone must be an IANA name, but got {self.timezone!r}.{hint}"
+            msg = f"There is no timezone {self.timezone!r}. Use an IANA name.{hint}"
             raise ConfigError(msg + " Use e.g. America/New_York.") from failure
 
     @property

@@ -128,7 +128,7 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         if _NAME.match(self.name) is None:
-            msg = f"`name` must be letters, digits, - and _, starting with a letter, but got {self.name!r}."
+            msg = f"name={self.name!r} cannot name a folder. Use letters, digits, - and _, a letter first."
             raise ConfigError(msg)
         self._check_input()
         super().__post_init__()
@@ -136,7 +136,9 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def _check_input(self) -> None:
         if self.ticks is not None and self.bars:
-            msg = f"A run stands on ticks or on bars, but got ticks={self.ticks!r} and bars. Leave one out."
+            msg = (
+                f"You gave both ticks={self.ticks!r} and bars. A run takes one of them: leave the other out."
+            )
             raise ConfigError(msg)
         if self.bars:
             return
@@ -178,7 +180,7 @@ def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> Opt
         for one in paths:
             if not Path(one).exists():
                 option = name.replace("_", "-")
-                msg = f"The {name.replace('_', ' ')} must exist, but {one} does not. Check --{option}."
+                msg = f"There is no {name.replace('_', ' ')} at {one}. Check --{option}."
                 raise InputError(msg)
     return config
 

@@ -92,7 +92,7 @@ def check_run(config: OptimizeConfig, strategies: Sequence[Strategy], runs_dir: 
     free = shutil.disk_usage(home).free
     if free < needed:
         msg = (
-            f"The run is expected to take {_size(needed)} in {runs_dir}, but only {_size(free)} are free. "
+            f"The run may need {_size(needed)} in {runs_dir}, but only {_size(free)} are free. "
             "Free some, choose another --runs-dir, or try fewer trials."
         )
         raise StorageError(msg)
@@ -144,11 +144,11 @@ def _check_input(config: OptimizeConfig, log: Log) -> Span:
 def _check_store(folder: Path, config: OptimizeConfig) -> Span:
     manifest = read_manifest(folder)
     if manifest.instrument != config.instrument:
-        msg = f"The ticks must be of {config.instrument}, but this store is of {manifest.instrument}. "
+        msg = f"You asked for {config.instrument}, but these ticks are of {manifest.instrument}. "
         raise DataError(msg + f"Use --instrument {manifest.instrument}, or name another store.", file=folder)
     absent = next((part.path for part in manifest.partitions if not (folder / part.path).is_file()), None)
     if absent is not None:
-        msg = f"The files of a tick store must agree with its manifest, but {absent} is missing."
+        msg = f"The tick store is not whole: its manifest names {absent}, which is missing."
         raise ManifestError(msg + " Import again into a new folder.", file=folder)
     _check_span(config, _hours(manifest))
     return Span(manifest.last_ts_ns - manifest.first_ts_ns, 0)
@@ -179,7 +179,7 @@ def _writable(runs_dir: Path) -> Path:
         path = path.parent
     if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
         what = "is a file" if path.is_file() else "is not writable"
-        raise StorageError(f"The folder of the runs must be writable, but {path} {what}. Use --runs-dir.")
+        raise StorageError(f"No run can be written: {path} {what}. Choose another folder with --runs-dir.")
     return path
 
 

@@ -91,9 +91,11 @@ def owned_run(run_dir: Path, identity: Mapping[str, Any], *, force: bool) -> Ite
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = f"The run folder must be writable, but {run_dir} is not ({error.strerror}). Use --runs-dir."
+        msg = (
+            f"The run folder {run_dir} cannot be written ({error.strerror}). Choose another with --runs-dir."
+        )
         raise storage_error(run_dir / LOCK, error) or StorageError(msg) from error
-    msg = f"One process at a time may work at a run, but another one is at {run_dir}. Wait for it."
+    msg = f"Another process is working on {run_dir}. Wait for it to end."
     with file_lock(run_dir / LOCK, busy=RunExistsError(msg)):
         if force:
             _empty(run_dir)
@@ -118,8 +120,8 @@ def _take_over(run_dir: Path, identity: Mapping[str, Any]) -> RunProgress:
     found = read_json(run_dir / STATE, RunState) if (run_dir / STATE).is_file() else None
     if config.exists() and config.read_bytes() != wanted:
         msg = (
-            f"A run folder must belong to one configuration and data, but {run_dir} has another. "
-            "Choose another --run-id, or use --force to delete it."
+            f"{run_dir} belongs to a run with another configuration or other data. Choose "
+            "another --run-id, or use --force to delete it."
         )
         changes = [] if found is None else changed_versions(found.versions, current_versions())
         if changes:
@@ -144,9 +146,9 @@ def _with_session(state: RunState) -> RunState:
 
 def _check_folder(run_dir: Path) -> None:
     if run_dir.exists() and not run_dir.is_dir():
-        raise RunExistsError(f"A run must be a folder, but {run_dir} is a file. Choose another --run-id.")
+        raise RunExistsError(f"{run_dir} is a file, and a run needs a folder. Choose another --run-id.")
     if run_dir.is_dir() and not is_run(run_dir) and any(path.name != LOCK for path in run_dir.iterdir()):
-        msg = f"A new run needs an empty folder, but {run_dir} holds other files. Choose another --run-id."
+        msg = f"{run_dir} holds other files, and a new run needs an empty folder. Choose another --run-id."
         raise RunExistsError(msg)
 
 

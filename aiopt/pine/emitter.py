@@ -138,7 +138,7 @@ def emit(
         If the text breaks a rule of the checker; then aiopt is at fault.
     """
     if version not in SUPPORTED_VERSIONS:
-        msg = f"The Pine version must be 5 or 6, but got {version}. Leave it out for 6."
+        msg = f"There is no Pine version {version} here. Use 5 or 6, or leave it out for 6."
         raise ConfigError(msg)
     if not initial_balance > 0:
         msg = f"`initial_balance > 0` must hold, but got {initial_balance}. Give the account at the start."
@@ -402,8 +402,8 @@ def write_script(  # noqa: PLR0913
     """
     if _FILE_NAME.match(name) is None:
         msg = (
-            "A script's name must be a letter or digit followed by at most 99 letters, digits, hyphens or "
-            f"underscores, but got {name!r}. Rename it."
+            f"{name!r} cannot name a script. Use a letter or digit, then at most 99 letters, "
+            "digits, hyphens or underscores."
         )
         raise ConfigError(msg)
     text = emit(

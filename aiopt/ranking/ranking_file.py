@@ -416,8 +416,8 @@ def read_ranking(document: dict[str, Any]) -> tuple[Ranking, str]:
     number = document.get("format")
     if number not in (1, FORMAT):
         msg = (
-            f"A ranking must have format 1 or {FORMAT}, but this one has {number!r}. Read it with the "
-            "version of aiopt that state.json names, or repeat the run with --force."
+            f"This ranking has format {number!r}; this version of aiopt reads 1 and {FORMAT}. "
+            "Read it with the version that state.json names, or repeat the run with --force."
         )
         raise InputError(msg)
     return msgspec.convert(document, Ranking), "" if number == FORMAT else FORMAT_1_NOTE

@@ -243,8 +243,8 @@ def parse_condition(text: str) -> Condition:
     node = _Parser(text).parse()
     if not is_condition(node):
         msg = (
-            f"A condition must be true or false, but {text!r} is a number. "
-            "Compare it with something, e.g. `rsi > 50`."
+            f"The condition {text!r} is a number, not true or false. Compare it with "
+            "something, e.g. `rsi > 50`."
         )
         raise SpecError(msg)
     return node  # type: ignore[return-value]  # is_condition has just said so
@@ -254,7 +254,7 @@ def parse_value(text: str) -> Value:
     """Parse a numeric expression, e.g. ``"fast_length * 2"``; limits and errors as in `parse_condition`."""
     node = _Parser(text).parse()
     if is_condition(node):
-        msg = f"A value must be a number, but {text!r} is true or false. Remove the comparison."
+        msg = f"The value {text!r} is true or false, not a number. Remove the comparison."
         raise SpecError(msg)
     return node  # type: ignore[return-value]
 
@@ -269,10 +269,10 @@ class _Parser:
     def parse(self) -> Node:
         text = self._text
         if not isinstance(text, str) or not text.strip():
-            msg = f"A condition must be a text that is not empty, but got {text!r}. Leave the key out."
+            msg = f"A condition is a text, but got {text!r}. Write one, or leave the key out."
             raise SpecError(msg)
         if len(text) > MAX_TEXT:
-            msg = f"A condition must have at most {MAX_TEXT} characters, but got {len(text)}. Shorten it."
+            msg = f"The condition has {len(text)} characters, and {MAX_TEXT} are allowed. Shorten it."
             raise SpecError(msg)
         if not text.isascii():
             column = next(i for i, letter in enumerate(text) if not letter.isascii()) + 1

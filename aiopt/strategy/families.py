@@ -240,6 +240,6 @@ def family(name: str) -> SearchSpace:
         If there is none of that name.
     """
     if name not in FAMILIES:
-        msg = f"A family must be a ready one or a file, but got {name!r}.{did_you_mean(name, FAMILIES)}"
+        msg = f"{name!r} is neither a ready family nor a file.{did_you_mean(name, FAMILIES)}"
         raise SpecError(msg)
     return FAMILIES[name]

@@ -108,7 +108,7 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
     def __post_init__(self) -> None:
         if not self.values or len(set(self.values)) != len(self.values):
-            msg = f"A choice needs different values, at least one, but got {list(self.values)}."
+            msg = f"A choice needs at least one value, each once, but got {list(self.values)}."
             raise SearchSpaceError(msg)
 
     @property
@@ -162,7 +162,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
 
     def __post_init__(self) -> None:
         if not self.dimensions:
-            raise self._fail("there must be at least one dimension, but there is none. Add one.")
+            raise self._fail("there is no dimension. Add at least one.")
         for name, dimension in self.dimensions.items():
             self._check_dimension(name, dimension)
         texts = tuple(self._checked_constraint(text) for text in self.constraints)
@@ -255,11 +255,12 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
             self._complete(drawn, n, seed)
         if not drawn:
             rules = " and ".join(f"`{text}`" for text in self.constraints)
-            msg = f"no valid point: nothing found that fulfils {rules}."
+            msg = f"there is no valid point: nothing fulfils {rules}."
             raise self._fail(msg + " Widen a dimension or drop a constraint.")
         if len(drawn) < n and not listable:
             msg = (
-                f"{n} valid points were asked for, but after {len(drawn)} nothing new came in {_STALL} draws."
+                f"you asked for {n} valid points, but after {len(drawn)} points {_STALL} draws "
+                "found nothing new."
             )
             raise self._fail(msg + " Ask for fewer, or widen a dimension.")
         return [dict(zip(self.dimensions, point, strict=True)) for point in itertools.islice(drawn, n)]
@@ -271,8 +272,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
     def _check_request(self, n: int, seed: int, method: str) -> None:
         if method not in METHODS:
             raise self._fail(
-                f"the method must be one of {', '.join(METHODS)}, but got {method!r}."
-                f"{did_you_mean(method, METHODS)}"
+                f"there is no method {method!r}. Use {', '.join(METHODS)}.{did_you_mean(method, METHODS)}"
             )
         if not 1 <= n <= MAX_SAMPLE:
             raise self._fail(
@@ -398,7 +398,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
                 self.spec.with_params({name: value})
             except SpecError as failure:
                 raise self._fail(
-                    f"dimension {name} reaches {value}, which the strategy refuses: {failure}"
+                    f"dimension {name} reaches {value}, which the strategy does not allow: {failure}"
                 ) from failure
 
     def _checked_constraint(self, text: str) -> str:
@@ -459,8 +459,8 @@ def load_search_space(path: Path | str) -> SearchSpace:
     spec, search = read_spec_file(Path(path))
     if search is None:
         msg = (
-            f"{path}: a search space needs the key {SEARCH_KEY!r}, but there is none. Add e.g. "
-            f"{SEARCH_KEY}: {{dimensions: {{length: {{type: int, low: 5, high: 30}}}}}}."
+            f"{path}: the key {SEARCH_KEY} is missing. Add e.g. {SEARCH_KEY}: {{dimensions: "
+            "{length: {type: int, low: 5, high: 30}}}."
         )
         raise SearchSpaceError(msg)
     where = f"{path}, {SEARCH_KEY}"

@@ -188,7 +188,7 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
         try:
             data = msgspec.json.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError) as failure:
-            msg = f"A spec must be valid JSON, but: {failure}. Check the text."
+            msg = f"This is not a valid strategy in JSON: {failure}. Check the text."
             raise SpecError(msg) from failure
         return spec_from_mapping(data, where="spec")
 

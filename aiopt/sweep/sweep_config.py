@@ -52,12 +52,13 @@ class SweepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         labels = tuple(parse_timeframe(text).label for text in self.timeframes)
         check_named("timeframes", labels)
         if self.sampler not in METHODS:
-            raise ConfigError(f"`sampler` must be one of {', '.join(METHODS)}, but got {self.sampler!r}.")
+            raise ConfigError(f"There is no sampler {self.sampler!r}. Use {', '.join(METHODS)}.")
         if self.seed < 0:
             raise ConfigError(f"`seed >= 0` must hold, but got seed={self.seed}.")
         if self.backtest.mode != "research":
             msg = (
-                f"`backtest.mode` must be research, but got {self.backtest.mode!r}: parity runs do not rank."
+                f"`backtest.mode` is {self.backtest.mode!r}, but only research backtests are "
+                "ranked. Leave it out."
             )
             raise ConfigError(msg)
         msgspec.structs.force_setattr(self, "timeframes", labels)
@@ -66,7 +67,7 @@ class SweepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def check_named(name: str, values: tuple[str, ...]) -> None:
     """Raise `ConfigError` unless a setting names at least one thing, and none twice."""
     if not values:
-        raise ConfigError(f"`{name}` must name at least one, but is empty.")
+        raise ConfigError(f"`{name}` is empty. Name at least one, or leave it out.")
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
-        raise ConfigError(f"`{name}` must be different, but {', '.join(twice)} occurs twice.")
+        raise ConfigError(f"`{name}` has {', '.join(twice)} twice. Remove one.")

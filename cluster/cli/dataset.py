@@ -53,7 +53,7 @@ command.add_command(logs, "logs")
 @click.option(
     "--images", type=click.Choice(["none", "embed", "files"]), help="A chart per row, in Parquet or as files."
 )
-@click.option("--stride", type=int, help="Take every so-manieth bar as a row.")
+@click.option("--stride", type=int, help="Take one bar in so many as a row.")
 @click.option(
     "--across-gaps",
     type=click.Choice(["drop", "keep"]),

@@ -225,7 +225,7 @@ def _environment_token() -> str | None:
     if path is None:
         return None
     if not Path(path).is_file():
-        raise InputError(f"RAY_AUTH_TOKEN_PATH must name a file, but {path} is none. Correct or unset it.")
+        raise InputError(f"There is no file {path}, which RAY_AUTH_TOKEN_PATH names. Correct or unset it.")
     return Path(path).read_text().strip()
 
 

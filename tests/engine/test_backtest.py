@@ -366,7 +366,7 @@ def test_a_closed_session_one_price_in_research_and_wrong_arrays_are_refused():
     with pytest.raises(BacktestError, match="50 for 100 bars"):
         session.run_signals("x", short)
     session.close()
-    with pytest.raises(BacktestError, match="this one is closed"):
+    with pytest.raises(BacktestError, match="This session is closed"):
         session.run(FAMILIES["rsi_reversion"].spec)
     one = BarSet(bars.instrument, bars.timeframe, bars.bid, bars.bid, True, "one")
     with pytest.raises(ConfigError, match=r"bid\.parquet.*--spread-pips"):
@@ -374,7 +374,7 @@ def test_a_closed_session_one_price_in_research_and_wrong_arrays_are_refused():
     with pytest.raises(ConfigError, match="at least two bars, but got 1"):
         BacktestSession(bars.slice(0, 1), BacktestConfig())
     ahead = replace(bars, ask=replace(bars.ask, interpolated=True))
-    with pytest.raises(DataError, match="filled with prices to come"):
+    with pytest.raises(DataError, match="prices from the future"):
         BacktestSession(ahead, BacktestConfig())
 
 

@@ -280,7 +280,7 @@ def test_numbers_can_be_left_out_of_the_question(bar_file: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("read",), "There must be something to read"),
+        (("read",), "There is nothing to read"),
         (("read", "--png", "x.png"), "reads bars, not pictures"),
         (
             ("read", "--png", "x.png", "--endpoint", "http://127.0.0.1:9/v1"),
@@ -290,7 +290,7 @@ def test_numbers_can_be_left_out_of_the_question(bar_file: Path) -> None:
         (("eval", "--model", "m"), "`--model` needs an endpoint"),
         (("eval", "--bars", "nothere"), "nothere"),
         (("eval", "--noise", "-1"), "`0 <= noise <= 10`"),
-        (("eval", "--endpoint", "nonsense"), "must be a URL"),
+        (("eval", "--endpoint", "nonsense"), "is no URL"),
         (
             ("eval", "--endpoint", "http://x/v1", "--no-picture", "--no-numbers"),
             "needs the picture or the numbers",

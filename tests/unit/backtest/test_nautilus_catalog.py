@@ -130,7 +130,7 @@ def test_a_damaged_day_and_a_folder_of_something_else_are_refused(store: Path, t
     with pytest.raises(DataError, match="must be empty or an earlier export, but it holds thesis"):
         export_catalog(store, tmp_path / "busy")
     (tmp_path / "foreign" / "data").mkdir(parents=True)
-    with pytest.raises(DataError, match="is a catalog of something else"):
+    with pytest.raises(DataError, match="holds a catalog of something else"):
         export_catalog(store, tmp_path / "foreign")
     with pytest.raises(ConfigError, match="A venue must be upper-case"):
         export_catalog(store, tmp_path / "out", venue="my venue")

@@ -72,7 +72,7 @@ def test_show_gives_the_outcomes_of_a_download(root: Path, manifest: Manifest) -
 
 
 def test_what_is_no_entry_is_named(root: Path) -> None:
-    with pytest.raises(DataError, match="must be an entry of the catalogue, but is none"):
+    with pytest.raises(DataError, match="is no entry of the catalogue"):
         invoke("show", root)
 
 

@@ -112,7 +112,7 @@ def test_what_cannot_be_packed_is_refused_and_left(root: Path) -> None:
         compact(entry_of(folder), period="week")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="this is of kind bars"):
         compact(entry_of(root / "bars"))
-    with pytest.raises(DataError, match="The time column must be among"):
+    with pytest.raises(DataError, match="There is no column"):
         compact(entry_of(folder), time_column="when")
     with pytest.raises(DataError, match="must be int64 nanoseconds or a date-time, but bid is double"):
         compact(entry_of(folder), time_column="bid")

@@ -88,7 +88,7 @@ def test_a_manifest_copied_into_a_run_is_no_tick_store(root: Path, manifest: Man
 
 
 def test_a_root_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="must be a folder that exists"):
+    with pytest.raises(DataError, match="no such folder"):
         find_entries([tmp_path / "none"])
 
 

@@ -381,7 +381,7 @@ def test_broken_overlays_are_refused(values: list[float], message: str) -> None:
 
 
 def test_too_many_bars_are_refused() -> None:
-    with pytest.raises(ConfigError, match="1105 bars are to go into 1104 columns"):
+    with pytest.raises(ConfigError, match="1105 bars do not fit into 1104 columns"):
         render_chart(random_walk_bars(1105, seed=1))
 
 

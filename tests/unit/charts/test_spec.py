@@ -26,11 +26,11 @@ def test_notation() -> None:
         ("rsj", "Did you mean 'rsi'"),
         ("rsi:lenght=5", "has no argument 'lenght'"),
         ("rsi:length=0", "1 <= length <= 5000"),
-        ("rsi:length=x", "must be KIND:NAME=NUMBER"),
-        ("rsi:length", "must be KIND:NAME=NUMBER"),
+        ("rsi:length=x", "as KIND:NAME=NUMBER"),
+        ("rsi:length", "as KIND:NAME=NUMBER"),
         ("rsi:source=clse", "Did you mean 'close'"),
         ("atr:source=open", "Remove the source"),
-        ("", "must be a known one"),
+        ("", "There is no indicator of kind"),
     ],
 )
 def test_wrong_notation_is_refused(text: str, message: str) -> None:

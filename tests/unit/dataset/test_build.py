@@ -269,7 +269,7 @@ def test_another_dataset_is_not_overwritten(pictured: Path, tmp_path: Path) -> N
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunExistsError, match="holds other files"):
         build_dataset(BARS, tmp_path, DatasetConfig(features=FEATURES))
-    with pytest.raises(ConfigError, match="must be a folder"):
+    with pytest.raises(ConfigError, match="a dataset needs a folder"):
         build_dataset(BARS, tmp_path / "notes.txt", DatasetConfig(features=FEATURES))
     with pytest.raises(
         StorageError, match=r"cannot be written: .*notes.txt is a file, not a folder. Choose another"
@@ -279,7 +279,7 @@ def test_another_dataset_is_not_overwritten(pictured: Path, tmp_path: Path) -> N
 
 def test_two_builds_in_one_folder_do_not_mix(tmp_path: Path) -> None:
     def render(chart: PreparedChart, windows: Sequence[Window]) -> Iterator[bytes]:
-        with pytest.raises(DataError, match="another is running"):
+        with pytest.raises(DataError, match="Another build is running"):
             build_dataset(BARS, tmp_path / "set", PICTURED)
         return render_windows(chart, windows)
 
@@ -304,7 +304,11 @@ def test_a_purge_shorter_than_the_labels_is_refused_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [("{", "must be JSON"), ('{"schema_version": 99}', "schema_version = 1"), ("[]", "schema_version = 1")],
+    [
+        ("{", "is not valid JSON"),
+        ('{"schema_version": 99}', "schema_version = 1"),
+        ("[]", "schema_version = 1"),
+    ],
 )
 def test_a_document_that_cannot_be_read(tmp_path: Path, change: str, message: str) -> None:
     (tmp_path / "dataset.json").write_text(change)

@@ -60,9 +60,9 @@ def test_tables_for_people_show_every_digit(capsys: pytest.CaptureFixture[str], 
         (("show", "{logs}", "prediction"), "Did you mean 'predictions'"),
         (("show", "{logs}", "predictions", "--rows", "-1"), "rows >= 0"),
         (("show", "{logs}", "predictions", "--out", "x.xlsx"), "must end in .parquet or .csv"),
-        (("show", "{logs}", "predictions", "--columns", "nn"), "'nn' is not in it"),
-        (("list", "nowhere"), "must exist"),
-        (("compact", "{logs}", "other"), "'other' is not in it"),
+        (("show", "{logs}", "predictions", "--columns", "nn"), "no column 'nn'"),
+        (("list", "nowhere"), "no such folder"),
+        (("compact", "{logs}", "other"), "no stream 'other'"),
     ],
 )
 def test_bad_input_is_code_two(

@@ -60,10 +60,10 @@ def test_the_default_file_loads_and_names_every_family() -> None:
         ("strategies: [rsi_reversal]", SpecError, "Did you mean 'rsi_reversion'"),
         ("strategies: [nothere.yaml]", SpecError, "There is no file"),
         ("ticks: nothere", InputError, "ticks must exist"),
-        ("backtest: {mode: parity}", ConfigError, "must be research"),
+        ("backtest: {mode: parity}", ConfigError, "only research backtests are ranked"),
         ("sampler: genetic", ConfigError, "one of sobol, random, grid"),
         ("name: a/b", ConfigError, "letters, digits"),
-        ("[1, 2]", ConfigError, "top level must be a mapping"),
+        ("[1, 2]", ConfigError, "must hold keys and values"),
     ],
 )
 def test_bad_settings(tmp_path: Path, text: str, error: type[AioptError], message: str) -> None:
@@ -192,7 +192,7 @@ def test_bars_take_the_place_of_ticks_and_keep_their_paths(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("bars: a\nticks: a", "on ticks or on bars"),
+        ("bars: a\nticks: a", "takes one of them"),
         ("spread: {pips: 1.0}", "`spread` is of bars"),
         ("ask_bars: a", "`ask_bars` is of bars"),
         ("bar_reading: {price: bid}", "`bar_reading` is of bars"),

@@ -50,7 +50,7 @@ def test_another_configuration_is_refused_and_force_replaces(tmp_path: Path) -> 
         (tmp_path / "r" / "leaderboard.jsonl").write_text("old")
     other = {**IDENTITY, "seed": 2}
     with (
-        pytest.raises(RunExistsError, match="one configuration and data"),
+        pytest.raises(RunExistsError, match="another configuration or other data"),
         owned_run(tmp_path / "r", other, force=False),
     ):
         pass
@@ -62,7 +62,7 @@ def test_another_configuration_is_refused_and_force_replaces(tmp_path: Path) -> 
 def test_two_owners_at_once(tmp_path: Path) -> None:
     with (
         owned_run(tmp_path / "r", IDENTITY, force=False),
-        pytest.raises(RunExistsError, match="another one is at"),
+        pytest.raises(RunExistsError, match="Another process is working on"),
         owned_run(tmp_path / "r", IDENTITY, force=True),
     ):
         pass

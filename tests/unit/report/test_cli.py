@@ -85,14 +85,14 @@ def test_show_a_finished_run_prints_its_entries(pristine_run):
 
 @pytest.mark.parametrize("command", [report_cli.command, runs_cli.command.commands["show"]])
 def test_a_folder_that_is_no_run_is_refused(command, tmp_path):
-    with pytest.raises(NotARunError, match="A run must be an existing folder"):
+    with pytest.raises(NotARunError, match="There is no run folder"):
         invoke(command, tmp_path / "none")
 
 
 @pytest.mark.parametrize("name", ["config.json", "manifest.json"])
 def test_a_damaged_file_is_named(unfinished, name):
     (unfinished / name).write_text('{"cut": ')
-    with pytest.raises(RunFileError, match=rf"{name}: the file must be valid JSON.*repeat the run"):
+    with pytest.raises(RunFileError, match=rf"{name} is not valid JSON.*Repeat the run"):
         invoke(report_cli.command, unfinished)
     assert not (unfinished / "report.html").exists()
 

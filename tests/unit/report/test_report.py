@@ -326,7 +326,7 @@ def test_a_cut_off_file_is_named_and_the_old_report_stays(run_dir, name):
     old = write_report(run_dir).read_bytes()
     data = (run_dir / name).read_bytes()
     (run_dir / name).write_bytes(data[: len(data) // 2])
-    with pytest.raises(RunFileError, match=rf"{name}: the file must be valid JSON"):
+    with pytest.raises(RunFileError, match=rf"{name} is not valid JSON"):
         write_report(run_dir)
     assert (run_dir / "report.html").read_bytes() == old
 

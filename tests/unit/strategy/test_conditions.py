@@ -84,12 +84,12 @@ def test_tree_of_every_kind_of_node():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "must be a text that is not empty"),
-        ("   ", "must be a text that is not empty"),
+        ("", "A condition is a text"),
+        ("   ", "A condition is a text"),
         ("rsi >", "column 6: it cannot be read"),
         ("rsi > 50 and", "it cannot be read"),
-        ("rsi", "must be true or false, but 'rsi' is a number"),
-        ("rsi + 1", "must be true or false"),
+        ("rsi", "'rsi' is a number, not true or false"),
+        ("rsi + 1", "is a number, not true or false"),
         ("1 < rsi < 50", r"column 1: comparisons must not be chained"),
         ("rsi > 50 and close", r"column 14: and, or, not need conditions, but this is a number"),
         ("not rsi", "column 5: and, or, not need conditions"),
@@ -131,7 +131,7 @@ def test_tree_of_every_kind_of_node():
         ("abs > 0", "the function abs needs its arguments in parentheses"),
         ("rsi > 5é", "column 8: only ASCII characters are allowed"),
         ("rsi > 1\x00", "it cannot be read"),
-        ("rsi > " + "9" * 1000, "at most 1000 characters, but got 1006"),
+        ("rsi > " + "9" * 1000, "has 1006 characters, and 1000 are allowed"),
         ("(" * 300 + "rsi > 1" + ")" * 300, "it cannot be read|nested"),
         ("-" * 40 + "rsi > 1", "nested at most 24 deep"),
         (" and ".join(["a>1"] * 90), "at most 200 parts"),
@@ -155,7 +155,7 @@ def test_any_text_parses_or_is_refused_with_a_reason(text):
 
 def test_a_value_is_a_number():
     assert parse_value("2 * a") == Arithmetic("*", Number(2), Name("a"))
-    with pytest.raises(SpecError, match="must be a number, but 'a > 1' is true or false"):
+    with pytest.raises(SpecError, match="'a > 1' is true or false, not a number"):
         parse_value("a > 1")
 
 

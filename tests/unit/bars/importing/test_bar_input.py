@@ -136,7 +136,7 @@ def test_fillings_are_no_market(store: Path, own: Path, tmp_path: Path, fill: di
 def test_prices_to_come_and_event_bars_are_refused(store: Path, tmp_path: Path) -> None:
     request = BarRequest(time_rules(frames("1m")), ("bid", "ask"), fill="linear")
     build(store, tmp_path / "linear", request)
-    with pytest.raises(DataError, match="filled with prices to come"):
+    with pytest.raises(DataError, match="prices from the future"):
         open_bars([tmp_path / "linear"])
     build(store, tmp_path / "events", BarRequest(parse_bar_rules("tick", "50"), ("bid", "ask")))
     with pytest.raises(UnevenBarsError, match="bars of one length in time, but this folder holds tick-50"):
