@@ -400,9 +400,7 @@ def _bar_type(market: Instrument, timeframe: Timeframe, price: str, venue: str) 
 def _check_output(out: Path) -> None:
     for path in sorted(out.iterdir()):
         if not (path.name in {INDEX_NAME, "data"} or path.name.startswith(IMPORT)):
-            msg = (
-                f"The output folder holds {path.name}. Choose an empty folder, or that of an earlier export."
-            )
+            msg = f"The output folder holds {path.name}, which no export wrote."
             raise DataError(f"{msg} Choose another folder.", file=out)
     if (out / "data").exists() and not (out / INDEX_NAME).exists():
         msg = "The output folder holds a catalog of something else."

@@ -180,7 +180,7 @@ def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> Opt
         for one in paths:
             if not Path(one).exists():
                 option = name.replace("_", "-")
-                msg = f"There is no {name.replace('_', ' ')} at {one}. Check --{option}."
+                msg = f"No {name.replace('_', ' ')} found at {one}. Check --{option}."
                 raise InputError(msg)
     return config
 

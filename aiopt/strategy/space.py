@@ -459,7 +459,7 @@ def load_search_space(path: Path | str) -> SearchSpace:
     spec, search = read_spec_file(Path(path))
     if search is None:
         msg = (
-            f"{path}: the key {SEARCH_KEY} is missing. Add e.g. {SEARCH_KEY}: {{dimensions: "
+            f"{path}: the key {SEARCH_KEY!r} is missing. Add e.g. {SEARCH_KEY}: {{dimensions: "
             "{length: {type: int, low: 5, high: 30}}}."
         )
         raise SearchSpaceError(msg)

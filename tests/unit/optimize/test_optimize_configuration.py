@@ -55,13 +55,13 @@ def test_the_default_file_loads_and_names_every_family() -> None:
         ("backtest: {leverag: 3}", ConfigError, "Did you mean 'leverage'"),
         ("trials: 0", SearchSpaceError, "`trials >= 1` must hold"),
         ("timeframes: []", ConfigError, "at least one"),
-        ("timeframes: [60m, 1h]", ConfigError, "1h occurs twice"),
+        ("timeframes: [60m, 1h]", ConfigError, "has 1h twice"),
         ("timeframes: [5x]", ConfigError, "number and one of s, m, h, d"),
         ("strategies: [rsi_reversal]", SpecError, "Did you mean 'rsi_reversion'"),
         ("strategies: [nothere.yaml]", SpecError, "There is no file"),
         ("ticks: nothere", InputError, "ticks must exist"),
         ("backtest: {mode: parity}", ConfigError, "only research backtests are ranked"),
-        ("sampler: genetic", ConfigError, "one of sobol, random, grid"),
+        ("sampler: genetic", ConfigError, "Use sobol, random, grid"),
         ("name: a/b", ConfigError, "letters, digits"),
         ("[1, 2]", ConfigError, "must hold keys and values"),
     ],
@@ -119,7 +119,7 @@ def test_identity_depends_on_content_not_on_paths(tmp_path: Path) -> None:
 
 def test_same_family_twice(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(FAMILIES["rsi_reversion"].spec.to_yaml())
-    with pytest.raises(SearchSpaceError, match="rsi_reversion occurs twice"):
+    with pytest.raises(SearchSpaceError, match="the family rsi_reversion"):
         load_optimize_config(write(tmp_path, "strategies: [rsi_reversion, spec.yaml]"), {})
 
 
@@ -193,14 +193,14 @@ def test_bars_take_the_place_of_ticks_and_keep_their_paths(
     ("text", "message"),
     [
         ("bars: a\nticks: a", "takes one of them"),
-        ("spread: {pips: 1.0}", "`spread` is of bars"),
-        ("ask_bars: a", "`ask_bars` is of bars"),
-        ("bar_reading: {price: bid}", "`bar_reading` is of bars"),
+        ("spread: {pips: 1.0}", "`spread` is for runs on bars"),
+        ("ask_bars: a", "`ask_bars` is for runs on bars"),
+        ("bar_reading: {price: bid}", "`bar_reading` is for runs on bars"),
         ("bars: a\nbar_reading: {price: bidd}", "Did you mean 'bid'"),
-        ("bars: [a, nothere]", "bars must exist"),
-        ("bars: a\nask_bars: nothere", "ask bars must exist.*--ask-bars"),
+        ("bars: [a, nothere]", "No bars found"),
+        ("bars: a\nask_bars: nothere", "No ask bars found.*--ask-bars"),
         ("bars: a\nspread: {pip: 1}", "Did you mean 'pips'"),
-        ("conversion: nothere", "conversion must exist.*--conversion"),
+        ("conversion: nothere", "No conversion found.*--conversion"),
     ],
 )
 def test_bad_settings_of_bars(tmp_path: Path, text: str, message: str) -> None:

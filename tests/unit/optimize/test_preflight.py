@@ -73,12 +73,12 @@ SHORT = "walk_forward: {train_segments: 1, folds: 1, holdout_segments: 1}\n"
         ("", ["--ticks", "{folder}/words.csv"], "words.csv"),
         ("", ["--ticks", "{folder}/bars.csv"], "holds minute bars"),
         ("", ["--ticks", "{folder}/early.csv"], "31536000000000000"),
-        ("instrument: GBPUSD", ["--ticks", "{store}"], "must be of GBPUSD, but this store is of EURUSD"),
+        ("instrument: GBPUSD", ["--ticks", "{store}"], "asked for GBPUSD, but these ticks are of EURUSD"),
         ("walk_forward: {folds: 90}", ["--ticks", "{store}"], "94 segments need at least 94 steps"),
         ("", ["--ticks", "{folder}/torn"], "is missing"),
         ("", ["--ticks", "{store}", "--bars", "{bars}"], "takes one of them"),
-        ("", ["--spread-pips", "0.8"], "`spread` is of bars, but the run stands on ticks"),
-        ("", ["--bars", "{folder}/none"], "bars must exist"),
+        ("", ["--spread-pips", "0.8"], "`spread` is for runs on bars, and this run is on ticks"),
+        ("", ["--bars", "{folder}/none"], "No bars found"),
         ("", ["--bars", "{folder}/words.csv"], "words.csv"),
         ("", ["--bars", "{folder}/bars.csv"], "One-sided bars need a spread"),
         ("", ["--bars", "{folder}/bars.csv", "--spread-pips", "0.85"], "whole price steps"),
@@ -169,7 +169,7 @@ def test_a_full_disk_and_a_file_in_the_way_are_found(
         place.optimize(SHORT, "--ticks", str(place.store), "--runs-dir", str(place.folder / "file" / "x"))
         == 1
     )
-    assert "is a file. Use --runs-dir" in capsys.readouterr().err
+    assert "is a file. Choose another folder with --runs-dir" in capsys.readouterr().err
     usage = shutil.disk_usage(place.folder)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     assert place.optimize(SHORT, "--ticks", str(place.store)) == 1

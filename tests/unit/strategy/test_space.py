@@ -168,7 +168,7 @@ def test_grid_needs_steps():
 
 def test_unknown_method():
     with pytest.raises(
-        SearchSpaceError, match=r"must be one of sobol, random, grid, but got 'sobel'. Did you"
+        SearchSpaceError, match=r"there is no method 'sobel'. Use sobol, random, grid. Did you"
     ):
         finite_space().sample(5, 0, "sobel")
 
