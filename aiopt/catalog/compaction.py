@@ -113,7 +113,7 @@ def compact(
         If the disk is full: old and new files need room at the same time.
     """
     if period not in PERIODS:
-        msg = f"There is no period {period!r}. Use one of {', '.join(PERIODS)}."
+        msg = f"There is no period {period!r}."
         raise ConfigError(msg + did_you_mean(period, PERIODS))
     root = Path(entry.path)
     report = progress or _silent

@@ -144,7 +144,7 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
             return
         for name, default in (("ask_bars", ()), ("bar_reading", BarReading()), ("spread", SpreadConfig())):
             if getattr(self, name) != default:
-                msg = f"`{name}` is of bars, but the run stands on ticks. Give --bars, or leave it out."
+                msg = f"`{name}` is for runs on bars, and this run is on ticks. Give --bars, or leave it out."
                 if name == "spread":
                     msg += " To widen the spread of ticks use --extra-spread-pips."
                 raise ConfigError(msg)

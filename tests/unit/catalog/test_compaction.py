@@ -108,7 +108,7 @@ def test_a_dry_run_changes_nothing(root: Path) -> None:
 
 def test_what_cannot_be_packed_is_refused_and_left(root: Path) -> None:
     folder = root / "log"
-    with pytest.raises(ConfigError, match="must be one of hour, day, month"):
+    with pytest.raises(ConfigError, match="There is no period 'week'"):
         compact(entry_of(folder), period="week")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="this is of kind bars"):
         compact(entry_of(root / "bars"))

@@ -59,7 +59,7 @@ def test_the_default_file_loads_and_names_every_family() -> None:
         ("timeframes: [5x]", ConfigError, "number and one of s, m, h, d"),
         ("strategies: [rsi_reversal]", SpecError, "Did you mean 'rsi_reversion'"),
         ("strategies: [nothere.yaml]", SpecError, "There is no file"),
-        ("ticks: nothere", InputError, "ticks must exist"),
+        ("ticks: nothere", InputError, "No ticks found"),
         ("backtest: {mode: parity}", ConfigError, "only research backtests are ranked"),
         ("sampler: genetic", ConfigError, "Use sobol, random, grid"),
         ("name: a/b", ConfigError, "letters, digits"),

@@ -22,7 +22,7 @@ from cluster.cli.optimize import forwarded_variables
         ("trails: 3", [], "Unknown key 'trails'"),
         ("trials: 0", [], "`trials >= 1` must hold"),
         ("", ["--trials", "0"], "`trials >= 1` must hold"),
-        ("", ["--ticks", "nothere"], "ticks must exist"),
+        ("", ["--ticks", "nothere"], "No ticks found"),
         ("", ["--strategies", "rsi_reversio"], "Did you mean 'rsi_reversion'"),
         ("", ["--timeframes", "1m,1x"], "1x"),
         ("", ["--top", "0"], "`top >= 1` must hold"),
