@@ -89,7 +89,7 @@ class SessionFilter(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=
                 msg = f"session: {name} must be a time HH:MM from 00:00 to 23:59, but got {text!r}."
                 raise SpecError(msg)
         if self.start == self.end:
-            msg = f"session: start and end must differ, but both are {self.start}. For all day drop it."
+            msg = f"session: start and end are both {self.start}. For the whole day leave the session out."
             raise SpecError(msg)
         if not self.weekdays or any(not 1 <= day <= 7 for day in self.weekdays):
             msg = f"session: weekdays must be some of 1 (Monday) to 7, but got {list(self.weekdays)}."
@@ -100,7 +100,7 @@ class SessionFilter(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as failure:
             hint = did_you_mean(self.timezone, zoneinfo.available_timezones())
             hint = hint if hint.startswith(" Did") else " Use e.g. UTC, Europe/London, America/New_York."
-            msg = f"session: timezone must be an IANA name, but got {self.timezone!r}.{hint}"
+            msg = f"session: there is no timezone {self.timezone!r}. Use an IANA name.{hint}"
             raise SpecError(msg) from failure
 
     @property

@@ -61,7 +61,10 @@ class SpecRules:
         self._check_distance("stop_loss", spec.stop_loss)
         self._check_distance("take_profit", spec.take_profit)
         if isinstance(spec.size, RiskSize) and spec.stop_loss is None:
-            msg = "size: kind risk needs a stop_loss to measure the risk by, but there is none. Use fixed."
+            msg = (
+                "size: risk is measured up to the stop_loss, and there is none. Add a stop_loss, "
+                "or use kind fixed."
+            )
             raise SpecError(msg)
         self._check_all_used()
 
@@ -74,7 +77,7 @@ class SpecRules:
             ("indicators", self.spec.indicators, MAX_INDICATORS),
         ):
             if len(found) > limit:
-                raise self._fail(what, f"there may be at most {limit}, but got {len(found)}. Remove some.")
+                raise self._fail(what, f"there are {len(found)}, and {limit} are allowed. Remove some.")
 
     def _check_names(self) -> None:
         for name, value in self.spec.params.items():
@@ -108,7 +111,7 @@ class SpecRules:
 
     def _check_sides(self) -> None:
         if self.spec.entry_long is None and self.spec.entry_short is None:
-            raise self._fail("entry", "entry_long or entry_short must be given. Add one.")
+            raise self._fail("entry", "there is no entry. Add entry_long or entry_short.")
         for side in ("long", "short"):
             if getattr(self.spec, f"exit_{side}") is not None and getattr(self.spec, f"entry_{side}") is None:
                 raise self._fail(
@@ -222,7 +225,7 @@ class SpecRules:
     def _check_used(self, what: str, defined: Iterable[str], used: set[str]) -> None:
         idle = sorted(set(defined) - used)
         if idle:
-            raise self._fail(what, f"every {what} must be used, but {', '.join(idle)} is not. Remove it.")
+            raise self._fail(what, f"{', '.join(idle)} is never used. Remove it.")
 
 
 def check_source(kind: IndicatorDef, source: str, *, where: str) -> None:
