@@ -85,7 +85,7 @@ def test_file_then_environment_then_command_line(tmp_path: Path, monkeypatch: py
         ("inner: {lenght: 1}", r"Unknown key 'lenght' at \$\.inner\. Did you mean 'length'\?"),
         ("many: {a: {lenght: 1}}", r"Unknown key 'lenght'"),
         ("inner: {length: two}", r"Expected `int`, got `str` - at `\$\.inner\.length`"),
-        ("[1, 2]", "top level must be a mapping"),
+        ("[1, 2]", "must hold keys and values"),
         ("a: [", "no valid YAML"),
     ],
 )
