@@ -49,7 +49,7 @@ Signals are no errors: whoever raises one catches it in the same package, and no
 
     Exception
     ├── ClientGone                           [aiopt.serving.gateway.exchange] nobody is left to answer
-    ├── _Broken                              [aiopt.pine.checker] the finding is recorded, skip the expression
+    ├── Broken                               [aiopt.pine.findings] recorded already, skip the expression
     └── _StoppedError                        [aiopt.ticks.download.fetching] the run is being interrupted
 """
 
