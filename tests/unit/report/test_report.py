@@ -309,7 +309,8 @@ def test_an_unfinished_run_gets_a_report_of_what_is_there(run_dir, gone, kept):
     assert kept in text
     assert "Unfinished run: running, stage sweep." in text
     for name in gone:
-        assert f"{name} (" in text
+        # The journal is no part of a finished run that could be missing: trials.parquet holds its rows.
+        assert name == "leaderboard.jsonl" or f"{name} (" in text
 
 
 def test_a_report_written_as_the_last_step_is_not_unfinished(run_dir):
