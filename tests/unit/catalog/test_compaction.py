@@ -110,7 +110,7 @@ def test_what_cannot_be_packed_is_refused_and_left(root: Path) -> None:
     folder = root / "log"
     with pytest.raises(ConfigError, match="There is no period 'week'"):
         compact(entry_of(folder), period="week")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="this is of kind bars"):
+    with pytest.raises(DataError, match="This is of kind bars"):
         compact(entry_of(root / "bars"))
     with pytest.raises(DataError, match="There is no column"):
         compact(entry_of(folder), time_column="when")

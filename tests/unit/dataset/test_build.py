@@ -317,7 +317,7 @@ def test_a_document_that_cannot_be_read(tmp_path: Path, change: str, message: st
 
 
 def test_an_unknown_split_and_an_absent_dataset(pictured: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="must be one of train, validation, test"):
+    with pytest.raises(DataError, match="There is no split 'dev'"):
         split_files(pictured, "dev")
     with pytest.raises(DataError, match="there is none"):
         read_info(tmp_path)

@@ -119,7 +119,7 @@ def test_identity_depends_on_content_not_on_paths(tmp_path: Path) -> None:
 
 def test_same_family_twice(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(FAMILIES["rsi_reversion"].spec.to_yaml())
-    with pytest.raises(SearchSpaceError, match="the family rsi_reversion"):
+    with pytest.raises(SearchSpaceError, match="rsi_reversion occurs twice"):
         load_optimize_config(write(tmp_path, "strategies: [rsi_reversion, spec.yaml]"), {})
 
 

@@ -56,7 +56,7 @@ def test_address_that_does_not_answer(
     config = tmp_path / "c.yaml"
     config.write_text("")
     assert cli.run(["optimize", str(config), "--address", "http://127.0.0.1:1"]) == 1
-    assert "Jobs API must answer at http://127.0.0.1:1" in capsys.readouterr().err
+    assert "The Jobs API at http://127.0.0.1:1 did not answer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"])
@@ -81,7 +81,7 @@ def test_the_address_given_beats_the_environment(
         server.shutdown()
     assert asked == []
     assert os.environ[name] == url
-    assert "Jobs API must answer at http://127.0.0.1:1" in capsys.readouterr().err
+    assert "The Jobs API at http://127.0.0.1:1 did not answer" in capsys.readouterr().err
 
 
 def test_the_job_gets_the_settings_and_the_token_only_where_a_model_is_asked(
