@@ -14,6 +14,12 @@ settings.register_profile("aiopt", deadline=None)
 settings.load_profile("aiopt")
 
 
+@pytest.fixture(autouse=True)
+def unset_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test depend on the width of who runs it: workers of pytest-xdist are given one."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of real market data, or skip: it is the providers' and not in this repository."""

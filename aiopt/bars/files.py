@@ -137,7 +137,7 @@ def load_bar_set(
         Instrument, e.g. ``"EURUSD"``, which no file may contradict.  If absent, what the files say; those of
         others must say one, see `aiopt.ticks.sources.instrument_evidence`.
     allow_interpolated : bool
-        Also take bars whose gaps were filled with prices to come: for pictures.
+        Also take bars whose gaps were filled with prices from the future: for pictures.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def bar_set_of(
     except UnevenBarsError as failure:
         raise UnevenBarsError(failure.reason, file=path, row=failure.row) from failure
     if not allow_interpolated and any(side.interpolated for side in arrays.values()):
-        msg = "Bars must be of the past alone, but gaps of these were filled with prices to come."
+        msg = "Bars must be of the past alone, but gaps of these were filled with prices from the future."
         raise DataError(msg + " Build them with --fill flat, or without --fill.", file=path)
     if len(arrays) == 1:
         bid = next(iter(arrays.values()))

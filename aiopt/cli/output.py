@@ -101,13 +101,22 @@ def print_table(
 
 
 def print_pairs(console: Console, pairs: Iterable[tuple[str, str | Text]]) -> None:
-    """Print names and values, one pair a line; long values are wrapped beside their name."""
-    table = Table(show_header=False, box=None, padding=(0, GAPS[0], 0, 0), pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in pairs:
-        table.add_row(Text(name), value if isinstance(value, Text) else Text(value))
-    console.print(table)
+    """Print names and values, one pair a line; long values are wrapped beside their name.
+
+    A value of one long word, such as a path, stays in one piece, so that it can be copied: the terminal
+    breaks it where it must.
+    """
+    found = [(name, value if isinstance(value, Text) else Text(value)) for name, value in pairs]
+    width = max((len(name) for name, _ in found), default=0)
+    for name, value in found:
+        if " " not in value.plain and width + GAPS[0] + value.cell_len > console.width:
+            console.print(Text(name.ljust(width + GAPS[0])) + value, soft_wrap=True)
+            continue
+        table = Table(show_header=False, box=None, padding=(0, GAPS[0], 0, 0), pad_edge=False)
+        table.add_column(no_wrap=True, min_width=width)
+        table.add_column(overflow="fold")
+        table.add_row(Text(name), value)
+        console.print(table)
 
 
 def _fitted(

@@ -254,7 +254,7 @@ def test_an_account_without_a_rate_is_refused_with_the_bars_that_would_do():
     with pytest.raises(ConfigError, match=r"Give bars of USDJPY or JPYUSD \(--conversion\), or set"):
         BacktestSession(bars, BacktestConfig(account_currency="USD"))
     other = with_conversion(bars, walk("EURUSD", 50, 1))
-    with pytest.raises(ConfigError, match="must be of USDJPY or JPYUSD, but are of EURUSD"):
+    with pytest.raises(ConfigError, match="needs bars of USDJPY or JPYUSD, but these are of EURUSD"):
         BacktestSession(other, BacktestConfig(account_currency="USD"))
     with pytest.raises(ConfigError, match="Leave out the bars of EURUSD"):
         BacktestSession(other, BacktestConfig())

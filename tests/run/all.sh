@@ -2,7 +2,8 @@
 # Every test with the types beside them, the slowest tests and the coverage: what `make test` runs after lint.
 #
 # Unit and engine tests are independent of each other and share all cores.  The tests that start Ray and the
-# serving engine run one after the other: each uses several processes, and some measure time or memory.
+# serving engine run one after the other: each uses several processes, and some measure time or memory.  Their
+# lines are not measured: a driver of Ray ends without a word when it runs under coverage.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 bin=.venv/bin
@@ -18,7 +19,7 @@ stage() { # NAME COMMAND...: run it, say how long it took, remember whether it f
   echo "== $name: $((SECONDS - began)) s"
 }
 
-measured() { # COMMAND...: run it and every Python process below it, Ray's too, under coverage
+measured() { # COMMAND...: run it and every Python process below it under coverage
   COVERAGE_PROCESS_START=$PWD/pyproject.toml COVERAGE_FILE=$PWD/$work/coverage/data "$@"
 }
 
@@ -28,7 +29,7 @@ stage "unit and engine tests" measured "$bin/python" -m pytest tests --ignore te
   -n logical --maxprocesses 8 --dist worksteal --junit-xml "$work/unit.xml"
 wait "$types" || failed="$failed types"
 cat "$work/types.txt"
-stage "Ray and serving tests" measured "$bin/python" -m pytest tests/ray_local tests/serving --junit-xml "$work/ray.xml"
+stage "Ray and serving tests" "$bin/python" -m pytest tests/ray_local tests/serving --junit-xml "$work/ray.xml"
 
 "$bin/python" tests/run/slowest.py "$work"/*.xml
 COVERAGE_FILE=$PWD/$work/coverage/data "$bin/coverage" combine --quiet "$work/coverage"

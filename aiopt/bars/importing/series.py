@@ -150,7 +150,7 @@ def _check_own(table: BarTable, path: Path) -> None:
     except UnevenBarsError as failure:
         raise UnevenBarsError(failure.reason, file=path, row=failure.row) from failure
     if arrays.interpolated:
-        msg = "Bars must be of the past alone, but gaps of these were filled with prices to come."
+        msg = "Bars must be of the past alone, but gaps of these were filled with prices from the future."
         raise DataError(msg + " Build them with --fill flat, or without --fill.", file=path)
 
 

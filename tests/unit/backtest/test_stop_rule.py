@@ -81,7 +81,7 @@ def test_a_measured_mean_is_used_and_renames_the_data(bars: BarSet) -> None:
     assert rule.slippage == pytest.approx(1.15e-5)
     assert told.data_hash != bars.data_hash
     assert told.slice(3, 9).stops == MEASURED
-    with pytest.raises(ConfigError, match=r"must be measured on GBPUSD, but is of EURUSD"):
+    with pytest.raises(ConfigError, match=r"was measured on EURUSD, but GBPUSD is traded"):
         with_stop_slippage(replace(bars, instrument=instrument("GBPUSD")), MEASURED)
     with pytest.raises(ConfigError, match=r"must be measured on GBPUSD, but is of EURUSD"):
         stop_rule(replace(told, instrument=instrument("GBPUSD")), BacktestConfig())

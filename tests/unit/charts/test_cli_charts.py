@@ -95,7 +95,7 @@ def test_trades_of_a_backtest_are_drawn(bar_file: Path, tmp_path: Path) -> None:
         (("--indicator", "sma:length=290", "--stride", "5"), ConfigError, "from bar 289 on"),
         (("--indicator", "sma:length=400", "--stride", "5"), ConfigError, "from no bar on"),
         (("--width", "20000"), ConfigError, "480 <= width <= 4096"),
-        (("--trades", "absent.json"), DataError, "no such file"),
+        (("--trades", "absent.json"), DataError, "does not"),
     ],
 )
 def test_bad_input(

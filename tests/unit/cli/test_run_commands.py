@@ -138,7 +138,7 @@ def test_a_run_at_work_is_refused(run_dir: Path, capsys: pytest.CaptureFixture[s
         ((), "Name the runs to delete"),
         (("runs/x", "--older-than", "3d"), "not both"),
         (("--older-than", "soon"), "days or hours like 30d"),
-        (("absent", "--yes"), "existing folder"),
+        (("absent", "--yes"), "no run folder"),
     ],
 )
 def test_unclear_deletions_are_refused(

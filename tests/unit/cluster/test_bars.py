@@ -78,4 +78,4 @@ def test_an_error_of_the_data_is_a_block_of_its_own(tmp_path: Path) -> None:
     (block,) = _ShardTask(work)()
     failure = pickle.loads(block["failure"][0].as_py())
     assert isinstance(failure, ManifestError)
-    assert "must exist" in failure.reason
+    assert "is missing" in failure.reason

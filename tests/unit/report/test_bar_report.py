@@ -109,5 +109,5 @@ def test_a_manifest_is_told_by_its_content(run: Path) -> None:
     assert manifest_type({"rows": 1}) is Manifest
     assert spread_of(read_json(run / MANIFEST, BarManifest)) == SPREAD
     (run / MANIFEST).write_text('{"kind": "bars"}')
-    with pytest.raises(RunFileError, match=r"manifest\.json: the file must hold what this version"):
+    with pytest.raises(RunFileError, match=r"manifest\.json does not hold what this version"):
         write_report(run)

@@ -120,5 +120,5 @@ def test_proposals_are_listed_also_where_nothing_was_read(run_dir: Path) -> None
 
 def test_a_damaged_file_is_named(run_dir: Path) -> None:
     (run_dir / ANALYSES).write_text('{"reader": "rules", "charts": [')
-    with pytest.raises(RunFileError, match=r"analyses\.json: the file must be valid JSON"):
+    with pytest.raises(RunFileError, match=r"analyses\.json is not valid JSON"):
         write_report(run_dir)

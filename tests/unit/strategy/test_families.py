@@ -68,5 +68,5 @@ def test_both_sides_trade(name, seed):
 
 def test_unknown_family():
     assert family("rsi_reversion") is FAMILIES["rsi_reversion"]
-    with pytest.raises(SpecError, match=r"got 'rsi_reversal'. Did you mean 'rsi_reversion'\?"):
+    with pytest.raises(SpecError, match=r"'rsi_reversal' is neither .* Did you mean 'rsi_reversion'\?"):
         family("rsi_reversal")

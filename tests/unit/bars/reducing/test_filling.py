@@ -87,7 +87,7 @@ def test_linear_bars_are_marked_as_no_past(tmp_path: Path) -> None:
     write_tick_store(tmp_path / "ticks", pl.DataFrame(some_ticks(40, 4)))
     request = BarRequest(parse_bar_rules("time", "1m"), ("bid", "ask"), fill="linear")
     build(tmp_path / "ticks", tmp_path / "bars", request)
-    with pytest.raises(DataError, match="filled with prices to come"):
+    with pytest.raises(DataError, match="filled with prices from the future"):
         load_bar_set(tmp_path / "bars")
     assert load_bar_set(tmp_path / "bars", allow_interpolated=True).interpolated
     request = BarRequest(request.rules, request.prices, fill="flat")
