@@ -6,7 +6,7 @@ CONFIG ?= jobs/optimize.yaml
 RUNS ?= runs
 ONLY ?=
 
-.PHONY: help optimize up down serving-cpu serving-gpu check test unit lint types bench lock
+.PHONY: help optimize up down serving-cpu serving-gpu check test unit lint types docs bench lock
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -55,6 +55,9 @@ lint: .venv/.installed-dev
 
 types: .venv/.installed-dev
 	@$(BIN)/mypy
+
+docs: .venv/.installed-dev  ## The Python reference from docstrings, into build/api
+	@$(BIN)/python docs/build_api.py
 
 bench: .venv/.installed-dev  ## Benchmarks into benchmarks/results/*.json [ONLY=name]
 	@$(BIN)/python -m benchmarks $(ONLY)
