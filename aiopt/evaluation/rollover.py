@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiopt.evaluation.statement import statement
 
 ASSUMED_PIPS_PER_NIGHT = 0.7
-"""What a night of EUR/USD has cost a retail account, roughly, on its dearer side."""
+"""What a night of EUR/USD has cost a retail account, roughly, on the side that costs more."""
 
 
 @dataclass(frozen=True)
