@@ -89,7 +89,7 @@ def test_join_needs_the_token(ray_head: lifecycle.ClusterState, tmp_path: Path) 
 
 def test_join_where_nothing_listens(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("0" * 32)
-    with pytest.raises(ClusterError, match="No Ray head listens at 127.0.0.1:1"):
+    with pytest.raises(ClusterError, match=r"No Ray head listens at 127\.0\.0\.1:1"):
         join(tmp_path / "node", SMALL, address="127.0.0.1:1", token_path=tmp_path / "t")
 
 
