@@ -202,7 +202,7 @@ class Nights:
 
     @cached_property
     def worst_per_unit(self) -> float:
-        """What a unit held over every rollover would pay on the costlier side, quote currency; not positive."""
+        """What a unit held over every rollover pays on the costlier side, quote currency; not positive."""
         if self._per_night is None:
             return 0.0
         paid = 0.0
