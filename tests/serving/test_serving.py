@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.skipif(find_spec("vllm") is None, reason="no vLLM here: requirements/install.sh cpu"),
 ]
 
-CLIENTS = 4
+CLIENTS = 8
 """Enough that every engine has requests in flight at every flip; more only make the two cores busier."""
 SWAPS = 20
 PROMPTS = mixed_prompts()
