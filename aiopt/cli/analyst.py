@@ -31,13 +31,18 @@ def reader_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--config",
             "config_path",
             type=_PATH,
-            help="YAML or JSON file of the settings of `analysis.reader` (docs/reference/configuration.md).",
+            help="YAML or JSON file with the settings of `analysis.reader` "
+            "(docs/reference/configuration.md).",
         ),
         click.option("--endpoint", help="OpenAI-compatible API, e.g. http://127.0.0.1:8000/v1."),
-        click.option("--model", "models", multiple=True, help="Served name. Several vote."),
-        click.option("--prompt", "prompts", multiple=True, help="Prompt version. Several vote."),
+        click.option("--model", "models", multiple=True, help="Served name; repeat it and the models vote."),
+        click.option(
+            "--prompt", "prompts", multiple=True, help="Prompt version; repeat it and the prompts vote."
+        ),
         click.option("--picture/--no-picture", default=None, help="Send the chart. Default: send it."),
-        click.option("--numbers/--no-numbers", default=None, help="Send the bars as numbers. Default: do."),
+        click.option(
+            "--numbers/--no-numbers", default=None, help="Send the bars as numbers. Default: send them."
+        ),
         click.option("--timeout", "timeout_s", type=float, help="Seconds per request.  Default: 60."),
     )
     for option in reversed(options):
@@ -73,7 +78,7 @@ def _with_model(settings: AnalystSettings, work: Callable[[Complete | None], Awa
     return asyncio.run(run())
 
 
-@click.group(epilog="Example: aiopt analyst read --bars bars/EURUSD/5m")
+@click.group(epilog="Example: aiopt analyst read --bars data/bars/EURUSD/5m")
 def command() -> None:
     """Read charts with a model or by rules; score who reads them."""
 
@@ -83,7 +88,7 @@ def command() -> None:
 
 @command.command(
     "read",
-    epilog="Example: aiopt analyst read --bars bars/EURUSD/5m --endpoint http://127.0.0.1:8000/v1 "
+    epilog="Example: aiopt analyst read --bars data/bars/EURUSD/5m --endpoint http://127.0.0.1:8000/v1 "
     "--model minicpm --out chart.png",
 )
 @click.option("--bars", "bars_path", type=_PATH, help="Bar file or folder; its last bars are read.")
@@ -151,7 +156,7 @@ def _request(
         try:
             png = png_path.read_bytes()
         except OSError as failure:
-            msg = f"The chart cannot be read: {failure.strerror}. Name another."
+            msg = f"Cannot read the chart: {failure.strerror}. Check the path."
             raise DataError(msg, file=png_path) from failure
     if bars_path is None:
         return AnalysisRequest(chart_png=png, note=note)
@@ -208,7 +213,8 @@ def _print_analysis(console: Console, result: AnalysisResult, symbol: str) -> No
     "--bars",
     "bars_path",
     type=_PATH,
-    help="Read windows of these bars instead of generated ones; truth is what the detectors find.",
+    help="Read windows of these bars instead of generated ones; what the pattern detectors find counts as "
+    "true.",
 )
 @instrument_option
 @click.option("--html", "html_path", type=_PATH, help="Write tables and pictures to this page.")

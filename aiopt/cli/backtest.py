@@ -71,7 +71,7 @@ class BacktestOptions:
     as_json: bool
 
 
-@click.command(epilog="Example: aiopt backtest rsi_reversion --bars bars/EURUSD/5m --chart trades.png")
+@click.command(epilog="Example: aiopt backtest rsi_reversion --bars data/bars/EURUSD/5m --chart trades.png")
 @click.argument("spec")
 @bars_option
 @click.option(
@@ -84,7 +84,9 @@ class BacktestOptions:
 @timeframe_option
 @instrument_option
 @params_option
-@click.option("--spread-pips", type=float, help="Make the ask from one price: that many pips above it.")
+@click.option(
+    "--spread-pips", type=float, help="For bars with one price: put the ask this many pips above it."
+)
 @click.option(
     "--extra-spread-pips",
     type=float,
@@ -93,15 +95,21 @@ class BacktestOptions:
 )
 @click.option("--balance", type=float, default=100_000.0, show_default=True, help="Initial balance.")
 @click.option(
-    "--account-currency", help="Of balance, profit and costs, e.g. USD. Default: the quote currency."
+    "--account-currency", help="Currency of balance, profit and costs, e.g. USD. Default: the quote currency."
 )
 @click.option(
     "--conversion",
     "conversion_path",
     type=PATH,
-    help="Bars of a pair of quote and account currency, e.g. of USDJPY for GBPJPY in USD.",
+    help="Bars that convert quote to account currency, e.g. USDJPY for GBPJPY in USD.",
 )
-@click.option("--leverage", type=float, default=30.0, show_default=True, help="Largest notional per balance.")
+@click.option(
+    "--leverage",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Largest position value, as a multiple of the balance.",
+)
 @click.option(
     "--commission",
     type=float,
@@ -109,42 +117,49 @@ class BacktestOptions:
     show_default=True,
     help="Quote currency per million traded, each side.",
 )
-@click.option("--slippage-ticks", type=int, default=0, show_default=True, help="On market and stop fills.")
+@click.option(
+    "--slippage-ticks",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Ticks lost at each market and stop fill.",
+)
 @click.option(
     "--stop-slippage",
     type=float,
-    help="Ticks by which a stop inside a bar fills beyond its price. Default: what ticks say, else 1.",
+    help="Ticks by which a stop inside a bar fills beyond its price. Default: as measured on ticks, else 1.",
 )
 @click.option(
     "--ticks",
     "ticks_dir",
     type=PATH,
-    help="Tick store on which stop slippage is measured, for bars without their ticks' stop ladder. "
-    "Default: one of traded ticks in data/ticks/SYMBOL, if there is.",
+    help="Tick store to measure stop slippage on, if the bars were not built from ticks. "
+    "Default: data/ticks/SYMBOL, if it holds real ticks.",
 )
 @click.option(
     "--swap",
     "swap_path",
     type=PATH,
-    help="Charge nights: a YAML or JSON file with points or rates, see docs/reference/configuration.md.",
+    help="Charge swap for each night: a YAML or JSON file with points or rates "
+    "(docs/reference/configuration.md).",
 )
 @click.option(
     "--signals",
     type=click.Choice(["arrays", "streaming"]),
     default="arrays",
     show_default=True,
-    help="streaming: compute signals bar by bar in the engine, as live; same trades, slower.",
+    help="streaming: compute signals bar by bar in the engine, as live trading does; same trades, slower.",
 )
 @click.option(
     "--out",
     type=PATH,
-    help="Also write the JSON, with equity and hourly profits and their times, to a file.",
+    help="Also write the JSON to this file, with equity, hourly profits and their times.",
 )
 @click.option(
     "--chart",
     "chart_path",
     type=PATH,
-    help="Draw the last trade and those around it on the price, with stop and target, to this PNG.",
+    help="Draw the last trade and its neighbours on the price, with stop and target, to this PNG.",
 )
 @click.option("--chart-trade", type=click.IntRange(1), help="Draw this trade (1 is the first), not the last.")
 @click.option(
@@ -257,7 +272,8 @@ def _draw(path: Path, bars: BarSet, result: TrialResult, chosen: int | None) -> 
     held = [] if result.open_trade is None else [result.open_trade]
     trades = [*result.trades, *held]
     if chosen is not None and chosen > len(trades):
-        raise ConfigError(f"--chart-trade must be one of the {len(trades)} trades, but is {chosen}.")
+        known = f"Give --chart-trade a number from 1 to {len(trades)}" if trades else "The backtest made none"
+        raise ConfigError(f"There is no trade {chosen}. {known}.")
     trade = trades[-1 if chosen is None else chosen - 1] if trades else None
     window = window_of_trade(bars.bid, trade)
     atomic_write_bytes(path, PreparedChart(bars.bid, ChartSpec()).render(*window, trades=trades))
@@ -347,7 +363,7 @@ def _print_trades(console: Console, result: TrialResult, market: Instrument) -> 
     if result.open_trade is not None:
         held = result.open_trade
         console.print(
-            f"Open behind the last bar: {held.side} since {minute_text(held.entry_ts_ns)} UTC at "
+            f"Still open after the last bar: {held.side} since {minute_text(held.entry_ts_ns)} UTC at "
             f"{market.price_text(held.entry_price)}"
         )
 

@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 )
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bars.")
-@click.option("--instrument", help="Symbol; what the source says, if left out.")
+@click.option("--instrument", help="Symbol. Default: what the source says.")
 @click.option(
     "--format",
     "format_",
-    help="histdata, metatrader, oanda, fxcm, csv, json or parquet; recognised if left out.",
+    help="histdata, metatrader, oanda, fxcm, csv, json or parquet. Default: recognised.",
 )
 @click.option(
     "--timezone",
-    help="Clock of the stamps, if not the format's own: UTC, +02:00, Europe/Athens, NY+7 (most FX brokers).",
+    help="Clock of the times, if not the format's own: UTC, +02:00, Europe/Athens, NY+7 (most FX brokers).",
 )
 @click.option(
-    "--keep-clock", is_flag=True, help="Take the clock although weeks contradict it; the bars say so."
+    "--keep-clock",
+    is_flag=True,
+    help="Use the clock even if the FX week contradicts it; the bar files record that.",
 )
 @click.option(
     "--map",
@@ -46,19 +48,19 @@ if TYPE_CHECKING:
 @click.option(
     "--time-unit",
     help="What a numeric time counts: s, ms, us, ns, dotnet, filetime, excel, or digits such as "
-    "YYYYMMDDHHMM; proved by its range if left out.",
+    "YYYYMMDDHHMM. Default: the one unit that gives possible years.",
 )
 @click.option(
     "--time-format",
-    help="How a time is written, e.g. '%d/%m/%Y %H:%M' (also %y %b %I %p %z); proved by all rows if left "
-    "out.",
+    help="How a time is written, e.g. '%d/%m/%Y %H:%M' (also %y %b %I %p %z). Default: the one way that "
+    "fits all rows.",
 )
 @click.option("--no-header", is_flag=True, help="The CSV has no header: --map counts columns from 0.")
 @click.option(
     "--price",
-    help="bid, ask or mid: what the prices of a table with one price are; it is unknown if left out.",
+    help="Which price a table with one price holds: bid, ask or mid. Default: unknown.",
 )
-@click.option("--drop-bad", is_flag=True, help="Leave impossible bars out, and count them.")
+@click.option("--drop-bad", is_flag=True, help="Leave out impossible bars and count them.")
 @check_options
 @json_option
 def command(  # one parameter per flag
@@ -80,7 +82,7 @@ def command(  # one parameter per flag
 ) -> None:
     """Import SOURCE, a provider's own bars, as bar files OUT/INSTRUMENT/TIMEFRAME/PRICE.parquet.
 
-    Bars stay bars: no ticks are invented from them.  A source of bid bars only gives bid.parquet, which
+    No ticks are made up from them.  A source of bid bars only gives bid.parquet, which
     backtests without a spread.
     """
     from aiopt.bars.importing.bar_import import import_bars

@@ -19,8 +19,8 @@ def check_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "check_path",
         type=click.Path(path_type=Path),
         metavar="PATH",
-        help="Bars of the same market as a second witness of the clock: highs, lows and closes must agree at "
-        "no lag.",
+        help="Check the clock against these bars of the same market: highs, lows and closes must agree "
+        "without a shift.",
     )
     timezone = click.option(
         "--check-timezone", metavar="CLOCK", help="Clock of the bars of --check-against, if not their own."

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: aiopt compare before.json after.json")
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
-@click.option("--rank", type=click.IntRange(1), default=1, show_default=True, help="Of runs: which entry.")
+@click.option("--rank", type=click.IntRange(1), default=1, show_default=True, help="Which entry of each run.")
 @seed_option
 @json_option
 def command(first: Path, second: Path, rank: int, seed: int, as_json: bool) -> None:
     """Compare FIRST and SECOND, two files of `aiopt backtest --out` or two run folders, on the same data.
 
-    Of runs the out-of-sample profit of the entries of one rank is compared.  The interval of the difference
-    comes from a block bootstrap of the profits period by period.  Refused if data or periods differ.
+    Of two runs it compares the out-of-sample profit of the entries of one rank.  The interval of the
+    difference comes from a block bootstrap of the profits period by period.  Data and periods must be equal.
     """
     from aiopt.comparing import compare, read_side
 

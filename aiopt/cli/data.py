@@ -53,7 +53,7 @@ def list_command(
 @click.argument("path", type=click.Path(path_type=Path))
 @json_option
 def show(path: Path, as_json: bool) -> None:
-    """Show what is known of PATH, one entry."""
+    """Show what is known about PATH, one entry of the list."""
     from aiopt.catalog.discovery import recognise
     from aiopt.catalog.selection import entry_details
 
@@ -105,10 +105,10 @@ def verify(
     type=click.Choice(["hour", "day", "month"]),
     default="day",
     show_default=True,
-    help="What one file of plain Parquet or of a stream holds.",
+    help="Time that one packed file of plain Parquet or of a stream covers.",
 )
-@click.option("--time-column", help="Of plain Parquet files, if not found by its name.")
-@click.option("--dry-run", is_flag=True, help="Say what would be packed, and change nothing.")
+@click.option("--time-column", help="Time column of plain Parquet files, if its name does not tell.")
+@click.option("--dry-run", is_flag=True, help="Say what would be packed; change nothing.")
 @json_option
 def compact(
     folders: tuple[Path, ...], period: str, time_column: str | None, dry_run: bool, as_json: bool
@@ -178,7 +178,7 @@ def prune(folders: tuple[Path, ...], what: tuple[str, ...], dry_run: bool, as_js
     "--out", type=click.Path(path_type=Path), required=True, help="Folder of the ParquetDataCatalog."
 )
 @click.option("--venue", default="SIM", show_default=True, help="Venue of the instrument in NautilusTrader.")
-@click.option("--timeframe", help="Which bars, when SOURCE leads to several.")
+@click.option("--timeframe", help="Which bars, if SOURCE holds several.")
 @instrument_option
 @json_option
 def export_nautilus(
@@ -317,7 +317,7 @@ def _print_compactions(console: Console, results: list[Compaction], dry_run: boo
     from rich.markup import escape
 
     if not results:
-        console.print("Nothing that can be packed: no tick store, stream or plain Parquet files.")
+        console.print("Nothing to pack here: no tick store, no stream, no plain Parquet files.")
     for result in results:
         if not result.changed:
             console.print(f"{escape(result.path)}: packed already", soft_wrap=True)

@@ -20,7 +20,7 @@ _SHOWN_ROWS = 10
 
 @click.group(
     invoke_without_command=True,
-    epilog="Example: aiopt indicators compute --bars bars/EURUSD/1m --kind rsi --arg length=14",
+    epilog="Example: aiopt indicators compute --bars data/bars/EURUSD/1m --kind rsi --arg length=14",
 )
 @json_option
 @click.pass_context
@@ -78,7 +78,7 @@ def _describe(definition: IndicatorDef) -> dict[str, Any]:
 
 @command.command(
     "compute",
-    epilog="Example: aiopt indicators compute --bars bars/EURUSD/1m --kind macd --arg fast=8 --json",
+    epilog="Example: aiopt indicators compute --bars data/bars/EURUSD/1m --kind macd --arg fast=8 --json",
 )
 @click.option(
     "--bars",

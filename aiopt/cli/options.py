@@ -21,7 +21,7 @@ json_option = click.option(
 )
 
 instrument_option = click.option(
-    "--instrument", "symbol", help="Symbol of the bars; what their file says, if left out."
+    "--instrument", "symbol", help="Symbol of the bars. Default: what their file says."
 )
 
 timeframe_option = click.option(

@@ -28,7 +28,13 @@ def command() -> None:
 @click.option("--name", help="File name without suffix.  [default: the strategy's name]")
 @click.option("--version", type=click.Choice(["6", "5"]), default="6", show_default=True, help="Of Pine.")
 @params_option
-@click.option("--instrument", "symbol", default="EURUSD", show_default=True, help="Whose pips and ticks.")
+@click.option(
+    "--instrument",
+    "symbol",
+    default="EURUSD",
+    show_default=True,
+    help="Symbol whose pips and ticks the script uses.",
+)
 @click.option(
     "--initial-balance",
     type=float,
@@ -41,7 +47,7 @@ def command() -> None:
     type=float,
     default=30.0,
     show_default=True,
-    help="Largest value of a position per equity; sizes by risk are cut to it.",
+    help="Largest position value, as a multiple of equity; sizes by risk are cut to it.",
 )
 @json_option
 def emit_command(

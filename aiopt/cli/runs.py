@@ -65,10 +65,10 @@ def list_command(runs_dir: Path, as_json: bool) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @json_option
 def show_command(run: Path, as_json: bool) -> None:
-    """Show the state, the hashes and the ranked entries of RUN, a run folder.
+    """Show the state, hashes and ranked entries of RUN, a run folder.
 
-    Also why trials failed and why candidates were rejected, with counts.  Of an interrupted sweep the journal
-    says what is recorded.
+    Also why trials failed and why candidates were rejected, with counts.  For an interrupted sweep it shows
+    what the journal has recorded.
     """
     from aiopt.ranking.reasons import failure_reasons, failure_reasons_of_file, rejection_reasons
     from aiopt.report.build import build_report
@@ -108,14 +108,14 @@ def show_command(run: Path, as_json: bool) -> None:
 @click.option(
     "--older-than",
     metavar="AGE",
-    help="All runs of the folder that nothing has worked on for so long, e.g. 30d or 12h.",
+    help="All runs in the folder that were left alone for this long, e.g. 30d or 12h.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def delete_command(
     runs: tuple[Path, ...], runs_dir: Path, older_than: str | None, yes: bool, as_json: bool
 ) -> None:
-    """Delete RUNS, run folders, after showing their sizes and asking.
+    """Show the sizes of RUNS, run folders, ask, and delete them.
 
     A run that a process works on is refused, or with --older-than left alone.
     """
@@ -123,7 +123,7 @@ def delete_command(
     sizes = [(run, run.bytes()) for run in chosen]
     total = sum(size for _, size in sizes)
     if as_json and not yes and chosen:
-        raise ConfigError("With --json nobody can be asked, but --yes is missing. Add it to delete.")
+        raise ConfigError("With --json nothing can be asked before deleting. Add --yes.")
     if not as_json:
         _print_chosen(sizes, busy)
     if chosen and not yes:

@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 
     from aiopt.ticks.sources import ReaderOptions
 
-_instrument_option = click.option(
-    "--instrument", help="Symbol, e.g. EURUSD; what the source says, if left out."
-)
+_instrument_option = click.option("--instrument", help="Symbol, e.g. EURUSD. Default: what the source says.")
 _format_option = click.option(
     "--format",
     "format_",
-    help="dukascopy, dukascopy_json, oanda, fxcm, histdata, truefx, metatrader, csv, json or parquet; "
-    "recognised if left out.",
+    help="dukascopy, dukascopy_json, oanda, fxcm, histdata, truefx, metatrader, csv, json or parquet. "
+    "Default: recognised.",
 )
 _rule_option = click.option(
     "--rule",
@@ -50,11 +48,11 @@ _READER_OPTIONS = (
         help="Clock of the source, if not the format's own: UTC, +02:00, Europe/Athens, NY, NY+7 (the server "
         "of most FX brokers).",
     ),
-    click.option("--utc-offset", type=float, help="The same as hours ahead of UTC."),
+    click.option("--utc-offset", type=float, help="The clock as hours ahead of UTC."),
     click.option(
         "--size-unit",
         type=float,
-        help="Units of the base currency a size of 1 stands for in tables; 1e6 for millions. If left out: 1, "
+        help="Units of the base currency that a size of 1 in a table means; 1e6 for millions. Default: 1, "
         "or 1e6 for exports of Dukascopy's ticks.",
     ),
     click.option(
@@ -66,12 +64,12 @@ _READER_OPTIONS = (
     click.option(
         "--time-unit",
         help="What a numeric time counts: s, ms, us, ns, dotnet, filetime, excel, or digits such as "
-        "YYYYMMDDHHMMSSmmm; proved by its range if left out.",
+        "YYYYMMDDHHMMSSmmm. Default: the one unit that gives possible years.",
     ),
     click.option(
         "--time-format",
-        help="How a time is written, e.g. '%d/%m/%Y %H:%M:%S.%f' (also %y %b %I %p %z); proved by all rows "
-        "if left out.",
+        help="How a time is written, e.g. '%d/%m/%Y %H:%M:%S.%f' (also %y %b %I %p %z). Default: the one "
+        "way that fits all rows.",
     ),
     click.option("--no-header", is_flag=True, help="The CSV has no header: --map counts columns from 0."),
 )
@@ -176,7 +174,7 @@ def import_(
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("tick-quality.html"),
     show_default=True,
-    help="Where the data-quality page goes: pictures and lists in one file, no network.",
+    help="File for the data-quality page: pictures and lists in one file, no network.",
 )
 @click.option("--no-html", is_flag=True, help="Write no page.")
 @_instrument_option
@@ -195,10 +193,10 @@ def validate(
     reader: ReaderOptions,
     as_json: bool,
 ) -> int:
-    """Judge the ticks of SOURCE, a tick store or anything `import` reads; print a table and write a page.
+    """Check the ticks of SOURCE, a tick store or anything `import` reads; print a table and write a page.
 
-    Of a store, the files are compared with the manifest as well.  Exit code 2 if a rule of treatment `fail`
-    found something or a file does not agree with the manifest.
+    It also compares a store's files with the manifest.  Exit code 2 if a rule with treatment `fail`
+    found something or a file differs from the manifest.
     """
     from aiopt.ticks.checks.validation import parse_rules
     from aiopt.ticks.importing import validate_ticks
@@ -227,7 +225,13 @@ def validate(
 @click.option("--instrument", default="EURUSD", show_default=True, help="Symbol.")
 @click.option("--start", default="2024-03-01", show_default=True, help="First day, YYYY-MM-DD, UTC.")
 @click.option("--days", type=int, default=31, show_default=True, help="Calendar days.")
-@click.option("--ticks-per-day", type=int, default=134_000, show_default=True, help="Mean of a full day.")
+@click.option(
+    "--ticks-per-day",
+    type=int,
+    default=134_000,
+    show_default=True,
+    help="Mean number of ticks of a full day.",
+)
 @click.option("--seed", type=int, default=7, show_default=True, help="Same seed, same ticks, everywhere.")
 @click.option("--replace", is_flag=True, help="Replace another tick store in --out.")
 @json_option
@@ -242,7 +246,7 @@ def sample(
     replace: bool,
     as_json: bool,
 ) -> None:
-    """Generate ticks that no market ever quoted, marked as synthetic."""
+    """Generate ticks that no market ever quoted, and mark them as synthetic."""
     from aiopt.ticks.sample import generate_ticks
 
     with _percent("generating ticks") as report:

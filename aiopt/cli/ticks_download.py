@@ -35,24 +35,36 @@ _ACCESS = (
         envvar="AIOPT_TICK_FEEDS",
         show_envvar=True,
         metavar="KIND[=WHERE]",
-        help="Where to ask, in order: bi5, json, or either with a base address; dir=FOLDER of hour files; "
-        "python=MODULE:FUNCTION that makes a feed. Repeat for failover.",
+        help="Where to ask: bi5, json, or either with a base address; dir=FOLDER of hour files; "
+        "python=MODULE:FUNCTION that makes a feed. Repeat it: the next is asked where one fails.",
     ),
     click.option(
         "--proxy",
         envvar="AIOPT_DOWNLOAD_PROXY",
         show_envvar=True,
-        help="http://HOST:PORT; 'none' for no proxy; else HTTPS_PROXY and NO_PROXY count.",
+        help="http://HOST:PORT, or 'none'. Default: as HTTPS_PROXY and NO_PROXY say.",
     ),
-    click.option("--timeout", type=float, default=20.0, show_default=True, help="Longest silence, seconds."),
-    click.option("--deadline", type=float, default=60.0, show_default=True, help="Longest answer, seconds."),
+    click.option(
+        "--timeout",
+        type=float,
+        default=20.0,
+        show_default=True,
+        help="Seconds without a byte after which an attempt fails.",
+    ),
+    click.option(
+        "--deadline",
+        type=float,
+        default=60.0,
+        show_default=True,
+        help="Seconds after which an attempt fails, even if bytes still come.",
+    ),
 )
 _POLITENESS = (
-    click.option("--parallel", type=int, default=4, show_default=True, help="Requests in flight."),
+    click.option("--parallel", type=int, default=4, show_default=True, help="Requests at the same time."),
     click.option(
         "--interval", type=float, default=0.1, show_default=True, help="Least seconds between requests."
     ),
-    click.option("--attempts", type=int, default=5, show_default=True, help="Per hour and feed."),
+    click.option("--attempts", type=int, default=5, show_default=True, help="Attempts per hour and feed."),
     click.option(
         "--backoff", type=float, default=1.0, show_default=True, help="Seconds before the 2nd attempt."
     ),
@@ -100,10 +112,10 @@ def _with_options(function: Callable[..., Any], options: Sequence[Callable[..., 
 @click.option(
     "--from",
     "first",
-    help="First day or hour (YYYY-MM-DD[THH], UTC); 14 days back if left out, or where the store in --out "
+    help="First day or hour (YYYY-MM-DD[THH], UTC). Default: 14 days back, or where the store in --out "
     "ends if that is longer ago.",
 )
-@click.option("--to", "last", help="Last day or hour, included; yesterday if left out.")
+@click.option("--to", "last", help="Last day or hour, included. Default: yesterday.")
 @click.option("--out", type=click.Path(path_type=Path), help="Tick store.  [default: data/ticks/SYMBOL]")
 @click.option(
     "--cache",
@@ -112,7 +124,7 @@ def _with_options(function: Callable[..., Any], options: Sequence[Callable[..., 
     show_default=True,
     envvar="AIOPT_DOWNLOAD_CACHE",
     show_envvar=True,
-    help="Folder of the answers as they came.",
+    help="Folder that keeps the feeds' answers, unchanged.",
 )
 @_access_options
 @_politeness_options
@@ -140,8 +152,8 @@ def download(
 ) -> int:
     """Download the ticks of SYMBOL into a tick store, or extend one that was downloaded before.
 
-    Every hour ends as ticks, empty, closed or failed.  Exit code 1 while an hour is failed: the same command
-    again asks only for those.
+    Every hour ends as ticks, empty, closed or failed.  Exit code 1 if one failed: run the same command again,
+    and it asks for those only.
     """
     from threading import Event
 

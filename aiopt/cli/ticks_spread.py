@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     type=click.Choice(["hour", "hour_of_week"]),
     default="hour",
     show_default=True,
-    help="Rows of the table: 24 hours, or 168 from Monday; both New York time.",
+    help="Rows of the table: 24 hours of the day, or 168 of the week from Monday; New York time.",
 )
 @json_option
 def spread_model(store: Path, out: Path, by: str, as_json: bool) -> None:

@@ -53,7 +53,7 @@ def show_command(trial_id: str, run_dir: Path, as_json: bool) -> None:
 @click.option(
     "--conversion",
     type=PATH,
-    help="Bars the account's currency was converted by, if it was: the run folder does not keep them.",
+    help="Bars that converted the account's currency, if any did: the run folder does not keep them.",
 )
 @json_option
 def rerun_command(trial_id: str, run_dir: Path, conversion: Path | None, as_json: bool) -> int:

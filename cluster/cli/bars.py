@@ -62,30 +62,31 @@ command.add_command(import_bars)
 )
 @click.option(
     "--session",
-    help="Bars begin with these days (17:00), or lie in this window of each (08:00-17:00).",
+    help="When the trading day starts (17:00), or the part of each day to keep (08:00-17:00).",
 )
-@click.option("--timezone", help="Wall clock of --session, e.g. America/New_York.  [default: UTC]")
+@click.option("--timezone", help="Time zone of --session, e.g. America/New_York.  [default: UTC]")
 @click.option("--spread-stats", is_flag=True, help="Add mean, max, last and time-weighted spread per bar.")
 @click.option(
     "--fill",
     type=click.Choice(["none", "flat", "linear"]),
     default="none",
     show_default=True,
-    help="Time bars: add bars without ticks while the market is open, marked in the column `filled`.",
+    help="Time bars: add a bar where the market is open but no tick came; the column `filled` marks it.",
 )
 @click.option(
     "--empty",
     type=click.Choice(["omit", "flat"]),
     default="omit",
     show_default=True,
-    help="Time bars without ticks: left out, or flat everywhere and unmarked, with volume 0.",
+    help="Time bars: where no tick came, leave the bar out, or add a flat one with volume 0, also while "
+    "the market is closed.",
 )
 @click.option(
     "--engine",
     type=click.Choice(["auto", "ray", "local"]),
     default="auto",
     show_default=True,
-    help="auto: one process, or Ray when RAY_ADDRESS is set or the ticks are very many.",
+    help="auto: this process, or Ray if RAY_ADDRESS is set or there are very many ticks.",
 )
 @json_option
 def build(  # one parameter per flag
@@ -105,7 +106,7 @@ def build(  # one parameter per flag
 ) -> None:
     """Build bar files OUT/INSTRUMENT/TIMEFRAME/PRICE.parquet from a tick store.
 
-    Bars of other types than time lie in OUT/INSTRUMENT/TYPE-SIZE.  The result is the same, bit for bit,
+    Other than time bars go to OUT/INSTRUMENT/TYPE-SIZE.  The result is the same, bit for bit,
     whichever engine builds it.  Definitions: docs/how-to/bars.md.
     """
     from aiopt.bars.building.build import choose_engine
@@ -132,7 +133,7 @@ def build(  # one parameter per flag
 
 @command.command(epilog="Example: aiopt bars show data/bars/EURUSD/1m --json")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--timeframe", help="Which bars, when PATH leads to several: 5m, range-5.")
+@click.option("--timeframe", help="Which bars, if PATH holds several, e.g. 5m or range-5.")
 @json_option
 def show(path: Path, timeframe: str | None, as_json: bool) -> None:
     """Show what a bar file or folder holds, whatever the type of its bars."""
@@ -152,9 +153,7 @@ def parse_session_flags(session: str | None, timezone: str | None) -> TradingSes
     """
     if session is None:
         if timezone is not None:
-            msg = (
-                f"A timezone needs a session, but got --timezone {timezone} alone. Add e.g. --session 17:00."
-            )
+            msg = f"--timezone {timezone} needs a session. Add e.g. --session 17:00."
             raise ConfigError(msg)
         return None
     from aiopt.market.sessions import parse_session
@@ -185,9 +184,9 @@ def parse_request(
     from aiopt.bars.schema import TIME_BARS, parse_prices
 
     if type_ == TIME_BARS and size is not None:
-        raise ConfigError("Time bars have a timeframe, but --size was given. Use --timeframes 5m.")
+        raise ConfigError("--size does not apply to time bars. Use --timeframes, e.g. --timeframes 5m.")
     if type_ != TIME_BARS and (timeframes is not None or fill != "none" or empty != "omit"):
-        msg = f"--timeframes, --fill and --empty are of time bars, but --type is {type_}. Use --size."
+        msg = f"--timeframes, --fill and --empty apply to time bars only, but --type is {type_}. Use --size."
         raise ConfigError(msg)
     sizes = (timeframes or "1m") if type_ == TIME_BARS else (size or "")
     return BarRequest(
@@ -229,11 +228,16 @@ def _print_build(console: Console, result: BarBuild, out_dir: Path) -> None:
         for file in result.files
     ]
     print_table(console, columns, rows)
-    console.print(f"Written below {out_dir}", soft_wrap=True)
+    folders = dict.fromkeys(str(Path(file.path).parent) for file in result.files)
+    console.print(f"Written below {out_dir}. A command that reads bars takes one folder:", soft_wrap=True)
+    for folder in folders:
+        console.print(f"  --bars {folder}", soft_wrap=True, markup=False)
     if result.ticks_outside:
-        console.print(f"{result.ticks_outside:,} ticks lie outside the session, in no bar.")
+        console.print(f"{result.ticks_outside:,} ticks came outside the session and are in no bar.")
     for series, ticks in result.ticks_left_over.items():
-        console.print(f"{ticks:,} ticks of {series} lie behind the last brick of their session, in no bar.")
+        console.print(
+            f"{ticks:,} ticks of {series} came after the last full brick of their session and are in no bar."
+        )
     origin = "synthetic ticks" if result.synthetic else "ticks"
     console.print(
         f"{result.ticks:,} {origin} in {result.elapsed_s:.2f} s "

@@ -24,18 +24,18 @@ engine_option = click.option(
     type=click.Choice(ENGINES),
     default="auto",
     show_default=True,
-    help="auto: one process, or Ray when RAY_ADDRESS is set or there are 5,000 charts or more.",
+    help="auto: this process, or Ray if RAY_ADDRESS is set or there are 5,000 charts or more.",
 )
 
 
-@click.group(epilog="Example: aiopt charts render --bars bars/EURUSD/5m --out charts --indicator rsi")
+@click.group(epilog="Example: aiopt charts render --bars data/bars/EURUSD/5m --out charts --indicator rsi")
 def command() -> None:
     """Draw bars, indicators and trades as PNG."""
 
 
 @command.command(
     "render",
-    epilog="Example: aiopt charts render --bars bars/EURUSD/5m --out charts --indicator ema:length=50 "
+    epilog="Example: aiopt charts render --bars data/bars/EURUSD/5m --out charts --indicator ema:length=50 "
     "--indicator rsi --window 150 --stride 50",
 )
 @click.option(
@@ -47,11 +47,11 @@ def command() -> None:
     "indicators",
     multiple=True,
     metavar="KIND[:NAME=NUMBER,…]",
-    help="An indicator, e.g. bollinger:length=20,multiplier=2. Averages and bands go over the prices.",
+    help="An indicator, e.g. bollinger:length=20,multiplier=2. Averages and bands are drawn over the prices.",
 )
 @click.option("--theme", type=click.Choice(["dark", "light"]), default="dark", show_default=True)
 @click.option("--window", type=int, help="Bars per chart; 200, or all bars if there are fewer.")
-@click.option("--stride", type=int, help="Draw a window every so many bars, not the last one only.")
+@click.option("--stride", type=int, help="Draw a window every so many bars, not only the last one.")
 @click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
 @instrument_option
 @click.option("--price", type=click.Choice(["bid", "ask"]), default="bid", show_default=True, help="Side.")
@@ -63,7 +63,7 @@ def command() -> None:
 )
 @click.option("--width", type=int, default=1200, show_default=True, help="Pixels.")
 @click.option("--height", type=int, default=800, show_default=True, help="Pixels.")
-@click.option("--volume/--no-volume", default=True, help="Volume pane, where there is volume.")
+@click.option("--volume/--no-volume", default=True, help="Draw the volume below, if the bars have it.")
 @engine_option
 @json_option
 def render_command(

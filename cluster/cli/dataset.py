@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aiopt.dataset import DatasetInfo
 
 
-@click.group(epilog="Example: aiopt dataset build --bars bars/EURUSD/5m --out datasets/eurusd-5m")
+@click.group(epilog="Example: aiopt dataset build --bars data/bars/EURUSD/5m --out data/datasets/eurusd-5m")
 def command() -> None:
     """Build training sets of features, labels and charts."""
 
@@ -32,7 +32,7 @@ command.add_command(logs, "logs")
 
 
 @command.command(
-    epilog="Example: aiopt dataset build --bars bars/EURUSD/5m --out datasets/eurusd-5m --images embed "
+    epilog="Example: aiopt dataset build --bars data/bars/EURUSD/5m --out data/datasets/eurusd-5m --images embed "
     "--stride 20 --messages-horizon 12"
 )
 @click.argument("config", required=False, type=click.Path(path_type=Path))
@@ -47,19 +47,25 @@ command.add_command(logs, "logs")
 @click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
 @instrument_option
 @click.option("--horizons", help="Bars ahead, comma-separated, e.g. 6,12,24.")
-@click.option("--threshold", type=float, help="Move from which on a label is BUY or SELL.")
+@click.option("--threshold", type=float, help="Smallest move that makes a label BUY or SELL.")
 @click.option("--threshold-unit", type=click.Choice(["atr", "pips"]), help="Unit of the threshold.")
-@click.option("--costs/--no-costs", default=None, help="Labels net of spread and commission.")
+@click.option("--costs/--no-costs", default=None, help="Take spread and commission off the labels.")
 @click.option(
-    "--images", type=click.Choice(["none", "embed", "files"]), help="A chart per row, in Parquet or as files."
+    "--images",
+    type=click.Choice(["none", "embed", "files"]),
+    help="Draw a chart per row, in the Parquet file or as files.",
 )
 @click.option("--stride", type=int, help="Take one bar in so many as a row.")
 @click.option(
     "--across-gaps",
     type=click.Choice(["drop", "keep"]),
-    help="Rows whose window, label or features would span a gap or a weekend. Default: drop.",
+    help="What to do with rows whose window, label or features span a gap or a weekend. Default: drop.",
 )
-@click.option("--messages-horizon", type=int, help="Add a conversation per row, answered by this horizon.")
+@click.option(
+    "--messages-horizon",
+    type=int,
+    help="Add a conversation per row; the label at this horizon is its answer.",
+)
 @engine_option
 @json_option
 def build(
@@ -75,7 +81,7 @@ def build(
     """Build a dataset from bars, or finish one whose build was interrupted.
 
     CONFIG is a YAML or JSON file (docs/how-to/datasets.md has the keys); options and AIOPT_DATASET__KEY
-    variables override it.  Charts are drawn by this process or on the cluster; the files are the same.
+    variables override it.  This process or the cluster draws the charts; the files are the same.
     """
     from aiopt.bars.files import load_bar_set
     from aiopt.dataset import build_dataset, plan_rows
@@ -96,7 +102,7 @@ def build(
     emit(as_json, document, lambda console: _print(console, document, info))
 
 
-@command.command(epilog="Example: aiopt dataset show datasets/eurusd-5m --verify")
+@command.command(epilog="Example: aiopt dataset show data/datasets/eurusd-5m --verify")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--verify", is_flag=True, help="Compare every file with its recorded SHA-256.")
 @json_option
@@ -108,7 +114,7 @@ def show(folder: Path, verify: bool, as_json: bool) -> None:
     problems = verify_files(folder, info) if verify else []
     if problems:
         raise DataError(
-            f"The files must be as recorded, but {'; '.join(problems)}. Build again.", file=folder
+            f"The files are not as recorded: {'; '.join(problems)}. Build the dataset again.", file=folder
         )
     document = {"out": str(folder), "verified": verify, **_facts(info)}
     emit(as_json, document, lambda console: _print(console, document, info))

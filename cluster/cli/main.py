@@ -35,7 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "analyst": ("aiopt.cli.analyst", "Read charts with a model or by rules; score who reads them."),
     "specs": ("aiopt.cli.specs", "List, show and check strategy specs."),
     "backtest": ("aiopt.cli.backtest", "Backtest one strategy spec."),
-    "compare": ("aiopt.cli.compare", "Compare two backtests or two runs, with the difference's interval."),
+    "compare": (
+        "aiopt.cli.compare",
+        "Compare two backtests or two runs, with an interval for the difference.",
+    ),
     "optimize": ("cluster.cli.optimize", "Sweep, rank and emit Pine Script on a Ray cluster."),
     "pine": ("aiopt.cli.pine", "Emit and check Pine Script."),
     "report": ("aiopt.cli.report", "Write the report of a run again."),
@@ -123,7 +126,7 @@ def _with_instruments(command: click.Command) -> click.Command:
             # Before any other option: they may name an instrument of the file.
             is_eager=True,
             callback=_declare,
-            help="YAML file of instruments beyond the table; also AIOPT_INSTRUMENTS.",
+            help="YAML file with instruments of your own; also AIOPT_INSTRUMENTS.",
         )
         command.params.append(option)
     return command

@@ -22,7 +22,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 REVISION_SHOWN = 12
 
-url_option = click.option("--url", help="Endpoint, http://HOST:PORT. Default: $AIOPT_SERVE_URL, else ours.")
+url_option = click.option(
+    "--url", help="Endpoint, http://HOST:PORT. Default: $AIOPT_SERVE_URL, else the one started here."
+)
 name_option = click.option("--name", "model", help="Served name or alias. Default: the endpoint's default.")
 
 
@@ -31,9 +33,13 @@ def _operation_options(function: F) -> F:
     options = (
         name_option,
         click.option(
-            "--no-wait", is_flag=True, help="Refuse when another operation runs, instead of queueing."
+            "--no-wait",
+            is_flag=True,
+            help="If another operation is running, stop with an error instead of waiting for it.",
         ),
-        click.option("--detach", is_flag=True, help="Return at once; `aiopt model status` shows the rest."),
+        click.option(
+            "--detach", is_flag=True, help="Return at once; `aiopt model status` shows the progress."
+        ),
         url_option,
         state_dir_option,
         json_option,
@@ -53,7 +59,7 @@ def command() -> None:
 @state_dir_option
 @json_option
 def list_(url: str | None, state_dir: Path | None, as_json: bool) -> None:
-    """List the served names with the checkpoint behind each."""
+    """List the served names, each with its checkpoint."""
     with admin_client(lifecycle.state_dir(state_dir), url) as client:
         found = client.status()
     emit(as_json, found.cards, lambda console: _print_models(console, found))
@@ -81,7 +87,7 @@ def status(url: str | None, state_dir: Path | None, as_json: bool) -> None:
 @click.argument("checkpoint")
 @_operation_options
 def load(checkpoint: str, **options: Any) -> int:
-    """Load and prove CHECKPOINT (hub id or folder) beside the serving model, without routing to it."""
+    """Load and prove CHECKPOINT (hub id or folder) beside the serving model; send it no requests yet."""
     return _run("load", checkpoint, _Options(**options))
 
 
@@ -89,14 +95,14 @@ def load(checkpoint: str, **options: Any) -> int:
 @click.argument("checkpoint")
 @_operation_options
 def swap(checkpoint: str, **options: Any) -> int:
-    """Load and prove CHECKPOINT (hub id or folder), then route to it.  A refusal changes nothing."""
+    """Load and prove CHECKPOINT (hub id or folder), then send requests to it.  A failure changes nothing."""
     return _run("swap", checkpoint, _Options(**options))
 
 
 @command.command(epilog="Example: aiopt model rollback")
 @_operation_options
 def rollback(**options: Any) -> int:
-    """Route to the model that served before."""
+    """Send requests to the model that served before."""
     return _run("rollback", "", _Options(**options))
 
 

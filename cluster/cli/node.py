@@ -33,7 +33,9 @@ def resource_options(function: F) -> F:
     options = (
         click.option("--num-cpus", type=int, help="Cores for tasks. Default: all usable ones."),
         click.option("--num-gpus", type=int, help="GPUs. Default: all visible ones."),
-        click.option("--memory-gib", type=float, help="Memory for tasks. Default: what the system leaves."),
+        click.option(
+            "--memory-gib", type=float, help="Memory for tasks. Default: what the system does not need."
+        ),
         click.option("--object-store-gib", type=float, help="Shared memory. Default: an eighth of memory."),
     )
     for option in reversed(options):
@@ -99,7 +101,7 @@ def down(state_dir: Path | None, as_json: bool) -> None:
 @state_dir_option
 @json_option
 def status(state_dir: Path | None, as_json: bool) -> int:
-    """Tell what runs.  Exit code 1 when nothing does."""
+    """Say what is running.  Exit code 1 if nothing is."""
     found = lifecycle.status(lifecycle.state_dir(state_dir))
 
     def human(console: Console) -> None:
@@ -115,7 +117,7 @@ def status(state_dir: Path | None, as_json: bool) -> int:
 @command.command(epilog='Example: eval "$(aiopt cluster env)"; ray job list')
 @state_dir_option
 def env(state_dir: Path | None) -> None:
-    """Print shell lines with which `ray` commands reach the running cluster."""
+    """Print the shell lines that let `ray` commands reach the running cluster."""
     found = lifecycle.status(lifecycle.state_dir(state_dir))
     if found.state is None or not found.responding:
         raise ClusterError("No cluster runs from here. Start one: aiopt cluster up")

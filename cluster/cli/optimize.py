@@ -32,7 +32,7 @@ from cluster.resources import node_resources
 from cluster.submit import Job, job_script, runtime_environment
 
 
-@click.command(epilog="Example: aiopt optimize jobs/optimize.yaml --ticks data/eurusd --trials 100")
+@click.command(epilog="Example: aiopt optimize jobs/optimize.yaml --ticks data/ticks/EURUSD --trials 100")
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--ticks", type=click.Path(path_type=Path), help="Store, Parquet folder, bi5 tree, zips or CSV."
@@ -48,9 +48,9 @@ from cluster.submit import Job, job_script, runtime_environment
     "--ask-bars",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Bars of the ask, where --bars are of the bid; may be repeated.",
+    help="Ask bars, if --bars are bid bars; may be repeated.",
 )
-@click.option("--bars-price", help="Side of one-sided bars that do not say: bid, ask or mid.")
+@click.option("--bars-price", help="Which price one-sided bars hold, if they do not say: bid, ask or mid.")
 @click.option("--spread-pips", type=float, help="Spread of one-sided bars: the same for all, in pips.")
 @click.option(
     "--spread-file",
@@ -63,24 +63,26 @@ from cluster.submit import Job, job_script, runtime_environment
     help="Widen the spread of ticks or bars: raise every ask by that many pips.",
 )
 @click.option("--commission", type=float, help="Quote currency per million traded, each side.")
-@click.option("--timezone", help="Clock of the bars' stamps, if not the format's own: UTC, +02:00, NY+7.")
+@click.option("--timezone", help="Clock of the bars' times, if not the format's own: UTC, +02:00, NY+7.")
 @click.option("--time-format", help="How the times of a table of bars are written, e.g. '%d/%m/%Y %H:%M'.")
 @click.option(
     "--map",
     "column_map",
     metavar="ts=NAME,open=NAME,…",
-    help="Columns of a table of bars whose names are not recognised, as for `aiopt bars import`.",
+    help="Names the columns of a table of bars that are not recognised, as for `aiopt bars import`.",
 )
 @click.option(
-    "--keep-clock", is_flag=True, default=None, help="Take the bars' clock although weeks contradict it."
+    "--keep-clock", is_flag=True, default=None, help="Use the bars' clock even if the FX week contradicts it."
 )
-@click.option("--drop-bad", is_flag=True, default=None, help="Leave impossible bars out, and count them.")
+@click.option("--drop-bad", is_flag=True, default=None, help="Leave out impossible bars and count them.")
 @click.option("--instrument", help="Symbol, e.g. EURUSD.")
-@click.option("--account-currency", help="Of balance, profit and costs. Default: the quote currency.")
+@click.option(
+    "--account-currency", help="Currency of balance, profit and costs. Default: the quote currency."
+)
 @click.option(
     "--conversion",
     type=click.Path(path_type=Path),
-    help="Bars of a pair of quote and account currency, e.g. of USDJPY for GBPJPY in USD.",
+    help="Bars that convert quote to account currency, e.g. USDJPY for GBPJPY in USD.",
 )
 @click.option(
     "--runs-dir", type=click.Path(path_type=Path, file_okay=False), default="runs", show_default=True

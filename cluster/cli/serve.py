@@ -29,7 +29,7 @@ def command() -> None:
 @click.option(
     "--haproxy",
     is_flag=True,
-    help="HAProxy in front instead of Serve's Python proxy; its statistics listen on every address.",
+    help="Use HAProxy instead of Serve's Python proxy; its statistics page is open on every address.",
 )
 @state_dir_option
 @resource_options
@@ -43,7 +43,10 @@ def up(
     as_json: bool,
     **fixed: float | None,
 ) -> None:
-    """Deploy a profile on the local cluster, started if none runs, and wait until its models serve."""
+    """Start a profile's models on the local cluster and wait until they serve.
+
+    Starts a cluster if none runs.
+    """
     order = running.UpOrder(
         folder=lifecycle.state_dir(state_dir),
         profile=profile,
@@ -67,7 +70,7 @@ def up(
 @state_dir_option
 @json_option
 def status(state_dir: Path | None, as_json: bool) -> int:
-    """Tell what serves.  Exit code 1 when nothing does."""
+    """Say what is serving.  Exit code 1 if nothing is."""
     report = running.look(lifecycle.state_dir(state_dir))
     endpoint = report.endpoint
 

@@ -74,7 +74,8 @@ def test_a_table_is_printed_for_people(
     printed = capsys.readouterr()
     assert "synthetic ticks" in printed.out
     assert "EURUSD/1m/bid.parquet" in printed.out
-    assert f"Written below {tmp_path}" in printed.out
+    assert f"Written below {tmp_path}. A command that reads bars takes one folder:" in printed.out
+    assert f"\n  --bars {tmp_path / 'EURUSD/1m'}\n" in printed.out
 
 
 @pytest.mark.parametrize(
@@ -141,8 +142,8 @@ def test_every_type_is_built_and_shown(
     ("flags", "rule"),
     [
         (("--type", "range"), "need a size"),
-        (("--size", "5"), "--size was given"),
-        (("--type", "tick", "--size", "5", "--timeframes", "5m"), "are of time bars"),
+        (("--size", "5"), "--size does not apply to time bars"),
+        (("--type", "tick", "--size", "5", "--timeframes", "5m"), "apply to time bars only"),
         (("--timezone", "Europe/London"), "needs a session"),
         (("--session", "8"), "must be HH:MM"),
         (("--type", "renko", "--size", "0.01"), "multiple of 0.1 pips"),

@@ -284,7 +284,7 @@ def test_numbers_can_be_left_out_of_the_question(bar_file: Path) -> None:
         (("read", "--png", "x.png"), "reads bars, not pictures"),
         (
             ("read", "--png", "x.png", "--endpoint", "http://127.0.0.1:9/v1"),
-            "x.png: The chart cannot be read",
+            "x.png: Cannot read the chart",
         ),
         (("read", "--bars", "nothere"), "nothere"),
         (("eval", "--model", "m"), "`--model` needs an endpoint"),

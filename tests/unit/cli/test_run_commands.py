@@ -274,7 +274,7 @@ def test_a_backtest_is_drawn_with_its_trades(
         capsys, "backtest", "rsi_reversion", "--bars", bars, "--chart", first, "--chart-trade", 999
     )
     assert code == 2
-    assert "--chart-trade must be one of" in err
+    assert "There is no trade 999. Give --chart-trade a number from 1 to" in err
 
 
 def test_trades_of_another_instrument_are_refused(
