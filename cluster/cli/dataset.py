@@ -32,8 +32,8 @@ command.add_command(logs, "logs")
 
 
 @command.command(
-    epilog="Example: aiopt dataset build --bars data/bars/EURUSD/5m --out data/datasets/eurusd-5m --images embed "
-    "--stride 20 --messages-horizon 12"
+    epilog="Example: aiopt dataset build --bars data/bars/EURUSD/5m --out data/datasets/eurusd-5m "
+    "--images embed --stride 20 --messages-horizon 12"
 )
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option(
