@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from aiopt.cli.options import instrument_option, json_option
+from aiopt.cli.options import OutFile, OutFolder, instrument_option, json_option
 from aiopt.cli.output import emit, open_log, print_table, progress, text
 from aiopt.errors import ConfigError, InputError
+from aiopt.outputs import PAGE, PICTURE
 
 if TYPE_CHECKING:
     from aiopt.analyst import AnalysisRequest, AnalysisResult, AnalystSettings, Complete
@@ -97,9 +98,12 @@ def command() -> None:
 @click.option("--window", type=int, help="Bars to read. Default: 120.")
 @click.option("--png", "png_path", type=_PATH, help="A chart as PNG, instead of one drawn from the bars.")
 @click.option("--note", default="", help="Text for the model.")
-@click.option("--out", "out_path", type=_PATH, help="Write the chart that was read to this PNG.")
+@click.option("--out", "out_path", type=OutFile(PICTURE), help="Write the chart that was read to this PNG.")
 @click.option(
-    "--log", "log_dir", type=_PATH, help="Also log the reading to this folder; see `aiopt dataset logs`."
+    "--log",
+    "log_dir",
+    type=OutFolder(),
+    help="Also log the reading to this folder; see `aiopt dataset logs`.",
 )
 @reader_options
 @json_option
@@ -132,7 +136,13 @@ def read_command(
         result: AnalysisResult = _with_model(
             settings, lambda complete: analyse(request, complete, settings, sink=sink)
         )
-    emit(as_json, result, lambda console: _print_analysis(console, result, request.instrument))
+
+    def human(console: Console) -> None:
+        _print_analysis(console, result, request.instrument)
+        if out_path is not None:
+            console.print(f"Chart: {out_path}", markup=False, soft_wrap=True)
+
+    emit(as_json, result, human)
 
 
 def _request(
@@ -217,7 +227,7 @@ def _print_analysis(console: Console, result: AnalysisResult, symbol: str) -> No
     "true.",
 )
 @instrument_option
-@click.option("--html", "html_path", type=_PATH, help="Write tables and pictures to this page.")
+@click.option("--html", "html_path", type=OutFile(PAGE), help="Write tables and pictures to this page.")
 @reader_options
 @json_option
 def eval_command(
@@ -262,7 +272,7 @@ def eval_command(
         for sentence in verdict_sentences(scores, guesses):
             console.print(sentence, markup=False)
         if html_path is not None:
-            console.print(f"Pictures: {html_path}", markup=False)
+            console.print(f"Pictures: {html_path}", markup=False, soft_wrap=True)
 
     emit(as_json, document, human)
 

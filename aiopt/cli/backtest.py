@@ -12,6 +12,8 @@ from rich.console import Console
 
 from aiopt.cli.options import (
     PATH,
+    OutFile,
+    OutFolder,
     bars_option,
     instrument_option,
     json_option,
@@ -31,6 +33,7 @@ from aiopt.cli.output import (
     text,
 )
 from aiopt.errors import ConfigError
+from aiopt.outputs import BACKTEST, PICTURE
 
 if TYPE_CHECKING:
     from aiopt.backtest.backtest_config import BacktestConfig
@@ -152,20 +155,20 @@ class BacktestOptions:
 )
 @click.option(
     "--out",
-    type=PATH,
+    type=OutFile(BACKTEST),
     help="Also write the JSON to this file, with equity, hourly profits and their times.",
 )
 @click.option(
     "--chart",
     "chart_path",
-    type=PATH,
+    type=OutFile(PICTURE),
     help="Draw the last trade and its neighbours on the price, with stop and target, to this PNG.",
 )
 @click.option("--chart-trade", type=click.IntRange(1), help="Draw this trade (1 is the first), not the last.")
 @click.option(
     "--log",
     "log_dir",
-    type=PATH,
+    type=OutFolder(),
     help="Also log features, signals and trades to this folder; see `aiopt dataset logs`.",
 )
 @json_option
@@ -200,7 +203,13 @@ def command(options: BacktestOptions) -> None:
     if options.out is not None:
         content = msgspec.json.encode({**document, **curves(bars, result)})
         atomic_write_bytes(options.out, content + b"\n")
-    emit(options.as_json, document, lambda console: _print(console, document, bars, result))
+
+    def human(console: Console) -> None:
+        _print(console, document, bars, result)
+        if options.out is not None:
+            console.print(f"JSON: {options.out}", markup=False, soft_wrap=True)
+
+    emit(options.as_json, document, human)
 
 
 def _config(options: BacktestOptions) -> BacktestConfig:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aiopt.cli.check_against import check_options
-from aiopt.cli.options import json_option
+from aiopt.cli.options import OutFolder, json_option
 from aiopt.cli.output import emit
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "import", epilog="Example: aiopt bars import HISTDATA_COM_ASCII_EURUSD_M12018.zip --out data/bars"
 )
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bars.")
+@click.option("--out", type=OutFolder(), required=True, help="Folder of the bars.")
 @click.option("--instrument", help="Symbol. Default: what the source says.")
 @click.option(
     "--format",

@@ -13,7 +13,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from aiopt.cli.options import instrument_option, json_option
+from aiopt.cli.options import OutFolder, instrument_option, json_option
 from aiopt.cli.output import emit, number, print_pairs, print_table, progress, size_text, text
 from aiopt.errors import EXIT_FAILED, EXIT_OK, DataError
 
@@ -174,9 +174,7 @@ def prune(folders: tuple[Path, ...], what: tuple[str, ...], dry_run: bool, as_js
     "export-nautilus", epilog="Example: aiopt data export-nautilus data/ticks/EURUSD --out catalog"
 )
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the ParquetDataCatalog."
-)
+@click.option("--out", type=OutFolder(), required=True, help="Folder of the ParquetDataCatalog.")
 @click.option("--venue", default="SIM", show_default=True, help="Venue of the instrument in NautilusTrader.")
 @click.option("--timeframe", help="Which bars, if SOURCE holds several.")
 @instrument_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from aiopt.cli.options import json_option
+from aiopt.cli.options import OutFile, json_option
 from aiopt.cli.output import (
     check_table_name,
     emit,
@@ -19,6 +19,7 @@ from aiopt.cli.output import (
     write_frame,
 )
 from aiopt.errors import ConfigError
+from aiopt.outputs import TABLE
 from aiopt.utc import time_text
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ def list_command(folder: Path, as_json: bool) -> None:
 @click.option("--version", type=int, help="One version only; all, joined, by default.")
 @click.option("--columns", help="Comma-separated; all by default.")
 @click.option("--rows", type=int, default=10, show_default=True, help="Last rows to print.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Also write all rows to this Parquet or CSV file."
-)
+@click.option("--out", type=OutFile(TABLE), help="Also write all rows to this Parquet or CSV file.")
 @json_option
 def show_command(
     folder: Path,
@@ -101,6 +100,8 @@ def show_command(
         console.print(f"{frame.height:,} rows of {stream}; the last {last.height}:")
         cells = [["" if value is None else _cell(value) for value in row] for row in last.iter_rows()]
         print_table(console, frame.columns, cells)
+        if out is not None:
+            console.print(f"All rows: {out}", markup=False, soft_wrap=True)
 
     emit(as_json, document, human)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from aiopt.cli.options import instrument_option, json_option
+from aiopt.cli.options import OutFile, instrument_option, json_option
 from aiopt.cli.output import check_table_name, emit, number, print_table, text, write_frame
 from aiopt.errors import SpecError
+from aiopt.outputs import TABLE
 
 if TYPE_CHECKING:
     from aiopt.indicators import IndicatorDef
@@ -93,9 +94,7 @@ def _describe(definition: IndicatorDef) -> dict[str, Any]:
 @click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
 @instrument_option
 @click.option("--price", type=click.Choice(["bid", "ask"]), default="bid", show_default=True, help="Side.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Write a .parquet or .csv file instead of printing."
-)
+@click.option("--out", type=OutFile(TABLE), help="Write a .parquet or .csv file instead of printing.")
 @json_option
 def compute_command(
     bars_path: Path,
@@ -145,7 +144,7 @@ def compute_command(
     def human(console: Console) -> None:
         console.print(f"{definition.title} over {len(bars)} bars, first value on bar {first}.")
         if out is not None:
-            console.print(f"Written to {out}.")
+            console.print(f"Written to {out}", markup=False, soft_wrap=True)
             return
         shown = frame.tail(_SHOWN_ROWS).with_columns(pl.from_epoch("ts_open_ns", time_unit="ns"))
         rows = [(str(ts), *(f"{value:.8g}" for value in values)) for ts, *values in shown.iter_rows()]

@@ -12,9 +12,49 @@ from typing import Any, TypeVar
 
 import click
 
+from aiopt.outputs import OutputKind, check_file, check_folder
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+
+
+class OutFile(click.Path):
+    """A file that a command writes: its full path, judged before anything is computed.
+
+    Parameters
+    ----------
+    kind : OutputKind
+        What is written; a file of another kind that is already there is not replaced.
+    """
+
+    name = "file"
+
+    def __init__(self, kind: OutputKind) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the full path, or raise what `check_file` raises."""
+        return check_file(Path(value), self.kind, name=_flag(param))
+
+
+class OutFolder(click.Path):
+    """A folder that a command writes to: its full path, judged before anything is computed."""
+
+    name = "folder"
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the full path, or raise what `check_folder` raises."""
+        return check_folder(Path(value), name=_flag(param))
+
+
+def _flag(param: click.Parameter | None) -> str:
+    return "The output" if param is None else param.opts[0]
+
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; logs stay on stderr."

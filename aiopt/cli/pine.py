@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from aiopt.cli.options import json_option, params_option
+from aiopt.cli.options import OutFolder, json_option, params_option
 from aiopt.cli.output import emit, stderr_console
 from aiopt.errors import EXIT_FAILED, ConfigError
 
@@ -21,9 +21,9 @@ def command() -> None:
 @click.argument("spec")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    help="Folder for NAME.pine and NAME.json.  [default: the current one]",
+    type=OutFolder(),
+    required=True,
+    help="Folder for NAME.pine and NAME.json.",
 )
 @click.option("--name", help="File name without suffix.  [default: the strategy's name]")
 @click.option("--version", type=click.Choice(["6", "5"]), default="6", show_default=True, help="Of Pine.")
@@ -103,8 +103,8 @@ def emit_command(
     }
 
     def human(console: Console) -> None:
-        console.print(f"script: {path}", markup=False)
-        console.print(f"spec:   {beside}", markup=False)
+        console.print(f"script: {path}", markup=False, soft_wrap=True)
+        console.print(f"spec:   {beside}", markup=False, soft_wrap=True)
         console.print("The structure was checked; the trades were not verified by a Pine engine.")
 
     emit(as_json, document, human)

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from aiopt.cli.options import json_option
+from aiopt.cli.options import OutFile, json_option
 from aiopt.cli.output import emit
+from aiopt.outputs import PAGE
 
 
 @click.command(
@@ -18,7 +19,7 @@ from aiopt.cli.output import emit
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutFile(PAGE),
     help="Page to write instead of RUN/report.html; report.json and the CSV files go beside it.",
 )
 @json_option
@@ -30,7 +31,7 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
     from aiopt.report import write_report
     from aiopt.runs import load_run
 
-    page = write_report(run, out=out)
+    page = write_report(run, out=out).absolute()
     folder = load_run(run)
     document = {
         "run": folder.run_id,

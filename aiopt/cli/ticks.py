@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiopt.cli.check_against import check_options
-from aiopt.cli.options import json_option
+from aiopt.cli.options import OutFile, OutFolder, json_option
 from aiopt.cli.output import emit, print_table, progress, text
 from aiopt.cli.ticks_download import download
 from aiopt.cli.ticks_spread import spread_model
 from aiopt.cli.ticks_stops import stop_slippage
 from aiopt.cli.ticks_tables import check_document, print_check, print_store, summary
 from aiopt.errors import EXIT_BAD_INPUT, EXIT_OK
+from aiopt.outputs import PAGE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,7 +122,7 @@ command.add_command(stop_slippage)
 
 @command.command("import", epilog="Example: aiopt ticks import downloads/EURUSD --out data/ticks/EURUSD")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the tick store.")
+@click.option("--out", type=OutFolder(), required=True, help="Folder of the tick store.")
 @_instrument_option
 @_format_option
 @_rule_option
@@ -171,12 +172,9 @@ def import_(
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("tick-quality.html"),
-    show_default=True,
-    help="File for the data-quality page: pictures and lists in one file, no network.",
+    type=OutFile(PAGE),
+    help="Also write the data-quality page to this file: pictures and lists, no network.",
 )
-@click.option("--no-html", is_flag=True, help="Write no page.")
 @_instrument_option
 @_format_option
 @_rule_option
@@ -185,15 +183,14 @@ def import_(
 # One parameter per flag, as click passes them.
 def validate(
     source: Path,
-    html: Path,
-    no_html: bool,
+    html: Path | None,
     instrument: str | None,
     format_: str | None,
     rule_texts: tuple[str, ...],
     reader: ReaderOptions,
     as_json: bool,
 ) -> int:
-    """Check the ticks of SOURCE, a tick store or anything `import` reads; print a table and write a page.
+    """Check the ticks of SOURCE, a tick store or anything `import` reads, and print a table.
 
     It also compares a store's files with the manifest.  Exit code 2 if a rule with treatment `fail`
     found something or a file differs from the manifest.
@@ -210,18 +207,18 @@ def validate(
             options=reader,
             progress=report,
         )
-    if not no_html:
+    if html is not None:
         from aiopt.files import atomic_write_text
         from aiopt.report.tick_page import render_tick_page
 
         atomic_write_text(html, render_tick_page(check, html.parent))
-    document = check_document(check, None if no_html else html)
+    document = check_document(check, html)
     emit(as_json, document, lambda console: print_check(console, check, document))
     return EXIT_OK if check.ok else EXIT_BAD_INPUT
 
 
 @command.command(epilog="Example: aiopt ticks sample --out data/sample --days 31 --seed 7")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the tick store.")
+@click.option("--out", type=OutFolder(), required=True, help="Folder of the tick store.")
 @click.option("--instrument", default="EURUSD", show_default=True, help="Symbol.")
 @click.option("--start", default="2024-03-01", show_default=True, help="First day, YYYY-MM-DD, UTC.")
 @click.option("--days", type=int, default=31, show_default=True, help="Calendar days.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aiopt.cli.options import json_option
+from aiopt.cli.options import OutFolder, json_option
 from aiopt.cli.output import emit, progress
 from aiopt.errors import EXIT_FAILED, EXIT_OK
 
@@ -116,7 +116,7 @@ def _with_options(function: Callable[..., Any], options: Sequence[Callable[..., 
     "ends if that is longer ago.",
 )
 @click.option("--to", "last", help="Last day or hour, included. Default: yesterday.")
-@click.option("--out", type=click.Path(path_type=Path), help="Tick store.  [default: data/ticks/SYMBOL]")
+@click.option("--out", type=OutFolder(), help="Tick store.  [default: data/ticks/SYMBOL]")
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
@@ -163,7 +163,7 @@ def download(
     from aiopt.ticks.places import DEFAULT_TICKS
 
     item = instrument(symbol)
-    out = out or DEFAULT_TICKS / item.symbol
+    out = out or (DEFAULT_TICKS / item.symbol).absolute()
     span = parse_span(first, last, since=None if replace else downloaded_until(out, item.symbol))
     stop = Event()
     options = DownloadOptions(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from aiopt.cli.options import json_option
+from aiopt.cli.options import OutFile, json_option
 from aiopt.cli.output import Column, emit, number, print_table, progress
+from aiopt.outputs import SPREADS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("spread-model", epilog="Example: aiopt ticks spread-model data/ticks/EURUSD --out spread.yaml")
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="YAML file.")
+@click.option("--out", type=OutFile(SPREADS), required=True, help="YAML file.")
 @click.option(
     "--by",
     type=click.Choice(["hour", "hour_of_week"]),

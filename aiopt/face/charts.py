@@ -17,6 +17,7 @@ from aiopt.face.backtest import Backtest
 from aiopt.face.bars import BarsLike, as_arrays
 from aiopt.face.indicators import Indicator
 from aiopt.files import atomic_write_bytes
+from aiopt.outputs import PICTURE, check_file
 
 
 class Chart:
@@ -42,12 +43,15 @@ class Chart:
 
         Raises
         ------
+        ConfigError
+            If a file of another kind is in the way.
         StorageError
             If the disk is full or the folder not writable.
         """
         target = Path(path)
         if target.suffix.lower() != ".png":
             target = target / f"{self.name}.png"
+        check_file(target, PICTURE, name="The picture")
         atomic_write_bytes(target, self.png)
         return target
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from aiopt.errors import ConfigError
 from aiopt.files import atomic_write_text
+from aiopt.outputs import SCRIPT, SPEC, check_file
 from aiopt.pine.checker import require_valid
 from aiopt.pine.conditions import ConditionWriter
 from aiopt.pine.indicators import write_indicator
@@ -396,7 +397,8 @@ def write_script(  # noqa: PLR0913
     Raises
     ------
     ConfigError, PineError
-        If the name could leave the folder, or as in `emit`.  Nothing is written then.
+        If the name could leave the folder, a file of another kind is in the way, or as in `emit`.  Nothing is
+        written then.
     StorageError
         If the disk is full or the folder not writable.
     """
@@ -406,6 +408,9 @@ def write_script(  # noqa: PLR0913
             "digits, hyphens or underscores."
         )
         raise ConfigError(msg)
+    path, beside = Path(folder) / f"{name}.pine", Path(folder) / f"{name}.json"
+    check_file(path, SCRIPT, name="The script")
+    check_file(beside, SPEC, name="The spec beside the script")
     text = emit(
         spec,
         provenance=provenance,
@@ -415,7 +420,6 @@ def write_script(  # noqa: PLR0913
         leverage=leverage,
     )
     # The spec first: a script without its spec could not be traced.
-    atomic_write_text(Path(folder) / f"{name}.json", spec.to_json() + "\n")
-    path = Path(folder) / f"{name}.pine"
+    atomic_write_text(beside, spec.to_json() + "\n")
     atomic_write_text(path, text)
     return path

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from aiopt.files import atomic_write_bytes, atomic_write_text
+from aiopt.outputs import PAGE, REPORT, REPORT_TABLE, check_file
 from aiopt.report.build import build_report
 from aiopt.report.document import Report
 from aiopt.report.html import part_of, render_html
@@ -55,6 +56,8 @@ def write_report(run_dir: Path, *, out: Path | None = None) -> Path:
 
     Raises
     ------
+    ConfigError
+        If a file of another kind is in the way.  Nothing is written then.
     NotARunError
         If `run_dir` is not a run folder.
     RunFileError
@@ -62,10 +65,15 @@ def write_report(run_dir: Path, *, out: Path | None = None) -> Path:
     StorageError
         If the disk is full or the folder is not writable.
     """
-    report = build_report(load_run(run_dir))
-    images = _images(Path(run_dir), report)
+    run = load_run(run_dir)
     page = Path(run_dir) / REPORT_HTML if out is None else Path(out)
     folder = page.parent
+    check_file(page, PAGE, name="The page")
+    check_file(folder / REPORT_JSON, REPORT, name="The JSON beside the page")
+    for name in (TRADES_CSV, ENTRIES_CSV):
+        check_file(folder / name, REPORT_TABLE, name="The table beside the page")
+    report = build_report(run)
+    images = _images(Path(run_dir), report)
     if folder.resolve() != Path(run_dir).resolve():
         report = msgspec.structs.replace(report, files=[REPORT_JSON, TRADES_CSV, ENTRIES_CSV])
     atomic_write_text(folder / TRADES_CSV, trades_csv(report))

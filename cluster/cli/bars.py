@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from aiopt.cli.bars_import import command as import_bars
-from aiopt.cli.options import json_option
+from aiopt.cli.options import OutFolder, json_option
 from aiopt.cli.output import Column, emit, number, print_pairs, print_table, progress, text
 from aiopt.errors import ConfigError
 from aiopt.utc import time_text
@@ -40,7 +40,7 @@ command.add_command(import_bars)
     "--price mid"
 )
 @click.option("--ticks", "ticks_dir", type=click.Path(path_type=Path), required=True, help="Tick store.")
-@click.option("--out", "out_dir", type=click.Path(path_type=Path), required=True, help="Folder of the bars.")
+@click.option("--out", "out_dir", type=OutFolder(), required=True, help="Folder of the bars.")
 @click.option(
     "--type",
     "type_",

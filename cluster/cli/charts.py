@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from aiopt.cli.options import instrument_option, json_option
+from aiopt.cli.options import OutFolder, instrument_option, json_option
 from aiopt.cli.output import emit, progress
 from cluster.drawing import ENGINES, drawn
 
@@ -41,7 +41,7 @@ def command() -> None:
 @click.option(
     "--bars", "bars_path", required=True, type=click.Path(path_type=Path), help="Bar file or folder."
 )
-@click.option("--out", "out_dir", required=True, type=click.Path(path_type=Path), help="Folder of the PNGs.")
+@click.option("--out", "out_dir", required=True, type=OutFolder(), help="Folder of the PNGs.")
 @click.option(
     "--indicator",
     "indicators",
@@ -115,7 +115,9 @@ def render_command(
     def human(console: Console) -> None:
         name = f"{charts[0]['file']}" if len(charts) == 1 else f"{len(charts)} charts"
         size = windows[0][1] - windows[0][0]
-        console.print(f"{name} in {out_dir}, {size} bars each, {width} × {height} pixels.")
+        console.print(
+            f"{name} in {out_dir}, {size} bars each, {width} × {height} pixels.", markup=False, soft_wrap=True
+        )
         if trades_path is not None:
             outside = len(trades) - shown
             rest = f"; {outside:,} lie outside of what is drawn (--stride draws more)" if outside else ""

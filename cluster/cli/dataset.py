@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiopt.cli.feature_logs import command as logs
-from aiopt.cli.options import instrument_option, json_option
+from aiopt.cli.options import OutFolder, instrument_option, json_option
 from aiopt.cli.output import Column, emit, minute_text, number, print_table, progress, text
 from aiopt.errors import DataError
 from cluster.cli.charts import engine_option
@@ -43,7 +43,7 @@ command.add_command(logs, "logs")
     type=click.Path(path_type=Path),
     help="A folder with bid.parquet and ask.parquet, or one Parquet file of bars.",
 )
-@click.option("--out", "out_dir", required=True, type=click.Path(path_type=Path), help="Dataset's folder.")
+@click.option("--out", "out_dir", required=True, type=OutFolder(), help="Dataset's folder.")
 @click.option("--timeframe", help="Which bars to take, if the folder holds several, e.g. 5m.")
 @instrument_option
 @click.option("--horizons", help="Bars ahead, comma-separated, e.g. 6,12,24.")

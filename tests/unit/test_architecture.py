@@ -21,6 +21,7 @@ FOUNDATION = {
     "aiopt.files",
     "aiopt.folder_commit",
     "aiopt.lazy_names",
+    "aiopt.outputs",
     "aiopt.timeframe",
     "aiopt.trades",
     "aiopt.utc",
