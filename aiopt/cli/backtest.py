@@ -311,7 +311,7 @@ def _print(console: Console, document: dict[str, Any], bars: BarSet, result: Tri
     pairs = (
         ("from, to (UTC)", f"{first}, {last}"),
         ("trades", f"{metrics.trades} ({metrics.wins} won)"),
-        ("net profit", f"{net} {currency} after {commission} commission"),
+        ("P&L", f"{net} {currency} after {commission} commission"),
         ("return", f"{metrics.return_fraction:.3%}"),
         ("profit factor", _figure(metrics.profit_factor)),
         ("expectancy", _figure(metrics.expectancy)),
@@ -361,7 +361,7 @@ def _print_trades(console: Console, result: TrialResult, market: Instrument) -> 
         each = f", {shown[0].size:,.0f} units each" if len(sizes) == 1 else ""
         console.print(f"Last {len(shown)} of {len(result.trades)} trades, times in UTC{each}:")
         columns: list[Column | str] = ["entry time", "exit time", "side", number("entry"), number("exit")]
-        columns += [text("exit reason"), number("profit"), *([] if each else [number("size")])]
+        columns += [text("exit reason"), number("P&L"), *([] if each else [number("size")])]
         rows = []
         for trade in shown:
             row = [minute_text(trade.entry_ts_ns), minute_text(trade.exit_ts_ns), trade.side]

@@ -76,6 +76,7 @@ def _print(console: Console, found: Comparison) -> None:
     rows += [(name, _figure(name, first), _figure(name, second)) for name in first.figures]
     rows += [(name, str(one), str(other)) for name, (one, other) in found.settings_differ.items()]
     print_table(console, ("", text("first"), text("second")), rows)
+    console.print("PF: profit factor. DD: drawdown.")
     if math.isnan(difference.interval.low):
         console.print("The profits do not differ in any way that could be measured.")
         return

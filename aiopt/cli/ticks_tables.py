@@ -133,7 +133,7 @@ def print_check(console: Console, check: TickCheck, document: dict[str, Any]) ->
     if document["html"]:
         console.print(f"page: {_escaped(document['html'])}", soft_wrap=True)
     if check.clock is not None:
-        console.print(f"clock: {check.clock.text}", soft_wrap=True)
+        console.print(f"clock: {check.clock.text}")
     for note in check.notes:
         console.print(f"note: {note}", soft_wrap=True)
     for failure in check.failures:

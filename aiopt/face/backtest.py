@@ -140,7 +140,7 @@ class Backtest(Table):
         figures = self.metrics
         rows: list[tuple[str, object]] = [
             ("trades", f"{figures.trades} ({figures.wins} won)"),
-            ("net profit", f"{statement(figures.net_profit, self.currency)} {self.currency}"),
+            ("P&L", f"{statement(figures.net_profit, self.currency)} {self.currency}"),
             ("commission", f"{statement(figures.commission, self.currency)} {self.currency}"),
             ("return", f"{figures.return_fraction:.3%}"),
             ("max drawdown", f"{figures.max_drawdown:.3%}"),

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aiopt.featurelog import FeatureLog
-from aiopt.serving.backend import ModelCard, ServingStatus
+from aiopt.serving.backend import EngineInfo, ModelCard, Operation, ServingStatus
 from aiopt.testing.bars import random_walk_bar_set, write_bar_file
 from aiopt.testing.run_folder import RunModel, write_run_folder
 from cluster.cli import main as cli
@@ -37,6 +37,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FeatureLog(root / "log") as log:
         for row in range(3):
             log.append("signals_of_a_strategy", {"bar": row, "value": row / 3, "what": "some words " * 9})
+    ticks = (*("--out", root / "ticks", "--start", "2024-03-04"), *("--days", "1", "--ticks-per-day", "4000"))
+    assert cli.run(["ticks", "sample", *map(str, ticks), "--json"]) == 0
+    crossed = "\n".join(
+        f"2024-05-06 10:00:{second:02}.000,1.1000{second % 10},{1.1 if second == 7 else 1.1002}"
+        for second in range(60)
+    )
+    (root / "crossed.csv").write_text(f"ts,bid,ask\n{crossed}\n")
+    sets = ("--bars", root / "bars", "--out", root / "set", "--horizons", "6,12")
+    assert cli.run(["dataset", "build", *map(str, sets), "--json"]) == 0
     for name, length in (("first", 9), ("second", 14)):
         arguments = ["backtest", "rsi_reversion", "--bars", root / "bars", "--params", f"rsi_length={length}"]
         assert cli.run([*map(str, arguments), "--out", str(root / f"{name}.json"), "--json"]) == 0
@@ -89,6 +98,10 @@ COMMANDS = (
     "dataset logs list {root}/log",
     "dataset logs show {root}/log signals_of_a_strategy",
     "analyst eval --cases 9",
+    "bars build --ticks {root}/ticks --out {root}/built --timeframes 1m,5m --price all",
+    "dataset show {root}/set",
+    "ticks validate {root}/crossed.csv --instrument EURUSD",
+    "ticks spread-model {root}/ticks --out {root}/spread.yaml --by hour_of_week",
 )
 
 
@@ -113,9 +126,34 @@ def test_tables_of_what_is_served_fit(tables: list[Table], capsys: pytest.Captur
         max_context_tokens=40_960,
         created=1_700_000_000,
     )
+    engine = EngineInfo(
+        engine_id="aiopt-engine-0123456789abcdef",
+        slot=card.name,
+        model_id=card.model_id,
+        revision=card.revision,
+        role="previous",
+        in_flight=1_024,
+        restarts=12,
+    )
+    refused = Operation(
+        operation_id="0123456789abcdef0123456789abcdef",
+        kind="rollback",
+        slot=card.name,
+        checkpoint="/models/of_everybody/openbmb_MiniCPM-V-4_6-of-today",
+        state="refused",
+        phase="verify",
+        message="The engine answers a probe as it should not: 'up' where 'down' was expected. " * 3,
+    )
+    status = ServingStatus(cards=(card,), engines=(engine,), operations=(refused, refused))
     console = Console(width=80)
-    model._print_models(console, ServingStatus(cards=(card,), engines=(), operations=()))
-    check(tables, capsys.readouterr().out)
+    model._print_models(console, status)
+    model._print_engines(console, status)
+    model._print_operations(console, status.operations)
+    out = capsys.readouterr().out
+    check(tables, out)
+    squeezed = "".join(out.split())
+    for cell in (engine.engine_id, refused.operation_id, refused.checkpoint, "1024"):
+        assert cell in squeezed
 
 
 def test_one_place_makes_tables() -> None:
@@ -123,6 +161,24 @@ def test_one_place_makes_tables() -> None:
         for path in (ROOT / folder).glob("*.py"):
             if path.name != "output.py":
                 assert "rich.table" not in path.read_text(), f"{path}: use print_table or print_pairs"
+
+
+def test_money_trades_and_ratios_have_one_name_in_all_tables() -> None:
+    other = {
+        "profit",
+        "net profit",
+        "net P&L",
+        "pnl",
+        "profits",
+        "deals",
+        "sharpe",
+        "drawdown",
+        "max drawdown (%)",
+    }
+    for folder in ("aiopt/cli", "cluster/cli"):
+        for path in (ROOT / folder).glob("*.py"):
+            named = set(re.findall(r'(?:number|text|Column)\("([^"]+)"', path.read_text()))
+            assert not named & other, f"{path}: say P&L, trades, Sharpe, max DD"
 
 
 def test_the_same_thing_has_the_same_name_in_the_ranking_of_a_run_and_of_optimize() -> None:
