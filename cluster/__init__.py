@@ -3,7 +3,7 @@
 >>> import aiopt as ao
 >>> import cluster
 >>> with cluster.connect():  # doctest: +SKIP
-...     bars = cluster.build_bars("data/ticks", "5m")
+...     bars = cluster.build_bars("data/ticks/EURUSD", "5m")
 ...     found = cluster.sweep("rsi_reversion", bars, trials=1000)
 
 Importing it imports no Ray: every name comes from its home at the first use.  It offers the engine ``"ray"``

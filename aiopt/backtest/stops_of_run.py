@@ -31,7 +31,7 @@ def with_measured_stops(
     config : BacktestConfig
         A stop slippage given there counts instead.
     ticks_dir : Path or None
-        Tick store named by the user; None: one of traded ticks in ``data/ticks``, if there is.
+        Tick store named by the user; None: one of traded ticks in ``data/ticks/SYMBOL``, if there is.
     meter : callable
         Shows how far the measuring is.
 

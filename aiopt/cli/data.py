@@ -98,7 +98,7 @@ def verify(
     return EXIT_OK if result.ok else EXIT_FAILED
 
 
-@command.command(epilog="Example: aiopt data compact data/log/features --period day")
+@command.command(epilog="Example: aiopt data compact data/logs/features --period day")
 @_folders
 @click.option(
     "--period",

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     pass
 
 
-@click.group(epilog="Example: aiopt dataset logs list logs")
+@click.group(epilog="Example: aiopt dataset logs list data/logs")
 def command() -> None:
     """Look at and compact feature and prediction logs."""
 
 
-@command.command("list", epilog="Example: aiopt dataset logs list logs --json")
+@command.command("list", epilog="Example: aiopt dataset logs list data/logs --json")
 @click.argument("folder", type=click.Path(path_type=Path))
 @json_option
 def list_command(folder: Path, as_json: bool) -> None:
@@ -60,7 +60,7 @@ def list_command(folder: Path, as_json: bool) -> None:
     emit(as_json, {"folder": str(folder), "streams": streams}, human)
 
 
-@command.command("show", epilog="Example: aiopt dataset logs show logs signals --rows 20")
+@command.command("show", epilog="Example: aiopt dataset logs show data/logs signals --rows 20")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("stream")
 @click.option("--version", type=int, help="One version only; all, joined, by default.")
@@ -106,7 +106,7 @@ def show_command(
     emit(as_json, document, human)
 
 
-@command.command("compact", epilog="Example: aiopt dataset logs compact logs")
+@command.command("compact", epilog="Example: aiopt dataset logs compact data/logs")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("streams", nargs=-1)
 @json_option

@@ -27,6 +27,7 @@ from aiopt.face.engines import EngineName, find_engine
 from aiopt.face.progress import progress
 from aiopt.face.tables import Table, Time, as_ns, as_time, utc_text, with_timestamps
 from aiopt.face.ticks import Ticks, read_ticks, temporary_folder
+from aiopt.outputs import check_folder
 
 Price = Literal["bid", "ask", "mid"]
 Fill = Literal["none", "flat", "linear"]
@@ -325,7 +326,8 @@ def build_bars(  # what the command `aiopt bars build` asks, each with a default
     ConfigError
         If a time frame, price, session or engine is unknown.
     DataError
-        If the ticks are not what their manifest says; names file and row.
+        If the ticks are not what their manifest says; names file and row.  If `out` holds another side of the
+        series that was built from other ticks, or another session or filling.
 
     Examples
     --------
@@ -334,6 +336,7 @@ def build_bars(  # what the command `aiopt bars build` asks, each with a default
     <Bars: 24 1h bars of EURUSD, bid and ask, generated, 2024-03-04 00:00 … 2024-03-04 23:00 UTC>
     """
     from aiopt.bars.building.build import build
+    from aiopt.bars.building.neighbours import check_neighbours
     from aiopt.bars.request import BarRequest
     from aiopt.bars.rules import parse_bar_rule
     from aiopt.market.sessions import parse_session
@@ -350,6 +353,8 @@ def build_bars(  # what the command `aiopt bars build` asks, each with a default
     )
     found = find_engine(engine)
     source = ticks if isinstance(ticks, Ticks) else read_ticks(ticks, show_progress=show_progress)
+    if out is not None:
+        check_neighbours(check_folder(Path(out), name="`out`"), source.manifest, request)
     folder = temporary_folder("bars") if out is None else Path(out)
     try:
         with progress("ticks to bars", shown=show_progress) as report:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 import aiopt as ao
 import cluster
 from aiopt.face.engines import find_engine
+from aiopt.ranking.trials import read_trials
+from aiopt.runs import load_run
 from cluster.lifecycle import ClusterState
 
 pytestmark = [
@@ -39,3 +44,32 @@ def test_a_connection_shows_what_there_is(ray_driver: ClusterState) -> None:
         assert repr(connection).startswith("<Connection: 2 CPUs, 0 GPUs, ")
     # One that was open before stays open.
     assert repr(connection).startswith("<Connection: 2 CPUs")
+
+
+def test_the_whole_way_leaves_a_run_folder(
+    ray_driver: ClusterState, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticks = ao.sample_ticks(days=5, ticks_per_day=3_000)
+    settings: dict[str, Any] = {
+        "name": "small",
+        "ticks": str(ticks.path),
+        "timeframes": ["5m"],
+        "strategies": ["ema_cross_atr"],
+        "trials": 4,
+        "walk_forward": {"train_segments": 2, "folds": 2, "holdout_segments": 1},
+        "ranking": {"top": 1, "min_oos_trades": 1, "min_train_trades": 1, "bootstrap_resamples": 50},
+        "analysis": {"enabled": False},
+    }
+    run = cluster.optimize(runs_dir=tmp_path / "runs", show_progress=False, **settings)
+    assert run.path.parent == tmp_path / "runs"
+    assert load_run(run.path).finished
+    assert read_trials(run.path / "trials.parquet")[0].status in {"ok", "failed"}
+    assert len(read_trials(run.path / "trials.parquet")) == 4
+    for name in ("config.json", "manifest.json", "leaderboard.jsonl", "ranking.json", "report.html"):
+        assert (run.path / name).stat().st_size
+    assert capsys.readouterr().out == ""
+    # The same call finds the run and changes nothing.
+    written = (run.path / "trials.parquet").stat().st_mtime_ns
+    again = cluster.optimize(runs_dir=tmp_path / "runs", show_progress=False, **settings)
+    assert again.path == run.path
+    assert (run.path / "trials.parquet").stat().st_mtime_ns == written

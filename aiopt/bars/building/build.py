@@ -111,7 +111,7 @@ def build(
     --------
     >>> from aiopt.bars.rules import parse_bar_rules
     >>> request = BarRequest(parse_bar_rules("time", "1m,5m"), ("bid", "ask"))
-    >>> build(Path("data/ticks"), Path("data/bars"), request).ticks  # doctest: +SKIP
+    >>> build(Path("data/ticks/EURUSD"), Path("data/bars"), request).ticks  # doctest: +SKIP
     2880000
     """
     started = time.perf_counter()

@@ -21,14 +21,12 @@ from aiopt.bars.stops.stop_slippage import StopSlippage, measure_slippage
 from aiopt.errors import DataError
 from aiopt.market.instrument import instrument
 from aiopt.ticks.manifest import is_tick_store, read_manifest
+from aiopt.ticks.places import DEFAULT_TICKS
 from aiopt.ticks.shards import plan_shards
 from aiopt.timeframe import Timeframe, parse_timeframe
 
 DEFAULT_TIMEFRAME = "1m"
 """Bars on which stops are measured; the figure hardly depends on it."""
-
-USUAL_PLACES = ("data/ticks/{symbol}", "data/ticks", "data/{symbol}")
-"""Where `find_tick_store` looks, below the working directory."""
 
 
 def measure_store(
@@ -99,7 +97,7 @@ def with_stops(
 
 
 def find_tick_store(symbol: str, root: Path) -> Path | None:
-    """Return a store of traded ticks of an instrument in the usual places, None if there is none.
+    """Return the store of traded ticks of an instrument, ``data/ticks/SYMBOL``; None if there is none.
 
     Generated ticks are no market and are not found; name their store to measure on them.
 
@@ -110,10 +108,8 @@ def find_tick_store(symbol: str, root: Path) -> Path | None:
     root : Path
         Working directory.
     """
-    for place in USUAL_PLACES:
-        folder = root / place.format(symbol=symbol)
-        if is_tick_store(folder):
-            manifest = read_manifest(folder)
-            if manifest.instrument == symbol and not manifest.synthetic:
-                return folder
-    return None
+    folder = root / DEFAULT_TICKS / symbol
+    if not is_tick_store(folder):
+        return None
+    manifest = read_manifest(folder)
+    return folder if manifest.instrument == symbol and not manifest.synthetic else None

@@ -122,12 +122,12 @@ def test_a_store_is_measured_whatever_the_bars(tmp_path: Path) -> None:
     assert measure_store(ticks, "15m").mean_ticks == pytest.approx(found.mean_ticks, abs=0.3)
 
 
-def test_a_store_is_found_in_the_usual_places_alone(tmp_path: Path) -> None:
+def test_a_store_is_found_in_the_usual_place_alone(tmp_path: Path) -> None:
     assert find_tick_store("EURUSD", tmp_path) is None
-    folder = store(tmp_path / "data" / "ticks")
+    folder = store(tmp_path / "data" / "ticks" / "EURUSD")
     assert find_tick_store("EURUSD", tmp_path) is None, "generated ticks are no market"
     write_manifest(folder, msgspec.structs.replace(read_manifest(folder), synthetic=False))
-    assert find_tick_store("EURUSD", tmp_path) == tmp_path / "data" / "ticks"
+    assert find_tick_store("EURUSD", tmp_path) == folder
     assert find_tick_store("GBPUSD", tmp_path) is None
 
 

@@ -221,3 +221,23 @@ def test_only_times_become_timestamps() -> None:
     assert found.columns == ["ts_open", "entry_ts", "latency_ns"]
     assert found.schema["latency_ns"] == pl.Int64
     assert found["entry_ts"].cast(pl.Int64).to_list() == [2]
+
+
+def test_sides_of_different_ticks_do_not_meet_in_a_folder(tmp_path: Path, ticks: ao.Ticks) -> None:
+    ao.build_bars(ticks, "1h", "bid", out=tmp_path / "bars", show_progress=False)
+    other = ao.sample_ticks(days=1, ticks_per_day=2_000, seed=99)
+    with pytest.raises(
+        DataError, match=r"bid\.parquet: The sides of a series must be built from the same ticks"
+    ):
+        ao.build_bars(other, "1h", "ask", out=tmp_path / "bars", show_progress=False)
+    assert not (tmp_path / "bars" / "EURUSD" / "1h" / "ask.parquet").exists()
+    both = ao.build_bars(other, "1h", out=tmp_path / "bars", show_progress=False)
+    assert both.prices == ("bid", "ask")
+
+
+def test_bars_go_to_a_folder(tmp_path: Path, ticks: ao.Ticks) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(ConfigError, match="`out` must be a folder"):
+        ao.build_bars(ticks, "1h", out=file, show_progress=False)
+    assert file.read_text() == "mine"
