@@ -29,6 +29,8 @@ from aiopt.ranking.trials import TrialRow
 FORMAT = 2
 """1 held rows as JSON, of trials that failed as a whole where margin ran out anywhere."""
 
+_DAMAGED = "The file was changed or the disk is faulty: restore it, or delete the run folder and run again."
+
 _ESCAPE = b"\x1b"
 
 
@@ -139,10 +141,7 @@ class Journal:
         try:
             return decode(line)
         except ValueError as error:
-            msg = (
-                f"line {number} must be as it was written, but {error}. The file was changed or the disk is "
-                "faulty: restore it, or delete the run folder and run again."
-            )
+            msg = f"line {number} must be as it was written, but {error}. {_DAMAGED}"
             raise DataError(msg, file=self._path) from error
 
     def _write(self, line: bytes) -> None:
@@ -175,14 +174,22 @@ def read_journal(path: Path) -> tuple[WalkForwardPlan, Iterator[TrialRow]]:
             first = stream.readline()
     except OSError as error:
         raise DataError(f"the journal must be readable, but: {error.strerror}.", file=path) from error
+    if not first.endswith(b"\n"):
+        msg = "the journal holds no trial: the run was interrupted before the first. Run the command again."
+        raise DataError(msg, file=path)
     try:
         data = _header_data(first)
         found = msgspec.json.decode(data, type=_AnyHeader).format
         if found != FORMAT:
-            raise DataError(f"the journal must have format {FORMAT}, but has {found}.", file=path)
+            msg = (
+                "this is the journal of an unfinished run that another version of aiopt began: it has format "
+                f"{found}, and this version reads {FORMAT}. Finish the run with that version (state.json "
+                "names it), or start it anew: the same command with --force."
+            )
+            raise DataError(msg, file=path)
         plan = msgspec.json.decode(data, type=_Header).plan
     except ValueError as error:
-        raise DataError(f"line 1 must be as it was written, but {error}.", file=path) from error
+        raise DataError(f"line 1 must be as it was written, but {error}. {_DAMAGED}", file=path) from error
     return plan, _rows(path)
 
 
@@ -194,9 +201,8 @@ def _rows(path: Path) -> Iterator[TrialRow]:
             try:
                 row = unpack_row(_packed_row(line))
             except ValueError as error:
-                raise DataError(
-                    f"line {number} must be as it was written, but {error}.", file=path
-                ) from error
+                msg = f"line {number} must be as it was written, but {error}. {_DAMAGED}"
+                raise DataError(msg, file=path) from error
             yield row
 
 

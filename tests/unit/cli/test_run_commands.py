@@ -6,11 +6,13 @@ import fcntl
 import json
 import os
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aiopt.config import canonical_json
 from aiopt.runs import LOCK, load_run
 from aiopt.testing.bars import random_walk_bar_set, write_bar_file
 from aiopt.testing.run_folder import RunModel, write_run_folder
@@ -83,6 +85,23 @@ def test_an_interrupted_sweep_says_what_its_journal_holds(
     assert document["failure_reasons"][0]["count"] == 2
     shown = asked(capsys, "trials", "show", "rsi_reversion@5m-00003", "--run", run_dir)
     assert shown["trial"]["trial_id"] == "rsi_reversion@5m-00003"
+
+
+@pytest.mark.parametrize("command", [("runs", "show"), ("report",), ("trials", "show", "x", "--run")])
+def test_a_journal_of_an_older_version_is_named_with_what_to_do(
+    command: tuple[str, ...], run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("trials.parquet", "ranking.json"):
+        (run_dir / name).unlink()
+    plan = load_run(run_dir).trial_rows()[0]
+    data = canonical_json({"format": 1, "plan": plan})
+    (run_dir / "leaderboard.jsonl").write_bytes(b'{"crc32":"%08x","data":%s}\n' % (zlib.crc32(data), data))
+    code, _, err = call(capsys, *command, run_dir)
+    assert code == 2
+    assert "leaderboard.jsonl: this is the journal of an unfinished run that another version" in err
+    assert "start it anew: the same command with --force" in err
+    # What does not need the trials still works.
+    assert asked(capsys, "runs", "list", "--runs-dir", run_dir.parent)["runs"]
 
 
 # --- runs delete ------------------------------------------------------------------------------------------

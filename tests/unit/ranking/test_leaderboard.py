@@ -17,6 +17,7 @@ from aiopt.config import canonical_json
 from aiopt.errors import DataError, InputError, StorageError
 from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.ranking import trials
+from aiopt.ranking.journal import read_journal
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.ranking_config import RankingConfig, StressConfig
 from aiopt.ranking.reasons import ReasonCount
@@ -115,7 +116,16 @@ def test_a_journal_of_an_earlier_format_is_refused_with_what_to_do(tmp_path: Pat
     before = path.read_bytes()
     with pytest.raises(DataError, match=r"must have format 2, but has 1.* Finish it with that version, or"):
         board(path)
+    with pytest.raises(DataError, match=r"another version of aiopt began: it has format 1, .*with --force"):
+        read_journal(path)
     assert path.read_bytes() == before
+
+
+def test_a_journal_without_a_whole_line_says_that_the_run_was_interrupted(tmp_path: Path) -> None:
+    path = tmp_path / "leaderboard.jsonl"
+    path.write_bytes(b'{"crc32":"00')
+    with pytest.raises(DataError, match=r"interrupted before the first\. Run the command again"):
+        read_journal(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"plain", b"{}", zlib.compress(b""), zlib.compress(b"12345678")])
