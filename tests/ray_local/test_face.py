@@ -57,7 +57,7 @@ def test_the_whole_way_leaves_a_run_folder(
         "strategies": ["ema_cross_atr"],
         "trials": 4,
         "walk_forward": {"train_segments": 2, "folds": 2, "holdout_segments": 1},
-        "ranking": {"top": 1, "min_oos_trades": 1, "min_train_trades": 1, "bootstrap_resamples": 50},
+        "ranking": {"top": 1, "min_oos_trades": 1, "min_train_trades": 1, "bootstrap_resamples": 100},
         "analysis": {"enabled": False},
     }
     run = cluster.optimize(runs_dir=tmp_path / "runs", show_progress=False, **settings)
