@@ -5,6 +5,7 @@ Never imports Ray: the node is a subprocess, so that its environment (token, mar
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import secrets
@@ -26,6 +27,7 @@ from cluster.state_folder import ClusterState, log_path, state_path, token_file
 
 MINIMUM_FREE_BYTES = 2 * GIB
 MINIMUM_PYTHON = (3, 11)
+REAP_TIMEOUT_S = 5.0
 
 
 def check_python() -> None:
@@ -154,6 +156,9 @@ def await_start(start: Start, ready: Callable[[], str | None], timeout_s: float)
             time.sleep(0.2)
     except BaseException:
         stop_all(start.template.cluster_id, start.supervisor)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # It was ours alone: collect it, or it stays a zombie until this process ends.
+            start.process.wait(timeout=REAP_TIMEOUT_S)
         state_path(start.folder).unlink(missing_ok=True)
         raise
     # The node outlives this process on purpose; keep Popen from warning about it.

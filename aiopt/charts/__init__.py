@@ -1,4 +1,4 @@
-"""Charts: bars, indicators and trades as PNG, the same bytes on every machine.
+"""Charts: bars, indicators and trades as PNG, the same pixels on every machine.
 
 Owns geometry, drawing and encoding.  Knows bars and indicators; knows nothing of strategies, backtests or
 models.

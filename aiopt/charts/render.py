@@ -199,7 +199,7 @@ def render_chart(
     Returns
     -------
     bytes
-        A palette PNG, equal for equal input on every machine.
+        A palette PNG: the same pixels for equal input on every machine, see `encode_png`.
 
     Raises
     ------

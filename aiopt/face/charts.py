@@ -26,7 +26,8 @@ class Chart:
     Attributes
     ----------
     png : bytes
-        The same bytes for the same bars and settings, on every machine.
+        The same pixels for the same bars and settings, on every machine; the same bytes in one Python
+        installation (another may come with another zlib).
     spec : ChartSpec
         How it was drawn.
     name : str

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from aiopt.bars.building.neighbours import check_imported_neighbours
 from aiopt.bars.files import bar_path, values_hash, write_bars
 from aiopt.bars.importing.bar_source import BarSource, read_bar_source
 from aiopt.bars.importing.joining import hash_sides
@@ -100,7 +101,7 @@ def import_bars(
     Raises
     ------
     DataError
-        As `read_bar_source`.
+        As `read_bar_source`; or if `out` holds another side of the series that comes from other files.
     StorageError
         If the disk is full or `out` is not writable.
     """
@@ -109,6 +110,7 @@ def import_bars(
     if check is not None:
         read = replace(read, proof=read.proof.checked(check(read)))
     meta = _meta(source, read, reading)
+    check_imported_neighbours(Path(out), meta, read.sides)
     written = []
     for side, frame in read.sides.items():
         mine = msgspec.structs.replace(meta, price=side)
