@@ -6,15 +6,38 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aiopt.files import GIB, MIB
-from cluster import lifecycle
+from cluster import lifecycle, node_process
 from cluster.processes import marked
 from cluster.resources import NodeResources
 
+MEASURING = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")
+"""Variables that make a Python process record the lines it runs."""
+
 HEAD = NodeResources(num_cpus=2, num_gpus=0, memory_bytes=3 * GIB, object_store_bytes=300 * MIB)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unmeasured_daemons() -> Iterator[None]:
+    """Start Ray's own processes without coverage; drivers, commands and workers are measured.
+
+    Daemons run no line of this project.  A raylet waits 30 s at most for its Python agents, and coverage makes
+    them start half as slow again: on a busy machine the node then does not come up, and a driver whose raylet
+    is gone ends without a word.
+    """
+    environment_of = node_process.node_environment
+
+    def environment(*arguments: Any) -> dict[str, str]:
+        found = environment_of(*arguments)
+        return {name: value for name, value in found.items() if name not in MEASURING}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node_process, "node_environment", environment)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -43,12 +66,13 @@ def ray_driver(ray_head: lifecycle.ClusterState) -> Iterator[lifecycle.ClusterSt
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
     root = str(Path(__file__).resolve().parents[2])
+    measuring = {name: os.environ[name] for name in MEASURING if name in os.environ}
     ray.init(
         address=ray_head.address,
         namespace="tests",
         log_to_driver=False,
         logging_level="warning",
-        runtime_env={"env_vars": {"PYTHONPATH": root}},
+        runtime_env={"env_vars": {"PYTHONPATH": root, **measuring}},
     )
     yield ray_head
     ray.shutdown()

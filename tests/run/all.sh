@@ -32,8 +32,8 @@ cat "$work/types.txt"
 stage "Ray and serving tests" "$bin/python" -m pytest tests/ray_local tests/serving --junit-xml "$work/ray.xml"
 
 "$bin/python" tests/run/slowest.py "$work"/*.xml
-COVERAGE_FILE=$PWD/$work/coverage/data "$bin/coverage" combine --quiet "$work/coverage"
-COVERAGE_FILE=$PWD/$work/coverage/data "$bin/coverage" json --quiet -o "$work/coverage.json"
+COVERAGE_FILE=$PWD/$work/coverage/data "$bin/python" -m coverage combine --quiet "$work/coverage"
+COVERAGE_FILE=$PWD/$work/coverage/data "$bin/python" -m coverage json --quiet -o "$work/coverage.json"
 stage "coverage" "$bin/python" tests/run/coverage_floor.py "$work/coverage.json"
 
 echo "== $SECONDS s in all"
