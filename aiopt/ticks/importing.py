@@ -30,7 +30,8 @@ from aiopt.ticks.store import build_store, locked
 
 # More than seven parameters: each is a choice of its own, and what belongs together is one struct already
 # (`rules`, `options`).
-def import_ticks(
+# reason: keyword arguments with defaults, one per choice that the caller of an import has
+def import_ticks(  # noqa: PLR0913
     source: Path,
     out: Path,
     *,
@@ -92,8 +93,8 @@ def import_ticks(
     )
 
 
-# As `import_ticks`.
-def import_source(
+# reason: as `import_ticks`
+def import_source(  # noqa: PLR0913
     opened: TickSource,
     out: Path,
     *,

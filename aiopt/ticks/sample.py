@@ -127,7 +127,8 @@ class _State:
 
 
 # More than seven parameters: each but `out` and `progress` is one of `SampleParameters`, given by name.
-def generate_ticks(
+# reason: keyword arguments with defaults, the fields of a sample and how it is written
+def generate_ticks(  # noqa: PLR0913
     out: Path,
     *,
     instrument: str = "EURUSD",

@@ -171,7 +171,7 @@ def parse_request(
     spread_stats: bool = False,
     empty: str = "omit",
     fill: str = "none",
-) -> BarRequest:  # one parameter per flag
+) -> BarRequest:  # reason: one parameter per flag of the command
     """Return what the flags ask for.
 
     Raises

@@ -25,9 +25,9 @@ HEAD = NodeResources(num_cpus=2, num_gpus=0, memory_bytes=3 * GIB, object_store_
 def unmeasured_daemons() -> Iterator[None]:
     """Start Ray's own processes without coverage; drivers, commands and workers are measured.
 
-    Daemons run no line of this project.  A raylet waits 30 s at most for its Python agents, and coverage makes
-    them start half as slow again: on a busy machine the node then does not come up, and a driver whose raylet
-    is gone ends without a word.
+    Daemons run no line of this project.  A raylet waits only so long for its Python agents, and coverage
+    makes them start half as slow again.  On a busy machine the raylet then gives up ("Timed out waiting for
+    file …/metrics_agent_port…"), and a driver whose raylet is gone ends without a word.
     """
     environment_of = node_process.node_environment
 

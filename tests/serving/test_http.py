@@ -24,8 +24,8 @@ from aiopt.analyst import AnalysisResult
 from aiopt.serving.endpoint import read_token
 from aiopt.strategy.spec import StrategySpec
 from tests.serving.conftest import Served
+from tests.unit.serving.gateway.chat_requests import check_error
 from tests.unit.serving.gateway.test_gateway_analysis import market
-from tests.unit.serving.gateway.test_gateway_chat import check_error
 from tests.unit.serving.gateway.test_gateway_contract import run_schemathesis
 from tests.unit.serving.made_pictures import (
     DAMAGED_JPEGS,

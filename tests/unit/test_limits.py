@@ -26,9 +26,7 @@ _PYTEST = "a test of pytest or hypothesis takes what it draws, one parameter eac
 _FACE = "keyword arguments, as the user of a notebook writes them"
 _MEND = "to be mended: split it by idea, then delete this line"
 
-LONG_FILES: dict[str, str] = {
-    "tests/unit/serving/gateway/test_gateway_chat.py": _MEND,
-}
+LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {
     "aiopt/serving/pictures/jpeg_scan.py::read_scan": _KERNEL,
     "benchmarks/swap.py::_measure": "one measurement from start to end, read from top to bottom",
@@ -41,10 +39,6 @@ MANY_PARAMETERS: dict[str, str] = {
     "aiopt/face/sweep.py::sweep": _FACE,
     "aiopt/optimize/pipeline.py::__init__": _MEND,
     "aiopt/serving/pictures/jpeg_scan.py::read_scan": _KERNEL,
-    "aiopt/ticks/importing.py::import_ticks": _MEND,
-    "aiopt/ticks/importing.py::import_source": _MEND,
-    "aiopt/ticks/sample.py::generate_ticks": _MEND,
-    "cluster/cli/bars.py::parse_request": _MEND,
     "tests/unit/dataset/test_splits.py::test_no_label_interval_overlaps_another_split": _PYTEST,
     "tests/unit/serving/made_pictures.py::png_of": "one parameter per field of the format's header",
     "tests/unit/ticks/download/faulty_server.py::__call__": "one parameter per fault of the server",

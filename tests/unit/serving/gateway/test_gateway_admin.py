@@ -13,7 +13,7 @@ from aiopt.serving.backend import Operation, ServingStatus
 from aiopt.serving.gateway import GatewaySettings, Tokens
 from tests.unit.serving.conftest import ADMIN, API, Play
 from tests.unit.serving.fake_backend import VISION, FakeBackend
-from tests.unit.serving.gateway.test_gateway_chat import chat, check_error
+from tests.unit.serving.gateway.chat_requests import chat, check_error
 
 AS_ADMIN = {"Authorization": f"Bearer {ADMIN}"}
 

@@ -20,7 +20,7 @@ from aiopt.serving.gateway.settings import GatewaySettings
 from aiopt.strategy.spec import StrategySpec
 from tests.unit.serving.conftest import Play
 from tests.unit.serving.fake_backend import ANALYSIS_REPLY, TEXT, VISION, FakeBackend
-from tests.unit.serving.gateway.test_gateway_chat import check_error
+from tests.unit.serving.gateway.chat_requests import check_error
 from tests.unit.serving.made_pictures import bad_filter, gradient, jpeg, png, saved, shown
 
 STEP_NS = 300_000_000_000

@@ -20,7 +20,7 @@ from aiopt.serving.pictures import warm_decoders
 from aiopt.serving.pictures.jpeg_scan import read_scan
 from tests.unit.serving.conftest import TOKENS, Play
 from tests.unit.serving.fake_backend import FakeBackend
-from tests.unit.serving.gateway.test_gateway_chat import URL, check_error, picture_chat
+from tests.unit.serving.gateway.chat_requests import URL, check_error, picture_chat
 from tests.unit.serving.made_pictures import (
     DAMAGED_JPEGS,
     bad_filter,
