@@ -175,7 +175,7 @@ class _Arriving:
             If a part is missing.
         """
         if self._end is None or len(self._batches) != self._expected:
-            msg = f"Shard {index} must come whole, but Ray Data delivered {len(self._batches)} of its parts."
+            msg = f"Ray Data delivered only {len(self._batches)} part(s) of shard {index}."
             raise ClusterError(msg + " Run the build again.")
         batches = [self._batches[number] for number in range(self._expected)]
         rows = [[batch[number] for batch in batches] for number in range(len(self._end.rows))]

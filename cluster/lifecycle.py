@@ -191,8 +191,8 @@ def join(
             if found.state.role == "node" and found.state.address == address:
                 return found.state, False
             msg = (
-                f"A state folder must hold one node, but {folder} already runs a {found.state.role} at "
-                f"{found.state.address}. Run `aiopt cluster down` first, or choose another --state-dir."
+                f"The state folder {folder} already runs a {found.state.role} at {found.state.address}, "
+                f"and it holds one node only. Run `aiopt cluster down` first, or choose another --state-dir."
             )
             raise InputError(msg)
         _clear(folder, found)
@@ -229,7 +229,10 @@ def status(folder: Path) -> ClusterStatus:
     try:
         state = msgspec.json.decode(path.read_bytes(), type=ClusterState)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        msg = f"Cannot read the state of the cluster in {path} ({error}). Delete the file."
+        msg = (
+            f"Cannot read the state of the cluster in {path} ({error}). Delete the file and run `aiopt "
+            "cluster up` again."
+        )
         raise ClusterError(msg) from error
     alive = is_running(state.supervisor)
     if not alive or state.role == "node":

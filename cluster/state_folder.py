@@ -71,7 +71,10 @@ def read_token(folder: Path) -> str:
         path.chmod(0o600)
     token = path.read_text().strip()
     if len(token) < 16:
-        msg = f"The token must have at least 16 characters, but {path} has {len(token)}. Delete the file."
+        msg = (
+            f"The token in {path} has {len(token)} characters, but needs at least 16. Delete the file, "
+            "and a new one is made."
+        )
         raise ClusterError(msg)
     return token
 

@@ -37,7 +37,7 @@ def job_script(name: str) -> tuple[Path, str]:
         return package.parent, f"jobs/{name}"
     if (package / "job_scripts" / name).is_file():
         return package / "job_scripts", name
-    msg = f"The job script {name} must lie in {package.parent / 'jobs'}, but it does not. Reinstall aiopt."
+    msg = f"There is no job script {name} in {package.parent / 'jobs'}. Reinstall aiopt."
     raise ClusterError(msg)
 
 

@@ -298,7 +298,7 @@ def _run_tune(
     defects = [error for error in results.errors if isinstance(error, RayTaskError)]
     if defects:
         # Not a worker that died but an exception outside the trials: no retry mends it.
-        raise ClusterError(f"A batch of trials must run, but one failed: {defects[0]}") from defects[0]
+        raise ClusterError(f"A batch of trials failed: {defects[0]}") from defects[0]
     finished = [result.metrics for result in results if result.error is None and result.metrics]
     by_node: Counter[str] = Counter()
     for metrics in finished:
@@ -312,8 +312,9 @@ def _worker_count() -> int:
     if workers == 0:
         share = STAGES["trial"]
         msg = (
-            f"One node must offer {share.num_cpus:g} CPU and {share.memory_bytes >> 20} MiB of memory for a "
-            "trial, but none does. Give the cluster more (`aiopt cluster up --num-cpus … --memory-gib …`)."
+            f"A trial needs {share.num_cpus:g} CPU and {share.memory_bytes >> 20} MiB of memory on one "
+            f"node, and no node has them. Give the cluster more (`aiopt cluster up --num-cpus … "
+            f"--memory-gib …`)."
         )
         raise ClusterError(msg)
     return workers

@@ -46,7 +46,7 @@ class ChatClient:
 
     def __init__(self, settings: AnalystSettings) -> None:
         if settings.endpoint is None:
-            raise EndpointError("A client needs an endpoint, but `endpoint` is not set. Set it.")
+            raise EndpointError("No endpoint is set. Set `endpoint`, e.g. http://127.0.0.1:8000/v1.")
         self._settings = settings
         self._url = f"{settings.endpoint.rstrip('/')}/chat/completions"
         token = os.environ.get(settings.token_variable, "").strip()

@@ -18,13 +18,13 @@ def eval_notes(cases: Sequence[EvalCase], bars_path: Path | None, seed: int, noi
         source = f"generated charts with planted patterns (seed {seed}, noise {noise:g})"
     else:
         source = (
-            f"windows of {bars_path}, labelled by the pattern detectors (the rules read with the same ones: "
-            "scoring them on these labels would be circular)"
+            f"windows of {bars_path}, labelled by the pattern detectors. The rules use the same detectors, "
+            "so scoring them on these labels would be circular"
         )
     return [
         f"{counts['upright']} {source}, each also mirrored and shuffled, and {counts['blank']} blank ones. "
         "Intervals: 95%, Wilson.",
-        "This measures reading, not earning: whether a pattern pays is for a sweep to say.",
+        "This measures reading, not earning: only a sweep can say whether a pattern pays.",
     ]
 
 
@@ -34,7 +34,8 @@ def verdict_sentences(scores: Sequence[Scores], guesses: Mapping[str, float]) ->
     sentences = []
     for one in scores:
         if one.errors and not one.valid.successes:
-            sentences.append(f"{one.reader}: no valid answer, so nothing was read. {next(iter(one.errors))}")
+            reason = next(iter(one.errors))
+            sentences.append(f"{one.reader}: no valid answer, so there is nothing to score. {reason}")
             continue
         told = (
             "better than guessing"

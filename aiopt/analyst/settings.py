@@ -88,8 +88,8 @@ class AnalystSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             parts = urlsplit(self.endpoint)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
                 msg = (
-                    f"`endpoint` is {self.endpoint!r}, which is no URL of the form "
-                    "http://HOST:PORT/v1. Correct it."
+                    f"`endpoint` must be a URL like http://HOST:PORT/v1, but is {self.endpoint!r}. Correct "
+                    f"it."
                 )
                 raise ConfigError(msg)
             if parts.username is not None or parts.query:

@@ -138,8 +138,8 @@ class PreparedChart:
             for line in lines:
                 if not np.isfinite(line.values[start:stop]).any():
                     msg = (
-                        f"An indicator must have a value in the window, but {line.title} has none on bars "
-                        f"{start} to {stop - 1}. Choose a later or longer window, or a shorter indicator."
+                        f"{line.title} has no value on bars {start} to {stop - 1}. Choose a later or "
+                        f"longer window, or a shorter indicator."
                     )
                     raise DataError(msg)
 
@@ -167,7 +167,7 @@ class PreparedChart:
         high = self.spec.price_high if self.spec.price_high is not None else high
         if low >= high:
             msg = f"The price axis must have `low < high`, but got low={low}, high={high}."
-            raise ConfigError(msg + " Mend price_low or price_high.")
+            raise ConfigError(msg + " Correct price_low or price_high.")
         box = self._panes.price
         return ValueScale(low=low, high=high, top=box.top, bottom=box.bottom)
 

@@ -42,9 +42,12 @@ def read_trades(path: Path, symbol: str) -> list[TradeMark]:
         marks = msgspec.convert(document.get("trades"), list[TradeMark])
         held = msgspec.convert(document.get("open_trade"), TradeMark | None)
     except FileNotFoundError as failure:
-        raise DataError("The file of trades must exist, but does not. Name another.", file=path) from failure
+        raise DataError("There is no such file of trades. Check the path.", file=path) from failure
     except msgspec.DecodeError as failure:
-        msg = f"The file must be JSON with `trades` as `aiopt backtest --json` prints it, but: {failure}."
+        msg = (
+            f"Cannot read the trades: {failure}. The file must be the JSON that `aiopt backtest --json` "
+            "prints."
+        )
         raise DataError(msg + " Write it again.", file=path) from failure
     bars = document.get("bars")
     traded = bars.get("instrument") if isinstance(bars, dict) else None

@@ -225,7 +225,7 @@ class SplitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if purge < longest:
             msg = (
                 f"`splits.purge_bars >= {longest}` must hold, the longest label horizon, but got {purge}: "
-                "labels before a border would be made of bars behind it. Leave it out, or raise it."
+                "else labels before a border would read bars after it. Leave it out, or raise it."
             )
             raise ConfigError(msg)
         return purge, longest if self.embargo_bars is None else self.embargo_bars
@@ -258,7 +258,7 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for text in (*self.overlays, *self.panes):
             if (parse_plot(text).kind in PRICE_KINDS) != (text in self.overlays):
                 where = "panes" if text in self.overlays else "overlays"
-                raise ConfigError(f"The indicator {text!r} belongs into `images.{where}`. Move it there.")
+                raise ConfigError(f"The indicator {text!r} belongs in `images.{where}`. Move it there.")
         self.spec()
 
     def spec(self) -> ChartSpec:

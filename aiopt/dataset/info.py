@@ -132,8 +132,8 @@ def read_info(folder: Path) -> DatasetInfo:
         building = (Path(folder) / DATA_FOLDER).is_dir()
         state = "its build was not finished" if building else "there is none"
         msg = (
-            f"This is no finished dataset: {INFO_FILE} is missing, {state}. Run `aiopt dataset "
-            "build` with this folder."
+            f"This is not a finished dataset: {INFO_FILE} is missing, {state}. Run `aiopt dataset build` "
+            f"with this folder."
         )
         raise DataError(msg, file=folder)
     try:

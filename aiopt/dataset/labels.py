@@ -116,8 +116,8 @@ def _market(bars: BarSet, atr: FloatArray, costs: CostConfig | None) -> _Market:
         open_spread = close_spread = np.full(len(bars), costs.spread_pips * pip)
     elif bars.single_price:
         msg = (
-            "Costs must have a spread, but the bars have one price and labels.costs.spread_pips is not set. "
-            "Give a folder with bid.parquet and ask.parquet, or set it, e.g. to 0.8."
+            "Costs need a spread, but the bars have one price only. Give a folder with bid.parquet and "
+            "ask.parquet, or set labels.costs.spread_pips, e.g. to 0.8."
         )
         raise ConfigError(msg)
     else:

@@ -319,6 +319,6 @@ def _chunks(total: int, width: int) -> Iterator[int]:
 
 
 def _check(n_resamples: int, confidence: float, seed: int) -> None:
-    require(n_resamples >= 100, "n_resamples >= 100", f"{n_resamples}", "Fewer give no usable percentile.")
+    require(n_resamples >= 100, "n_resamples >= 100", f"{n_resamples}", "Fewer give no usable interval.")
     require(0 < confidence < 1, "0 < confidence < 1", f"confidence={confidence}", "Use e.g. 0.95.")
     require(seed >= 0, "seed >= 0", f"seed={seed}", "Use a non-negative integer.")

@@ -63,9 +63,12 @@ class WalkForwardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         ):
             value = getattr(self, name)
             if value < least:
-                raise ConfigError(f"`{name} >= {least}` must hold, but got {name}={value}.")
+                raise ConfigError(f"`{name} >= {least}` must hold, but got {name}={value}. Raise it.")
         if self.segments > 10_000:
-            raise ConfigError(f"A walk-forward must have at most 10000 segments, but got {self.segments}.")
+            raise ConfigError(
+                f"A walk-forward may have 10000 segments, but has {self.segments}. Use fewer "
+                f"folds or train segments."
+            )
 
     @property
     def segments(self) -> int:

@@ -130,7 +130,7 @@ class Bars(Table):
             raise ConfigError(msg)
         start, stop, _ = slice(self._place(part.start), self._place(part.stop)).indices(len(self))
         if start >= stop:
-            raise ConfigError(f"A slice must hold bars, but {part.start}:{part.stop} holds none of {self!r}.")
+            raise ConfigError(f"No bar of {self!r} lies in {part.start}:{part.stop}.")
         if (start, stop) == (0, len(self)):
             return self
         tables = {

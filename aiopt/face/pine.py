@@ -201,9 +201,9 @@ def check_pine(script: PineScript | Path | str) -> PineCheck:
         return PineCheck(check_script(script))
     path = Path(script)
     if not path.is_file():
-        raise ConfigError(f"The script must be a file or text, but {str(path)!r} is no file. Check the path.")
+        raise ConfigError(f"There is no file {str(path)!r}. Check the path, or give the text of a script.")
     try:
         return PineCheck(check_script(path.read_text(encoding="utf-8")))
     except UnicodeDecodeError as failure:
-        msg = f"The script must be UTF-8 text, but {path} is not ({failure.reason}). Check the path."
+        msg = f"{path} is not UTF-8 text ({failure.reason}). Check the path."
         raise ConfigError(msg) from failure

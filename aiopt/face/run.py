@@ -68,7 +68,8 @@ class Run(Table):
         found = self.folder.ranking
         if found is None:
             raise NotARunError(
-                f"{self.path}: the run must be ranked, but is at {self.folder.state.stage or 'no stage'}."
+                f"{self.path}: the run is not ranked yet (stage {self.folder.state.stage or 'none'}). "
+                f"Finish it first."
             )
         return RankedStrategies(found)
 
@@ -84,7 +85,8 @@ class Run(Table):
         path = self.folder.trials_path
         if path is None:
             raise NotARunError(
-                f"{self.path}: the sweep must be finished, but there is no trials.parquet yet."
+                f"{self.path}: the sweep is not finished, so there is no trials.parquet. Finish the run "
+                f"first."
             )
         return FrameTable(pl.read_parquet(path), "trials")
 
@@ -107,7 +109,7 @@ class Run(Table):
         text = self.folder.pine_source(entry.name)
         if text is None:
             raise NotARunError(
-                f"{self.path}: the entry must have a script, but there is no {PINE}/{entry.name}.pine."
+                f"{self.path}: the entry has no script yet ({PINE}/{entry.name}.pine). Finish the run first."
             )
         manifest = self.folder.read_mapping("manifest.json") or {}
         spec = spec_from_mapping(entry.spec, where=entry.name)

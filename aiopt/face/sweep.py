@@ -91,9 +91,7 @@ class Sweep(Table):
         for row in self.rows:
             if row.trial_id == trial_id:
                 return StrategySpec.from_json(row.spec_json)
-        raise SearchSpaceError(
-            f"The trial must be one of the sweep, but there is no {trial_id!r}. Look at its table."
-        )
+        raise SearchSpaceError(f"The sweep has no trial {trial_id!r}. Its table lists the ids.")
 
     def to_polars(self) -> pl.DataFrame:
         """Return the trials as a Polars frame, see the class."""
@@ -134,7 +132,7 @@ class Sweep(Table):
             self._title(),
             html.frame_html(shown, _SHOWN),
             html.note(
-                "In-sample, best and worst by Sharpe ratio. Nothing here is evidence: ao.rank(sweep) judges."
+                "In-sample, best and worst by Sharpe ratio. This is not evidence: ao.rank(sweep) judges."
             ),
             warnings=[f"{count:,} × {reason}" for reason, count in list(self.failures.items())[:3]],
         )

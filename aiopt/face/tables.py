@@ -110,7 +110,7 @@ def as_ns(time: Time) -> int:
         try:
             time = dt.datetime.fromisoformat(time)
         except ValueError as failure:
-            msg = f"A time must be ISO 8601 text, but got {time!r}. Write e.g. 2024-03-04T07:00, in UTC."
+            msg = f"Cannot read the time {time!r}. Write ISO 8601 in UTC, e.g. 2024-03-04T07:00."
             raise ConfigError(msg) from failure
     if isinstance(time, dt.datetime) and time.tzinfo is not None:
         time = time.astimezone(dt.UTC).replace(tzinfo=None)

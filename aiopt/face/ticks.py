@@ -178,7 +178,7 @@ def read_ticks(
 
     source = Path(path)
     if not source.exists():
-        msg = "The ticks must exist, but nothing is there. Give a tick store or a provider's files."
+        msg = "There is no such file or folder. Give a tick store or a provider's files."
         raise DataError(msg, file=source)
     cache = temporary_folder("ticks") if out is None else Path(out)
     with progress("reading ticks", shown=show_progress) as report:

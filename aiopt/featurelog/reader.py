@@ -164,8 +164,8 @@ def _joined(schemas: dict[int, RowSchema], path: Path, columns: Sequence[str] | 
             if before != kind:
                 if {before, kind} != {"int", "float"}:
                     msg = (
-                        f"A column must be of one kind to be read, but {name!r} is {before} and, in version "
-                        f"{version}, {kind}. Read one version, or leave the column out."
+                        f"Column {name!r} is {before}, but in version {version} it is {kind}, so they "
+                        f"cannot be read together. Read one version, or leave the column out."
                     )
                     raise DataError(msg, file=path)
                 kinds[name] = "float"

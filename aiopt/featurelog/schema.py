@@ -150,7 +150,7 @@ def read_schemas(folder: Path) -> dict[int, RowSchema]:
         try:
             found[int(match[1])] = msgspec.json.decode(path.read_bytes(), type=RowSchema)
         except (msgspec.DecodeError, ConfigError) as failure:
-            msg = f"A schema file must be as it was written, but: {failure}. Restore it from a copy."
+            msg = f"Cannot read the schema file: {failure}. Restore it from a copy."
             raise DataError(msg, file=path) from failure
     return dict(sorted(found.items()))
 

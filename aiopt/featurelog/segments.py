@@ -124,6 +124,6 @@ def _read(path: Path) -> Segment:
         meta = msgspec.json.decode((footer.metadata or {})[_KEY], type=SegmentMeta)
         first_ns = int(path.name.partition("-")[0])
     except (pa.ArrowInvalid, KeyError, ValueError, msgspec.DecodeError) as failure:
-        msg = "A file of a stream must be one the log wrote, but is not. Move it elsewhere."
+        msg = "The log did not write this file. Move it out of the stream's folder."
         raise DataError(msg, file=path) from failure
     return Segment(path=path, rows=footer.num_rows, bytes=path.stat().st_size, first_ns=first_ns, meta=meta)

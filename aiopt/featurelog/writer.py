@@ -141,8 +141,8 @@ class _Stream:
         unknown = [name for name, kind in kinds.items() if kind is None]
         if unknown:
             msg = (
-                f"The first row of a schema must tell every column's kind, but {', '.join(unknown)} is None. "
-                "Call declare first, or log NaN."
+                f"The first row sets the kind of every column, but {', '.join(unknown)} is None. Call "
+                f"declare first, or log NaN."
             )
             raise DataError(msg)
         schema = RowSchema({name: kind for name, kind in kinds.items() if kind is not None})
@@ -446,7 +446,7 @@ def _check(row: Mapping[str, Value], signature: _Signature) -> int:
         try:
             size += 49 + len(row[name].encode())  # type: ignore[union-attr]
         except UnicodeEncodeError as failure:
-            msg = f"A text must be valid Unicode, but {name!r} is not: {failure}. Replace the surrogates."
+            msg = f"The text of {name!r} is not valid Unicode: {failure}. Replace the surrogates."
             raise DataError(msg) from failure
     return size
 
@@ -469,5 +469,5 @@ def _try_write(path: Path, tables: list[pa.Table], meta: SegmentMeta) -> Storage
     except StorageError as failure:
         return failure
     except (OSError, MemoryError, pa.ArrowException) as failure:
-        return StorageError(f"A segment must be writable, but {path} is not: {failure}. Mend the folder.")
+        return StorageError(f"Cannot write {path}: {failure}. Free space, or make the folder writable.")
     return None

@@ -56,9 +56,7 @@ def require_valid(text: str, *, name: str) -> None:
     findings = check_script(text)
     if findings:
         details = "\n".join(f"  {finding}" for finding in findings)
-        raise PineError(
-            f"{name}: a script must keep the checker's rules, but it breaks {len(findings)}:\n{details}"
-        )
+        raise PineError(f"{name}: the script breaks {len(findings)} rule(s) of the checker:\n{details}")
 
 
 class _Checker(CallRules):
@@ -72,9 +70,7 @@ class _Checker(CallRules):
         first = tree.body[0]
         value: Any = getattr(first, "value", None)
         if type(value).__name__ != "Call" or dotted(value.func) != "strategy":
-            self.note(
-                first, "strategy", "The first statement must be strategy(...). Put the declaration there."
-            )
+            self.note(first, "strategy", "The first statement must be strategy(...). Move it to the top.")
         self._block(tree.body)
         self._check_order_ids()
         self._check_unique()

@@ -139,7 +139,7 @@ def emit(
         If the text breaks a rule of the checker; then aiopt is at fault.
     """
     if version not in SUPPORTED_VERSIONS:
-        msg = f"There is no Pine version {version} here. Use 5 or 6, or leave it out for 6."
+        msg = f"Pine version {version} is not supported. Use 5 or 6, or leave it out for 6."
         raise ConfigError(msg)
     if not initial_balance > 0:
         msg = f"`initial_balance > 0` must hold, but got {initial_balance}. Give the account at the start."

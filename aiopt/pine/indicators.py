@@ -203,6 +203,6 @@ def write_indicator(
         If the kind has no Pine text.
     """
     if kind not in _WRITERS:
-        msg = f"An indicator kind must have a Pine text, but {kind!r} has none. Use one of {sorted(KINDS)}."
+        msg = f"The indicator {kind!r} cannot be written in Pine. Use one of {sorted(KINDS)}."
         raise PineError(msg)
     return _WRITERS[kind](_Request(identifier, source, args, names))

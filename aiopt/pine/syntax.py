@@ -29,7 +29,7 @@ def check_version_line(text: str) -> list[Finding]:
             Finding(
                 1,
                 "version",
-                f"The first line must be //@version=6 (or 5), but it is {given!r}. Put it there.",
+                f"The first line must be //@version=6 (or 5), but it is {given!r}. Add it at the top.",
             )
         ]
     return [
@@ -47,7 +47,7 @@ def parse(text: str) -> Any:
         return ast.parse(text if text.endswith("\n") else text + "\n")
     except (PineSyntaxError, SyntaxError, ValueError) as failure:
         return Finding(
-            _failure_line(failure), "syntax", f"The script must parse, but: {failure.args[0]}. Mend the line."
+            _failure_line(failure), "syntax", f"Cannot parse the script: {failure.args[0]}. Correct the line."
         )
 
 

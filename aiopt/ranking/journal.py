@@ -125,15 +125,15 @@ class Journal:
         found = msgspec.json.decode(data, type=_AnyHeader).format
         if found != FORMAT:
             msg = (
-                f"the journal must have format {FORMAT}, but has {found}: another version of aiopt began "
-                "this run, whose trials cannot stand beside today's. Finish it with that version, or start "
-                "anew: --force, or another run folder."
+                f"another version of aiopt began this run (journal format {found}, here {FORMAT}), and its "
+                f"trials cannot be mixed with new ones. Finish it with that version, or start over: "
+                f"--force, or another run folder."
             )
             raise DataError(msg, file=self._path)
         if msgspec.json.decode(data, type=_Header).plan != plan:
             msg = (
-                "the journal must belong to this walk-forward plan, but its segments are others. "
-                "Use another run folder, or repeat the run with the configuration and data it began with."
+                "this run began with other walk-forward segments. Repeat it with the configuration and "
+                "data it began with, or use another run folder."
             )
             raise DataError(msg, file=self._path)
 

@@ -195,8 +195,8 @@ class Leaderboard:
             return False
         different = [name for name in row.__struct_fields__ if getattr(known, name) != getattr(row, name)]
         msg = (
-            f"A trial must have one result, but trial {row.trial_id!r} came with two that differ in "
-            f"{', '.join(different)}. Configuration, data or engine changed: use another run folder."
+            f"Trial {row.trial_id!r} came back with two results that differ in {', '.join(different)}. "
+            f"Configuration, data or engine changed: use another run folder."
         )
         raise InputError(msg)
 

@@ -50,8 +50,8 @@ def period_profits(path: Path, trial_ids: Sequence[str] | None = None) -> pl.Dat
     """
     plan = read_plan(path)
     if plan is None:
-        msg = "the file must keep its walk-forward plan, which says when a period is, but does not."
-        raise DataError(f"{msg} Read the file of a run folder.", file=path)
+        msg = "the file does not say when its periods are."
+        raise DataError(f"{msg} Read the trials.parquet of a run folder.", file=path)
     columns = ["trial_id", "group", "status", *SPANS.values()]
     frame = pl.scan_parquet(path).select(columns)
     if trial_ids is None:
@@ -86,8 +86,8 @@ def _check_found(found: pl.DataFrame, trial_ids: Sequence[str], path: Path) -> N
     for trial_id in trial_ids:
         if trial_id not in known:
             every = pl.scan_parquet(path).select("trial_id").collect()["trial_id"].to_list()
-            msg = f"A trial must be in {path}, but {trial_id!r} is not."
+            msg = f"{path} has no trial {trial_id!r}."
             raise InputError(msg + did_you_mean(trial_id, every))
         if known[trial_id] != "ok":
-            msg = f"Profits are of trials that did not fail, but {trial_id!r} failed. Choose another."
+            msg = f"Trial {trial_id!r} failed, so it has no profits. Choose another."
             raise InputError(msg)

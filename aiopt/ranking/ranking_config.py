@@ -87,7 +87,7 @@ class StressConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             If none was set: a stress in pips means nothing without the instrument's.
         """
         if self.pip_size is None:
-            msg = "`stress.pip_size` must be the instrument's before trials are ranked, but is not set."
+            msg = "`stress.pip_size` is not set, and ranking needs the instrument's pip."
             raise ConfigError(msg + " Set it with RankingConfig.with_pip(instrument.pip_size).")
         return self.pip_size
 

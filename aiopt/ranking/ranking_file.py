@@ -25,8 +25,8 @@ FORMAT = 2
 FORMAT_1_NOTE = (
     "This ranking has format 1, of an earlier version: a trial with a refused entry or a lost account "
     "anywhere had failed as a whole, so none is counted here; stops filled at their trigger, nights cost "
-    "nothing, and the cost stress took 0.0001 for a pip, whatever the pair. Repeat the run to have it judged "
-    "by this version."
+    "nothing, and the cost stress took 0.0001 for a pip, whatever the pair. Repeat the run, and this "
+    "version judges it."
 )
 """The rule by which format 1 is read: counts it lacks are 0, because such trials were not ranked."""
 

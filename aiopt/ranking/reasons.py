@@ -148,14 +148,16 @@ def failure_reasons_of_file(path: Path) -> list[ReasonCount]:
     import pyarrow.parquet as pq
 
     if not path.is_file():
-        raise DataError("the file must exist, but does not. Check the path.", file=path)
+        raise DataError("there is no such file. Check the path.", file=path)
     try:
         table = pq.read_table(path, columns=["group", "status", "error"])
     except (pa.ArrowInvalid, OSError) as error:
-        msg = f"the file must be Parquet, but: {error}. It was cut off or is another file."
+        msg = f"this is not a Parquet file ({error}). It was cut off, or it is another file."
         raise DataError(msg, file=path) from error
     if table.num_columns != 3:
-        raise DataError("the columns group, status and error must be there, but are not.", file=path)
+        raise DataError(
+            "the columns group, status and error are missing. Give the trials.parquet of a run.", file=path
+        )
     counter = ReasonCounter()
     rows: list[dict[str, Any]] = table.to_pylist()
     for row in rows:

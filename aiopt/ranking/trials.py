@@ -226,7 +226,7 @@ def write_sorted_trials(path: Path, rows: Iterable[TrialRow], *, plan: WalkForwa
         while batch := list(itertools.islice(source, ROWS_AT_ONCE)):
             for row in batch:
                 if row.trial_id <= last:
-                    raise InputError(f"Trial ids must be unique, but {row.trial_id!r} occurs twice.")
+                    raise InputError(f"Two trials have the id {row.trial_id!r}. Give each its own.")
                 last = row.trial_id
             columns = [_column([getattr(row, field.name) for row in batch], field.type) for field in schema]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
@@ -290,12 +290,12 @@ def read_trials(path: Path) -> list[TrialRow]:
     if table.schema.names != list(TrialRow.__struct_fields__):
         missing = [name for name in TrialRow.__struct_fields__ if name not in table.schema.names]
         other = [name for name in table.schema.names if name not in TrialRow.__struct_fields__]
-        msg = f"the columns must be those of a TrialRow, but {missing} are missing and {other} are not known."
+        msg = f"these are not the columns of trials: {missing} are missing, {other} are unknown."
         raise DataError(msg, file=path)
     try:
         return [msgspec.convert(row, TrialRow) for row in table.to_pylist()]
     except msgspec.ValidationError as error:
-        msg = f"the rows must be trials, but: {error}. Repeat the run."
+        msg = f"the rows are not trials: {error}. Repeat the run."
         raise DataError(msg, file=path) from error
 
 
@@ -318,9 +318,9 @@ def _read(path: Path, reader: object) -> pa.Table | pa.Schema:
     import pyarrow as pa
 
     if not Path(path).is_file():
-        raise DataError("the file must exist, but does not. Check the path.", file=path)
+        raise DataError("there is no such file. Check the path.", file=path)
     try:
         return reader(path)  # type: ignore[operator]
     except (pa.ArrowInvalid, OSError) as error:
-        msg = f"the file must be Parquet, but: {error}. It was cut off or is another file."
+        msg = f"this is not a Parquet file ({error}). It was cut off, or it is another file."
         raise DataError(msg, file=path) from error

@@ -112,8 +112,9 @@ class EngineServer(LLMServer):
         found = validate(wanted.path, allow_remote_code=self._spec.settings.remote_code)
         if found.revision != wanted.revision:
             msg = (
-                f"{wanted.path} must hold revision {wanted.revision[:12]}, which this engine serves, but now "
-                f"holds {found.revision[:12]}. Put the files back, or swap to the folder as it is now."
+                f"The files in {wanted.path} changed: this engine serves revision {wanted.revision[:12]}, "
+                f"but the folder now holds {found.revision[:12]}. Put the files back, or swap to the "
+                f"folder as it is now."
             )
             raise EngineStartError(msg)
 

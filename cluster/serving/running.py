@@ -119,7 +119,7 @@ def bring_up(order: UpOrder, say: Say) -> UpReport:
         try:
             deploy.await_serving(state, cluster_token, client, config, say)
         except KeyboardInterrupt:
-            say("Starting goes on: `aiopt serve status` shows it, `aiopt serve down` stops it.")
+            say("The start goes on: `aiopt serve status` shows it, `aiopt serve down` stops it.")
             raise
         status = client.status()
     return UpReport(

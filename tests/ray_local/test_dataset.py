@@ -38,7 +38,7 @@ def test_charts_drawn_on_the_cluster_make_the_same_dataset(
     )
     (example,) = re.findall(r"```python\n(import ray.*?)```", page, flags=re.DOTALL)
     names: dict = {}
-    exec(example.replace("datasets/pictures", str(tmp_path / "ray")), names)
+    exec(example.replace("data/datasets/pictures", str(tmp_path / "ray")), names)
     rows = names["train"].take_all()
     assert len(rows) == info.splits["train"].rows
     assert all(row["image"]["bytes"].startswith(b"\x89PNG") for row in rows)

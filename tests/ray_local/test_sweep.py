@@ -309,7 +309,7 @@ def test_the_actor_refuses_a_second_result_in_the_leaderboards_own_words(
     remote = RemoteBoard(board.actor)
     assert remote.add_many([failed_row(points[0], context, "no bars")]) == 1
     with pytest.raises(
-        InputError, match=r"^A trial must have one result, but .* differ in error\."
+        InputError, match=r"^Trial .* came back with two results that differ in error\."
     ) as caught:
         remote.add_many([failed_row(points[0], context, "no margin")])
     assert "Traceback" not in str(caught.value)

@@ -214,7 +214,7 @@ def test_analyse_through_http_with_a_picture() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"endpoint": "ftp://x"}, "is no URL"),
+        ({"endpoint": "ftp://x"}, "must be a URL like"),
         ({"endpoint": "http://u:p@x/v1"}, "no password"),
         ({"models": ()}, "`models` must be different names"),
         ({"prompts": ("read/1", "read/1")}, "`prompts` must be different"),

@@ -246,7 +246,7 @@ def test_eval_of_a_model_that_never_answers_says_why_and_ends_well() -> None:
         result = invoke("eval", "--cases", 3, "--endpoint", endpoint.url)
     assert result.exit_code == 0, result.output
     text = " ".join(result.stdout.split())
-    assert "minicpm: no valid answer, so nothing was read." in text
+    assert "minicpm: no valid answer, so there is nothing to score." in text
     assert "answered 401: no token" in text
     assert "worse than guessing" not in text
 
@@ -290,7 +290,7 @@ def test_numbers_can_be_left_out_of_the_question(bar_file: Path) -> None:
         (("eval", "--model", "m"), "`--model` needs an endpoint"),
         (("eval", "--bars", "nothere"), "nothere"),
         (("eval", "--noise", "-1"), "`0 <= noise <= 10`"),
-        (("eval", "--endpoint", "nonsense"), "is no URL"),
+        (("eval", "--endpoint", "nonsense"), "must be a URL like"),
         (
             ("eval", "--endpoint", "http://x/v1", "--no-picture", "--no-numbers"),
             "needs the picture or the numbers",

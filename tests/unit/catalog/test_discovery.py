@@ -50,7 +50,7 @@ def test_a_stream_and_a_dataset_are_what_they_say(root: Path, manifest: Manifest
     assert (dataset.hash, dataset.current, dataset.provenance) == (manifest.data_hash, True, "synthetic")
     assert (dataset.first_ts_ns, dataset.last_ts_ns) == (10, 40)
     (root / "logs" / "signals" / "0001" / "stranger.parquet").write_bytes(b"PAR1")
-    assert "must be one the log wrote" in by_kind(root)["stream"].problem
+    assert "The log did not write this file" in by_kind(root)["stream"].problem
 
 
 def test_bars_whose_ticks_are_gone_say_so(root: Path) -> None:

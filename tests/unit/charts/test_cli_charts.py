@@ -95,7 +95,7 @@ def test_trades_of_a_backtest_are_drawn(bar_file: Path, tmp_path: Path) -> None:
         (("--indicator", "sma:length=290", "--stride", "5"), ConfigError, "from bar 289 on"),
         (("--indicator", "sma:length=400", "--stride", "5"), ConfigError, "from no bar on"),
         (("--width", "20000"), ConfigError, "480 <= width <= 4096"),
-        (("--trades", "absent.json"), DataError, "does not"),
+        (("--trades", "absent.json"), DataError, "no such file of trades"),
     ],
 )
 def test_bad_input(
@@ -108,5 +108,5 @@ def test_bad_input(
 
 def test_a_file_without_trades_is_refused(bar_file: Path, tmp_path: Path) -> None:
     (tmp_path / "trades.json").write_text('{"metrics": {}}')
-    with pytest.raises(DataError, match="must be JSON with `trades`"):
+    with pytest.raises(DataError, match="must be the JSON that `aiopt backtest --json` prints"):
         run("--bars", bar_file, "--out", tmp_path / "c", "--trades", tmp_path / "trades.json")

@@ -298,7 +298,7 @@ def test_a_purge_shorter_than_the_labels_is_refused_at_once() -> None:
         DatasetConfig(splits=SplitConfig(purge_bars=5))
     with pytest.raises(ConfigError, match="must be one of the label horizons 6, 12, 24"):
         DatasetConfig(messages_horizon=7)
-    with pytest.raises(ConfigError, match=r"'rsi' belongs into `images\.panes`"):
+    with pytest.raises(ConfigError, match=r"'rsi' belongs in `images\.panes`"):
         ImageConfig(overlays=("rsi",))
 
 

@@ -175,7 +175,7 @@ def test_labels_across_a_weekend_are_marked() -> None:
 
 def test_costs_need_a_spread() -> None:
     single = replace(BARS, ask=BARS.bid, single_price=True)
-    with pytest.raises(ConfigError, match=r"Costs must have a spread.*labels\.costs\.spread_pips"):
+    with pytest.raises(ConfigError, match=r"Costs need a spread.*labels\.costs\.spread_pips"):
         compute_labels(single, ATR, LabelConfig(costs=CostConfig()))
     compute_labels(single, ATR, LabelConfig(costs=CostConfig(spread_pips=1.0)))
 

@@ -206,7 +206,7 @@ def test_input_limits_are_those_the_spec_enforces() -> None:
 
 @pytest.mark.parametrize("version", [4, 7, 0])
 def test_other_versions_are_refused(version: int) -> None:
-    with pytest.raises(ConfigError, match=f"There is no Pine version {version}"):
+    with pytest.raises(ConfigError, match=f"Pine version {version} is not supported"):
         emit(BARE, provenance=Provenance(), instrument=EURUSD, version=version)
 
 

@@ -57,7 +57,9 @@ def test_a_repeated_row_changes_neither_rows_nor_file(journal: Path) -> None:
 
 def test_another_result_of_the_same_trial_is_refused(journal: Path) -> None:
     other = msgspec.structs.replace(ROWS[0], n_bars=1)
-    with pytest.raises(InputError, match=f"{ROWS[0].trial_id}' came with two that differ in n_bars"):
+    with pytest.raises(
+        InputError, match=f"{ROWS[0].trial_id}' came back with two results that differ in n_bars"
+    ):
         board(journal).add(other)
     assert board(journal).rows() == sorted(ROWS, key=lambda row: row.trial_id)
 
@@ -105,7 +107,7 @@ def test_a_foreign_line_is_an_error(journal: Path, line: bytes) -> None:
 
 def test_a_journal_of_another_plan_is_refused(journal: Path) -> None:
     other = msgspec.structs.replace(PLAN, boundaries_ns=tuple(2 * b for b in PLAN.boundaries_ns))
-    with pytest.raises(DataError, match="must belong to this walk-forward plan"):
+    with pytest.raises(DataError, match="began with other walk-forward segments"):
         Leaderboard(journal, CONFIG, other)
 
 
@@ -114,7 +116,7 @@ def test_a_journal_of_an_earlier_format_is_refused_with_what_to_do(tmp_path: Pat
     path = tmp_path / "leaderboard.jsonl"
     path.write_bytes(b'{"crc32":"%08x","data":%s}\n' % (zlib.crc32(data), data))
     before = path.read_bytes()
-    with pytest.raises(DataError, match=r"must have format 2, but has 1.* Finish it with that version, or"):
+    with pytest.raises(DataError, match=r"journal format 1, here 2.* Finish it with that version, or"):
         board(path)
     with pytest.raises(DataError, match=r"another version of aiopt began: it has format 1, .*with --force"):
         read_journal(path)

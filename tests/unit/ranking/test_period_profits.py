@@ -47,12 +47,12 @@ def test_some_trials_alone(path: Path) -> None:
 
 
 def test_trials_without_profits_and_files_without_times_are_refused(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'alpha@1m-00003' is not\. Did you mean"):
+    with pytest.raises(InputError, match=r"has no trial 'alpha@1m-00003'\. Did you mean"):
         period_profits(path, ["alpha@1m-00003"])
     with pytest.raises(InputError, match="'alpha@5m-00077' failed"):
         period_profits(path, [failed(77).trial_id])
     write_trials(tmp_path / "plain.parquet", ROWS)
-    with pytest.raises(DataError, match="must keep its walk-forward plan"):
+    with pytest.raises(DataError, match="does not say when its periods are"):
         period_profits(tmp_path / "plain.parquet")
-    with pytest.raises(DataError, match="must exist"):
+    with pytest.raises(DataError, match="there is no such file"):
         period_profits(tmp_path / "absent.parquet")

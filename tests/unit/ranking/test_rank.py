@@ -363,7 +363,9 @@ def test_the_stress_takes_the_pip_of_the_instrument(symbol: str, pip: float) -> 
 
 
 def test_nothing_is_ranked_without_a_pip_and_no_other_is_taken() -> None:
-    with pytest.raises(ConfigError, match=r"`stress.pip_size` must be the instrument's"):
+    with pytest.raises(
+        ConfigError, match=r"`stress.pip_size` is not set, and ranking needs the instrument's pip"
+    ):
         rank_trials([], PLAN, RankingConfig())
     with pytest.raises(ConfigError, match=r"must be the pip of the instrument, 0.01, but got 0.0001"):
         FAST.with_pip(instrument("GBPJPY").pip_size)

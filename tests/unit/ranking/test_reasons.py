@@ -91,9 +91,9 @@ def test_failures_are_counted_from_rows_and_from_their_file(tmp_path: Path) -> N
     write_trials(tmp_path / "trials.parquet", failures())
     assert failure_reasons_of_file(tmp_path / "trials.parquet") == expected
     (tmp_path / "other.parquet").write_text("no Parquet")
-    with pytest.raises(DataError, match="must be Parquet"):
+    with pytest.raises(DataError, match="is not a Parquet file"):
         failure_reasons_of_file(tmp_path / "other.parquet")
-    with pytest.raises(DataError, match="must exist"):
+    with pytest.raises(DataError, match="there is no such file"):
         failure_reasons_of_file(tmp_path / "absent.parquet")
 
 

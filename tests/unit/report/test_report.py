@@ -335,7 +335,7 @@ def test_a_cut_off_file_is_named_and_the_old_report_stays(run_dir, name):
 def test_cut_off_trials_are_named(run_dir):
     path = run_dir / "trials.parquet"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(InputError, match=r"trials\.parquet.*must be Parquet"):
+    with pytest.raises(InputError, match=r"trials\.parquet.*is not a Parquet file"):
         write_report(run_dir)
 
 
