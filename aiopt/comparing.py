@@ -15,7 +15,7 @@ from aiopt.errors import InputError
 from aiopt.evaluation.bootstrap import PairedDifference, paired_difference
 from aiopt.market.instrument import instrument
 from aiopt.ranking.ranking_file import Entry
-from aiopt.runs import RunFileError, RunFolder, load_run, read_json
+from aiopt.runs import RunFileError, RunFolder, backtest_of, load_run, markets_of, read_json
 
 FIGURES = ("P&L", "Sharpe", "PF", "max DD", "trades")
 """Figures of each side, by the names the tables give them."""
@@ -169,22 +169,24 @@ def _side_of_run(run: RunFolder, rank: int) -> Side:
     if entry is None:
         count = "no ranked entry" if not entries else f"{len(entries)} ranked entries"
         raise InputError(f"A run must have an entry of rank {rank} to compare, but {run.path} has {count}.")
-    backtest = dict(config.get("backtest", {}))
-    symbol = str(config.get("instrument", ""))
+    backtest = backtest_of(config, entry.instrument)
+    symbols = list(markets_of(config))
+    traded = str(entry.instrument or symbols[0])
     return Side(
         path=str(run.path),
         kind="run",
         strategy=entry.name,
         basis={
             "kind": "run",
-            "instrument": symbol,
-            "currency": backtest.get("account_currency") or instrument(symbol).quote,
+            "instrument": ", ".join(symbols),
+            "currency": backtest.get("account_currency") or instrument(traded).quote,
             "data": str(config.get("data_hash")),
         },
         settings={
             "seed": config.get("seed"),
             "trials": None if ranking is None else ranking.statistics.trials,
             "timeframe": entry.timeframe,
+            **({"traded": traded} if entry.instrument else {}),
             **{f"backtest.{name}": value for name, value in backtest.items()},
         },
         ts_ns=entry.out_of_sample_ts_ns,

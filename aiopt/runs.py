@@ -25,7 +25,7 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,6 +37,7 @@ import msgspec
 from aiopt.config import canonical_json
 from aiopt.errors import InputError, RunExistsError, StorageError, did_you_mean
 from aiopt.files import atomic_write_bytes, storage_error
+from aiopt.series import Symbol
 from aiopt.trades import Trade
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class RunFolder:
         try:
             return read_ranking(document)
         except msgspec.ValidationError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         except InputError as error:
             raise RunFileError(f"{path}: {error}") from error
 
@@ -346,6 +347,19 @@ class RunFolder:
         return [f"{name} ({_PARTS[name]})" for name in self.missing]
 
 
+def markets_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what a ``config.json`` says of each market, by instrument; of a run of one, of its only one."""
+    found = config.get("markets") or [config]
+    return {str(one.get("instrument", "")): one for one in found}
+
+
+def backtest_of(config: Mapping[str, Any], instrument: Symbol) -> dict[str, Any]:
+    """Return what the backtests of a market of a run assumed; unset: of the only one."""
+    markets = markets_of(config)
+    one = markets.get(str(instrument), config) if instrument else config
+    return dict(one.get("backtest", {}))
+
+
 @contextmanager
 def held_run(run_dir: Path) -> Iterator[None]:
     """Hold the lock of an existing run folder while the block runs.
@@ -381,7 +395,7 @@ def read_json(path: Path, type_: type[T]) -> T:
     try:
         return msgspec.convert(msgspec.json.decode(path.read_bytes()), type=type_)
     except msgspec.ValidationError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         msg = (
             f"{path} is not valid JSON: {error}. It was cut off or edited. Repeat the run, or "
@@ -390,7 +404,8 @@ def read_json(path: Path, type_: type[T]) -> T:
         raise RunFileError(msg) from error
 
 
-def _unreadable(path: Path, error: msgspec.ValidationError) -> RunFileError:
+def unreadable(path: Path, error: msgspec.ValidationError) -> RunFileError:
+    """Return the error for a file of a run folder that holds something else."""
     return RunFileError(
         f"{path} does not hold what this version of aiopt writes: {error}. Finish or "
         "repeat the run, or remove the file to report on the rest."

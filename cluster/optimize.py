@@ -58,10 +58,11 @@ def optimize_job(
     """
     try:
         _refuse_relative("--runs-dir", runs_dir)
-        for name in ("ticks", "bars", "ask_bars", "conversion"):
-            given = overrides.get(name, ())
-            for path in [given] if isinstance(given, str) else given:
-                _refuse_relative(f"--{name.replace('_', '-')}", Path(path))
+        for settings in (overrides, *overrides.get("markets", ())):
+            for name in ("ticks", "bars", "ask_bars", "conversion"):
+                given = settings.get(name, ())
+                for path in [given] if isinstance(given, str) else given:
+                    _refuse_relative(f"--{name.replace('_', '-')}", Path(path))
         config = load_optimize_config(config_path, overrides)
         connect()
         with _interrupts():

@@ -60,13 +60,13 @@ class RayStages:
     def run_trials(
         self, points: Sequence[TrialPoint], bars: Mapping[str, BarSet], context: TrialContext
     ) -> list[TrialRow]:
-        """Run some points, one task per timeframe."""
+        """Run some points, one task per series of bars."""
         run = ray.remote(**stage_options("trial"))(_rows_of)
-        by_timeframe: dict[str, list[TrialPoint]] = {}
+        by_series: dict[str, list[TrialPoint]] = {}
         for point in points:
-            by_timeframe.setdefault(point.timeframe, []).append(point)
+            by_series.setdefault(point.series, []).append(point)
         tasks = [
-            run.remote(label, ray.put(bars[label]), found, context) for label, found in by_timeframe.items()
+            run.remote(series, ray.put(bars[series]), found, context) for series, found in by_series.items()
         ]
         return [row for rows in ray.get(tasks) for row in rows]
 
@@ -75,9 +75,9 @@ class RayStages:
     ) -> list[EntryOutput]:
         """Run entries, one task each."""
         run = ray.remote(**stage_options("trial"))(run_entry)
-        references = {timeframe: ray.put(bars[timeframe]) for timeframe in {task.timeframe for task in tasks}}
+        references = {series: ray.put(bars[series]) for series in {task.series for task in tasks}}
         running = [
-            run.options(name=f"entry:{task.name}").remote(task, references[task.timeframe]) for task in tasks
+            run.options(name=f"entry:{task.name}").remote(task, references[task.series]) for task in tasks
         ]
         pending = list(running)
         while pending:
@@ -90,5 +90,5 @@ class RayStages:
         return RunMetrics(run_id)
 
 
-def _rows_of(label: str, bars: BarSet, points: list[TrialPoint], context: TrialContext) -> list[TrialRow]:
-    return list(run_points(points, {label: bars}, context))
+def _rows_of(series: str, bars: BarSet, points: list[TrialPoint], context: TrialContext) -> list[TrialRow]:
+    return list(run_points(points, {series: bars}, context))

@@ -1,4 +1,4 @@
-"""The sweep: Ray Tune over the points of several search spaces and timeframes.
+"""The sweep: Ray Tune over the points of several search spaces, markets and timeframes.
 
 Owns how trials reach workers, come back and are retried.  Knows nothing of engines or scores: a trial is
 `aiopt.sweep.trial.run_trial`, a result is a row handed to the ranking actor.
@@ -70,7 +70,7 @@ _QUIET = {
 
 
 def plan_batches(points: Sequence[TrialPoint], workers: int) -> list[list[int]]:
-    """Cut points into batches of one timeframe each.
+    """Cut points into batches of one series of bars each.
 
     Parameters
     ----------
@@ -82,13 +82,13 @@ def plan_batches(points: Sequence[TrialPoint], workers: int) -> list[list[int]]:
     Returns
     -------
     list of list of int
-        Indices into `points`; every index exactly once.  Batches of one timeframe follow each other, because
-        a worker that changes it loads other bars.
+        Indices into `points`; every index exactly once.  Batches of one series follow each other, because a
+        worker that changes it loads other bars.
     """
     size = min(MAX_BATCH, max(1, -(-len(points) // (max(1, workers) * BATCHES_PER_WORKER))))
     order: dict[str, list[int]] = {}
     for index, point in enumerate(points):
-        order.setdefault(point.timeframe, []).append(index)
+        order.setdefault(point.series, []).append(index)
     return [
         indices[start : start + size] for indices in order.values() for start in range(0, len(indices), size)
     ]
@@ -120,7 +120,7 @@ class SweepTrainable(tune.Trainable):
         self._context = context
         self._ranking = ranking
         self._session: BacktestSession | None = None
-        self._timeframe = ""
+        self._series = ""
         self._batch = int(config["batch"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -133,7 +133,7 @@ class SweepTrainable(tune.Trainable):
         acknowledged = []
         for index in self._batches[self._batch]:
             point = self._points[index]
-            row = run_trial(self._warm_session(point.timeframe), point, self._context)
+            row = run_trial(self._warm_session(point), point, self._context)
             acknowledged.append(self._ranking.add.remote(row))
         try:
             # The batch is finished when its rows are in the journal, not before.
@@ -149,13 +149,13 @@ class SweepTrainable(tune.Trainable):
         if self._session is not None:
             self._session.close()
 
-    def _warm_session(self, timeframe: str) -> BacktestSession:
-        if self._session is None or self._timeframe != timeframe:
+    def _warm_session(self, point: TrialPoint) -> BacktestSession:
+        if self._session is None or self._series != point.series:
             if self._session is not None:
                 self._session.close()
-            bars: BarSet = ray.get(self._bar_references[timeframe])
-            self._session = BacktestSession(bars, self._context.backtest)
-            self._timeframe = timeframe
+            bars: BarSet = ray.get(self._bar_references[point.series])
+            self._session = BacktestSession(bars, self._context.terms(point.instrument).backtest)
+            self._series = point.series
         return self._session
 
 
@@ -200,7 +200,7 @@ def run_sweep(
     points : sequence of TrialPoint
         All points of the run, finished ones too.
     bars : mapping of str to BarSet
-        Per timeframe label.
+        Per series, see `aiopt.series.series_name`.
     context : TrialContext
         What all trials share.
     ranking : actor handle

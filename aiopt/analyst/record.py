@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from aiopt.analyst.analysis import Analysis, AnalysisResult
+from aiopt.series import Symbol
 
 
 class ReadChart(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,8 @@ class ReadChart(msgspec.Struct, frozen=True, kw_only=True):
         Identifies bars and settings, so that an unchanged reading is not asked for again.
     result : AnalysisResult
         The reading.
+    instrument : str or unset
+        What the bars are of, in a run of several markets.
     """
 
     name: str
@@ -58,6 +61,7 @@ class ReadChart(msgspec.Struct, frozen=True, kw_only=True):
     side: str = ""
     entry_ts_ns: int | None = None
     pnl: float | None = None
+    instrument: Symbol = msgspec.UNSET
 
 
 class EntryOpinion(msgspec.Struct, frozen=True, kw_only=True):

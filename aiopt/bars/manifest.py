@@ -1,7 +1,7 @@
 """What a run on bars stands on: the manifest of its input, as ``manifest.json`` of a run folder.
 
-Owns the record and telling it from a tick store's manifest.  Has no wall clock: equal input gives equal
-bytes.  Knows nothing of how bars are read.
+Owns the record, telling it from a tick store's manifest, and the manifests of several markets in one file.
+Has no wall clock: equal input gives equal bytes.  Knows nothing of how bars are read.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 from aiopt.ticks.manifest import Manifest, SilentHour, SourceFile
 
 BARS_KIND = "bars"
+MARKETS_KIND = "markets"
 
 
 class BarOrigin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,6 +113,26 @@ class BarManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def manifest_type(document: Mapping[str, Any]) -> type[Manifest | BarManifest]:
     """Return the type of a manifest by its content, of ticks or of bars."""
     return BarManifest if document.get("kind") == BARS_KIND else Manifest
+
+
+def manifests_of(document: Mapping[str, Any]) -> dict[str, Manifest | BarManifest]:
+    """Return the manifests of a run's ``manifest.json`` by instrument; of a run of one market its only one.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        If a field is missing or of another type.
+    """
+    parts = document["markets"].values() if document.get("kind") == MARKETS_KIND else [document]
+    found: list[Manifest | BarManifest] = [msgspec.convert(one, manifest_type(one)) for one in parts]
+    return {one.instrument: one for one in found}
+
+
+def markets_document(manifests: Mapping[str, bytes]) -> bytes:
+    """Return the ``manifest.json`` of a run of several markets, from that of each by instrument."""
+    parts = {symbol: msgspec.json.decode(text) for symbol, text in manifests.items()}
+    document = {"kind": MARKETS_KIND, "markets": parts}
+    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
 def spread_of(manifest: Manifest | BarManifest, extra_pips: float = 0.0) -> str:

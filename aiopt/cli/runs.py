@@ -84,8 +84,9 @@ def show_command(run: Path, as_json: bool) -> None:
     document = {
         **_overview(folder),
         "headline": report.headline,
-        "synthetic": None if report.data is None else report.data.synthetic,
+        "synthetic": report.synthetic if report.all_data else None,
         "data_hash": None if report.data is None else report.data.data_hash,
+        **({"markets": {one.instrument: one.data_hash for one in report.markets}} if report.markets else {}),
         "config_hash": report.config_hash,
         "seed": report.seed,
         "trials": None if report.sweep is None else report.sweep.trials,
@@ -215,6 +216,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "family": entry.family,
         "timeframe": entry.timeframe,
+        **({"instrument": entry.instrument} if entry.instrument else {}),
         "score": entry.score,
         "params": entry.params,
         "deflated_sharpe": entry.deflated_sharpe,
@@ -229,14 +231,15 @@ def _entry(entry: Entry) -> dict[str, Any]:
 def _print(console: Console, folder: RunFolder, report: Report) -> None:
     from aiopt.report.html import badge, count, decimals, money, ratio
 
-    if report.data is not None and report.data.synthetic:
+    if report.synthetic:
         console.print("[bold yellow]SYNTHETIC DATA: these ticks were generated, not traded.[/]")
     console.print(
         f"[bold]{escape(folder.run_id)}[/]  {escape(folder.state.status)} {escape(folder.state.stage)}"
     )
     console.print(escape(report.headline))
-    if report.data is not None:
-        console.print(f"data {report.data.data_hash}", soft_wrap=True)
+    for data in report.all_data:
+        name = "data" if report.data is not None else f"data of {data.instrument}"
+        console.print(f"{name} {data.data_hash}", soft_wrap=True)
     if report.config_hash:
         console.print(f"configuration {report.config_hash}", soft_wrap=True)
     if folder.missing:
@@ -261,7 +264,7 @@ def _print(console: Console, folder: RunFolder, report: Report) -> None:
         rows.append(
             (
                 str(entry.rank),
-                f"{entry.family} {entry.timeframe}",
+                f"{entry.family} {entry.bars}",
                 decimals(entry.score, 3),
                 money(out.net_pnl if out else None),
                 ratio(out.sharpe.value if out else None),

@@ -134,7 +134,7 @@ def _print(console: Console, row: TrialRow, segments: Sequence[dict[str, Any]]) 
             ("trial", row.trial_id),
             ("status", row.status if row.ok else f"failed: {row.error}"),
             ("parameters", ", ".join(f"{name} {value}" for name, value in params.items()) or "none"),
-            ("bars", f"{row.n_bars:,} of {row.timeframe}"),
+            ("bars", f"{row.n_bars:,} of {row.instrument or ''} {row.timeframe}".replace("  ", " ")),
             ("spec hash", row.spec_hash[:12]),
             ("settings hash", row.config_hash[:12]),
             ("data hash", row.data_hash[:12]),

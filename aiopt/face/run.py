@@ -112,14 +112,16 @@ class Run(Table):
                 f"{self.path}: the entry has no script yet ({PINE}/{entry.name}.pine). Finish the run first."
             )
         manifest = self.folder.read_mapping("manifest.json") or {}
+        ranking = self.folder.ranking
+        ranked = {} if ranking is None else {one.rank: one.instrument for one in ranking.entries}
+        symbol = str(ranked.get(rank) or manifest.get("instrument", ""))
         spec = spec_from_mapping(entry.spec, where=entry.name)
-        return PineScript(
-            spec, text, str(manifest.get("instrument", "")), self.path / PINE / f"{entry.name}.pine"
-        )
+        return PineScript(spec, text, symbol, self.path / PINE / f"{entry.name}.pine")
 
-    def bars(self, timeframe: str | None = None) -> Bars:
-        """Return the bid and ask bars the trials ran on; of several time frames one must be named."""
-        return read_bars(self.path / BARS, timeframe)
+    def bars(self, timeframe: str | None = None, *, instrument: str | None = None) -> Bars:
+        """Return the bid and ask bars the trials ran on; of several time frames or markets name one."""
+        folder = self.path / BARS
+        return read_bars(folder if instrument is None else folder / instrument, timeframe)
 
     def to_polars(self) -> pl.DataFrame:
         """Return the entries of the ranking as a Polars frame."""

@@ -18,7 +18,7 @@ import polars as pl
 
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.schema import BarSet
-from aiopt.errors import BacktestError, SearchSpaceError
+from aiopt.errors import BacktestError, ConfigError, SearchSpaceError
 from aiopt.evaluation.folds import WalkForwardConfig
 from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.face import html
@@ -31,6 +31,7 @@ from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.reasons import all_failed
 from aiopt.ranking.trials import TrialRow, read_trials
+from aiopt.series import series_name
 from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import StrategySpec
 
@@ -48,7 +49,8 @@ _SHOWN = 10
 class Sweep(Table):
     """The trials of a sweep; `aiopt.rank` judges them.
 
-    As a table, a row per trial: ``trial_id``, ``family``, ``timeframe``, ``status``, ``error``, then over the
+    As a table, a row per trial: ``trial_id``, ``family``, ``timeframe`` (and ``instrument``, of several
+    markets), ``status``, ``error``, then over the
     development segments, **in-sample**: ``trades``, ``pnl`` (account currency), ``sharpe`` (annualised); the
     parameters follow, one column each.  What lies in the holdout is in no column.
 
@@ -57,7 +59,7 @@ class Sweep(Table):
     rows : list of TrialRow
         Every trial with its profits per segment and period, sorted by id.
     bars : dict of str to BarSet
-        What was traded on, by time frame.
+        What was traded on, by time frame, or by ``INSTRUMENT@TIMEFRAME`` of several markets.
     config : SweepConfig
         Points, assumptions, segments.
     context : TrialContext
@@ -104,6 +106,7 @@ class Sweep(Table):
             "trial_id": [row.trial_id for row in self.rows],
             "family": [row.family for row in self.rows],
             "timeframe": [row.timeframe for row in self.rows],
+            **({"instrument": [row.instrument for row in self.rows]} if self.context.markets else {}),
             "status": [row.status for row in self.rows],
             "error": [row.error or None for row in self.rows],
             "trades": [sum(row.segment_trades) if row.ok else None for row in self.rows],
@@ -125,9 +128,8 @@ class Sweep(Table):
 
     def _repr_html_(self) -> str:
         order = self._frame.sort("sharpe", descending=True, nulls_last=True)
-        shown = order.select(
-            "trial_id", "trades", pl.col("pnl").round(2), pl.col("sharpe").round(2), *self._frame.columns[8:]
-        )
+        params = self._frame.columns[self._frame.columns.index("sharpe") + 1 :]
+        shown = order.select("trial_id", "trades", pl.col("pnl").round(2), pl.col("sharpe").round(2), *params)
         return html.card(
             self._title(),
             html.frame_html(shown, _SHOWN),
@@ -158,7 +160,9 @@ def sweep(  # each has a default, and groups of them are objects already
     specs : str, Path, StrategySpec, SearchSpace, or a sequence of them
         Names of ready families, files, or objects.  One without a search space is one point.
     bars : Bars, BarSet, Path or str, or several of them
-        Bid and ask bars; of several time frames as a sequence, or as the dict `build_bars` returns.
+        Bid and ask bars; of several time frames as a sequence, or as the dict `build_bars` returns.  Of
+        several instruments as a sequence too, each in the same time frames: one sweep, one ranking.  Their
+        profits must be in one currency (`BacktestConfig.account_currency`).
     trials : int
         Points per strategy and time frame.
     seed : int
@@ -186,7 +190,9 @@ def sweep(  # each has a default, and groups of them are objects already
     SpecError, SearchSpaceError
         If a strategy or its search space breaks a rule, or two have the same name.
     ConfigError
-        If a setting is out of range.
+        If a setting is out of range, or the bars are of several currencies, or some are given twice.
+    DataError
+        If the instruments have no time in common.
     BacktestError
         If every trial failed.
 
@@ -200,9 +206,9 @@ def sweep(  # each has a default, and groups of them are objects already
     from aiopt.sweep.points import Strategy, plan_context, plan_points, told_apart
     from aiopt.sweep.sweep_config import SweepConfig
 
-    sets = {one.timeframe.label: one for one in map(as_bar_set, _each(bars))}
+    sets, symbols = _by_series([as_bar_set(one) for one in _each(bars)])
     config = SweepConfig(
-        timeframes=tuple(sets),
+        timeframes=tuple(dict.fromkeys(one.timeframe.label for one in sets.values())),
         trials=trials,
         sampler=sampler,
         seed=seed,
@@ -212,7 +218,7 @@ def sweep(  # each has a default, and groups of them are objects already
     )
     found = [as_space(one) for one in _listed(specs)]
     strategies = [Strategy(one.spec, one) if isinstance(one, SearchSpace) else Strategy(one) for one in found]
-    points = plan_points(told_apart(strategies), config)
+    points = plan_points(told_apart(strategies), config, symbols)
     context = plan_context(sets, config)
     rows = _run(points, sets, config, context, engine, show_progress=show_progress)
     return Sweep(rows, sets, config, context)
@@ -254,6 +260,27 @@ def _run(
         finally:
             board.close()
         return read_trials(folder / "trials.parquet")
+
+
+def _by_series(given: Sequence[BarSet]) -> tuple[dict[str, BarSet], tuple[str, ...]]:
+    """Return bars by the key of their series, and the instruments where there are several."""
+    from aiopt.sweep.markets import symbols_of
+
+    symbols = symbols_of(given)
+    found: dict[str, BarSet] = {}
+    for one in given:
+        name = series_name(one.instrument.symbol if symbols else msgspec.UNSET, one.timeframe.label)
+        if name in found:
+            raise ConfigError(f"Bars of {name} were given twice. Leave one of them out.")
+        found[name] = one
+    frames: dict[str, set[str]] = {symbol: set() for symbol in symbols}
+    for one in given if symbols else ():
+        frames[one.instrument.symbol].add(one.timeframe.label)
+    if len({frozenset(labels) for labels in frames.values()}) > 1:
+        listed = "; ".join(f"{symbol}: {', '.join(sorted(labels))}" for symbol, labels in frames.items())
+        msg = f"All instruments need the same time frames, but there are {listed}. Add the others."
+        raise ConfigError(msg)
+    return found, symbols
 
 
 def _listed(specs: SpecLike | Sequence[SpecLike]) -> list[SpecLike]:

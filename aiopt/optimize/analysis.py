@@ -40,8 +40,10 @@ from aiopt.files import atomic_write_bytes
 from aiopt.optimize.configuration import AnalysisConfig
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.runs import ANALYSES, CHARTS, PROPOSALS, RANKING, load_run, read_json
+from aiopt.series import Symbol, series_name
 from aiopt.strategy.space import Dimension, SearchSpace
 from aiopt.strategy.spec import StrategySpec
+from aiopt.sweep.markets import symbols_of
 from aiopt.sweep.points import Strategy
 from aiopt.trades import Trade
 
@@ -113,7 +115,7 @@ def analyse_run(
     config : AnalysisConfig
         How many trades, and who reads.
     bars : dict of str to BarSet
-        Per timeframe.
+        Per series.
     progress : callable, optional
         Called with the charts read and their number.
     """
@@ -202,13 +204,15 @@ _Planned = tuple[ReadChart, _Series, tuple[int, int, int], list[Trade]]
 def _plan(run_dir: Path, config: AnalysisConfig, ranking: Ranking, bars: dict[str, BarSet]) -> list[_Planned]:
     """Return every chart to read: window read, window drawn, trades marked."""
     settings = config.reader
-    frames = sorted({entry.timeframe for entry in ranking.entries}, key=lambda tf: bars[tf].timeframe.ns)
-    series = {timeframe: _Series(bars[timeframe], settings) for timeframe in frames}
+    found = {(entry.instrument, entry.timeframe) for entry in ranking.entries}
+    keys = sorted(found, key=lambda key: (key[0] or "", bars[series_name(*key)].timeframe.ns))
+    series = {key: _Series(bars[series_name(*key)], settings) for key in keys}
     shown = settings.endpoint is not None and settings.picture
     planned: list[_Planned] = []
 
-    def add(name: str, timeframe: str, ts_ns: int, trade: Trade | None, entry: str) -> None:
-        one = series[timeframe]
+    def add(name: str, key: tuple[Symbol, str], ts_ns: int, trade: Trade | None, entry: str) -> None:
+        one = series[key]
+        instrument, timeframe = key
         window = one.window(ts_ns)
         if window is None:
             return
@@ -225,6 +229,7 @@ def _plan(run_dir: Path, config: AnalysisConfig, ranking: Ranking, bars: dict[st
             kind="market" if trade is None else "trade",
             entry=entry,
             timeframe=timeframe,
+            instrument=instrument,
             first_ts_ns=int(stamps[start]),
             last_ts_ns=int(stamps[stop - 1]),
             picture=f"{CHARTS}/{name}.png",
@@ -237,9 +242,9 @@ def _plan(run_dir: Path, config: AnalysisConfig, ranking: Ranking, bars: dict[st
         )
         planned.append((chart, one, (start, stop, end), marks))
 
-    for timeframe in frames:
-        end_ns = int(bars[timeframe].bid.ts_open_ns[-1]) + bars[timeframe].timeframe.ns
-        add(f"market-{timeframe}", timeframe, end_ns, None, "")
+    for key, one in series.items():
+        end_ns = int(one.bars.bid.ts_open_ns[-1]) + one.bars.timeframe.ns
+        add(f"market-{series_name(*key).replace('@', '-')}", key, end_ns, None, "")
     records = {record.rank: record for record in load_run(run_dir).entries}
     for entry in sorted(ranking.entries, key=lambda one: one.rank):
         record = records.get(entry.rank)
@@ -247,14 +252,15 @@ def _plan(run_dir: Path, config: AnalysisConfig, ranking: Ranking, bars: dict[st
         readable = [
             number
             for number, trade in enumerate(trades)
-            if series[entry.timeframe].window(trade.entry_ts_ns) is not None
+            if series[(entry.instrument, entry.timeframe)].window(trade.entry_ts_ns) is not None
         ]
         # Evenly spaced, not the best or the worst: what is looked at must not depend on how it ended.
         count = min(config.trades, len(readable))
         for place in np.linspace(0, len(readable) - 1, count).round().astype(int):
             number = readable[place]
             trade = trades[number]
-            add(f"{entry.name}-trade-{number + 1}", entry.timeframe, trade.entry_ts_ns, trade, entry.name)
+            key = (entry.instrument, entry.timeframe)
+            add(f"{entry.name}-trade-{number + 1}", key, trade.entry_ts_ns, trade, entry.name)
     return planned
 
 
@@ -274,6 +280,8 @@ class ProposedStrategy(msgspec.Struct, frozen=True, kw_only=True):
         As in `aiopt.analyst.Proposal`.
     spec, dimensions, constraints
         Of its search space.
+    instrument : str or unset
+        What it was proposed for and is tried on, in a run of several markets.
     """
 
     timeframe: str
@@ -285,6 +293,7 @@ class ProposedStrategy(msgspec.Struct, frozen=True, kw_only=True):
     spec: StrategySpec
     dimensions: dict[str, Dimension]
     constraints: tuple[str, ...]
+    instrument: Symbol = msgspec.UNSET
 
 
 class RunProposals(msgspec.Struct, frozen=True, kw_only=True):
@@ -305,7 +314,7 @@ def proposed_strategies(
 ) -> list[Strategy]:
     """Return what the analyst proposes to sweep beside `strategies`; kept in ``proposals.json``.
 
-    Per timeframe the last bars of the first train window are read.  The reading gives one new spec of a ready
+    Per series the last bars of the first train window are read.  The reading gives one new spec of a ready
     family, on the side it favours, with ranges round it, and narrower ranges of each strategy of the run.
     A run that is resumed sweeps what it proposed first.
 
@@ -318,7 +327,7 @@ def proposed_strategies(
     strategies : sequence of Strategy
         Of the run.
     bars : dict of str to BarSet
-        Per timeframe.
+        Per series.
     plan : WalkForwardPlan
         Bars from the first fold's test segment on are not read.
     """
@@ -334,6 +343,7 @@ def proposed_strategies(
             proposed.spec,
             SearchSpace(proposed.spec, proposed.dimensions, proposed.constraints),
             timeframes=(proposed.timeframe,),
+            instruments=(proposed.instrument,) if proposed.instrument else (),
             trials=config.proposal_trials,
         )
         for proposed in found.strategies
@@ -347,37 +357,38 @@ async def _propose(
     readings: dict[str, AnalysisResult] = {}
     proposed: list[ProposedStrategy] = []
     refusals: list[str] = []
+    several = bool(symbols_of(bars.values()))
 
     async def work(complete: Complete | None) -> None:
-        for timeframe, bar_set in bars.items():
+        for name, bar_set in bars.items():
             series = _Series(bar_set, settings)
             window = series.window(until_ns)
             if window is None:
-                refusals.append(f"{timeframe}: too few bars before the first test segment")
+                refusals.append(f"{name}: too few bars before the first test segment")
                 continue
+            timeframe, label = bar_set.timeframe.label, name.replace("@", "_")
+            market: Symbol = bar_set.instrument.symbol if several else msgspec.UNSET
             png = series.draw(*window) if complete is not None and settings.picture else None
             reading = await series.read(*window, png, complete)
-            readings[timeframe] = reading
+            readings[name] = reading
             analysis = reading.analysis
             limits = StrategyConstraints(
                 timeframe=timeframe, sides="both" if analysis.bias == "neutral" else analysis.bias
             )
-            answer = await propose_strategy(
-                analysis, limits, complete, settings, name=f"proposed_{timeframe}"
-            )
+            answer = await propose_strategy(analysis, limits, complete, settings, name=f"proposed_{label}")
             if isinstance(answer, Proposal):
                 ranges = await propose_ranges(answer.space, analysis, None, centre=answer.spec.params)
-                proposed.append(_record(timeframe, "spec", answer, ranges.space))
+                proposed.append(_record(timeframe, market, "spec", answer, ranges.space))
             else:
-                refusals.append(f"{timeframe}: {answer.reason}")
+                refusals.append(f"{name}: {answer.reason}")
             for strategy in strategies:
                 if strategy.space is None:
                     continue
                 narrowed = await propose_ranges(strategy.space, analysis, complete, settings)
-                name = f"{strategy.family[:40]}_near_{timeframe}"
-                spec = msgspec.structs.replace(narrowed.space.spec, name=name, family=name)
+                near = f"{strategy.family[:40]}_near_{label}"
+                spec = msgspec.structs.replace(narrowed.space.spec, name=near, family=near)
                 space = SearchSpace(spec, narrowed.space.dimensions, narrowed.space.constraints)
-                proposed.append(_record(timeframe, "ranges", narrowed, space))
+                proposed.append(_record(timeframe, market, "ranges", narrowed, space))
 
     await _with_model(settings, work)
     return RunProposals(
@@ -386,10 +397,11 @@ async def _propose(
 
 
 def _record(
-    timeframe: str, kind: str, answer: Proposal | RangeProposal, space: SearchSpace
+    timeframe: str, market: Symbol, kind: str, answer: Proposal | RangeProposal, space: SearchSpace
 ) -> ProposedStrategy:
     return ProposedStrategy(
         timeframe=timeframe,
+        instrument=market,
         kind=kind,
         source=answer.source,
         model_id=answer.model_id,

@@ -6,7 +6,7 @@ Precedence: defaults < file < environment (``AIOPT_OPTIMIZE__KEY``, nested keys 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from aiopt.bars.schema import BarSet
 from aiopt.bars.spread_model import SpreadConfig
 from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
 from aiopt.errors import ConfigError, InputError
+from aiopt.optimize.market_config import MarketConfig
 from aiopt.strategy.families import FAMILIES, family
 from aiopt.strategy.space import load_search_space
 from aiopt.strategy.spec import read_spec_file
@@ -25,6 +26,9 @@ from aiopt.sweep.points import Strategy, told_apart
 from aiopt.sweep.sweep_config import SweepConfig, check_named
 
 ENVIRONMENT_PREFIX = "AIOPT_OPTIMIZE"
+OF_ONE_MARKET = ("instrument", "ticks", "bars", "ask_bars", "bar_reading", "spread", "conversion")
+"""Settings that say which market and which data; in a run of several each market has its own."""
+
 TRANSPORT = ("token_variable", "timeout_s", "retries", "concurrency")
 """Settings of the analyst that decide how it is reached, not what it says."""
 
@@ -105,6 +109,9 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
         The generated sample.
     instrument : str
         Symbol, e.g. ``EURUSD``.
+    markets : tuple of MarketConfig
+        Several instruments in one run with one ranking, each with its own data; instead of `instrument`,
+        `ticks`, `bars` and what belongs to them.
     strategies : tuple of str
         Names of ready families, or strategy files (``.yaml``, ``.yml``, ``.json``) relative to the
         configuration file.  A file without ``search:`` is one point.
@@ -123,6 +130,7 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     conversion: str | None = None
     sample: SampleConfig = SampleConfig()
     instrument: str = "EURUSD"
+    markets: tuple[MarketConfig, ...] = ()
     strategies: tuple[str, ...] = tuple(FAMILIES)
     analysis: AnalysisConfig = AnalysisConfig()
 
@@ -130,9 +138,38 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
         if _NAME.match(self.name) is None:
             msg = f"name={self.name!r} cannot name a folder. Use letters, digits, - and _, a letter first."
             raise ConfigError(msg)
-        self._check_input()
+        self._check_markets() if self.markets else self._check_input()
         super().__post_init__()
         check_named("strategies", self.strategies)
+
+    @property
+    def each_market(self) -> tuple[OptimizeConfig, ...]:
+        """The settings of each market as those of a run of it alone; of a run of one, these settings.
+
+        The generated sample of the second market has the next seed, and so on: equal seeds give equal walks.
+        """
+        if not self.markets:
+            return (self,)
+        return tuple(
+            msgspec.structs.replace(
+                self,
+                markets=(),
+                instrument=market.instrument,
+                sample=msgspec.structs.replace(self.sample, seed=self.sample.seed + place),
+                backtest=market.costs.over(self.backtest),
+                **{name: getattr(market, name) for name in OF_ONE_MARKET if name != "instrument"},
+            )
+            for place, market in enumerate(self.markets)
+        )
+
+    def _check_markets(self) -> None:
+        check_named("markets", tuple(market.instrument for market in self.markets))
+        plain = OptimizeConfig()
+        given = [name for name in OF_ONE_MARKET if getattr(self, name) != getattr(plain, name)]
+        if given:
+            raise ConfigError(_both_ways(given))
+        # Each as a run of its own, so that every rule of one holds for each.
+        _ = self.each_market
 
     def _check_input(self) -> None:
         if self.ticks is not None and self.bars:
@@ -170,6 +207,13 @@ def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> Opt
     data = layered(anchored(in_file, folder), environment_settings(), anchored(overrides, Path()))
     config = decode(data, OptimizeConfig, where="configuration" if path is None else str(path))
     load_strategies(config)
+    for market in config.each_market:
+        _check_paths(market, where=f"--market {market.instrument}" if config.markets else "")
+    # A list of one market is a run of one.
+    return config.each_market[0] if len(config.markets) == 1 else config
+
+
+def _check_paths(config: OptimizeConfig, *, where: str) -> None:
     given = {
         "ticks": [config.ticks] if config.ticks else [],
         "bars": config.bars,
@@ -179,10 +223,9 @@ def load_optimize_config(path: Path | None, overrides: Mapping[str, Any]) -> Opt
     for name, paths in given.items():
         for one in paths:
             if not Path(one).exists():
-                option = name.replace("_", "-")
-                msg = f"No {name.replace('_', ' ')} found at {one}. Check --{option}."
+                option = where or f"--{name.replace('_', '-')}"
+                msg = f"No {name.replace('_', ' ')} found at {one}. Check {option}."
                 raise InputError(msg)
-    return config
 
 
 def load_strategies(config: OptimizeConfig) -> list[Strategy]:
@@ -207,9 +250,18 @@ def environment_settings() -> dict[str, Any]:
 
 
 def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge plain settings, the last layer on top; what it gives in another way replaces what lay below."""
+    """Merge plain settings, the last layer on top; what it gives in another way replaces what lay below.
+
+    Raises
+    ------
+    ConfigError
+        If a layer has both `markets` and the data of one market, or the data of one above `markets`.
+    """
     result: dict[str, Any] = {}
     for layer in layers:
+        given = [name for name in OF_ONE_MARKET if layer.get(name)]
+        if given and (layer.get("markets") or result.get("markets")):
+            raise ConfigError(_both_ways(given))
         result = merge(_without_replaced(result, layer), layer)
     return result
 
@@ -217,6 +269,9 @@ def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
 def _without_replaced(data: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what settings above replace by its other kind: ticks for bars, one spread for another."""
     result = dict(data)
+    if above.get("markets"):
+        for name in OF_ONE_MARKET:
+            result.pop(name, None)
     for name, other in (("ticks", "bars"), ("bars", "ticks")):
         if above.get(name) and not above.get(other):
             result.pop(other, None)
@@ -231,16 +286,32 @@ def _without_replaced(data: Mapping[str, Any], above: Mapping[str, Any]) -> dict
     return result
 
 
+def _both_ways(given: Sequence[str]) -> str:
+    listed = ", ".join(f"`{name}`" for name in given)
+    return (
+        f"`markets` give each market its own data, but {listed} of a single market stand beside them. "
+        "Give every market under `markets` (--market), or leave `markets` out."
+    )
+
+
 def run_identity(
-    config: OptimizeConfig, strategies: list[Strategy], data_hash: str, conversion: BarSet | None = None
+    config: OptimizeConfig,
+    strategies: list[Strategy],
+    data_hash: str,
+    conversion: BarSet | None = None,
+    markets: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return what decides a run's result: the content of ``config.json``.
 
     Equal identities give equal rankings.  The paths of ticks, bars, spread model and strategy files are not
     part of it, their content is.  Of the analyst, what it is asked is part, the address it is asked at is
-    not.
+    not.  A run of several markets has `markets`, from `RunMarkets.identity`, instead of `instrument`.
     """
     settings = msgspec.to_builtins(config)
+    del settings["markets"]
+    if markets:
+        del settings["instrument"]
+        settings["markets"] = list(markets)
     # The data hash covers what was read from these, the spread of bars included.
     for name in ("ticks", "bars", "ask_bars", "bar_reading", "spread", "sample", "conversion"):
         del settings[name]
@@ -282,6 +353,10 @@ def _strategy(name: str) -> Strategy:
 def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Make the paths in plain settings absolute, and one path of bars a list."""
     result = dict(data)
+    if isinstance(result.get("markets"), list | tuple):
+        result["markets"] = [
+            anchored(one, folder) if isinstance(one, Mapping) else one for one in result["markets"]
+        ]
     for name in ("ticks", "conversion"):
         if isinstance(result.get(name), str):
             result[name] = str((folder / result[name]).resolve())

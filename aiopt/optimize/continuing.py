@@ -47,7 +47,7 @@ def prove_harmless(
     groups: dict[tuple[str, str], list[TrialPoint]] = {}
     for point in points:
         if point.trial_id in finished:
-            groups.setdefault((point.family, point.timeframe), []).append(point)
+            groups.setdefault((point.family, point.series), []).append(point)
     again = [found[i] for found in groups.values() for i in sorted({0, len(found) - 1})]
     if not again:
         return "no trial had finished"

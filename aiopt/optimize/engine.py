@@ -115,7 +115,7 @@ class LocalStages:
         """Run entries and return what each gives."""
         found = []
         for task in tasks:
-            found.append(run_entry(task, bars[task.timeframe]))
+            found.append(run_entry(task, bars[task.series]))
             progress(len(found), len(tasks))
         return found
 

@@ -21,18 +21,18 @@ from aiopt.backtest.conversion import chart_balance
 from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
 from aiopt.backtest.stop_fills import stop_rule
-from aiopt.bars.manifest import BarManifest, spread_of
+from aiopt.bars.manifest import spread_of
 from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
 from aiopt.evaluation.rollover import held_over, held_over_text
 from aiopt.files import atomic_write_bytes
-from aiopt.optimize.configuration import OptimizeConfig
+from aiopt.optimize.markets import Market, RunMarkets
 from aiopt.pine.emitter import write_script
 from aiopt.pine.provenance import Provenance
 from aiopt.ranking.ranking_file import Entry, Figures, Ranking
 from aiopt.runs import ENTRIES, PINE, RANKING, EntryRecord, read_json, write_entry
+from aiopt.series import series_name
 from aiopt.strategy.spec import StrategySpec
-from aiopt.ticks.manifest import Manifest
 from aiopt.utc import HOUR_NS
 
 
@@ -63,8 +63,8 @@ class EntryTask:
     ----------
     name : str
         File name of the script, without suffix.
-    timeframe : str
-        Of its bars.
+    series : str
+        Key of its bars.
     spec : StrategySpec
         With the emitted parameters.
     config : BacktestConfig
@@ -76,7 +76,7 @@ class EntryTask:
     """
 
     name: str
-    timeframe: str
+    series: str
     spec: StrategySpec
     config: BacktestConfig
     segments: Segments
@@ -95,7 +95,7 @@ def run_entry(task: EntryTask, bars: BarSet) -> EntryOutput:
     task : EntryTask
         What to run.
     bars : BarSet
-        Bid and ask bars of its timeframe.
+        Bid and ask bars of its series.
     """
     spec, config = task.spec, task.config
     with BacktestSession(bars, config) as session:
@@ -134,8 +134,7 @@ def _rollover(result: TrialResult, bars: BarSet, config: BacktestConfig) -> str:
 
 def emit_entries(
     run_dir: Path,
-    config: OptimizeConfig,
-    manifest: Manifest | BarManifest,
+    markets: RunMarkets,
     bars: Mapping[str, BarSet],
     run: RunEntries,
 ) -> list[Path]:
@@ -145,12 +144,10 @@ def emit_entries(
     ----------
     run_dir : Path
         With ``ranking.json``.
-    config : OptimizeConfig
+    markets : RunMarkets
         Of the run.
-    manifest : Manifest
-        Of the ticks or bars.
     bars : mapping of str to BarSet
-        Per timeframe.
+        Per series.
     run : callable
         Runs the entries, in the order given.
 
@@ -164,21 +161,23 @@ def emit_entries(
         shutil.rmtree(run_dir / name, ignore_errors=True)
         (run_dir / name).mkdir()
     segments = Segments(tuple(ranking.plan.boundaries_ns))
-    tasks = [
-        EntryTask(
-            name=entry.name,
-            timeframe=entry.timeframe,
-            spec=msgspec.convert(entry.spec, StrategySpec),
-            config=config.backtest,
-            segments=segments,
-            provenance=_provenance(run_dir.name, ranking, entry, config, manifest, bars[entry.timeframe]),
+    tasks = []
+    for entry in ranking.entries:
+        market, series = markets.of(entry.instrument), series_name(entry.instrument, entry.timeframe)
+        tasks.append(
+            EntryTask(
+                name=entry.name,
+                series=series,
+                spec=msgspec.convert(entry.spec, StrategySpec),
+                config=market.backtest,
+                segments=segments,
+                provenance=_provenance(run_dir.name, ranking, entry, market, bars[series]),
+            )
         )
-        for entry in ranking.entries
-    ]
-    for entry, output in zip(ranking.entries, run(tasks), strict=True):
-        write_entry(run_dir, _record(entry, output.research, bars[entry.timeframe]))
+    for entry, task, output in zip(ranking.entries, tasks, run(tasks), strict=True):
+        write_entry(run_dir, _record(entry, output.research, bars[task.series]))
         # What the script should trade on a chart of the same bars.
-        chart = f"bars/{manifest.instrument}/{entry.timeframe}/bid.parquet"
+        chart = f"bars/{markets.of(entry.instrument).symbol}/{entry.timeframe}/bid.parquet"
         expected = canonical_json({"bars": chart, **output.parity.to_document()})
         for name, content in [*output.files.items(), (f"{entry.name}.trades.json", expected)]:
             atomic_write_bytes(run_dir / PINE / name, content)
@@ -202,15 +201,8 @@ def _record(entry: Entry, result: TrialResult, bars: BarSet) -> EntryRecord:
     )
 
 
-def _provenance(
-    run_id: str,
-    ranking: Ranking,
-    entry: Entry,
-    config: OptimizeConfig,
-    manifest: Manifest | BarManifest,
-    bars: BarSet,
-) -> Provenance:
-    costs = config.backtest
+def _provenance(run_id: str, ranking: Ranking, entry: Entry, market: Market, bars: BarSet) -> Provenance:
+    costs, manifest = market.backtest, market.manifest
     return Provenance(
         run_id=run_id,
         rank=entry.rank,

@@ -19,17 +19,12 @@ from pathlib import Path
 
 import msgspec
 
-from aiopt.backtest.conversion import with_conversion
 from aiopt.bars.building.build import BarBuild
-from aiopt.bars.files import bar_path, load_bar_set, read_bars
-from aiopt.bars.manifest import BarManifest
 from aiopt.bars.request import BarRequest
 from aiopt.bars.schema import BarSet
-from aiopt.bars.stops.stop_files import STOPS_NAME
 from aiopt.config import canonical_json
 from aiopt.errors import BacktestError
 from aiopt.files import atomic_write_bytes
-from aiopt.market.instrument import instrument
 from aiopt.optimize.analysis import analyse_run, proposed_strategies
 from aiopt.optimize.configuration import (
     OptimizeConfig,
@@ -40,16 +35,15 @@ from aiopt.optimize.configuration import (
 from aiopt.optimize.continuing import prove_harmless
 from aiopt.optimize.engine import LocalStages, StageEngine
 from aiopt.optimize.entries import emit_entries
-from aiopt.optimize.inputs import RunInput, open_input, read_conversion
+from aiopt.optimize.markets import RunMarkets
 from aiopt.optimize.run_folder import RunProgress, owned_run
 from aiopt.optimize.summary import RunResult, summarise
 from aiopt.ranking.reasons import all_failed, failure_lines
 from aiopt.report import write_report
 from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
+from aiopt.sweep.markets import finest_of_each, span_lines
 from aiopt.sweep.points import Strategy, judged_by, plan_context, plan_points
 from aiopt.sweep.progress import SweepProgress
-from aiopt.ticks.manifest import Manifest
-from aiopt.timeframe import Timeframe, parse_timeframe
 
 SCRATCH = ".tune"
 """Folder below a run for an engine's own bookkeeping while the sweep runs."""
@@ -96,12 +90,12 @@ def run_pipeline(
     """
     strategies = load_strategies(config)
     say = _timed(log)
-    data = open_input(config, runs_dir, say, _paced(say, "ticks"))
-    say(data.describe())
-    judged = config.ranking.with_pip(instrument(data.manifest.instrument).pip_size)
-    config = msgspec.structs.replace(config, ranking=judged)
-    conversion = read_conversion(config)
-    identity = run_identity(config, strategies, data.manifest.data_hash, conversion)
+    markets = RunMarkets.open(config, runs_dir, say, lambda what: _paced(say, what))
+    if not markets.several:
+        config = markets.markets[0].config
+    config = msgspec.structs.replace(config, ranking=markets.judged(config.ranking))
+    conversion = None if markets.several else markets.markets[0].conversion
+    identity = run_identity(config, strategies, markets.data_hash, conversion, markets.identity())
     run_dir = runs_dir / (run_id or default_run_id(identity))
     with owned_run(run_dir, identity, force=force) as state:
         say(f"run folder {run_dir}")
@@ -110,8 +104,8 @@ def run_pipeline(
             if not (run_dir / REPORT_HTML).is_file():
                 write_report(run_dir)
             return summarise(run_dir, log, finished_before=True)
-        atomic_write_bytes(run_dir / MANIFEST, data.manifest_bytes())
-        run = _Run(run_dir, config, strategies, data, conversion, state, engine or LocalStages(), say)
+        atomic_write_bytes(run_dir / MANIFEST, markets.manifest_bytes())
+        run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), say)
         bars = run.build_bars()
         run.sweep_and_rank(bars)
         run.emit(bars)
@@ -130,8 +124,7 @@ class _Run:
         run_dir: Path,
         config: OptimizeConfig,
         strategies: list[Strategy],
-        data: RunInput,
-        conversion: BarSet | None,
+        markets: RunMarkets,
         state: RunProgress,
         engine: StageEngine,
         log: Log,
@@ -139,9 +132,7 @@ class _Run:
         self._dir = run_dir
         self._config = config
         self._strategies = strategies
-        self._data = data
-        self._conversion = conversion
-        self._manifest = data.manifest
+        self._markets = markets
         self._state = state
         self._log = log
         self._engine = engine
@@ -150,20 +141,18 @@ class _Run:
     def build_bars(self) -> dict[str, BarSet]:
         """Build bid and ask bars of every timeframe, and load them."""
         self._state.enter("bars")
-        timeframes = tuple(parse_timeframe(label) for label in self._config.timeframes)
         folder = self._dir / BARS
         if self._state.changes:
             # Bars of other software are not trusted: what they are built again as is what the proof runs on.
             shutil.rmtree(folder, ignore_errors=True)
-        if not _bars_present(folder, self._manifest, timeframes):
-            self._data.build(folder, timeframes, self._log, _paced(self._log, "bars"), self._build_bars)
-        bars = {
-            timeframe.label: load_bar_set(folder / self._manifest.instrument / timeframe.label)
-            for timeframe in timeframes
-        }
-        if self._conversion is not None:
-            bars = {label: with_conversion(bar_set, self._conversion) for label, bar_set in bars.items()}
-        sizes = ", ".join(f"{len(bar_set):,} of {label}" for label, bar_set in bars.items())
+        bars = self._markets.load_bars(
+            folder,
+            self._config.timeframes,
+            self._log,
+            lambda what: _paced(self._log, what),
+            self._build_bars,
+        )
+        sizes = ", ".join(f"{len(bar_set):,} of {series}" for series, bar_set in bars.items())
         self._log(f"bars: {sizes}")
         return bars
 
@@ -171,13 +160,16 @@ class _Run:
         """Run every trial that the journal has not, then write ``trials.parquet`` and ``ranking.json``."""
         self._state.enter("sweep")
         config = self._config
-        context = plan_context(bars, config, self._manifest.data_hash)
+        context = plan_context(bars, config, self._markets.data_hash, self._markets.terms())
+        opens = {symbol: one.bid.ts_open_ns for symbol, one in finest_of_each(bars.values()).items()}
+        for line in span_lines(opens, context.plan.start_ns, context.plan.stop_ns):
+            self._log(f"sweep: {line}")
         strategies = list(self._strategies)
         if config.analysis.proposals:
             proposed = proposed_strategies(self._dir, config.analysis, strategies, bars, context.plan)
             self._log(f"analysis: {len(proposed)} proposals are swept too")
             strategies += proposed
-        points = plan_points(strategies, config)
+        points = plan_points(strategies, config, self._markets.symbols)
         board = self._engine.open_board(
             self._dir.name, self._dir / LEADERBOARD, judged_by(bars, config), context.plan
         )
@@ -230,8 +222,7 @@ class _Run:
         progress = _paced(self._log, "pine: scripts checked")
         scripts = emit_entries(
             self._dir,
-            self._config,
-            self._manifest,
+            self._markets,
             bars,
             lambda tasks: self._engine.run_entries(tasks, bars, progress),
         )
@@ -278,17 +269,3 @@ def _timed(log: Log) -> Log:
     """Put the time since now in front of each line."""
     started = time.monotonic()
     return lambda text: log(f"[{time.monotonic() - started:6.1f} s] {text}")
-
-
-def _bars_present(folder: Path, manifest: Manifest | BarManifest, timeframes: tuple[Timeframe, ...]) -> bool:
-    """Tell whether every bar file is there and was built from this data."""
-    paths = [
-        bar_path(folder, manifest.instrument, timeframe, price)
-        for timeframe in timeframes
-        for price in ("bid", "ask")
-    ]
-    # Runs of older versions have no ladder; of ticks off the price grid there is none, and they build again.
-    ladders = [path.with_name(STOPS_NAME) for path in paths] if isinstance(manifest, Manifest) else []
-    return all(path.is_file() for path in (*paths, *ladders)) and all(
-        read_bars(path).meta.data_hash == manifest.data_hash for path in paths
-    )

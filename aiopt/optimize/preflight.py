@@ -20,6 +20,8 @@ from aiopt.errors import DataError, ManifestError, StorageError
 from aiopt.evaluation.folds import plan_walk_forward
 from aiopt.optimize.configuration import OptimizeConfig
 from aiopt.optimize.inputs import read_bars_of, read_conversion
+from aiopt.optimize.markets import check_currencies
+from aiopt.sweep.markets import common_times
 from aiopt.sweep.points import Strategy
 from aiopt.ticks.importing import check_sample
 from aiopt.ticks.manifest import Manifest, is_tick_store, read_manifest
@@ -86,9 +88,17 @@ def check_run(config: OptimizeConfig, strategies: Sequence[Strategy], runs_dir: 
         If the folder cannot be written, or the disk has less room than the run is expected to take.
     """
     home = _writable(runs_dir)
-    read_conversion(config)
-    span = _check_input(config, log)
-    needed = disk_needed(config, strategies, span)
+    check_currencies(config)
+    needed, opens = 0, {}
+    for market in config.each_market:
+        read_conversion(market)
+        span, times = _check_input(market, log)
+        needed += disk_needed(market, strategies, span)
+        if times is not None:
+            opens[market.instrument] = times
+    if opens:
+        # Of markets whose times are not all known yet, those that are must fit already.
+        _check_span(config, common_times(opens), hours=any(not one.bars for one in config.each_market))
     free = shutil.disk_usage(home).free
     if free < needed:
         msg = (
@@ -119,29 +129,29 @@ def disk_needed(config: OptimizeConfig, strategies: Sequence[Strategy], span: Sp
     )
 
 
-def _check_input(config: OptimizeConfig, log: Log) -> Span:
+def _check_input(config: OptimizeConfig, log: Log) -> tuple[Span, NDArray[np.int64] | None]:
+    """Return the span of a market, and the times at which it was quoted as far as they are known."""
     if config.bars:
         bars = read_bars_of(config, log)
         finest = min(parse_timeframe(label) for label in config.timeframes)
-        _check_span(config, bars.opens(finest))
         found = bars.manifest
-        return Span(found.last_ts_ns - found.first_ts_ns + bars.base.ns, 0)
+        return Span(found.last_ts_ns - found.first_ts_ns + bars.base.ns, 0), bars.opens(finest)
     if config.ticks is None:
         sample = config.sample
         parameters = SampleParameters(
             instrument=config.instrument, start=sample.start, days=sample.days, seed=sample.seed
         )
-        return Span(sample.days * DAY_NS, sample.days * parameters.ticks_per_day)
+        return Span(sample.days * DAY_NS, sample.days * parameters.ticks_per_day), None
     path = Path(config.ticks)
     if path.is_dir() and is_tick_store(path):
         return _check_store(path, config)
     log(f"ticks: looking at {path}")
     files, first_ns, last_ns = check_sample(path, instrument=config.instrument)
     ticks = sum(int(file.stat().st_size / _TICK_BYTES.get(file.suffix.lower(), 25.0)) for file in files)
-    return Span(last_ns - first_ns, ticks)
+    return Span(last_ns - first_ns, ticks), None
 
 
-def _check_store(folder: Path, config: OptimizeConfig) -> Span:
+def _check_store(folder: Path, config: OptimizeConfig) -> tuple[Span, NDArray[np.int64]]:
     manifest = read_manifest(folder)
     if manifest.instrument != config.instrument:
         msg = f"You asked for {config.instrument}, but these ticks are of {manifest.instrument}. "
@@ -150,8 +160,7 @@ def _check_store(folder: Path, config: OptimizeConfig) -> Span:
     if absent is not None:
         msg = f"The tick store is not whole: its manifest names {absent}, which is missing."
         raise ManifestError(msg + " Import again into a new folder.", file=folder)
-    _check_span(config, _hours(manifest))
-    return Span(manifest.last_ts_ns - manifest.first_ts_ns, 0)
+    return Span(manifest.last_ts_ns - manifest.first_ts_ns, 0), _hours(manifest)
 
 
 def _hours(manifest: Manifest) -> NDArray[np.int64]:
@@ -165,10 +174,10 @@ def _hours(manifest: Manifest) -> NDArray[np.int64]:
     return np.array(sorted(hours), dtype=np.int64)
 
 
-def _check_span(config: OptimizeConfig, active_ts_ns: NDArray[np.int64]) -> None:
+def _check_span(config: OptimizeConfig, active_ts_ns: NDArray[np.int64], *, hours: bool) -> None:
     """Lay the walk-forward over the times; of a store only its hours are known, so no shorter period."""
     period_ns = config.ranking.period_ns
-    if config.bars or period_ns % HOUR_NS == 0:
+    if not hours or period_ns % HOUR_NS == 0:
         plan_walk_forward(config.walk_forward, active_ts_ns, period_ns=period_ns)
 
 

@@ -20,8 +20,9 @@ from aiopt.config import decode
 from aiopt.errors import DataError, InputError, did_you_mean
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.ranking.trials import TrialRow
-from aiopt.runs import BARS, CONFIG, RunFileError, RunFolder
+from aiopt.runs import BARS, CONFIG, RunFileError, RunFolder, backtest_of, markets_of
 from aiopt.strategy.spec import StrategySpec
+from aiopt.sweep.markets import MarketTerms
 from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
 
 Progress = Callable[[float], None]
@@ -87,7 +88,8 @@ def rerun_trial(
     if config is None:
         raise RunFileError(f"{run.path}: {CONFIG} must be there, but is not. Repeat the run.")
     where = f"{run.path / CONFIG}, backtest"
-    backtest = decode(config.get("backtest", {}), BacktestConfig, where=where, error=RunFileError)
+    settings = backtest_of(config, row.instrument)
+    backtest = decode(settings, BacktestConfig, where=where, error=RunFileError)
     if backtest.config_hash != row.config_hash:
         msg = (
             f"{run.path}: the trial must be one of the run's settings, but they have the hash "
@@ -95,15 +97,19 @@ def rerun_trial(
             "The run is of another version of aiopt: rerun it with that one."
         )
         raise RunFileError(msg)
-    bars = _bars(run, row.timeframe, config, conversion)
+    bars = _bars(run, row, config, conversion)
     point = TrialPoint(
         trial_id=row.trial_id,
         family=row.family,
         timeframe=row.timeframe,
         params=msgspec.json.decode(row.params_json),
         spec=msgspec.json.decode(row.spec_json, type=StrategySpec),
+        instrument=row.instrument,
     )
-    context = TrialContext(backtest=backtest, plan=plan, seed=row.seed, data_hash=row.data_hash)
+    terms = {str(row.instrument): MarketTerms(backtest, row.data_hash)} if row.instrument else {}
+    context = TrialContext(
+        backtest=backtest, plan=plan, seed=row.seed, data_hash=row.data_hash, markets=terms
+    )
     with BacktestSession(bars, backtest, progress=progress) as session:
         return run_trial(session, point, context)
 
@@ -112,19 +118,23 @@ def differences(before: TrialRow, after: TrialRow) -> dict[str, tuple[Any, Any]]
     """Return the columns in which two rows differ, with both values; empty: they are equal bit for bit."""
     found = {}
     for name in TrialRow.__struct_fields__:
-        one, other = getattr(before, name), getattr(after, name)
+        one, other = (
+            None if value is msgspec.UNSET else value
+            for value in (getattr(before, name), getattr(after, name))
+        )
         if msgspec.msgpack.encode(one) != msgspec.msgpack.encode(other):
             found[name] = (one, other)
     return found
 
 
-def _bars(run: RunFolder, timeframe: str, config: dict[str, Any], conversion: Path | None) -> BarSet:
-    folder = run.path / BARS / str(config.get("instrument", "")) / timeframe
+def _bars(run: RunFolder, row: TrialRow, config: dict[str, Any], conversion: Path | None) -> BarSet:
+    symbol = str(row.instrument or config.get("instrument", ""))
+    folder = run.path / BARS / symbol / row.timeframe
     if not folder.is_dir():
         msg = "the run's own bars must be there, but are not. Were they pruned? Run the same command again."
         raise DataError(msg, file=folder)
     bars = load_bar_set(folder)
-    kept = config.get("conversion")
+    kept = markets_of(config).get(symbol, config).get("conversion")
     if kept is None:
         return bars
     if conversion is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from aiopt.bars.manifest import BarManifest, manifest_type, spread_of
+from aiopt.bars.manifest import spread_of
 from aiopt.ranking.ranking_file import Entry, Ranking
 from aiopt.ranking.reasons import (
     ReasonCount,
@@ -17,8 +17,8 @@ from aiopt.ranking.reasons import (
     rejection_lines,
     rejection_reasons,
 )
-from aiopt.runs import CONFIG, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS, read_json
-from aiopt.ticks.manifest import Manifest
+from aiopt.report.build import read_manifests
+from aiopt.runs import CONFIG, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS, backtest_of, read_json
 
 COLUMNS = (
     "#",
@@ -82,13 +82,17 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: bool) -> RunResult:
     """Print the table of the ranked entries and return the result document."""
     ranking = read_json(run_dir / RANKING, Ranking)
-    path = run_dir / MANIFEST
-    manifest: Manifest | BarManifest = read_json(path, manifest_type(read_json(path, dict)))
-    backtest = read_json(run_dir / CONFIG, dict).get("backtest", {})
-    spread = spread_of(manifest, float(backtest.get("extra_spread_pips", 0.0)))
+    manifests = read_manifests(run_dir / MANIFEST)
+    config = read_json(run_dir / CONFIG, dict)
+    spreads = {
+        symbol: spread_of(one, float(backtest_of(config, symbol).get("extra_spread_pips", 0.0)))
+        for symbol, one in manifests.items()
+    }
+    spread = shared_text(spreads)
+    made_up = [symbol for symbol, one in manifests.items() if one.synthetic]
     rejections = rejection_reasons(ranking.rejected)
     failures = failure_reasons_of_file(run_dir / TRIALS)
-    for line in ranking_table(ranking, synthetic=manifest.synthetic, spread=spread):
+    for line in ranking_table(ranking, synthetic=bool(made_up), spread=spread):
         log(line)
     candidates = len(ranking.entries) + len(ranking.rejected)
     for lines in (
@@ -107,7 +111,7 @@ def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: boo
         finished_before=finished_before,
         trials=ranking.statistics.trials,
         failed=ranking.statistics.failed,
-        synthetic=manifest.synthetic,
+        synthetic=bool(made_up),
         spread=spread,
         headline=ranking.headline,
         entries=[_entry_document(run_dir, entry) for entry in ranking.entries],
@@ -147,6 +151,13 @@ def ranking_table(ranking: Ranking, *, synthetic: bool, spread: str) -> list[str
     empty = ["No candidate could be ranked; why, stands below."] if not rows else []
     table = [*lines, ""] if rows else []
     return ["", *table, *empty, ranking.headline, f"Spread: {spread}.", *note, ""]
+
+
+def shared_text(texts: Mapping[str, str]) -> str:
+    """Return what all markets say, or what each says behind its instrument."""
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{symbol}: {text}" for symbol, text in texts.items())
 
 
 def _number(value: float | None, format_: str) -> str:

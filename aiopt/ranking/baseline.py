@@ -132,6 +132,7 @@ def _group(group: Group, baseline: Baseline, candidates: int, plan: WalkForwardP
         group=group.name,
         family=group.family,
         timeframe=group.timeframe,
+        instrument=group.instrument,
         trials=group.tried,
         failed=group.failed,
         candidates=candidates,

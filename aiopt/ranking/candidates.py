@@ -106,6 +106,7 @@ def make_candidates(
                     group=group.name,
                     family=group.family,
                     timeframe=group.timeframe,
+                    instrument=group.instrument,
                     lane=None,
                     trial_id=None,
                     reason=reason,
@@ -145,7 +146,13 @@ def _candidate(
         net_pnl=math.fsum(pnl),
         max_drawdown_amount=max_drawdown_amount(pnl),
         fold_pnl=fold_pnl,
-        stressed_pnl=stressed_pnl_of(pnl, totals, config, stress.extra_spread_pips, stress.commission_factor),
+        stressed_pnl=stressed_pnl_of(
+            pnl,
+            totals,
+            pip=stress.pip_of(group.instrument),
+            extra_spread_pips=stress.extra_spread_pips,
+            commission_factor=stress.commission_factor,
+        ),
     )
     parts = components(path, deflated_sharpe=deflated, config=config)
     return Candidate(
@@ -217,16 +224,16 @@ def param_distance(group: Group, first: int, second: int) -> float:
 
 
 def stressed_pnl_of(
-    pnl: FloatArray, totals: Totals, config: RankingConfig, pips: float, factor: float
+    pnl: FloatArray, totals: Totals, *, pip: float, extra_spread_pips: float, commission_factor: float
 ) -> float:
-    """Return the profit with a spread wider by `pips` and commissions times `factor`."""
+    """Return the profit with a wider spread and commissions times a factor; `pip` is account currency."""
     return stressed_profit(
         math.fsum(pnl),
         units=totals.units,
         commission=totals.commission,
-        extra_spread_pips=pips,
-        commission_factor=factor,
-        pip_size=config.stress.pip,
+        extra_spread_pips=extra_spread_pips,
+        commission_factor=commission_factor,
+        pip_size=pip,
     )
 
 
@@ -237,6 +244,7 @@ def reject(candidate: Candidate, reason: str, score: float | None = math.nan) ->
         group=candidate.group.name,
         family=candidate.group.family,
         timeframe=candidate.group.timeframe,
+        instrument=candidate.group.instrument,
         lane=candidate.lane.number,
         trial_id=candidate.emitted.trial_id,
         reason=reason,

@@ -41,6 +41,7 @@ from aiopt.ranking.ranking_file import (
 from aiopt.ranking.selection import Group
 from aiopt.ranking.trials import TrialRow
 from aiopt.ranking.verdict import judge, make_checks
+from aiopt.series import series_name
 
 _STRESS_PIPS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
 """Extra spreads shown beside the one of the score."""
@@ -93,6 +94,7 @@ def make_entry(
         group=candidate.group.name,
         family=candidate.group.family,
         timeframe=candidate.group.timeframe,
+        instrument=candidate.group.instrument,
         lane=candidate.lane.number,
         trial_id=row.trial_id,
         params=json.loads(row.params_json),
@@ -121,14 +123,17 @@ def _scored_stress(candidate: Candidate, config: RankingConfig) -> float:
     """Return the profit under the assumptions of the score."""
     stress = config.stress
     return stressed_pnl_of(
-        candidate.pnl, candidate.totals, config, stress.extra_spread_pips, stress.commission_factor
+        candidate.pnl,
+        candidate.totals,
+        pip=stress.pip_of(candidate.group.instrument),
+        extra_spread_pips=stress.extra_spread_pips,
+        commission_factor=stress.commission_factor,
     )
 
 
 def _break_even(candidate: Candidate, out_of_sample: Figures, config: RankingConfig) -> float | None:
-    pips = break_even_extra_spread_pips(
-        out_of_sample.net_pnl, units=candidate.totals.units, pip_size=config.stress.pip
-    )
+    pip = config.stress.pip_of(candidate.group.instrument)
+    pips = break_even_extra_spread_pips(out_of_sample.net_pnl, units=candidate.totals.units, pip_size=pip)
     return known(pips)
 
 
@@ -225,7 +230,13 @@ def _stress_table(candidate: Candidate, config: RankingConfig) -> list[Stress]:
         Stress(
             extra_spread_pips=pips,
             commission_factor=factor,
-            net_pnl=stressed_pnl_of(candidate.pnl, candidate.totals, config, pips, factor),
+            net_pnl=stressed_pnl_of(
+                candidate.pnl,
+                candidate.totals,
+                pip=config.stress.pip_of(candidate.group.instrument),
+                extra_spread_pips=pips,
+                commission_factor=factor,
+            ),
         )
         for pips, factor in [*rows, *([] if scored in rows else [scored])]
     ]
@@ -260,4 +271,5 @@ def _seed(config: RankingConfig, name: str) -> int:
 
 
 def _file_name(rank: int, group: Group) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", f"{rank:02d}_{group.family}_{group.timeframe}")
+    series = series_name(group.instrument, group.timeframe)
+    return re.sub(r"[^A-Za-z0-9_-]", "_", f"{rank:02d}_{group.family}_{series}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.ranking.baseline import make_baseline, make_statistics
 from aiopt.ranking.candidates import make_candidates, reject, without_duplicates
@@ -44,8 +46,10 @@ def rank_trials(rows: Sequence[TrialRow], plan: WalkForwardPlan, config: Ranking
     ConfigError
         If `config` has no pip, see `RankingConfig.with_pip`.
     """
-    _ = config.stress.pip  # before any work, and where there is nothing to rank too
     groups = make_groups(sorted(rows, key=lambda row: row.trial_id))
+    # Before any work, and where there is nothing to rank too.
+    for instrument in {group.instrument for group in groups} or {msgspec.UNSET}:
+        config.stress.pip_of(instrument)
     baseline = make_baseline(groups, plan, config)
     candidates, rejected = make_candidates(groups, baseline, plan, config)
     ranked, duplicates = without_duplicates(candidates, config)

@@ -6,10 +6,12 @@ Owns the settings and their rules; `docs/explanation/ranking.md` explains them. 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 
 from aiopt.errors import ConfigError
+from aiopt.series import Symbol
 from aiopt.timeframe import parse_timeframe
 
 
@@ -65,17 +67,22 @@ class StressConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     pip_size : float or None
         Quote currency per pip and unit: 0.0001 for EURUSD, 0.01 for GBPJPY.  None: that of the instrument
         traded, which a run sets with `RankingConfig.with_pip`; nothing can be ranked before.
+    pip_sizes : dict of str to float or unset
+        The same per instrument, in a run of several markets; a run sets it with `RankingConfig.with_pips`.
     """
 
     extra_spread_pips: float = 0.3
     commission_factor: float = 1.5
     pip_size: float | None = None
+    pip_sizes: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         _hold("stress.extra_spread_pips >= 0", 0 <= self.extra_spread_pips < 1e6, self.extra_spread_pips)
         _hold("stress.commission_factor >= 1", 1 <= self.commission_factor < 1e6, self.commission_factor)
         if self.pip_size is not None:
             _hold("stress.pip_size > 0", 0 < self.pip_size < 1e6, self.pip_size)
+        for symbol, size in (self.pip_sizes or {}).items():
+            _hold(f"stress.pip_sizes[{symbol}] > 0", 0 < size < 1e6, size)
 
     @property
     def pip(self) -> float:
@@ -90,6 +97,22 @@ class StressConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             msg = "`stress.pip_size` is not set, and ranking needs the instrument's pip."
             raise ConfigError(msg + " Set it with RankingConfig.with_pip(instrument.pip_size).")
         return self.pip_size
+
+    def pip_of(self, instrument: Symbol) -> float:
+        """Return the pip of an instrument; unset: of the only one of the run.
+
+        Raises
+        ------
+        ConfigError
+            If none was set.
+        """
+        if not instrument:
+            return self.pip
+        sizes = self.pip_sizes or {}
+        if instrument not in sizes:
+            msg = f"`stress.pip_sizes` must name every market before trials are ranked, but not {instrument}."
+            raise ConfigError(msg + " Set them with RankingConfig.with_pips.")
+        return sizes[str(instrument)]
 
 
 class RankingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -169,6 +192,23 @@ class RankingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             msg = f"`ranking.stress.pip_size` must be the pip of the instrument, {pip_size:g}"
             raise ConfigError(f"{msg}, but got {stated:g}. Leave it out.")
         stress = msgspec.structs.replace(self.stress, pip_size=pip_size)
+        return msgspec.structs.replace(self, stress=stress)
+
+    def with_pips(self, pip_sizes: Mapping[str, float]) -> RankingConfig:
+        """Return these settings with the pip of each instrument of a run of several markets.
+
+        Raises
+        ------
+        ConfigError
+            If the settings name one pip for all, or another pip of an instrument.
+        """
+        if self.stress.pip_size is not None:
+            msg = f"`ranking.stress.pip_size` is one pip, {self.stress.pip_size:g}, but the markets are "
+            raise ConfigError(f"{msg}{', '.join(pip_sizes)}. Leave it out: each has its own.")
+        if self.stress.pip_sizes and self.stress.pip_sizes != dict(pip_sizes):
+            msg = f"`ranking.stress.pip_sizes` must be the instruments' own, {dict(pip_sizes)}, but got "
+            raise ConfigError(f"{msg}{self.stress.pip_sizes}. Leave it out.")
+        stress = msgspec.structs.replace(self.stress, pip_sizes=dict(pip_sizes))
         return msgspec.structs.replace(self, stress=stress)
 
     @property

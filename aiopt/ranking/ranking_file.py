@@ -1,7 +1,7 @@
 """What a ranking says: the content of ``ranking.json``.
 
-Owns the records only.  Money is quote currency, Sharpe and Sortino ratios are annualised unless their name
-says otherwise, times are UTC nanoseconds.  None means "not defined on this data", never zero.
+Owns the records only.  Money is in the account's currency, Sharpe and Sortino ratios are annualised unless
+their name says otherwise, times are UTC nanoseconds.  None means "not defined on this data", never zero.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 from aiopt.errors import InputError
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.series import Symbol
 
 SURVIVES = "survives"
 WEAK = "weak"
@@ -235,6 +236,8 @@ class Entry(Record, frozen=True, kw_only=True):
         How much wider the spread may be until the out-of-sample profit is gone.
     verdict : str
         `SURVIVES`, `WEAK` or `NO_EVIDENCE`.
+    instrument : str or unset
+        What is traded, in a run of several markets.
     """
 
     rank: int
@@ -263,6 +266,7 @@ class Entry(Record, frozen=True, kw_only=True):
     checks: list[Check]
     verdict: str
     survives: bool
+    instrument: Symbol = msgspec.UNSET
 
 
 class Rejection(Record, frozen=True, kw_only=True):
@@ -280,6 +284,8 @@ class Rejection(Record, frozen=True, kw_only=True):
         Trades out of sample.
     score : float or None
         None if it has none.
+    instrument : str or unset
+        What is traded, in a run of several markets.
     """
 
     name: str
@@ -291,6 +297,7 @@ class Rejection(Record, frozen=True, kw_only=True):
     reason: str
     trades: int | None
     score: float | None
+    instrument: Symbol = msgspec.UNSET
 
 
 class GroupStatistics(Record, frozen=True, kw_only=True):
@@ -309,6 +316,7 @@ class GroupStatistics(Record, frozen=True, kw_only=True):
     rank_correlation: float | None
     pbo: float | None
     probability_of_loss: float | None
+    instrument: Symbol = msgspec.UNSET
 
 
 class Statistics(Record, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +21,7 @@ from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratios
 from aiopt.ranking.figures import segment_totals
 from aiopt.ranking.trials import TrialRow
+from aiopt.series import Symbol
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class Group:
     Attributes
     ----------
     name, family, timeframe : str
-        ``family@timeframe`` and its parts.
+        ``family@timeframe`` and its parts, or ``family@instrument@timeframe``.
     rows : tuple of TrialRow
         Distinct strategies: of trials with equal specs only the first is here.
     tried, failed : int
         All trials of the group, and those that failed.
+    instrument : str or unset
+        What was traded, in a run of several markets.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Group:
     rows: tuple[TrialRow, ...]
     tried: int
     failed: int
+    instrument: Symbol = msgspec.UNSET
 
     @cached_property
     def pnl(self) -> FloatArray:
@@ -107,6 +112,7 @@ def make_groups(rows: Sequence[TrialRow]) -> list[Group]:
                 rows=tuple(distinct.values()),
                 tried=len(members[name]),
                 failed=sum(not row.ok for row in members[name]),
+                instrument=first.instrument,
             )
         )
     return groups

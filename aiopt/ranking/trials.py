@@ -20,6 +20,7 @@ from aiopt.config import canonical_json
 from aiopt.errors import DataError, InputError
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.files import atomic_path
+from aiopt.series import Symbol, series_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,22 +38,27 @@ _PER_SEGMENT = (
 
 _SPANS = ("segment", "holdout")
 
+_INSTRUMENT = "instrument"
+
 
 class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The result of one trial: one strategy with one set of parameters on one timeframe.
 
     Lists per segment cover the development segments (`segment_…`) or the holdout segments (`holdout_…`) of
-    the run's `WalkForwardPlan`; profits per period cover the same spans on the plan's grid.  Money is quote
-    currency.  A failed trial has empty lists.
+    the run's `WalkForwardPlan`; profits per period cover the same spans on the plan's grid.  Money is the
+    account's currency.  A failed trial has empty lists.
 
     Attributes
     ----------
     trial_id : str
         Unique in the run, the same on every machine.
     group : str
-        ``FAMILY@TIMEFRAME``; parameters compete inside a group.
+        ``FAMILY@TIMEFRAME``, or ``FAMILY@INSTRUMENT@TIMEFRAME`` in a run of several markets; parameters
+        compete inside a group.
     family, timeframe : str
         Strategy family and bar length, e.g. ``"5m"``.
+    instrument : str or unset
+        What was traded, in a run of several markets; unset, and no column of the file, in a run of one.
     params_json, spec_json : str
         Parameters and StrategySpec as JSON.
     spec_hash, config_hash, data_hash : str
@@ -124,6 +130,7 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     holdout_capped: list[int] = []
     holdout_ruined: list[int] = []
     holdout_pnl: list[float] = []
+    instrument: Symbol = msgspec.UNSET
 
     @property
     def ok(self) -> bool:
@@ -140,8 +147,9 @@ def check_row(row: TrialRow, plan: WalkForwardPlan) -> None:
         Names the trial, the rule and the value.
     """
     _hold(row, "trial_id is not empty", bool(row.trial_id), row.trial_id)
-    expected = f"{row.family}@{row.timeframe}"
-    _hold(row, "group is family@timeframe", row.group == expected, row.group)
+    expected = f"{row.family}@{series_name(row.instrument, row.timeframe)}"
+    rule = f"group is family@{series_name('instrument' if row.instrument else msgspec.UNSET, 'timeframe')}"
+    _hold(row, rule, row.group == expected, row.group)
     if not row.ok:
         _hold(row, "a failed trial has a reason", bool(row.error), row.error)
         filled = [n for n in row.__struct_fields__ if isinstance(getattr(row, n), list) and getattr(row, n)]
@@ -169,8 +177,8 @@ def _hold(row: TrialRow, rule: str, held: bool, value: object) -> None:
 
 
 @cache
-def trials_schema() -> pa.Schema:
-    """Return the Arrow schema of ``trials.parquet``."""
+def trials_schema(*, several_markets: bool = False) -> pa.Schema:
+    """Return the Arrow schema of ``trials.parquet``; a run of one market has no column of instruments."""
     import pyarrow as pa
 
     kinds = {
@@ -183,6 +191,7 @@ def trials_schema() -> pa.Schema:
     fields = [
         pa.field(name, kinds.get(annotations[name], pa.string()), nullable=False)
         for name in TrialRow.__struct_fields__
+        if name != _INSTRUMENT or several_markets
     ]
     return pa.schema(fields)
 
@@ -202,7 +211,7 @@ def write_trials(path: Path, rows: Iterable[TrialRow], *, plan: WalkForwardPlan 
     Raises
     ------
     InputError
-        If two rows have the same trial id.
+        If two rows have the same trial id, or only some name an instrument.
     StorageError
         If the disk is full or the folder not writable.
     """
@@ -217,16 +226,22 @@ def write_sorted_trials(path: Path, rows: Iterable[TrialRow], *, plan: WalkForwa
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = trials_schema()
+    source = iter(rows)
+    first = next(source, None)
+    several = first is not None and bool(first.instrument)
+    source = itertools.chain(() if first is None else (first,), source)
+    schema = trials_schema(several_markets=several)
     if plan is not None:
         schema = schema.with_metadata({_METADATA_KEY: canonical_json({"plan": plan})})
-    source = iter(rows)
     last = ""
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         while batch := list(itertools.islice(source, ROWS_AT_ONCE)):
             for row in batch:
                 if row.trial_id <= last:
                     raise InputError(f"Two trials have the id {row.trial_id!r}. Give each its own.")
+                if bool(row.instrument) != several:
+                    msg = f"All trials of a run or none name their instrument, but {row.trial_id!r} differs "
+                    raise InputError(msg + "from those before it. Run them as one run.")
                 last = row.trial_id
             columns = [_column([getattr(row, field.name) for row in batch], field.type) for field in schema]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
@@ -287,8 +302,11 @@ def read_trials(path: Path) -> list[TrialRow]:
     table = _read(path, pq.read_table)
     if not _SINCE_FORMAT_2 & set(table.schema.names):
         table = _from_format_1(table)
-    if table.schema.names != list(TrialRow.__struct_fields__):
-        missing = [name for name in TrialRow.__struct_fields__ if name not in table.schema.names]
+    known = [*TrialRow.__struct_fields__]
+    if _INSTRUMENT not in table.schema.names:
+        known.remove(_INSTRUMENT)
+    if table.schema.names != known:
+        missing = [name for name in known if name not in table.schema.names]
         other = [name for name in table.schema.names if name not in TrialRow.__struct_fields__]
         msg = f"these are not the columns of trials: {missing} are missing, {other} are unknown."
         raise DataError(msg, file=path)

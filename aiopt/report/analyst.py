@@ -48,6 +48,7 @@ def _reading(chart: ReadChart, rank: int) -> Reading:
         name=chart.name,
         rank=rank,
         timeframe=chart.timeframe,
+        instrument=chart.instrument,
         last_ts_ns=chart.last_ts_ns,
         picture=chart.picture,
         bias=analysis.bias,

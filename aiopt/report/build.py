@@ -5,15 +5,17 @@ Owns which file feeds which part.  Wording, statistics and markup are its neighb
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from aiopt import __version__
-from aiopt.bars.manifest import BarManifest, manifest_type
+from aiopt.bars.manifest import BarManifest, manifests_of
 from aiopt.config import content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.market.instrument import Instrument, instrument
+from aiopt.market.instrument import instrument
 from aiopt.ranking import ranking_file as ranked
 from aiopt.report.analyst import analyst_view
 from aiopt.report.document import Data, Entry, Report
@@ -31,7 +33,9 @@ from aiopt.runs import (
     TRIALS,
     RunFileError,
     RunFolder,
+    backtest_of,
     read_json,
+    unreadable,
 )
 from aiopt.ticks.manifest import Manifest
 
@@ -50,18 +54,20 @@ def build_report(run: RunFolder) -> Report:
         If a file is there but damaged.
     """
     config = run.config or {}
-    data = _data(run)
+    markets = _markets(run)
     ranking = run.ranking
-    pair = None if data is None else instrument(data.instrument)
     backtest = config.get("backtest", {})
-    currency = backtest.get("account_currency") or ("" if pair is None else pair.quote)
+    # All markets of a run have one currency; without an account's it is the quote currency of each.
+    quote = instrument(markets[0].instrument).quote if markets else ""
+    currency = backtest.get("account_currency") or quote
     balance = float(backtest.get("initial_balance", 100_000.0))
     trials, plan = _trials(run, ranking)
     sweep = None
     if trials is not None and plan is not None:
         statistics = None if ranking is None else ranking.statistics
         sweep = sweep_overview(trials, plan=plan, statistics=statistics)
-    entries = [] if ranking is None else _entries(run, ranking, trials, balance, currency, pair)
+    symbols = [data.instrument for data in markets]
+    entries = [] if ranking is None else _entries(run, ranking, trials, balance, currency, symbols)
     if sweep is not None and trials is not None and plan is not None:
         marked = [*sweep.points, *entry_points(entries, trials, plan)]
         sweep = msgspec.structs.replace(sweep, points=marked)
@@ -77,7 +83,14 @@ def build_report(run: RunFolder) -> Report:
         survivors=sum(entry.survives for entry in entries),
         summary=[
             *([run.ranking_note] if run.ranking_note else []),
-            *sentences(sweep, entries, data, rejected=len(rejected), currency=currency),
+            *sentences(
+                sweep,
+                entries,
+                markets,
+                rejected=len(rejected),
+                currency=currency,
+                span=None if plan is None else (plan.start_ns, plan.stop_ns),
+            ),
         ],
         currency=currency,
         initial_balance=balance,
@@ -85,7 +98,8 @@ def build_report(run: RunFolder) -> Report:
         entries=entries,
         rejected=rejected,
         sweep=sweep,
-        data=data,
+        data=markets[0] if len(markets) == 1 else None,
+        markets=markets if len(markets) > 1 else msgspec.UNSET,
         config=settings(config),
         config_hash=content_hash(config) if config else "",
         seed=config.get("seed"),
@@ -98,13 +112,30 @@ def build_report(run: RunFolder) -> Report:
     )
 
 
-def _data(run: RunFolder) -> Data | None:
+def _markets(run: RunFolder) -> list[Data]:
+    """Return the data of every market; nothing where the run does not say."""
     path = run.path / MANIFEST
     if not path.is_file():
-        return None
-    found: Manifest | BarManifest = read_json(path, manifest_type(read_json(path, dict)))
-    backtest = (run.config or {}).get("backtest", {})
-    return data_quality(found, float(backtest.get("extra_spread_pips", 0.0)))
+        return []
+    config = run.config or {}
+    return [
+        data_quality(one, float(backtest_of(config, symbol).get("extra_spread_pips", 0.0)))
+        for symbol, one in read_manifests(path).items()
+    ]
+
+
+def read_manifests(path: Path) -> dict[str, Manifest | BarManifest]:
+    """Read the ``manifest.json`` of a run folder, by instrument.
+
+    Raises
+    ------
+    RunFileError
+        If it is damaged.
+    """
+    try:
+        return manifests_of(read_json(path, dict))
+    except msgspec.ValidationError as error:
+        raise unreadable(path, error) from error
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
@@ -160,14 +191,17 @@ def _entries(
     trials: Trials | None,
     balance: float,
     currency: str,
-    pair: Instrument | None,
+    symbols: Sequence[str],
 ) -> list[Entry]:
-    swap_charged = (run.config or {}).get("backtest", {}).get("swap") is not None
-    account = AccountView(balance, currency, pair, swap_charged)
+    config = run.config or {}
     records = {record.rank: record for record in run.entries}
     views = []
     for entry in ranking.entries:
         record = records.get(entry.rank)
+        symbol = entry.instrument or (symbols[0] if symbols else None)
+        charged = backtest_of(config, entry.instrument).get("swap") is not None
+        pair = None if symbol is None else instrument(symbol)
+        account = AccountView(balance, currency, pair, charged)
         if record is not None and record.trial_id != entry.trial_id:
             msg = (
                 f"{run.path}: the entries must belong to the ranking, but entry {entry.rank} is trial "

@@ -11,7 +11,12 @@ from typing import Any
 
 import msgspec
 
+from aiopt.series import Symbol
 from aiopt.trades import Trade
+
+
+def _bars_of(instrument: Symbol, timeframe: str) -> str:
+    return f"{instrument} {timeframe}" if instrument else timeframe
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +150,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     rollover: str = ""
     stop_fills: str = ""
     rules: list[Fact] = []
+    instrument: Symbol = msgspec.UNSET
+
+    @property
+    def bars(self) -> str:
+        """The bars traded, for people: ``"5m"``, of several markets ``"EURUSD 5m"``."""
+        return _bars_of(self.instrument, self.timeframe)
 
     def window(self, kind: str) -> Window | None:
         """Return the window of a kind, or None."""
@@ -160,6 +171,12 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     trades: int | None
     score: float | None
+    instrument: Symbol = msgspec.UNSET
+
+    @property
+    def bars(self) -> str:
+        """As of an `Entry`."""
+        return _bars_of(self.instrument, self.timeframe)
 
 
 class FailedTrial(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +205,12 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     best_sharpe: float | None
     rank_correlation: float | None
     pbo: float | None
+    instrument: Symbol = msgspec.UNSET
+
+    @property
+    def bars(self) -> str:
+        """As of an `Entry`."""
+        return _bars_of(self.instrument, self.timeframe)
 
 
 class TrialPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -285,6 +308,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     fallback_reason: str
     side: str = ""
     pnl: float | None = None
+    instrument: Symbol = msgspec.UNSET
+
+    @property
+    def bars(self) -> str:
+        """As of an `Entry`."""
+        return _bars_of(self.instrument, self.timeframe)
 
 
 class Opinion(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,7 +337,7 @@ class Analyst(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole report."""
+    """The whole report; `data` of a run of one market, `markets` of a run of several."""
 
     run_id: str
     status: str
@@ -335,3 +364,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     files: list[str]
     analyst: Analyst | None = None
     format: int = 1
+    markets: list[Data] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def all_data(self) -> list[Data]:
+        """The data of every market; empty where the run does not say."""
+        return self.markets or ([] if self.data is None else [self.data])
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any of the data was generated."""
+        return any(data.synthetic for data in self.all_data)

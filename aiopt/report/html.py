@@ -52,7 +52,7 @@ def render_html(report: Report, images: Mapping[str, bytes] | None = None) -> st
             r=report,
             pictures={entry.rank: _entry_pictures(entry, report) for entry in report.entries},
             sweep_pictures=_sweep_pictures(report.sweep) if report.sweep else {},
-            data_picture=_data_picture(report.data) if report.data else "",
+            data_pictures=[_data_picture(data) for data in report.all_data],
             run_facts=_run_facts(report),
             settings=_columns(flatten(report.config)),
             methods=methods(report),
@@ -235,8 +235,9 @@ def _run_facts(report: Report) -> list[Fact]:
         Fact(name="Seed", value=plain(report.seed)),
         Fact(name="Configuration hash", value=report.config_hash or "–"),
     ]
-    if report.data:
-        facts.append(Fact(name="Data hash", value=report.data.data_hash))
+    for data in report.all_data:
+        name = "Data hash" if report.data else f"Data hash, {data.instrument}"
+        facts.append(Fact(name=name, value=data.data_hash))
     facts += [
         Fact(name=f"Spec hash, entry {entry.rank}", value=entry.spec_hash)
         for entry in report.entries

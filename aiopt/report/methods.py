@@ -106,16 +106,27 @@ def _caveats(report: Report) -> Section:
         "Parameter maps, breakdowns by hour and the trade list describe the emitted parameters mostly in-"
         "sample. They help to understand a strategy and prove nothing.",
     ]
-    if report.data is not None and report.data.synthetic:
+    names = ", ".join(data.instrument for data in report.all_data if data.synthetic)
+    if report.synthetic:
         texts.insert(
             0,
             "The ticks of this run are synthetic: a random generator made them. A good figure here shows "
-            f"that the search works as programmed, or luck; it says nothing about {report.data.instrument}.",
+            f"that the search works as programmed, or luck; it says nothing about {names}.",
         )
-    if report.data is not None and report.data.bars is not None:
+    for data in report.all_data:
+        if data.bars is None:
+            continue
+        where = "This run" if report.data is not None else data.instrument
         texts.append(
-            f"This run stands on bars of {report.data.timeframe}, not on ticks: what happened inside one is "
+            f"{where} stands on bars of {data.timeframe}, not on ticks: what happened inside one is "
             "not known. A stop and a target inside one bar may have been reached the other way round. "
-            f"Spread: {report.data.spread}."
+            f"Spread: {data.spread}."
+        )
+    if report.markets:
+        texts.append(
+            "Several markets are ranked together. A trial's place depends on its own profits alone, in the "
+            f"account's currency ({report.currency}); the number of trials that the deflated Sharpe ratio "
+            "counts and the probability of backtest overfitting cover all markets. Trials on markets that "
+            "move together (EURUSD and GBPUSD) are worth fewer independent tries than are counted."
         )
     return ("Caveats", texts)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from aiopt.report.document import Data, Entry, Sweep
 from aiopt.report.svg import utc
+from aiopt.utc import time_text
 
 
 def unranked_headline(sweep: Sweep | None) -> str:
@@ -17,12 +18,23 @@ def unranked_headline(sweep: Sweep | None) -> str:
 
 
 def sentences(
-    sweep: Sweep | None, entries: Sequence[Entry], data: Data | None, *, rejected: int, currency: str
+    sweep: Sweep | None,
+    entries: Sequence[Entry],
+    markets: Sequence[Data],
+    *,
+    rejected: int,
+    currency: str,
+    span: tuple[int, int] | None = None,
 ) -> list[str]:
-    """Return the summary's sentences: what was tried, what the best trial is worth, what survived."""
+    """Return the summary's sentences: what was tried, what the best trial is worth, what survived.
+
+    Of several markets also what it means that they stand together; `span` is the time they share.
+    """
     if sweep is None:
         return ["The run has no trials yet, so there is nothing to judge."]
-    found = [_tried(sweep, data)]
+    found = [_tried(sweep, markets)]
+    if len(markets) > 1:
+        found.append(_together(sweep, [data.instrument for data in markets], span))
     if sweep.share_profitable is not None:
         found.append(_typical(sweep.share_profitable, sweep.median_sharpe))
     if sweep.best_sharpe is not None and sweep.expected_maximum_sharpe is not None:
@@ -33,7 +45,7 @@ def sentences(
     return found
 
 
-def _tried(sweep: Sweep, data: Data | None) -> str:
+def _tried(sweep: Sweep, markets: Sequence[Data]) -> str:
     families = len({group.family for group in sweep.groups})
     frames = len({group.timeframe for group in sweep.groups})
     text = (
@@ -41,17 +53,41 @@ def _tried(sweep: Sweep, data: Data | None) -> str:
         f"{_number(frames, 'timeframe')} were backtested"
     )
     spread = ""
-    if data is not None:
-        kind = "synthetic " if data.synthetic else ""
-        if data.ticks is not None:
-            text += f" on {data.ticks:,} {kind}{data.instrument} ticks"
-        elif data.bars is not None:
-            text += f" on {data.bars:,} {kind}{data.instrument} bars of {data.timeframe}"
-        if data.start_ns is not None and data.stop_ns is not None:
-            text += f" from {_day(data.start_ns)} to {_day(data.stop_ns)}"
-        spread = f" Spread: {data.spread}."
+    if markets:
+        text += f" on {'; '.join(_amount(data) for data in markets)}"
+        spreads = {data.instrument: data.spread for data in markets}
+        if len(set(spreads.values())) == 1:
+            spread = f" Spread: {markets[0].spread}."
+        else:
+            spread = "".join(f" Spread of {symbol}: {known}." for symbol, known in spreads.items())
     failed = f" {_number(sweep.failed, 'trial')} failed; they count as tried." if sweep.failed else ""
     return f"{text}.{spread}{failed}"
+
+
+def _amount(data: Data) -> str:
+    kind = "synthetic " if data.synthetic else ""
+    text = f"{kind}{data.instrument} data"
+    if data.ticks is not None:
+        text = f"{data.ticks:,} {kind}{data.instrument} ticks"
+    elif data.bars is not None:
+        text = f"{data.bars:,} {kind}{data.instrument} bars of {data.timeframe}"
+    if data.start_ns is not None and data.stop_ns is not None:
+        text += f" from {_day(data.start_ns)} to {_day(data.stop_ns)}"
+    return text
+
+
+def _together(sweep: Sweep, symbols: Sequence[str], span: tuple[int, int] | None) -> str:
+    names = f"{', '.join(symbols[:-1])} and {symbols[-1]}"
+    when = ""
+    if span is not None:
+        first, last = (time_text(edge, "m") for edge in span)
+        when = f"They are traded and judged from {first} to {last} UTC, the time all of them share. "
+    return (
+        f"{names} stand in one ranking. {when}All {sweep.trials:,} trials count "
+        "as tries for every entry. Markets that move together are not independent tries and not independent "
+        "proofs: the deflated Sharpe ratio counts them as if they were, which makes it stricter, never "
+        "kinder, and an entry on a second, correlated market confirms little."
+    )
 
 
 def _luck(best: float, expected: float, trials: int) -> str:

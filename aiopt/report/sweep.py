@@ -209,6 +209,7 @@ def _groups(
                 name=name,
                 family=first.family,
                 timeframe=first.timeframe,
+                instrument=first.instrument,
                 trials=int(member.sum()),
                 failed=int((member & ~trials.ok).sum()),
                 share_profitable=None if group is None else group.share_profitable,

@@ -97,8 +97,12 @@ def report_json(report: Report) -> bytes:
 
 
 def trades_csv(report: Report) -> str:
-    """Return every trade of every entry's emitted parameters as CSV, one line each."""
+    """Return every trade of every entry's emitted parameters as CSV, one line each.
+
+    A run of several markets has the column ``instrument``, the last.
+    """
     rows = []
+    several = bool(report.markets)
     for entry in report.entries:
         for number, trade in enumerate(entry.trades, start=1):
             rows.append(
@@ -119,13 +123,17 @@ def trades_csv(report: Report) -> str:
                     *(trade.entry_price, trade.exit_price, trade.size, trade.exit_reason),
                     *(trade.pnl, trade.commission, trade.swap, trade.nights),
                     *(trade.stop_price, trade.target_price),
+                    *((entry.instrument,) if several else ()),
                 )
             )
-    return _csv(_TRADE_COLUMNS, rows)
+    return _csv((*_TRADE_COLUMNS, "instrument") if several else _TRADE_COLUMNS, rows)
 
 
 def entries_csv(report: Report) -> str:
-    """Return one line per ranked entry: score, components, figures per window, verdict."""
+    """Return one line per ranked entry: score, components, figures per window, verdict.
+
+    A run of several markets has the column ``instrument``, the last.
+    """
     parts = list(dict.fromkeys(part.name for entry in report.entries for part in entry.parts))
     kinds = ("in_sample", "out_of_sample", "holdout")
     columns = ["rank", "entry", "family", "timeframe", "trial_id", "score"]
@@ -133,6 +141,7 @@ def entries_csv(report: Report) -> str:
     for kind in kinds:
         columns += [f"{kind}_{name}" for name in ("sharpe", "sharpe_low", "sharpe_high", *_WINDOW_FIGURES)]
     columns += ["deflated_sharpe", "pbo", "survives", "verdict", "params"]
+    columns += ["instrument"] if report.markets else []
     rows = []
     for entry in report.entries:
         values = {part.name: part.value for part in entry.parts}
@@ -147,6 +156,7 @@ def entries_csv(report: Report) -> str:
             row += [getattr(window, name) for name in _WINDOW_FIGURES]
         row += [entry.deflated_sharpe, entry.pbo, entry.survives, entry.verdict]
         row.append(msgspec.json.encode(entry.params).decode())
+        row += [entry.instrument] if report.markets else []
         rows.append(row)
     return _csv(columns, rows)
 

@@ -1,4 +1,4 @@
-"""The sweep in this process: one point after the other, with a warm backtest session per timeframe.
+"""The sweep in this process: one point after the other, with a warm backtest session per series of bars.
 
 Owns that loop.  A point's row is the same wherever it is run (`aiopt.sweep.trial.run_trial`), so this gives
 the rows that `cluster.sweep` gives on a cluster, by hash; it only takes longer.
@@ -52,7 +52,7 @@ def run_sweep_locally(
     points : sequence of TrialPoint
         All points of the sweep, finished ones too; from `plan_points`.
     bars : mapping of str to BarSet
-        Per timeframe label.
+        Per series, see `aiopt.series.series_name`.
     context : TrialContext
         What all trials share; from `plan_context`.
     board : Board
@@ -90,21 +90,22 @@ def check_points(points: Sequence[TrialPoint]) -> None:
 def run_points(
     points: Iterable[TrialPoint], bars: Mapping[str, BarSet], context: TrialContext
 ) -> Iterator[TrialRow]:
-    """Yield the row of each point, those of one timeframe after the other.
+    """Yield the row of each point, those of one series after the other.
 
     Parameters
     ----------
     points : iterable of TrialPoint
         What to try.
     bars : mapping of str to BarSet
-        Per timeframe label.
+        Per series, see `aiopt.series.series_name`.
     context : TrialContext
         What all trials share.
     """
-    by_timeframe: dict[str, list[TrialPoint]] = {}
+    by_series: dict[str, list[TrialPoint]] = {}
     for point in points:
-        by_timeframe.setdefault(point.timeframe, []).append(point)
-    for timeframe, found in by_timeframe.items():
-        with BacktestSession(bars[timeframe], context.backtest) as session:
+        by_series.setdefault(point.series, []).append(point)
+    for series, found in by_series.items():
+        terms = context.terms(found[0].instrument)
+        with BacktestSession(bars[series], terms.backtest) as session:
             for point in found:
                 yield run_trial(session, point, context)

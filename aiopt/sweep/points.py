@@ -12,12 +12,15 @@ import msgspec
 
 from aiopt.backtest.conversion import pip_in_account
 from aiopt.bars.schema import BarSet
+from aiopt.config import content_hash
 from aiopt.errors import SearchSpaceError
 from aiopt.evaluation.folds import plan_walk_forward
 from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.series import series_name
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import StrategySpec
+from aiopt.sweep.markets import MarketTerms, check_one_currency, common_times, finest_of_each
 from aiopt.sweep.sweep_config import SweepConfig
 from aiopt.sweep.trial import TrialContext, TrialPoint
 
@@ -35,12 +38,15 @@ class Strategy(msgspec.Struct, frozen=True):
         Bar lengths it is tried on; empty for all of the sweep.
     trials : int or None
         Points per timeframe; None for `SweepConfig.trials`.
+    instruments : tuple of str
+        Markets it is tried on; empty for all of the sweep.
     """
 
     spec: StrategySpec
     space: SearchSpace | None = None
     timeframes: tuple[str, ...] = ()
     trials: int | None = None
+    instruments: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:
@@ -88,63 +94,94 @@ def told_apart(strategies: Sequence[Strategy]) -> list[Strategy]:
     return found
 
 
-def plan_points(strategies: Sequence[Strategy], config: SweepConfig) -> list[TrialPoint]:
+def plan_points(
+    strategies: Sequence[Strategy], config: SweepConfig, instruments: Sequence[str] = ()
+) -> list[TrialPoint]:
     """Return every point of a sweep, in the order in which they are tried.
 
     The points depend on strategies and settings alone.  Groups take turns, so that an interrupted sweep has
     tried a part of each.
+
+    Parameters
+    ----------
+    strategies : sequence of Strategy
+        What is tried.
+    config : SweepConfig
+        How much of it, and on which timeframes.
+    instruments : sequence of str
+        The markets of a sweep of several, from `symbols_of`: each gets the same points.
     """
     sampled = [(strategy, strategy.points(config)) for strategy in strategies]
     return [
         TrialPoint(
-            trial_id=f"{strategy.family}@{timeframe}-{number:05d}",
+            trial_id=f"{strategy.family}@{series_name(instrument, timeframe)}-{number:05d}",
             family=strategy.family,
             timeframe=timeframe,
             params=points[number],
             spec=strategy.spec.with_params(points[number]),
+            instrument=instrument,
         )
         for timeframe in config.timeframes
         for number in range(max(len(points) for _, points in sampled))
         for strategy, points in sampled
         if number < len(points) and timeframe in (strategy.timeframes or config.timeframes)
+        for instrument in instruments or (msgspec.UNSET,)
+        if not strategy.instruments or instrument in strategy.instruments
     ]
 
 
 def plan_context(
-    bars: Mapping[str, BarSet], config: SweepConfig, data_hash: str | None = None
+    bars: Mapping[str, BarSet],
+    config: SweepConfig,
+    data_hash: str | None = None,
+    markets: Mapping[str, MarketTerms] | None = None,
 ) -> TrialContext:
     """Lay the walk-forward over the finest bars and return what all trials of a sweep share.
 
     Parameters
     ----------
     bars : mapping of str to BarSet
-        Per timeframe label; all made from the same data.
+        Per series; those of one instrument all made from the same data.
     config : SweepConfig
         Segments, length of a period, assumptions, seed.
     data_hash : str, optional
         Of the ticks or bars these bars were made from; by default the finest bars' own.
+    markets : mapping of str to MarketTerms, optional
+        Of a sweep of several markets: what differs, by instrument; by default nothing but the data.
 
     Raises
     ------
     ConfigError
-        If the bars span too few periods for the segments.
+        If the bars span too few periods for the segments, or the markets' profits are in several currencies.
+    DataError
+        If the markets have no time in common.
     """
-    finest = _finest(bars)
-    plan = plan_walk_forward(config.walk_forward, finest.bid.ts_open_ns, period_ns=config.ranking.period_ns)
+    finest = finest_of_each(bars.values())
+    check_one_currency((one.instrument for one in finest.values()), config.backtest.account_currency)
+    times = common_times({symbol: one.bid.ts_open_ns for symbol, one in finest.items()})
+    plan = plan_walk_forward(config.walk_forward, times, period_ns=config.ranking.period_ns)
+    hashes = {symbol: one.data_hash for symbol, one in finest.items()}
+    if len(finest) == 1:
+        (own,) = hashes.values()
+        return TrialContext(backtest=config.backtest, plan=plan, seed=config.seed, data_hash=data_hash or own)
     return TrialContext(
-        backtest=config.backtest, plan=plan, seed=config.seed, data_hash=data_hash or finest.data_hash
+        backtest=config.backtest,
+        plan=plan,
+        seed=config.seed,
+        data_hash=data_hash or content_hash(hashes),
+        markets=markets or {name: MarketTerms(config.backtest, own) for name, own in hashes.items()},
     )
 
 
 def judged_by(bars: Mapping[str, BarSet], config: SweepConfig) -> RankingConfig:
     """Return how the trials are judged, the cost stress in the money of the account.
 
-    Profits are in the account's currency, and so is a pip of the cost stress.
+    Profits are in the account's currency, and so is a pip of the cost stress: of each market its own.
 
     Parameters
     ----------
     bars : mapping of str to BarSet
-        Per timeframe label.
+        Per series.
     config : SweepConfig
         Its `ranking` may name no pip, or the one of the instrument.
 
@@ -153,11 +190,14 @@ def judged_by(bars: Mapping[str, BarSet], config: SweepConfig) -> RankingConfig:
     ConfigError
         If it names the pip of another instrument.
     """
-    finest = _finest(bars)
-    judged = config.ranking.with_pip(finest.instrument.pip_size)
-    pip = pip_in_account(finest, config.backtest.account_currency)
-    return msgspec.structs.replace(judged, stress=msgspec.structs.replace(judged.stress, pip_size=pip))
-
-
-def _finest(bars: Mapping[str, BarSet]) -> BarSet:
-    return min(bars.values(), key=lambda bar_set: bar_set.timeframe.ns)
+    finest = finest_of_each(bars.values())
+    sizes = {symbol: one.instrument.pip_size for symbol, one in finest.items()}
+    pips = {symbol: pip_in_account(one, config.backtest.account_currency) for symbol, one in finest.items()}
+    if len(finest) > 1:
+        judged = config.ranking.with_pips(sizes)
+        changed = msgspec.structs.replace(judged.stress, pip_sizes=pips)
+    else:
+        (size,), (pip,) = sizes.values(), pips.values()
+        judged = config.ranking.with_pip(size)
+        changed = msgspec.structs.replace(judged.stress, pip_size=pip)
+    return msgspec.structs.replace(judged, stress=changed)

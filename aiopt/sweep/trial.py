@@ -7,10 +7,11 @@ functions without Ray, so that a row can be made and checked anywhere.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +22,9 @@ from aiopt.config import canonical_json
 from aiopt.errors import AioptError
 from aiopt.evaluation.folds import WalkForwardPlan, period_profits
 from aiopt.ranking.trials import TrialRow
+from aiopt.series import Symbol, series_name
 from aiopt.strategy.spec import StrategySpec
+from aiopt.sweep.markets import MarketTerms
 from aiopt.trades import Trade
 
 _MONEY_DECIMALS = 8
@@ -35,13 +38,16 @@ class TrialPoint:
     Attributes
     ----------
     trial_id : str
-        ``FAMILY@TIMEFRAME-NUMBER``; the same point has the same id in every call.
+        ``FAMILY@TIMEFRAME-NUMBER``, or ``FAMILY@INSTRUMENT@TIMEFRAME-NUMBER`` in a sweep of several markets;
+        the same point has the same id in every call.
     family, timeframe : str
-        Together the group.
+        Together the group, with the instrument.
     params : dict
         Values of the searched parameters; empty for a strategy without a search space.
     spec : StrategySpec
         With these parameters.
+    instrument : str or unset
+        What is traded, in a sweep of several markets.
     """
 
     trial_id: str
@@ -49,6 +55,12 @@ class TrialPoint:
     timeframe: str
     params: dict[str, int | float]
     spec: StrategySpec
+    instrument: Symbol = msgspec.UNSET
+
+    @property
+    def series(self) -> str:
+        """The key of the bars it is tried on."""
+        return series_name(self.instrument, self.timeframe)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,18 +76,25 @@ class TrialContext:
     seed : int
         Of the sampled points; recorded in each row.
     data_hash : str
-        Of the ticks.
+        Of the ticks; of several markets, of all of them.
+    markets : mapping of str to MarketTerms
+        Per instrument, in a sweep of several markets; empty for one.
     """
 
     backtest: BacktestConfig
     plan: WalkForwardPlan
     seed: int
     data_hash: str
+    markets: Mapping[str, MarketTerms] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def segments(self) -> Segments:
         """The walk-forward's segments as the engine takes them."""
         return Segments(tuple(self.plan.boundaries_ns))
+
+    def terms(self, instrument: Symbol) -> MarketTerms:
+        """Return what the trials of a market assume; unset: of the only one."""
+        return self.markets[str(instrument)] if instrument else MarketTerms(self.backtest, self.data_hash)
 
 
 def run_trial(session: BacktestSession, point: TrialPoint, context: TrialContext) -> TrialRow:
@@ -84,7 +103,7 @@ def run_trial(session: BacktestSession, point: TrialPoint, context: TrialContext
     Parameters
     ----------
     session : BacktestSession
-        Over the bars of the point's timeframe.
+        Over the bars of the point's series.
     point : TrialPoint
         What to try.
     context : TrialContext
@@ -132,18 +151,20 @@ def failed_row(point: TrialPoint, context: TrialContext, reason: str) -> TrialRo
 
 
 def _identity(point: TrialPoint, context: TrialContext) -> dict[str, Any]:
+    terms = context.terms(point.instrument)
     return {
         "trial_id": point.trial_id,
-        "group": f"{point.family}@{point.timeframe}",
+        "group": f"{point.family}@{point.series}",
         "family": point.family,
         "timeframe": point.timeframe,
+        "instrument": point.instrument,
         "params_json": canonical_json(point.params).decode(),
         "spec_json": point.spec.to_json(),
         "spec_hash": point.spec.spec_hash,
-        "config_hash": context.backtest.config_hash,
-        "data_hash": context.data_hash,
+        "config_hash": terms.backtest.config_hash,
+        "data_hash": terms.data_hash,
         "seed": context.seed,
-        "initial_balance": context.backtest.initial_balance,
+        "initial_balance": terms.backtest.initial_balance,
     }
 
 

@@ -25,6 +25,7 @@ from aiopt.optimize.configuration import (
     load_optimize_config,
     load_strategies,
 )
+from aiopt.optimize.market_config import parse_market
 from aiopt.optimize.preflight import check_run
 from cluster import lifecycle
 from cluster.cli.node import resource_options, state_dir_option
@@ -76,6 +77,14 @@ from cluster.submit import Job, job_script, runtime_environment
 )
 @click.option("--drop-bad", is_flag=True, default=None, help="Leave out impossible bars and count them.")
 @click.option("--instrument", help="Symbol, e.g. EURUSD.")
+@click.option(
+    "--market",
+    "markets",
+    multiple=True,
+    metavar="SYMBOL,KEY=PATH,…",
+    help="One of several markets in one ranking, with its data, e.g. EURUSD,bars=PATH; repeated for each. "
+    "Keys: ticks, bars, ask-bars, conversion, spread-pips, commission, extra-spread-pips.",
+)
 @click.option(
     "--account-currency", help="Currency of balance, profit and costs. Default: the quote currency."
 )
@@ -189,6 +198,8 @@ def _overrides(settings: dict[str, Any]) -> dict[str, Any]:
     for name in ("bars", "ask_bars"):
         if name in given:
             given[name] = [str(path) for path in given[name]]
+    if "markets" in given:
+        given["markets"] = [parse_market(text) for text in given["markets"]]
     if "column_map" in given:
         from aiopt.ticks.sources import parse_columns
 

@@ -12,7 +12,10 @@ import cluster
 from aiopt.face.engines import find_engine
 from aiopt.ranking.trials import read_trials
 from aiopt.runs import load_run
+from aiopt.strategy.families import FAMILIES
+from aiopt.sweep.points import Strategy, plan_points
 from cluster.lifecycle import ClusterState
+from cluster.pipeline import RayStages
 
 pytestmark = [
     pytest.mark.slow,
@@ -73,3 +76,23 @@ def test_the_whole_way_leaves_a_run_folder(
     again = cluster.optimize(runs_dir=tmp_path / "runs", show_progress=False, **settings)
     assert again.path == run.path
     assert (run.path / "trials.parquet").stat().st_mtime_ns == written
+
+
+def test_two_markets_are_the_same_on_the_cluster(ray_driver: ClusterState) -> None:
+    """Rows and ranking of a sweep of two markets, and of trials that run again as tasks."""
+    bars = [
+        ao.build_bars(ao.sample_ticks(days=2, ticks_per_day=4_000, instrument=symbol, seed=seed), "5m")
+        for symbol, seed in (("EURUSD", 7), ("USDJPY", 8))
+    ]
+    dollars = ao.BacktestConfig(account_currency="USD")
+    local = ao.sweep("rsi_reversion", bars, trials=2, engine="local", backtest=dollars)
+    remote = ao.sweep("rsi_reversion", bars, trials=2, engine="ray", backtest=dollars, show_progress=False)
+    assert [row.trial_id for row in local.rows] == [
+        f"rsi_reversion@{symbol}@5m-0000{number}" for symbol in ("EURUSD", "USDJPY") for number in range(2)
+    ]
+    assert remote.rows == local.rows
+    assert ao.rank(remote).ranking == ao.rank(local).ranking
+    space = FAMILIES["rsi_reversion"]
+    points = plan_points([Strategy(space.spec, space)], local.config, ("EURUSD", "USDJPY"))
+    again = RayStages().run_trials(points, local.bars, local.context)
+    assert sorted(again, key=lambda row: row.trial_id) == local.rows

@@ -22,6 +22,7 @@ FOUNDATION = {
     "aiopt.folder_commit",
     "aiopt.lazy_names",
     "aiopt.outputs",
+    "aiopt.series",
     "aiopt.timeframe",
     "aiopt.trades",
     "aiopt.utc",

@@ -33,7 +33,10 @@ def test_the_bytes_do_not_depend_on_the_order(tmp_path: Path) -> None:
 def test_the_columns_are_those_of_a_row_and_polars_reads_them(tmp_path: Path) -> None:
     write_trials(tmp_path / "t", ROWS)
     frame = pl.read_parquet(tmp_path / "t")
-    assert frame.columns == list(TrialRow.__struct_fields__) == trials_schema().names
+    *columns, instrument = TrialRow.__struct_fields__
+    assert frame.columns == columns == trials_schema().names
+    assert instrument == "instrument"
+    assert trials_schema(several_markets=True).names == [*columns, instrument]
     assert frame.schema["pnl"] == pl.List(pl.Float64)
     assert frame.schema["segment_trades"] == pl.List(pl.Int64)
     assert frame["status"].to_list().count("failed") == 1
