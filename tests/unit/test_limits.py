@@ -37,7 +37,6 @@ MANY_PARAMETERS: dict[str, str] = {
     "aiopt/bars/reducing/time_kernels.py::cut_by_time": _KERNEL,
     "aiopt/face/bars.py::build_bars": _FACE,
     "aiopt/face/sweep.py::sweep": _FACE,
-    "aiopt/optimize/pipeline.py::__init__": _MEND,
     "aiopt/serving/pictures/jpeg_scan.py::read_scan": _KERNEL,
     "tests/unit/dataset/test_splits.py::test_no_label_interval_overlaps_another_split": _PYTEST,
     "tests/unit/serving/made_pictures.py::png_of": "one parameter per field of the format's header",
