@@ -4,8 +4,7 @@ Owns the rules a script of ours has to keep: every name known and declared once,
 arguments, types and qualifiers, `ta.*` only where it runs on every bar, order ids that belong together,
 unique plot and input titles.  Knows nothing of strategies or indicators.
 
-pynescript alone accepts nearly every broken script, and no Pine engine that runs offline checks types.  The
-first parse in a process takes some seconds, because the parser builds its tables then.
+pynescript alone accepts nearly every broken script, and no Pine engine that runs offline checks types.
 """
 
 from __future__ import annotations

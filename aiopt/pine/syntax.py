@@ -1,7 +1,4 @@
-"""The syntax tree of a script, by pynescript, and what is asked of its nodes.  Knows no rule of meaning.
-
-The first parse in a process takes some seconds, because the parser builds its tables then.
-"""
+"""The syntax tree of a script, by pynescript, and what is asked of its nodes.  Knows no rule of meaning."""
 
 from __future__ import annotations
 
@@ -43,6 +40,9 @@ def parse(text: str) -> Any:
     from pynescript import ast
     from pynescript.ast.error import SyntaxError as PineSyntaxError
 
+    from aiopt.pine.parser_tables import load_tables
+
+    load_tables()
     try:
         return ast.parse(text if text.endswith("\n") else text + "\n")
     except (PineSyntaxError, SyntaxError, ValueError) as failure:

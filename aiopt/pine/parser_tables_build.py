@@ -1,0 +1,112 @@
+"""Writes `parser_tables.json` anew: run by hand after a change of the emitter or of pynescript.
+
+Takes half a minute.
+
+usage: python -m aiopt.pine.parser_tables_build [FILE]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from antlr4.atn.ATNSimulator import ATNSimulator
+from antlr4.atn.SemanticContext import PrecedencePredicate
+from antlr4.dfa.DFA import DFA
+from antlr4.dfa.DFAState import DFAState
+from pynescript import ast
+from pynescript.ast.grammar.antlr4.parser import PinescriptParser
+
+from aiopt.files import atomic_write_bytes
+from aiopt.market.instrument import instrument
+from aiopt.pine.emitter import emit
+from aiopt.pine.parser_tables import (
+    FILE,
+    NO_PRECEDENCE,
+    KeptAutomaton,
+    KeptState,
+    ParserTables,
+    grammar_hash,
+)
+from aiopt.pine.provenance import Provenance
+from aiopt.strategy.families import FAMILIES
+
+
+def kept_automata() -> Iterator[KeptAutomaton]:
+    """Yield what the parser of this process knows by now, but states of predicates other than precedence."""
+    for automaton in PinescriptParser.decisionsToDFA:
+        starts = _starts(automaton)
+        if starts:
+            yield _kept(automaton, starts)
+
+
+def _starts(automaton: DFA) -> list[tuple[int, DFAState]]:
+    if automaton.precedenceDfa:
+        return [(level, state) for level, state in enumerate(automaton.s0.edges) if state is not None]
+    return [] if automaton.s0 is None else [(NO_PRECEDENCE, automaton.s0)]
+
+
+def _kept(automaton: DFA, starts: list[tuple[int, DFAState]]) -> KeptAutomaton:
+    numbers: dict[int, int] = {}
+    queue: list[DFAState] = []
+
+    def number_of(state: DFAState) -> int:
+        if id(state) not in numbers:
+            numbers[id(state)] = len(queue)
+            queue.append(state)
+        return numbers[id(state)]
+
+    first = [(level, number_of(state)) for level, state in starts]
+    rows = []
+    for state in queue:
+        edges = [
+            (index - 1, number_of(target))
+            for index, target in enumerate(state.edges or ())
+            if target is not None and _can_be_kept(target)
+        ]
+        needed = [(each.pred.precedence, each.alt) for each in state.predicates or ()]
+        decides = state.prediction if state.isAcceptState else 0
+        rows.append(KeptState(decides, state.requiresFullContext, needed, edges))
+    return KeptAutomaton(automaton.decision, first, rows)
+
+
+def _can_be_kept(state: DFAState) -> bool:
+    if state is ATNSimulator.ERROR:
+        return False
+    return all(isinstance(needed.pred, PrecedencePredicate) for needed in state.predicates or ())
+
+
+def learn_tables(scripts: Iterable[str]) -> ParserTables:
+    """Return the automata that parsing these scripts builds from nothing."""
+    automata = PinescriptParser.decisionsToDFA
+    automata[:] = [DFA(old.atnStartState, old.decision) for old in automata]
+    for script in scripts:
+        ast.parse(script)
+    return ParserTables(grammar_hash(), list(kept_automata()))
+
+
+def encode_tables(tables: ParserTables) -> bytes:
+    """Return the file's bytes: one automaton a line."""
+    lines = ",\n".join(msgspec.json.encode(automaton).decode() for automaton in tables.automata)
+    return f'{{"grammar":"{tables.grammar}","automata":[\n{lines}\n]}}\n'.encode()
+
+
+def family_scripts() -> Iterator[str]:
+    """Yield the script of every strategy family."""
+    for name in sorted(FAMILIES):
+        yield emit(FAMILIES[name].spec, provenance=Provenance(), instrument=instrument("EURUSD"))
+
+
+def main() -> None:
+    """Write the file that is named, or the one in this folder."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else FILE
+    if path == FILE:
+        # Scripts are checked when they are written, and whatever tables are there may be of another form.
+        atomic_write_bytes(path, encode_tables(ParserTables("", [])))
+    atomic_write_bytes(path, encode_tables(learn_tables(list(family_scripts()))))
+
+
+if __name__ == "__main__":
+    main()
