@@ -31,7 +31,7 @@ def trial(
     params: dict[str, Any] | None = None,
 ) -> TrialRow:
     """Return a row whose profits over the whole span are `pnl`; its trades win and lose what the hours do."""
-    family, timeframe = group.split("@")
+    family, *market, timeframe = group.split("@")
     cut = plan.development_periods
     columns: dict[str, Any] = {}
     for span, segments in (("segment", plan.development), ("holdout", plan.holdout)):
@@ -53,6 +53,7 @@ def trial(
         group=group,
         family=family,
         timeframe=timeframe,
+        instrument=market[0] if market else msgspec.UNSET,
         params_json=json.dumps({"length": number, "other": number * 37 % 101} if params is None else params),
         spec_json=json.dumps({"name": family, "number": number}),
         spec_hash=f"{family}-{number}",
@@ -69,12 +70,13 @@ def trial(
 
 def failed(number: int, *, group: str = "alpha@5m") -> TrialRow:
     """Return the row of a trial that failed."""
-    family, timeframe = group.split("@")
+    family, *market, timeframe = group.split("@")
     return TrialRow(
         trial_id=f"{group}-{number:05d}",
         group=group,
         family=family,
         timeframe=timeframe,
+        instrument=market[0] if market else msgspec.UNSET,
         params_json="{}",
         spec_json="{}",
         spec_hash=f"{family}-{number}",

@@ -395,3 +395,51 @@ def test_the_seed_moves_intervals_and_no_place() -> None:
     one, two = rank_trials(SWEEP, PLAN, FAST), rank_trials(SWEEP, PLAN, other)
     assert places(one) == places(two)
     assert one.entries[0].out_of_sample.sharpe_low != two.entries[0].out_of_sample.sharpe_low
+
+
+MARKETS = RankingConfig(
+    stress=StressConfig(pip_sizes={"EURUSD": 1e-4, "USDJPY": 1e-2}), bootstrap_resamples=100, top=10
+)
+
+
+def test_markets_stand_in_one_ranking_with_one_count_of_trials() -> None:
+    rows = noise_sweep(3, groups=("alpha@EURUSD@1h", "alpha@USDJPY@1h"))
+    found = rank_trials(rows, PLAN, MARKETS)
+    assert found.statistics.trials == 24
+    assert {group.instrument for group in found.statistics.groups} == {"EURUSD", "USDJPY"}
+    assert {entry.evidence.trials_counted for entry in found.entries} == {24}
+    first = found.entries[0]
+    assert first.name == f"01_alpha_{first.instrument}_1h"
+    assert first.group == f"alpha@{first.instrument}@1h"
+    with pytest.raises(ConfigError, match=r"must name every market .* not USDJPY"):
+        rank_trials(rows, PLAN, RankingConfig(stress=StressConfig(pip_sizes={"EURUSD": 1e-4})))
+    with pytest.raises(ConfigError, match="pip_sizes"):
+        rank_trials(rows, PLAN, FAST)
+
+
+def test_a_score_has_no_unit_of_money() -> None:
+    """Yen instead of dollars at a fixed rate change every profit and no score."""
+    rows = noise_sweep(3, groups=("alpha@EURUSD@1h", "alpha@USDJPY@1h"))
+    rate = 128.0  # a power of two, so that nothing is rounded
+    money = [
+        f"{span}_{name}"
+        for span in ("segment", "holdout")
+        for name in ("gross_profit", "gross_loss", "commission")
+    ]
+    in_yen = [
+        msgspec.structs.replace(
+            row,
+            **{
+                name: [rate * value for value in getattr(row, name)]
+                for name in (*money, "pnl", "holdout_pnl")
+            },
+        )
+        if row.instrument == "USDJPY"
+        else row
+        for row in rows
+    ]
+    stress = StressConfig(pip_sizes={"EURUSD": 1e-4, "USDJPY": 1e-2 * rate})
+    before = rank_trials(rows, PLAN, MARKETS)
+    after = rank_trials(in_yen, PLAN, msgspec.structs.replace(MARKETS, stress=stress))
+    assert places(after) == places(before)
+    assert after.statistics.median_pnl != before.statistics.median_pnl

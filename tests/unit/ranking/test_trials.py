@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
 from aiopt.errors import DataError, InputError
-from aiopt.ranking.trials import TrialRow, read_plan, read_trials, trials_schema, write_trials
+from aiopt.ranking.packing import pack_row, unpack_row
+from aiopt.ranking.trials import TrialRow, check_row, read_plan, read_trials, trials_schema, write_trials
 from aiopt.testing.sweeps import PLAN, failed, noise_sweep
 
 ROWS = [*noise_sweep(1, trials=4), failed(77)]
@@ -72,3 +74,16 @@ def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "cut").write_bytes((tmp_path / "t").read_bytes()[:-20])
     with pytest.raises(DataError, match="is not a Parquet file"):
         read_trials(tmp_path / "cut")
+
+
+def test_the_instrument_of_several_markets_is_the_last_column(tmp_path: Path) -> None:
+    rows = noise_sweep(2, groups=("alpha@EURUSD@1h", "alpha@USDJPY@1h"), trials=2)
+    write_trials(tmp_path / "t", rows)
+    assert pl.read_parquet(tmp_path / "t")["instrument"].to_list() == ["EURUSD"] * 2 + ["USDJPY"] * 2
+    assert read_trials(tmp_path / "t") == rows
+    assert [unpack_row(pack_row(row)) for row in rows] == rows
+    with pytest.raises(InputError, match="All trials of a run or none name their instrument"):
+        write_trials(tmp_path / "u", [*rows, *ROWS])
+    wrong = msgspec.structs.replace(rows[0], instrument="GBPUSD")
+    with pytest.raises(InputError, match="group is family@instrument@timeframe"):
+        check_row(wrong, PLAN)
