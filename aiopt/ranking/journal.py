@@ -141,7 +141,7 @@ class Journal:
         try:
             return decode(line)
         except ValueError as error:
-            msg = f"line {number} must be as it was written, but {error}. {_DAMAGED}"
+            msg = f"line {number} is damaged: {error}. {_DAMAGED}"
             raise DataError(msg, file=self._path) from error
 
     def _write(self, line: bytes) -> None:
@@ -173,7 +173,8 @@ def read_journal(path: Path) -> tuple[WalkForwardPlan, Iterator[TrialRow]]:
         with path.open("rb") as stream:
             first = stream.readline()
     except OSError as error:
-        raise DataError(f"the journal must be readable, but: {error.strerror}.", file=path) from error
+        msg = f"cannot read the journal: {error.strerror}. Check the path and its permissions."
+        raise DataError(msg, file=path) from error
     if not first.endswith(b"\n"):
         msg = "the journal holds no trial: the run was interrupted before the first. Run the command again."
         raise DataError(msg, file=path)
@@ -189,7 +190,7 @@ def read_journal(path: Path) -> tuple[WalkForwardPlan, Iterator[TrialRow]]:
             raise DataError(msg, file=path)
         plan = msgspec.json.decode(data, type=_Header).plan
     except ValueError as error:
-        raise DataError(f"line 1 must be as it was written, but {error}. {_DAMAGED}", file=path) from error
+        raise DataError(f"line 1 is damaged: {error}. {_DAMAGED}", file=path) from error
     return plan, _rows(path)
 
 
@@ -201,7 +202,7 @@ def _rows(path: Path) -> Iterator[TrialRow]:
             try:
                 row = unpack_row(_packed_row(line))
             except ValueError as error:
-                msg = f"line {number} must be as it was written, but {error}. {_DAMAGED}"
+                msg = f"line {number} is damaged: {error}. {_DAMAGED}"
                 raise DataError(msg, file=path) from error
             yield row
 

@@ -204,8 +204,8 @@ def _entries(
         account = AccountView(balance, currency, pair, charged)
         if record is not None and record.trial_id != entry.trial_id:
             msg = (
-                f"{run.path}: the entries must belong to the ranking, but entry {entry.rank} is trial "
-                f"{record.trial_id} in entries/ and {entry.trial_id} in ranking.json. Repeat the run."
+                f"{run.path}: entry {entry.rank} is trial {record.trial_id} in entries/ but "
+                f"{entry.trial_id} in ranking.json. Repeat the run."
             )
             raise RunFileError(msg)
         views.append(

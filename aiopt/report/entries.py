@@ -248,7 +248,7 @@ def _evidence(entry: ranked.Entry, ranking: ranked.Ranking, currency: str) -> li
             "p-value, adjusted", known.p_value_adjusted, f"for {known.candidates} candidates (Šidák)"
         ),
         _probability("p-value, block bootstrap", known.bootstrap_p_value, "of the mean profit, not adjusted"),
-        _probability("PBO", known.pbo, "of choosing in this group; 0.5 is blind choice"),
+        _probability("PBO", known.pbo, "of choosing in this group; a blind choice gives 0.5"),
         _probability("Probability of loss", known.probability_of_loss, "of choosing in this group"),
         _probability("Holdout p-value, adjusted", known.holdout_p_value_adjusted, "for the entries shown"),
     ]
@@ -268,7 +268,9 @@ def _evidence(entry: ranked.Entry, ranking: ranked.Ranking, currency: str) -> li
     ]
     if known.selection_percentile is not None:
         share = f"{100 * known.selection_percentile:.0f}%"
-        found.append(Fact(name="Better than", value=share, note="of the group's trials; 50% is blind choice"))
+        found.append(
+            Fact(name="Better than", value=share, note="of the group's trials; a blind choice gives 50%")
+        )
     if known.min_track_record_periods is not None:
         needed, had = known.min_track_record_periods * days, out.periods * days
         found.append(

@@ -28,12 +28,11 @@ def _walk_forward(report: Report) -> Section:
         [
             "The span is cut into segments. In each fold the parameters are chosen on the train segments "
             f"alone and then traded on the segment that follows.{shape} The profit of these test segments, "
-            "one after another, is the out-of-sample path; positions are closed at each segment's end, so "
-            "no fold leans on another. Entry 1, 2, … of a family and timeframe follow the best, second "
-            "best, … distinct trial of each train window.",
-            "The emitted parameters are those chosen on the last train window before the holdout. The "
-            "holdout was not read by anything until the ranking was fixed: it is a check, never a "
-            "criterion.",
+            f"one after another, is the out-of-sample path. Positions are closed at each segment's end, so "
+            f"folds do not affect one another. Each family and timeframe gives several candidates: the "
+            f"first follows the best trial of every train window, the second the second best, and so on.",
+            "The emitted parameters are those chosen on the last train window before the holdout. Nothing "
+            "read the holdout until the ranking was fixed: it checks the ranking and never changes it.",
         ],
     )
 
@@ -45,7 +44,8 @@ def _backtest(report: Report) -> Section:
     named = sorted({entry.stop_fills for entry in report.entries if entry.stop_fills})
     rule = f" One reached inside a bar: {'; '.join(named)}." if named else ""
     stops = (
-        f"A stop that a bar opens beyond fills at the open.{rule} The Pine scripts fill stops at their own "
+        f"If a bar opens beyond a stop, the stop fills at the open.{rule} The Pine scripts fill stops at "
+        "their own "
         "price, as TradingView does."
     )
     return (
@@ -70,19 +70,19 @@ def _luck() -> Section:
         "Statistics against luck",
         [
             "Sharpe ratio: mean over standard deviation of the profit per period, scaled to a year by the "
-            "square root of the number of periods in a year. Short spans make this number large in size "
-            "and weak in meaning: read the interval, not the value.",
+            "square root of the number of periods in a year. On a short span this number is often large "
+            "and means little: read the interval, not the value.",
             "Deflated Sharpe ratio (Bailey and López de Prado, 2014, Journal of Portfolio Management "
             "40(5), doi:10.3905/jpm.2014.40.5.094): DSR = Φ((SR − SR0) √(T − 1) / √(1 − γ3 SR + (γ4 − 1)/4 "
             "SR²)), where SR0 = √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))) is the highest Sharpe "
             "ratio expected from N trials without skill whose ratios vary by V; γ is the Euler-Mascheroni "
             "constant, γ3 and γ4 are skewness and kurtosis. N counts every trial of the run, the losers "
-            "too. V is what theory gives for trials without skill, 1/(T − 1); the figure with the variance "
-            "observed across all trials stands beside it.",
+            "too. V is what theory gives for trials without skill, 1/(T − 1); the page also shows the "
+            "figure with the variance observed across all trials.",
             "Probability of backtest overfitting (Bailey, Borwein, López de Prado and Zhu, 2017, Journal "
             "of Computational Finance 20(4), doi:10.21314/JCF.2016.322): the time axis is cut into blocks; "
             "over all ways to use half of them for choosing and half for testing, PBO is the share in "
-            "which the trial chosen ends in the worse half of the test. 0.5 is what blind choice gives.",
+            "which the chosen trial ends in the worse half of the test. A blind choice gives 0.5.",
         ],
     )
 
@@ -93,33 +93,33 @@ def _intervals() -> Section:
         [
             "Confidence intervals come from the stationary block bootstrap (Politis and Romano, 1994, "
             "Journal of the American Statistical Association 89(428), doi:10.1080/01621459.1994.10476870), "
-            "which keeps dependence in time. They do not know that the entry was selected from many: the "
-            "deflated Sharpe ratio does.",
+            "which keeps dependence in time. They do not account for the choice of the entry from many; "
+            "the deflated Sharpe ratio does.",
         ],
     )
 
 
 def _caveats(report: Report) -> Section:
     texts = [
-        "Choosing the five best of many is itself a selection. An interval that excludes zero in-sample is "
-        "expected even from noise; what counts is out-of-sample, then holdout, then live.",
-        "Parameter maps, breakdowns by hour and the trade list describe the emitted parameters mostly in-"
-        "sample. They help to understand a strategy and prove nothing.",
+        "The best of many look good by luck alone. Even noise gives an in-sample interval above zero; what "
+        "counts is out of sample, then the holdout, then live trading.",
+        "Parameter maps, breakdowns by hour and the trade list are mostly in-sample. They help you "
+        "understand a strategy; they prove nothing.",
     ]
     names = ", ".join(data.instrument for data in report.all_data if data.synthetic)
     if report.synthetic:
         texts.insert(
             0,
             "The ticks of this run are synthetic: a random generator made them. A good figure here shows "
-            f"that the search works as programmed, or luck; it says nothing about {names}.",
+            f"that the search works, or luck. It says nothing about {names}.",
         )
     for data in report.all_data:
         if data.bars is None:
             continue
-        where = "This run" if report.data is not None else data.instrument
+        where = "This run" if report.data is not None else f"The run on {data.instrument}"
         texts.append(
-            f"{where} stands on bars of {data.timeframe}, not on ticks: what happened inside one is "
-            "not known. A stop and a target inside one bar may have been reached the other way round. "
+            f"{where} used bars of {data.timeframe}, not ticks, so what happened inside a bar is not "
+            f"known. Where a bar reached both stop and target, the other one may have come first. "
             f"Spread: {data.spread}."
         )
     if report.markets:

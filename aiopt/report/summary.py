@@ -92,18 +92,18 @@ def _together(sweep: Sweep, symbols: Sequence[str], span: tuple[int, int] | None
 
 def _luck(best: float, expected: float, trials: int) -> str:
     text = (
-        f"In hindsight the best trial has an out-of-sample Sharpe ratio of {_ratio(best)}. From "
-        f"{_number(trials, 'trial')} without any skill a best of {_ratio(expected)} is to be expected"
+        f"In hindsight the best trial has an out-of-sample Sharpe ratio of {_ratio(best)}. The best of "
+        f"{_number(trials, 'trial')} without any skill would have about {_ratio(expected)}"
     )
     if best <= expected:
         return f"{text}, so the best result is no evidence of skill."
-    return f"{text}; the best result is above that, which alone does not make it repeatable."
+    return f"{text}. The best result is above that, but this alone does not mean that it will repeat."
 
 
 def _agreement(correlation: float) -> str:
     if correlation < 0.1:
         verdict = (
-            "trials that did well in-sample did not do well afterwards: the choice of parameters did not help"
+            "trials that did well in-sample did not do well afterwards, so choosing parameters did not help"
         )
     elif correlation < 0.4:
         verdict = "doing well in-sample says little about doing well afterwards"
@@ -132,7 +132,7 @@ def _survivors(entries: Sequence[Entry], rejected: int, currency: str) -> str:
     )
     if not passing:
         return f"{text} None passes every check: treat them as noise until new data says otherwise."
-    return f"{text} {passing} pass every check; the section of each says by how much."
+    return f"{text} {passing} pass every check; their sections say by how much."
 
 
 def _typical(share: float, median: float | None) -> str:

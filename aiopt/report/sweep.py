@@ -72,15 +72,15 @@ def trial_arrays(rows: Sequence[TrialRow], periods: int) -> Trials:
         if row.ok:
             if len(row.pnl) != periods:
                 msg = (
-                    f"All trials must share one time grid of {periods} periods, but {row.trial_id} has "
-                    f"{len(row.pnl)}. Repeat the run."
+                    f"Trial {row.trial_id} has {len(row.pnl)} periods, but the other trials have "
+                    f"{periods}. Repeat the run."
                 )
                 raise RunFileError(msg)
             pnl[place] = row.pnl
         try:
             params.append(json.loads(row.params_json))
         except json.JSONDecodeError as error:
-            msg = f"Parameters must be JSON, but those of {row.trial_id} are not: {error}. Repeat the run."
+            msg = f"The parameters of trial {row.trial_id} are not JSON: {error}. Repeat the run."
             raise RunFileError(msg) from error
     return Trials(rows=list(rows), params=params, ok=np.array([row.ok for row in rows], dtype=bool), pnl=pnl)
 

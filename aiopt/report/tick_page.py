@@ -90,7 +90,7 @@ def headline(check: TickCheck) -> str:
     counts = check.imported or check.rules
     kinds = [count.rule.replace("_", " ") for count in counts if count.found]
     if check.failures:
-        return f"{len(check.failures)} finding(s) make these ticks unusable as they are; the list is below."
+        return f"These ticks cannot be used as they are: {len(check.failures)} finding(s), listed below."
     if not kinds:
         return "No rule found anything."
     if check.rows_kept == check.rows_read and not any(count.dropped or count.fixed for count in counts):

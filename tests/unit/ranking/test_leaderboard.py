@@ -93,7 +93,7 @@ def test_a_damaged_line_is_an_error_that_names_it(journal: Path, line: int) -> N
     middle = len(lines[line]) // 2
     lines[line] = lines[line][:middle] + bytes([lines[line][middle] ^ 1]) + lines[line][middle + 1 :]
     journal.write_bytes(b"\n".join(lines))
-    with pytest.raises(DataError, match=f"line {line + 1} must be as it was written"):
+    with pytest.raises(DataError, match=f"line {line + 1} is damaged"):
         board(journal)
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_line_is_an_error_that_names_it(journal: Path, line: int) -> N
 def test_a_foreign_line_is_an_error(journal: Path, line: bytes) -> None:
     with journal.open("ab") as stream:
         stream.write(line + b"\n")
-    with pytest.raises(DataError, match=r"leaderboard.jsonl: line 9 must be as it was written"):
+    with pytest.raises(DataError, match=r"leaderboard.jsonl: line 9 is damaged"):
         board(journal)
 
 
@@ -134,7 +134,7 @@ def test_a_journal_without_a_whole_line_says_that_the_run_was_interrupted(tmp_pa
 def test_a_line_with_a_right_checksum_but_no_row_is_refused(journal: Path, data: bytes) -> None:
     with journal.open("ab") as stream:
         stream.write(b"%08x %s\n" % (zlib.crc32(data), data))
-    with pytest.raises(DataError, match=r"line 9 must be as it was written"):
+    with pytest.raises(DataError, match=r"line 9 is damaged"):
         board(journal)
 
 

@@ -79,7 +79,7 @@ def test_a_store_shows_the_imports_counts_and_its_own(tmp_path: Path, dirty: Pat
     check = validate_ticks(tmp_path / "store")
     page = render_tick_page(check, tmp_path)
     assert "What the import of this store found and did." in page
-    assert "Judged again now, the stored ticks show: gap 1." in page
+    assert "Checked again now, the stored ticks show: gap 1." in page
     assert "<b>9</b><span>fixed</span>" in page
     assert next(rule for rule in check.imported if rule.rule == "crossed").fixed == 9
     generate_ticks(tmp_path / "sample", days=2, ticks_per_day=2_000, start="2024-05-06")
@@ -92,7 +92,7 @@ def test_a_broken_store_has_a_page_too(tmp_path: Path, dirty: Path) -> None:
     check = validate_ticks(tmp_path / "store")
     page = render_tick_page(check, tmp_path)
     assert "is missing" in page
-    assert "make these ticks unusable" in headline(check)
+    assert "These ticks cannot be used as they are" in headline(check)
 
 
 def test_a_long_span_is_shown_by_month(tmp_path: Path) -> None:
