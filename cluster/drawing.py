@@ -1,13 +1,14 @@
 """Charts drawn by this process or on the cluster, whichever is asked for or sooner done.
 
-Owns that choice.  Imports Ray only where it is used, so that a few charts need none.
+Owns that choice, and the files of charts.  Imports Ray only where it is used, so that a few charts need none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cluster.connection import cluster_connection, connected
 
@@ -52,6 +53,49 @@ def drawn(
             yield pngs
         finally:
             pngs.close()  # type: ignore[attr-defined]  # cancels what nobody takes any more
+
+
+def write_charts(
+    chart: PreparedChart,
+    windows: Sequence[Window],
+    trades: Sequence[TradeMark],
+    out_dir: Path,
+    engine: str,
+    report: Callable[[float], None],
+) -> list[dict[str, Any]]:
+    """Draw windows to one PNG each and return what each file shows, with its SHA-256.
+
+    Parameters
+    ----------
+    chart, windows, trades, engine
+        As in `drawn`.
+    out_dir : Path
+        Folder of the PNGs, created if absent.
+    report : callable
+        Called with the number of charts done.
+    """
+    import hashlib
+
+    from aiopt.charts.windows import window_name
+    from aiopt.files import atomic_write_bytes
+
+    charts: list[dict[str, Any]] = []
+    with drawn(chart, windows, trades, engine) as pngs:
+        for (start, stop), png in zip(windows, pngs, strict=True):
+            name = f"{window_name(chart.bars, (start, stop))}.png"
+            atomic_write_bytes(out_dir / name, png)
+            charts.append(
+                {
+                    "file": name,
+                    "start": start,
+                    "stop": stop,
+                    "ts_first_ns": int(chart.bars.ts_open_ns[start]),
+                    "ts_last_ns": int(chart.bars.ts_open_ns[stop - 1]),
+                    "sha256": hashlib.sha256(png).hexdigest(),
+                }
+            )
+            report(len(charts))
+    return charts
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -185,6 +186,15 @@ def parse_plot(text: str) -> IndicatorPlot:
             msg = f"Cannot read {part!r} in {text!r}. Write an indicator as KIND:NAME=NUMBER,…"
             raise SpecError(msg + " Write e.g. ema:length=50.") from failure
     return IndicatorPlot(kind=kind, args=args, source=source)
+
+
+def split_plots(
+    plots: Iterable[IndicatorPlot],
+) -> tuple[tuple[IndicatorPlot, ...], tuple[IndicatorPlot, ...]]:
+    """Return the indicators in units of price, which lie over the bars, and those in panes of their own."""
+    given = tuple(plots)
+    over = tuple(plot for plot in given if plot.kind in PRICE_KINDS)
+    return over, tuple(plot for plot in given if plot.kind not in PRICE_KINDS)
 
 
 def _series(bars: BarArrays, name: str) -> NDArray[np.float64]:

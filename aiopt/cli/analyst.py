@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from aiopt.cli.options import OutFile, OutFolder, instrument_option, json_option
+from aiopt.cli.options import OutFile, OutFolder, instrument_option, json_option, typed
 from aiopt.cli.output import emit, open_log, print_table, progress, text
-from aiopt.errors import ConfigError, InputError
+from aiopt.errors import ConfigError
 from aiopt.outputs import PAGE, PICTURE
 
 if TYPE_CHECKING:
-    from aiopt.analyst import AnalysisRequest, AnalysisResult, AnalystSettings, Complete
+    from aiopt.analyst import AnalysisResult, AnalystSettings, Complete
     from aiopt.analyst.evaluating import EvalCase, Scores
 
 ENVIRONMENT_PREFIX = "AIOPT_ANALYST"
@@ -84,6 +85,56 @@ def command() -> None:
     """Read charts with a model or by rules; score who reads them."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReaderOptions:
+    """Who reads, as `reader_options` says."""
+
+    config_path: Path | None
+    endpoint: str | None
+    models: tuple[str, ...]
+    prompts: tuple[str, ...]
+    picture: bool | None
+    numbers: bool | None
+    timeout_s: float | None
+
+    def settings(self, **more: Any) -> AnalystSettings:
+        """Return the settings: file < environment < options."""
+        who = {name: getattr(self, name) for name in ("endpoint", "models", "prompts", "picture", "numbers")}
+        return _settings(self.config_path, **who, timeout_s=self.timeout_s, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions(ReaderOptions):
+    """What the command line says of `read`; fields as the options' help has it."""
+
+    bars_path: Path | None
+    timeframe: str | None
+    symbol: str | None
+    window: int | None
+    png_path: Path | None
+    note: str
+    out_path: Path | None
+    log_dir: Path | None
+    as_json: bool
+
+    def settings(self, **more: Any) -> AnalystSettings:
+        """Return the settings with the number of bars asked for."""
+        return super().settings(bars=self.window, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions(ReaderOptions):
+    """What the command line says of `eval`; fields as the options' help has it."""
+
+    cases: int
+    seed: int
+    noise: float
+    bars_path: Path | None
+    symbol: str | None
+    html_path: Path | None
+    as_json: bool
+
+
 # --- read -------------------------------------------------------------------------------------------------
 
 
@@ -107,78 +158,30 @@ def command() -> None:
 )
 @reader_options
 @json_option
-def read_command(
-    bars_path: Path | None,
-    timeframe: str | None,
-    symbol: str | None,
-    window: int | None,
-    png_path: Path | None,
-    note: str,
-    out_path: Path | None,
-    log_dir: Path | None,
-    config_path: Path | None,
-    as_json: bool,
-    **given: Any,
-) -> None:
+@typed(ReadOptions)
+def read_command(options: ReadOptions) -> None:
     """Read the last bars of a series, or a picture, and print the analysis."""
     from aiopt.analyst import analyse
+    from aiopt.analyst.requesting import Readable, request_of_files
     from aiopt.files import atomic_write_bytes
 
-    settings = _settings(config_path, **given, bars=window)
-    if bars_path is None and png_path is None:
-        raise InputError("There is nothing to read. Add --bars or --png.")
-    if bars_path is None and settings.endpoint is None:
-        raise InputError("The rule-based reader reads bars, not pictures. Add --bars, or --endpoint URL.")
-    request = _request(bars_path, timeframe, symbol, png_path, note, settings, draw=out_path is not None)
-    if out_path is not None and request.chart_png is not None:
-        atomic_write_bytes(out_path, request.chart_png)
-    with open_log(log_dir) as sink:
+    out = options.out_path
+    settings = options.settings()
+    files = Readable(options.bars_path, options.timeframe, options.symbol, options.png_path, options.note)
+    request = request_of_files(files, settings, draw=out is not None)
+    if out is not None and request.chart_png is not None:
+        atomic_write_bytes(out, request.chart_png)
+    with open_log(options.log_dir) as sink:
         result: AnalysisResult = _with_model(
             settings, lambda complete: analyse(request, complete, settings, sink=sink)
         )
 
     def human(console: Console) -> None:
         _print_analysis(console, result, request.instrument)
-        if out_path is not None:
-            console.print(f"Chart: {out_path}", markup=False, soft_wrap=True)
+        if out is not None:
+            console.print(f"Chart: {out}", markup=False, soft_wrap=True)
 
-    emit(as_json, result, human)
-
-
-def _request(
-    bars_path: Path | None,
-    timeframe: str | None,
-    symbol: str | None,
-    png_path: Path | None,
-    note: str,
-    settings: AnalystSettings,
-    *,
-    draw: bool,
-) -> AnalysisRequest:
-    from aiopt.analyst import AnalysisRequest
-    from aiopt.analyst.windows import drawable, request_of_window
-    from aiopt.bars.files import load_bar_set
-    from aiopt.charts import PreparedChart
-    from aiopt.errors import DataError
-
-    png = None
-    if png_path is not None:
-        try:
-            png = png_path.read_bytes()
-        except OSError as failure:
-            msg = f"Cannot read the chart: {failure.strerror}. Check the path."
-            raise DataError(msg, file=png_path) from failure
-    if bars_path is None:
-        return AnalysisRequest(chart_png=png, note=note)
-    bar_set = load_bar_set(bars_path, timeframe=timeframe, symbol=symbol)
-    bars = bar_set.bid
-    stop, start = len(bars), max(0, len(bars) - settings.bars)
-    if png is None and (draw or (settings.endpoint is not None and settings.picture)):
-        png = PreparedChart(bars, drawable(settings.chart, bars)).render(start, stop)
-    spread = None if bar_set.single_price else max(0.0, float(bar_set.ask.close[-1] - bars.close[-1]))
-    return request_of_window(
-        bars, (start, stop), spec=settings.chart, chart_png=png, spread=spread, note=note
-    )
+    emit(options.as_json, result, human)
 
 
 def _print_analysis(console: Console, result: AnalysisResult, symbol: str) -> None:
@@ -230,17 +233,8 @@ def _print_analysis(console: Console, result: AnalysisResult, symbol: str) -> No
 @click.option("--html", "html_path", type=OutFile(PAGE), help="Write tables and pictures to this page.")
 @reader_options
 @json_option
-def eval_command(
-    cases: int,
-    seed: int,
-    noise: float,
-    bars_path: Path | None,
-    symbol: str | None,
-    html_path: Path | None,
-    config_path: Path | None,
-    as_json: bool,
-    **given: Any,
-) -> None:
+@typed(EvalOptions)
+def eval_command(options: EvalOptions) -> None:
     """Score a model and the rules on charts of known content, with controls, and print what comes out.
 
     Each chart is also read upside down and with its bars in random order, and blank charts are read too.
@@ -251,11 +245,12 @@ def eval_command(
     from aiopt.analyst.evaluating import baselines
     from aiopt.files import atomic_write_text
 
-    settings = _settings(config_path, **given)
+    settings, seed, noise = options.settings(), options.seed, options.noise
+    bars_path, html_path = options.bars_path, options.html_path
     if bars_path is None:
-        found = planted_charts(cases, seed, noise, settings)
+        found = planted_charts(options.cases, seed, noise, settings)
     else:
-        found = real_charts(bars_path, symbol, cases, settings)
+        found = real_charts(bars_path, options.symbol, options.cases, settings)
     scores = _scores(found, settings, seed, real=bars_path is not None)
     guesses = baselines(found)
     notes = eval_notes(found, bars_path, seed, noise)
@@ -274,7 +269,7 @@ def eval_command(
         if html_path is not None:
             console.print(f"Pictures: {html_path}", markup=False, soft_wrap=True)
 
-    emit(as_json, document, human)
+    emit(options.as_json, document, human)
 
 
 def _scores(cases: list[EvalCase], settings: AnalystSettings, seed: int, *, real: bool) -> list[Scores]:

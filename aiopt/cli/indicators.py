@@ -9,9 +9,9 @@ import click
 from rich.console import Console
 
 from aiopt.cli.options import OutFile, instrument_option, json_option
-from aiopt.cli.output import check_table_name, emit, number, print_table, text, write_frame
-from aiopt.errors import SpecError
+from aiopt.cli.output import Column, check_table_name, emit, number, print_table, text, write_frame
 from aiopt.outputs import TABLE
+from aiopt.utc import time_text
 
 if TYPE_CHECKING:
     from aiopt.indicators import IndicatorDef
@@ -108,58 +108,37 @@ def compute_command(
     as_json: bool,
 ) -> None:
     """Compute one indicator over bars."""
-    import numpy as np
-    import polars as pl
-
     from aiopt.bars.files import load_bar_set
-    from aiopt.indicators import indicator_def
-    from aiopt.strategy.signals import series_arrays
-    from aiopt.strategy.spec_rules import check_source
+    from aiopt.strategy.indicator_values import choose_indicator
 
-    definition = indicator_def(kind)
-    args = definition.check_args({**definition.defaults(), **_parse_args(pairs)}, where="--arg")
-    check_source(definition, source, where="--source")
+    chosen = choose_indicator(kind, pairs, source)
     check_table_name(out)
-
     bars = getattr(load_bar_set(bars_path, timeframe=timeframe, symbol=symbol), price)
-    inputs = [series_arrays(bars, source if name == "source" else name) for name in definition.inputs]
-    outputs = dict(zip(definition.outputs, definition.compute(inputs, args), strict=True))
-    missing = np.logical_or.reduce([np.isnan(values) for values in outputs.values()])
-    first = None if missing.all() else int(np.argmin(missing))
-    frame = pl.DataFrame({"ts_open_ns": bars.ts_open_ns, **outputs})
+    values = chosen.over(bars)
     document: dict[str, Any] = {
         "kind": kind,
-        "args": args,
-        "source": source if definition.inputs == ("source",) else None,
+        "args": chosen.args,
+        "source": chosen.own_source,
         "bars": len(bars),
-        "first_value_index": first,
+        "first_value_index": values.first_value_index,
     }
     if out is not None:
-        write_frame(frame, out)
+        write_frame(values.frame(), out)
         document["out"] = str(out)
     else:
-        document["ts_open_ns"] = bars.ts_open_ns.tolist()
-        document["outputs"] = {name: values.tolist() for name, values in outputs.items()}
+        document["ts_open_ns"] = values.ts_open_ns.tolist()
+        document["outputs"] = {name: column.tolist() for name, column in values.outputs.items()}
 
     def human(console: Console) -> None:
-        console.print(f"{definition.title} over {len(bars)} bars, first value on bar {first}.")
+        first = values.first_value_index
+        console.print(f"{chosen.definition.title} over {len(bars)} bars, first value on bar {first}.")
         if out is not None:
             console.print(f"Written to {out}", markup=False, soft_wrap=True)
             return
-        shown = frame.tail(_SHOWN_ROWS).with_columns(pl.from_epoch("ts_open_ns", time_unit="ns"))
-        rows = [(str(ts), *(f"{value:.8g}" for value in values)) for ts, *values in shown.iter_rows()]
-        print_table(console, ("bar opens (UTC)", *map(number, definition.outputs)), rows)
+        last = slice(-_SHOWN_ROWS, None)
+        times = [time_text(int(ts)) for ts in values.ts_open_ns[last]]
+        cells = [[f"{value:.8g}" for value in column[last]] for column in values.outputs.values()]
+        columns: list[Column | str] = ["bar opens (UTC)", *map(number, values.outputs)]
+        print_table(console, columns, list(zip(times, *cells, strict=True)))
 
     emit(as_json, document, human)
-
-
-def _parse_args(pairs: tuple[str, ...]) -> dict[str, int | float]:
-    result: dict[str, int | float] = {}
-    for pair in pairs:
-        name, _, text = pair.partition("=")
-        try:
-            result[name.strip()] = int(text) if text.strip().lstrip("+-").isdigit() else float(text)
-        except ValueError as failure:
-            msg = f"--arg must be NAME=NUMBER, but got {pair!r}. Write e.g. length=14."
-            raise SpecError(msg) from failure
-    return result

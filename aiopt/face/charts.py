@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from aiopt.charts.render import PreparedChart
-from aiopt.charts.spec import PRICE_KINDS, ChartSpec, IndicatorPlot, parse_plot
+from aiopt.charts.spec import ChartSpec, IndicatorPlot, parse_plot, split_plots
 from aiopt.charts.windows import DEFAULT_WINDOW, window_name
 from aiopt.errors import ConfigError
 from aiopt.face.backtest import Backtest
@@ -110,14 +110,8 @@ def render_chart(
     'EURUSD-15m-bid-20240304T000000-96'
     """
     if spec is None:
-        plots = [_plot(one) for one in indicators]
-        spec = ChartSpec(
-            width=width,
-            height=height,
-            theme=theme,
-            overlays=tuple(plot for plot in plots if plot.kind in PRICE_KINDS),
-            panes=tuple(plot for plot in plots if plot.kind not in PRICE_KINDS),
-        )
+        overlays, panes = split_plots(_plot(one) for one in indicators)
+        spec = ChartSpec(width=width, height=height, theme=theme, overlays=overlays, panes=panes)
     elif indicators:
         raise ConfigError(
             "`spec` has the indicators of a chart, but more were given. Leave one of the two out."
