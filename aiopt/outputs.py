@@ -124,8 +124,8 @@ def check_file(path: Path, kind: OutputKind, *, name: str = "The output") -> Pat
     Raises
     ------
     ConfigError
-        If the path is a folder, its name says another kind, a parent is a file, or a file of another kind is
-        there.
+        If the path is a folder or a device, its name says another kind, a parent is a file, or a file of
+        another kind is there.
     StorageError
         If the folder cannot be written.
     """
@@ -141,7 +141,8 @@ def check_file(path: Path, kind: OutputKind, *, name: str = "The output") -> Pat
         raise ConfigError(msg)
     _check_parent(full, name)
     if full.exists() and not full.is_file():
-        return full  # /dev/null, /dev/stdout
+        # Writing puts a new file in place of the old: of /dev/null that would be the device itself.
+        raise ConfigError(f"{name} must name a file, but {full} is a device or a pipe. Name a file.")
     if full.exists() and full.stat().st_size and not kind.is_one(full):
         raise ConfigError(
             f"{name} would replace {full}, which is not {kind.title}. Name another file, or delete this one."

@@ -66,6 +66,9 @@ def test_a_name_of_another_kind_is_refused(name: str, kind: OutputKind, ends: st
 def test_a_folder_is_no_file_and_a_file_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--chart must name a file, but .* is a folder.*NAME\.png"):
         check_file(tmp_path, PICTURE, name="--chart")
+    for special in ("/dev/null", "/dev/full"):
+        with pytest.raises(ConfigError, match="is a device or a pipe"):
+            check_file(Path(special), BACKTEST)
     file = tmp_path / "file"
     file.write_text("x")
     with pytest.raises(ConfigError, match=r"--out must be a folder, but .* is a file"):
