@@ -2,8 +2,8 @@
 
 The parser of pynescript decides by automata that it builds while it reads: states, and for each token the
 next state.  They follow from the grammar alone, never from a script, but building them in Python makes the
-first script of a process slow.  `parser_tables.json` keeps the automata of the scripts of all families.
-What they lack the parser finds out as before: a script may be slower to read, and is never read differently.
+first script of a process slow.  `parser_tables.json` keeps the automata of common scripts.  What they lack
+the parser finds out as before: a script may be slower to read, and is never read differently.
 
 Kept are states and edges.  The configurations behind a state are computed when the parser goes on from it by
 an edge that is not kept.  Knows the runtime of ANTLR and nothing of Pine.  `aiopt.pine.parser_tables_build`

@@ -33,6 +33,34 @@ from aiopt.pine.parser_tables import (
 from aiopt.pine.provenance import Provenance
 from aiopt.strategy.families import FAMILIES
 
+EVERYDAY = """//@version=6
+strategy("everyday", overlay=true, initial_capital=100000.0, margin_long=-1.0)
+int lengthInput = input.int(14, "length", minval=1, maxval=500)
+float rsiValue = ta.rsi(close, lengthInput)
+float range1 = 2.0 * ta.atr(14) + (high - low)[1]
+[macdLine, signalLine, histogram] = ta.macd(close, 12, 26, 9)
+isUp(value, level) => value > level and value[1] <= level
+var int runBars = 0
+runBars := close > close[1] ? runBars + 1 : 0
+runBars += close > open[5001] ? math.floor(ta.sma(close, 5)) : -1
+int minutes = hour(time, "UTC") * 60 + minute(time, "UTC") % 5
+bool enterLong = isUp(rsiValue, 30) and runBars >= 2 or not na(histogram) and (minutes < 600 or minutes > -3)
+var float longStop = na
+if enterLong
+    longStop := math.round_to_mintick(close - 2.0 * range1)
+    strategy.entry("Long", strategy.long, qty=1000, stop=longStop)
+else if macdLine < signalLine and strategy.position_size > 0
+    strategy.close("Long", comment="Exit " + str.tostring(runBars))
+else
+    strategy.cancel("Long")
+strategy.exit("Long exit", from_entry="Long", stop=longStop, limit=close * 1.01)
+for i = 0 to 9
+    runBars += i
+plot(strategy.position_size > 0 ? longStop : na, "Stop", color=color.new(color.red, 20))
+plotshape(enterLong, style=shape.triangleup, location=location.belowbar)
+"""
+"""A script with what people write beside: `aiopt pine check` reads theirs, too."""
+
 
 def kept_automata() -> Iterator[KeptAutomaton]:
     """Yield what the parser of this process knows by now, but states of predicates other than precedence."""
@@ -105,7 +133,7 @@ def main() -> None:
     if path == FILE:
         # Scripts are checked when they are written, and whatever tables are there may be of another form.
         atomic_write_bytes(path, encode_tables(ParserTables("", [])))
-    atomic_write_bytes(path, encode_tables(learn_tables(list(family_scripts()))))
+    atomic_write_bytes(path, encode_tables(learn_tables([*family_scripts(), EVERYDAY])))
 
 
 if __name__ == "__main__":

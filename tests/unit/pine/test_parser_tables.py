@@ -19,15 +19,12 @@ ELSEWHERE = """//@version=6
 indicator("x", overlay = true)
 near(level, distance) =>
     math.abs(close - level) < distance
-var levels = array.new<float>()
-if barstate.isconfirmed and not near(ta.lowest(20)[1], 1e-4)
-    levels.push(close)
-while levels.size() > 5
-    levels.shift()
-[middle, upper, lower] = ta.bb(close, 20, 2)
-plot((upper - lower) / -middle % 3, "width", close > open ? color.red : #00ff00)
+count = 9
+while count > 5
+    count -= 1
+plot(near(count, 1) ? -high % 3 : na)
 """
-"""A script with much that no strategy family has."""
+"""A script with a loop and more that no kept script has."""
 BROKEN = '//@version=6\nindicator("x")\nplot(close +)\n'
 
 

@@ -213,5 +213,5 @@ def test_every_mistake_of_a_script_is_reported_in_order() -> None:
 
 
 def test_require_valid_names_script_line_and_rule() -> None:
-    with pytest.raises(PineError, match=r"(?s)mine: .*breaks 1:.*line 8: .*ta\.atr\(\).*\[range\]"):
+    with pytest.raises(PineError, match=r"(?s)mine: .*breaks 1 rule.*line 8: .*ta\.atr\(\).*\[range\]"):
         require_valid(GOOD.replace("ta.atr(14)", "ta.atr(0)"), name="mine")
