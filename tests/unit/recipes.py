@@ -74,10 +74,12 @@ def run_command(command: str, folder: Path, **environment: str) -> subprocess.Co
     """Run a command of a recipe with this interpreter, on the copy."""
     program, *words = _words(command)
     assert program == ".venv/bin/python", command
+    # Lines of a copy are not counted: measuring them would only cost time.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     return subprocess.run(
         [sys.executable, *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), **environment},
+        env={**kept, "PYTHONPATH": str(folder), **environment},
         capture_output=True,
         text=True,
         check=False,

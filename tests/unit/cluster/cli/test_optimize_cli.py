@@ -27,7 +27,7 @@ from cluster.cli.optimize import forwarded_variables
         ("", ["--timeframes", "1m,1x"], "1x"),
         ("", ["--top", "0"], "`top >= 1` must hold"),
         ("a: [", [], "valid YAML"),
-        ("analysis: {reader: {endpoint: nonsense}}", [], "`endpoint` is "),
+        ("analysis: {reader: {endpoint: nonsense}}", [], "`endpoint` must be a URL"),
         ("analysis: {trade: 3}", [], "Did you mean 'trades'"),
     ],
 )
