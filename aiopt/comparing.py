@@ -128,7 +128,12 @@ def read_side(path: Path, *, rank: int = 1) -> Side:
         return _side_of_run(load_run(path), rank)
     if not path.is_file():
         raise InputError(f"There is no file or run folder {path}. Check the path.")
-    return _side_of_backtest(path, read_json(path, dict[str, Any]))
+    try:
+        document = read_json(path, dict[str, Any])
+    except RunFileError as error:
+        msg = f"{path} is neither a run folder nor a file of `aiopt backtest … --out FILE`. Check the path."
+        raise RunFileError(msg) from error
+    return _side_of_backtest(path, document)
 
 
 def _side_of_backtest(path: Path, document: dict[str, Any]) -> Side:

@@ -211,6 +211,9 @@ def join(
 
 def down(folder: Path) -> DownReport:
     """Stop what `up` or `join` started from this state folder, and nothing else."""
+    if not folder.exists():
+        # A lock would make the folder: nothing was started from here.
+        return DownReport(stopped=False, killed=0, address="")
     with _locked(folder):
         found = status(folder)
         if found.state is None:

@@ -86,10 +86,10 @@ def test_a_command_ends_with_the_code_of_the_reference(
     before = sorted(place.rglob("*"))
     assert main.run(line.split()) == code
     captured = capsys.readouterr()
+    assert [path for path in sorted(place.rglob("*")) if path not in before] == []
     if code == 2:
         assert "error: " in captured.err
         assert captured.out == ""
-        assert [path for path in sorted(place.rglob("*")) if path not in before] == []
 
 
 @pytest.mark.parametrize("line", ["runs show absent", "backtest rsi_reversion --bars bars --balance 1"])

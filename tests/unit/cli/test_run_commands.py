@@ -253,6 +253,10 @@ def test_a_file_without_profits_says_how_to_write_it(
     code, _, err = call(capsys, "compare", path, path)
     assert code == 2
     assert "--out FILE" in err
+    path.write_text("mine")
+    code, _, err = call(capsys, "compare", path, path)
+    assert code == 2
+    assert "neither a run folder nor a file of `aiopt backtest … --out FILE`" in err
 
 
 def test_two_runs_are_compared_out_of_sample(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
