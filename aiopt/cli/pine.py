@@ -80,7 +80,7 @@ def emit_command(
             "--out or --name."
         )
         raise ConfigError(msg)
-    stderr_console().print("writing and checking the script; the first check takes some seconds ...")
+    stderr_console().print("writing and checking the script ...")
     path = write_script(
         out,
         name,
@@ -122,7 +122,7 @@ def check_command(ctx: click.Context, file: Path, as_json: bool) -> None:
     from aiopt.pine.checker import check_script
 
     text = _read_script(file)
-    stderr_console().print("checking; the first check takes some seconds ...")
+    stderr_console().print("checking; an unusual script takes some seconds ...")
     findings = check_script(text)
     document = {
         "file": str(file),
