@@ -9,6 +9,7 @@ carries (Ray sends errors from process to process), and is caught by ``except Ai
     AioptError                      exit 1   something failed although the input was fine
     ├── InputError                  exit 2   the caller can mend it: bad file, value or usage
     │   ├── ConfigError                      a configuration key or value
+    │   │   └── BeyondScreenError            [aiopt.screen.failures] what only the engine treats exactly
     │   ├── DataError                        market data: names the file and, where known, the row
     │   │   ├── ManifestError                a tick store's manifest is missing or disagrees with its files
     │   │   ├── UnevenBarsError              bars without a common length where one is needed
@@ -27,6 +28,7 @@ carries (Ray sends errors from process to process), and is caught by ``except Ai
     │   ├── EngineRequestError               [aiopt.serving.backend] the engine refused the request
     │   └── SwapRefusedError        exit 1   [aiopt.serving.backend] a model operation was refused
     ├── BacktestError                        the engine refused or failed a trial
+    │   └── ScreenMismatchError              [aiopt.screen.failures] screen and engine disagree on a trial
     ├── PineError                            a script could not be emitted, parsed or checked
     ├── AnalystError                         no analysis could be made
     │   ├── ReplyError                       a model's reply breaks its schema or the facts of the request

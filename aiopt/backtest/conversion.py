@@ -76,14 +76,17 @@ class Conversion:
         decimals = pair.instrument.price_precision + 1
         sides = (pair.bid.close, pair.ask.close)
         bid, ask = (np.rint(side * 10**decimals).astype(np.int64) for side in sides)
-        self._twice_mid: list[int] = (bid + ask).tolist()
-        self._unit = 2 * 10**decimals
-        self._multiplies = pair.instrument.base == quote
+        self._twice_mids = bid + ask
+        self._twice_mid: list[int] = self._twice_mids.tolist()
+        self.unit = 2 * 10**decimals
+        """What twice a mid price in whole steps is counted in."""
+        self.multiplies = pair.instrument.base == quote
+        """Whether amounts are multiplied by the pair's price, or divided by it."""
         ends = pair.bid.ts_open_ns + pair.timeframe.ns
         self._ends_ns: list[int] = ends.tolist()
         _check_cover(bars, pair, ends)
-        mid = (bid + ask) / self._unit
-        self._rates = mid if self._multiplies else 1.0 / mid
+        mid = (bid + ask) / self.unit
+        self._rates = mid if self.multiplies else 1.0 / mid
         self._ends = ends
 
     def converted(self, amount: Amount, ts_ns: int) -> Amount:
@@ -98,9 +101,14 @@ class Conversion:
         """
         place = max(0, bisect_right(self._ends_ns, ts_ns + _FILL_NS) - 1)
         twice_mid = self._twice_mid[place]
-        if self._multiplies:
-            return divided(amount * twice_mid, self._unit)
-        return divided(amount * self._unit, twice_mid)
+        if self.multiplies:
+            return divided(amount * twice_mid, self.unit)
+        return divided(amount * self.unit, twice_mid)
+
+    def twice_mids_at(self, ts_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return twice the mid price, in whole steps, that bookings at times are converted by."""
+        places = np.searchsorted(self._ends, ts_ns + _FILL_NS, side="right") - 1
+        return np.ascontiguousarray(self._twice_mids[np.maximum(places, 0)])
 
     def rates_at(self, ts_ns: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return account currency per quote currency at times, e.g. the ends of bars."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from aiopt.backtest.account import AccountRules
 from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.bookkeeper import Bookkeeper
+from aiopt.backtest.boundaries import Boundaries, make_boundaries
 from aiopt.backtest.conversion import Conversion, account_currency, check_account
 from aiopt.backtest.execution import PathFillModel
 from aiopt.backtest.money import Amount, to_float
@@ -27,12 +28,11 @@ from aiopt.backtest.pricing import chart_price, widen_spread
 from aiopt.backtest.process_engine import SIZE_DECIMALS, ProcessEngine, external_bars, process_engine
 from aiopt.backtest.replay import (
     OPEN_NS,
-    Boundaries,
     QuotePath,
     full_replay,
-    make_boundaries,
     sparse_replay,
 )
+from aiopt.backtest.requirements import check_bars
 from aiopt.backtest.results import TrialResult, compute_metrics, equity_curve
 from aiopt.backtest.signals import ArraySignals, SignalSource, StreamedSignals
 from aiopt.backtest.sink import BacktestRecorder, RowSink
@@ -41,7 +41,7 @@ from aiopt.backtest.strategy import LONG, ClosedPosition, SpecStrategy, TradingR
 from aiopt.backtest.swap import Nights
 from aiopt.backtest.valuation import Valuation
 from aiopt.bars.schema import BarSet
-from aiopt.errors import BacktestError, ConfigError, DataError
+from aiopt.errors import BacktestError
 from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals, compute_signals
 from aiopt.strategy.spec import StrategySpec
 from aiopt.trades import OpenTrade, Side, Trade
@@ -88,7 +88,7 @@ class BacktestSession:
         sink: RowSink | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> None:
-        _check(bars, config)
+        check_bars(bars, config)
         quoted = bars
         bars = chart_price(bars) if config.is_parity else widen_spread(bars, config.extra_spread_pips)
         self.bars = bars
@@ -377,27 +377,6 @@ class BacktestSession:
     def _bar_of(self, ts_ns: int) -> int:
         """Return the bar a fill time lies in: all quotes of a bar are stamped inside it."""
         return int(np.searchsorted(self.bars.bid.ts_open_ns, ts_ns, side="right")) - 1
-
-
-def _check(bars: BarSet, config: BacktestConfig) -> None:
-    if config.is_parity and account_currency(bars, config.account_currency) != bars.instrument.quote:
-        msg = (
-            f"A parity run's account is in the quote currency, {bars.instrument.quote}, as the chart's is, "
-            f"but got account_currency={config.account_currency!r}. Leave it out."
-        )
-        raise ConfigError(msg)
-    if len(bars) < 2:
-        msg = f"A backtest needs at least two bars, but got {len(bars)}. Give a longer span."
-        raise ConfigError(msg)
-    if bars.interpolated:
-        msg = "The gaps of these bars were filled with prices from the future, so no backtest may use them."
-        raise DataError(msg + " Build them with --fill flat, or without --fill.")
-    if bars.single_price and not config.is_parity:
-        msg = (
-            "Research mode needs bid and ask bars, but there is one price. Give a folder with bid.parquet "
-            "and ask.parquet, add a spread (--spread-pips 0.8), or choose parity mode (--mode parity)."
-        )
-        raise ConfigError(msg)
 
 
 def _level(price: float) -> float | None:

@@ -211,6 +211,24 @@ class Nights:
             paid += nights * min(0.0, *amounts)
         return paid
 
+    def table(
+        self,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Callable[[int, int], tuple[int, int]] | None]:
+        """Return times, nights of the rollovers before each, and what a unit is charged.
+
+        Returns
+        -------
+        ts_ns : ndarray of shape (n,), int64
+            Times of the rollovers.
+        before : ndarray of shape (n + 1,), int64
+            Nights of the first k rollovers.
+        per_unit : callable or None
+            Takes side and rollover and returns the amount per unit *and night* as a fraction; None where
+            nothing is charged.
+        """
+        times = np.array(self._ts_ns, dtype=np.int64)
+        return times, np.array(self._before, dtype=np.int64), self._per_night
+
     def count(self, entry_ts_ns: int, exit_ts_ns: int) -> int:
         """Return the nights between two fills; a triple rollover counts three."""
         first = bisect_right(self._ts_ns, entry_ts_ns)

@@ -7,6 +7,7 @@ functions without Ray, so that a row can be made and checked anywhere.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -25,7 +26,6 @@ from aiopt.ranking.trials import TrialRow
 from aiopt.series import Symbol, series_name
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.markets import MarketTerms
-from aiopt.trades import Trade
 
 _MONEY_DECIMALS = 8
 """Sums of money are rounded to this: it removes float noise far below a cent."""
@@ -132,17 +132,82 @@ def result_row(
     point, context
         As in `run_trial`.
     """
+    trades, plan = result.trades, context.plan
+    found = TradeFigures(
+        entry_ts_ns=np.array([trade.entry_ts_ns for trade in trades], dtype=np.int64),
+        pnl=np.array([trade.pnl for trade in trades], dtype=np.float64),
+        commission=np.array([trade.commission for trade in trades], dtype=np.float64),
+        units=np.array([trade.size for trade in trades], dtype=np.float64),
+        nights=np.array([trade.nights or 0 for trade in trades], dtype=np.float64),
+        **{
+            f"{name}_ts_ns": ts_open_ns[np.array(getattr(result, f"{name}_bars"), dtype=np.int64)]
+            for name in ACCOUNT_EVENTS
+        },
+    )
+    edges = (plan.start_ns, plan.holdout_start_ns, plan.stop_ns)
+    profits = [
+        _profits(result, ts_open_ns, start, stop, plan.period_ns) for start, stop in itertools.pairwise(edges)
+    ]
+    return figures_row(found, profits, int(ts_open_ns.size), point, context)
+
+
+ACCOUNT_EVENTS = ("refused", "capped", "ruined")
+"""What margin did: entries refused, sizes cut, accounts found lost."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TradeFigures:
+    """What a row needs of the trades of a trial.
+
+    Attributes
+    ----------
+    entry_ts_ns : ndarray of shape (n_trades,), int64
+        Opening times of the bars of their entries.
+    pnl, commission, units, nights : ndarray of shape (n_trades,), float64
+        As in `aiopt.trades.Trade`.
+    refused_ts_ns, capped_ts_ns, ruined_ts_ns : ndarray of int64
+        Opening times of the bars on which margin did something.
+    """
+
+    entry_ts_ns: NDArray[np.int64]
+    pnl: NDArray[np.float64]
+    commission: NDArray[np.float64]
+    units: NDArray[np.float64]
+    nights: NDArray[np.float64]
+    refused_ts_ns: NDArray[np.int64]
+    capped_ts_ns: NDArray[np.int64]
+    ruined_ts_ns: NDArray[np.int64]
+
+
+def figures_row(
+    found: TradeFigures,
+    profits: Sequence[list[float]],
+    n_bars: int,
+    point: TrialPoint,
+    context: TrialContext,
+) -> TrialRow:
+    """Return the row of figures.
+
+    Parameters
+    ----------
+    found : TradeFigures
+        Of the trades, in the order of their exits.
+    profits : sequence of two lists
+        Profit per period, of development and holdout; see `rounded_profits`.
+    n_bars : int
+        Bars of the series.
+    point, context
+        As in `run_trial`.
+    """
     plan = context.plan
     columns = _identity(point, context)
     development = len(plan.development)
-    figures = _segment_figures(result.trades, plan) | _account_events(result, ts_open_ns, plan)
+    figures = _segment_figures(found, plan) | _account_events(found, plan)
     for name, values in figures.items():
         columns[f"segment_{name}"] = values[:development]
         columns[f"holdout_{name}"] = values[development:]
-    edges = (plan.start_ns, plan.holdout_start_ns, plan.stop_ns)
-    for name, start, stop in zip(("pnl", "holdout_pnl"), edges, edges[1:], strict=False):
-        columns[name] = _profits(result, ts_open_ns, start, stop, plan.period_ns)
-    return TrialRow(**columns, status="ok", n_bars=int(ts_open_ns.size))
+    columns["pnl"], columns["holdout_pnl"] = profits
+    return TrialRow(**columns, status="ok", n_bars=n_bars)
 
 
 def failed_row(point: TrialPoint, context: TrialContext, reason: str) -> TrialRow:
@@ -168,17 +233,15 @@ def _identity(point: TrialPoint, context: TrialContext) -> dict[str, Any]:
     }
 
 
-def _segment_figures(trades: Sequence[Trade], plan: WalkForwardPlan) -> dict[str, list[Any]]:
+def _segment_figures(found: TradeFigures, plan: WalkForwardPlan) -> dict[str, list[Any]]:
     """Return the figures of every segment, the holdout's last."""
-    starts = np.array([trade.entry_ts_ns for trade in trades], dtype=np.int64)
-    segment = np.searchsorted(np.array(plan.boundaries_ns), starts, side="right") - 1
-    pnl = np.array([trade.pnl for trade in trades], dtype=np.float64)
-    nights = np.array([trade.nights or 0 for trade in trades], dtype=np.float64)
+    segment = np.searchsorted(np.array(plan.boundaries_ns), found.entry_ts_ns, side="right") - 1
+    pnl = found.pnl
     weights = {
         "gross_profit": np.where(pnl > 0, pnl, 0.0),
         "gross_loss": np.where(pnl < 0, -pnl, 0.0),
-        "commission": np.array([trade.commission for trade in trades], dtype=np.float64),
-        "units": np.array([trade.size for trade in trades], dtype=np.float64),
+        "commission": found.commission,
+        "units": found.units,
     }
     n = plan.config.segments
     sums = {
@@ -188,29 +251,30 @@ def _segment_figures(trades: Sequence[Trade], plan: WalkForwardPlan) -> dict[str
     return {
         "trades": np.bincount(segment, minlength=n).tolist(),
         "wins": np.bincount(segment[pnl > 0], minlength=n).tolist(),
-        "nights": np.bincount(segment, weights=nights, minlength=n).astype(np.int64).tolist(),
+        "nights": np.bincount(segment, weights=found.nights, minlength=n).astype(np.int64).tolist(),
         **sums,
     }
 
 
-def _account_events(
-    result: TrialResult, ts_open_ns: NDArray[np.int64], plan: WalkForwardPlan
-) -> dict[str, list[int]]:
+def _account_events(found: TradeFigures, plan: WalkForwardPlan) -> dict[str, list[int]]:
     """Return, per segment, how often margin refused an entry or cut its size, and whether it was ruined."""
     boundaries, n = np.array(plan.boundaries_ns), plan.config.segments
-    found = {}
-    for name in ("refused", "capped", "ruined"):
-        times = ts_open_ns[np.array(getattr(result, f"{name}_bars"), dtype=np.int64)]
-        segment = np.searchsorted(boundaries, times, side="right") - 1
-        found[name] = np.bincount(segment, minlength=n).tolist()
-    return found
+    events = {}
+    for name in ACCOUNT_EVENTS:
+        segment = np.searchsorted(boundaries, getattr(found, f"{name}_ts_ns"), side="right") - 1
+        events[name] = np.bincount(segment, minlength=n).tolist()
+    return events
 
 
 def _profits(
     result: TrialResult, ts_open_ns: NDArray[np.int64], start_ns: int, stop_ns: int, period_ns: int
 ) -> list[float]:
-    profits = period_profits(
-        ts_open_ns, result.equity, start_ns=start_ns, stop_ns=stop_ns, period_ns=period_ns
+    return rounded_profits(
+        period_profits(ts_open_ns, result.equity, start_ns=start_ns, stop_ns=stop_ns, period_ns=period_ns)
     )
+
+
+def rounded_profits(profits: NDArray[np.float64]) -> list[float]:
+    """Return profits per period as a row keeps them."""
     # Adding 0.0 turns a rounded -0.0 into 0.0, so that equal results are equal bytes.
     return (profits.round(_MONEY_DECIMALS) + 0.0).tolist()

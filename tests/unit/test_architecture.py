@@ -92,7 +92,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.runs": {"aiopt.analyst", "aiopt.evaluation", "aiopt.ranking"},
     "aiopt.comparing": {"aiopt.evaluation", "aiopt.market", "aiopt.ranking", "aiopt.runs"},
     "aiopt.report": {"aiopt.analyst", "aiopt.evaluation", "aiopt.ranking", "aiopt.runs", *_STRATEGY},
-    "aiopt.sweep": {"aiopt.backtest", "aiopt.evaluation", "aiopt.ranking", *_STRATEGY},
+    "aiopt.screen": {"aiopt.backtest", "aiopt.evaluation", *_STRATEGY},
+    "aiopt.sweep": {"aiopt.backtest", "aiopt.evaluation", "aiopt.ranking", "aiopt.screen", *_STRATEGY},
     "aiopt.optimize": _CORE - {"aiopt.catalog", "aiopt.dataset", "aiopt.featurelog", "aiopt.serving"},
     "aiopt.serving": set(),
     "aiopt.serving.engines": {

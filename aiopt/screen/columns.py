@@ -1,0 +1,100 @@
+"""Series of bars by content: indicators, extremes and the bars' own, each computed once and shared.
+
+Owns the memory they lie in, rows of one matrix, and which are kept when it is full.  Knows no condition and
+no parameter: a key says everything about a row.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiopt.errors import ConfigError
+from aiopt.indicators.windows import FloatArray
+
+FEWEST_ROWS = 64
+"""A spec may read this many series at once: its conditions have at most 200 nodes each, most of few names."""
+
+
+class Columns:
+    """Rows of floats, one per bar, found by their keys; the ones used longest ago give way.
+
+    Parameters
+    ----------
+    n_bars : int
+        Length of a row.
+    limit_bytes : int
+        Memory that rows may take.
+
+    Raises
+    ------
+    ConfigError
+        If the limit has no room for a few rows.
+    """
+
+    def __init__(self, n_bars: int, limit_bytes: int) -> None:
+        rows = limit_bytes // (8 * n_bars)
+        if rows < FEWEST_ROWS:
+            needed = FEWEST_ROWS * 8 * n_bars
+            msg = (
+                f"The screen needs {needed / 2**20:.0f} MiB for {n_bars:,} bars, but may use only "
+                f"{limit_bytes / 2**20:.0f} MiB. Raise its memory, or use longer bars."
+            )
+            raise ConfigError(msg)
+        self.values: FloatArray = np.empty((min(rows, 4096), n_bars))
+        """Row by row; a row is valid until as many others were asked for as there are rows."""
+        self.first: NDArray[np.int64] = np.zeros(len(self.values), dtype=np.int64)
+        """First bar of each row that has a number; `n_bars` where none has."""
+        self.gaps: NDArray[np.bool_] = np.zeros(len(self.values), dtype=bool)
+        """Whether a row has bars without a number behind its first."""
+        self._rows: OrderedDict[Hashable, int] = OrderedDict()
+        self.computed = 0
+        """Rows computed so far."""
+
+    def __repr__(self) -> str:
+        return f"Columns({len(self._rows)} of {len(self.values)} rows, {self.computed} computed)"
+
+    def rows_of(
+        self, keys: Sequence[Hashable], compute: Callable[[], Sequence[FloatArray]]
+    ) -> tuple[int, ...]:
+        """Return the rows of some keys that are computed together.
+
+        Parameters
+        ----------
+        keys : sequence
+            One per array; equal keys must stand for equal content.
+        compute : callable
+            Returns the arrays; called if one of them is missing.
+        """
+        rows = self._rows
+        found = [rows.get(key) for key in keys]
+        if None in found:
+            for key, array in zip(keys, compute(), strict=True):
+                self._keep(key, array)
+            found = [rows[key] for key in keys]
+        for key in keys:
+            rows.move_to_end(key)
+        return tuple(found)  # type: ignore[arg-type]  # all found by now
+
+    def _keep(self, key: Hashable, array: FloatArray) -> None:
+        rows = self._rows
+        if key in rows:
+            row = rows[key]
+        elif len(rows) < len(self.values):
+            row = len(rows)
+        else:
+            _, row = rows.popitem(last=False)
+        rows[key] = row
+        rows.move_to_end(key)
+        self.values[row] = array
+        self.computed += 1
+        present = ~np.isnan(array)
+        first = int(present.argmax()) if present.any() else array.size
+        self.first[row] = first
+        self.gaps[row] = not present[first:].all()
+
+
+__all__ = ["FEWEST_ROWS", "Columns"]

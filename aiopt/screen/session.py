@@ -1,0 +1,474 @@
+"""Backtests of many specs over the same bars, in compiled code, with the trades of the engine.
+
+Owns the way from a spec to its table of trades and to a `TrialResult`.  Knows nothing of sweeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiopt.backtest.backtest_config import BacktestConfig, Segments
+from aiopt.backtest.boundaries import Boundaries, make_boundaries
+from aiopt.backtest.money import to_amount
+from aiopt.backtest.pricing import chart_price, widen_spread
+from aiopt.backtest.requirements import check_bars
+from aiopt.backtest.results import TrialResult, compute_metrics
+from aiopt.backtest.stop_fills import stop_rule
+from aiopt.bars.schema import BarSet
+from aiopt.errors import DataError
+from aiopt.indicators.windows import FloatArray
+from aiopt.screen.amounts import PART
+from aiopt.screen.columns import Columns
+from aiopt.screen.figures import equity_at, trade_floats
+from aiopt.screen.machine import BLOCK, Code, Inputs, run_program
+from aiopt.screen.market import market_of
+from aiopt.screen.orders import Account, Bounds, Levels, Sizing
+from aiopt.screen.program import SIGNALS, Program, program_of, scalar_value
+from aiopt.screen.simulator import simulate
+from aiopt.screen.trade_table import (
+    COUNTS,
+    ENTRY_BAR,
+    ENTRY_COST,
+    ENTRY_COST_PART,
+    ENTRY_STEPS,
+    EXIT_BAR,
+    EXIT_STEPS,
+    HAS_OPEN,
+    N_CAPPED,
+    N_REFUSED,
+    N_RUINED,
+    N_TRADES,
+    NIGHTS,
+    NO_LEVEL,
+    NO_QUOTE_BAR,
+    REASON,
+    REASONS,
+    SIDE,
+    STOP_STEPS,
+    TARGET_STEPS,
+    TRADE_COLUMNS,
+    UNITS,
+    Table,
+)
+from aiopt.strategy.conditions import Call, Name, Node, Output, Series, Value, format_condition, walk
+from aiopt.strategy.evaluation import evaluate_value
+from aiopt.strategy.session_filter import session_mask
+from aiopt.strategy.signals import price_digits, series_arrays
+from aiopt.strategy.spec import PriceDistance, RiskSize, SessionFilter, StrategySpec
+from aiopt.trades import OpenTrade, Trade
+
+DEFAULT_MEMORY_BYTES = 512 * 2**20
+"""What the columns of a session may take."""
+
+_PRICE_DECIMALS_BEYOND_TICK = 1
+"""As in the engine: a mid price is half a tick."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScreenResult:
+    """What one run of the screen found, as arrays.
+
+    Attributes
+    ----------
+    trades : ndarray of shape (n_trades, TRADE_COLUMNS), int64
+        Closed trades in the order of their exits; columns as in `aiopt.screen.trade_table`.
+    floats : ndarray of shape (n_trades, 3)
+        Profit, commission and swap of each, account currency.
+    open_trade : ndarray of shape (TRADE_COLUMNS,) or None
+        A position that was still open.
+    refused_bars, capped_bars, ruined_bars : ndarray of int64
+        As in `TrialResult`.
+    """
+
+    trades: NDArray[np.int64]
+    floats: FloatArray
+    open_trade: NDArray[np.int64] | None
+    refused_bars: NDArray[np.int64]
+    capped_bars: NDArray[np.int64]
+    ruined_bars: NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        return f"ScreenResult({len(self.trades)} trades, {self.floats[:, 0].sum():,.2f} profit)"
+
+
+class ScreenSession:
+    """Backtests of many specs over the same bars, without the engine.
+
+    Parameters
+    ----------
+    bars : BarSet
+        As for `aiopt.backtest.session.BacktestSession`.
+    config : BacktestConfig
+        Assumptions, the same for all runs.
+    memory_bytes : int
+        What indicators and other columns may take; those used longest ago are computed again.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As `BacktestSession` raises them.
+    BeyondScreenError
+        If bars or assumptions lie outside what the screen treats exactly.
+
+    Examples
+    --------
+    >>> screen = ScreenSession(bars, BacktestConfig())  # doctest: +SKIP
+    >>> results = [screen.run(spec) for spec in specs]  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, bars: BarSet, config: BacktestConfig, *, memory_bytes: int = DEFAULT_MEMORY_BYTES
+    ) -> None:
+        check_bars(bars, config)
+        quoted = bars
+        bars = chart_price(bars) if config.is_parity else widen_spread(bars, config.extra_spread_pips)
+        self.bars = bars
+        self.config = config
+        self._rule = stop_rule(bars, config)
+        decimals = bars.instrument.price_precision + _PRICE_DECIMALS_BEYOND_TICK
+        self._scale = 10**decimals
+        self._market = market_of(bars, config, quoted=quoted, rule=self._rule, decimals=decimals)
+        n_bars = len(bars)
+        self._columns = Columns(n_bars, memory_bytes)
+        self._bid_close, self._ask_close = np.array(bars.bid.close), np.array(bars.ask.close)
+        self._tick = bars.price_step
+        self._tick_scale = float(10 ** price_digits(self._tick))
+        self._sessions: dict[SessionFilter, NDArray[np.bool_]] = {}
+        self._boundaries: tuple[Segments | None, Boundaries] | None = None
+        self.flags = np.zeros(n_bars, dtype=np.uint8)
+        """Signals of the last run, bits of `aiopt.screen.machine`; sizes by risk may drop some."""
+        self._registers = np.empty((0, BLOCK)), np.empty((0, BLOCK), dtype=bool)
+        self._table = Table(
+            trades=np.zeros((n_bars + 1, TRADE_COLUMNS), dtype=np.int64),
+            refused=np.zeros(n_bars, dtype=np.int64),
+            capped=np.zeros(n_bars, dtype=np.int64),
+            ruined=np.zeros(n_bars, dtype=np.int64),
+            counts=np.zeros(COUNTS, dtype=np.int64),
+        )
+        value = self._market.rates.value
+        converted = self._market.rates.unit != 0
+        balance = config.initial_balance / value if converted else np.array([config.initial_balance])
+        account = Account(
+            initial=divmod(to_amount(config.initial_balance), PART),
+            leverage=config.leverage,
+            has_margin=not config.is_parity,
+            step=1,
+            lowest=int(self._market.sides.bid_close.min()),
+            highest=int(self._market.sides.ask_close.max()),
+            dearest=float(value.max()),
+        )
+        self._sizing = Sizing(
+            fixed=0.0,
+            risk_pct=0.0,
+            balance_quote=balance,
+            long_price=self._ask_close * value,
+            short_price=self._bid_close * value,
+            account=account,
+        )
+
+    def __repr__(self) -> str:
+        bars = self.bars
+        return (
+            f"ScreenSession({len(bars):,} bars of {bars.instrument.symbol} {bars.timeframe.label}, "
+            f"{self.config.mode})"
+        )
+
+    # --- running ----------------------------------------------------------------------------------------
+
+    def run(self, spec: StrategySpec, *, segments: Segments | None = None) -> TrialResult:
+        """Backtest a spec and return what `BacktestSession.run` returns, equal in every field.
+
+        Parameters
+        ----------
+        spec : StrategySpec
+            The strategy.
+        segments : Segments, optional
+            As there.
+        """
+        found = self.screen(spec, segments=segments)
+        trades = self._trades(found)
+        equity = self.equity(found, np.arange(-1, len(self.bars)))
+        return TrialResult(
+            spec_hash=spec.spec_hash,
+            config_hash=self.config.config_hash,
+            data_hash=self.bars.data_hash,
+            seed=self.config.seed,
+            trades=trades,
+            open_trade=self._open_trade(found),
+            equity=equity,
+            metrics=compute_metrics(trades, equity, self.bars.bid.ts_open_ns),
+            refused_bars=tuple(found.refused_bars.tolist()),
+            capped_bars=tuple(found.capped_bars.tolist()),
+            ruined_bars=tuple(found.ruined_bars.tolist()),
+            stop_fills=self._rule.fills,
+        )
+
+    def screen(self, spec: StrategySpec, *, segments: Segments | None = None) -> ScreenResult:
+        """Backtest a spec and return its trades as arrays: what a sweep needs, and all it costs.
+
+        Raises
+        ------
+        DataError
+            If a stop was reached inside a bar whose ladder has no quote of it.
+        """
+        indicators = self._indicator_rows(spec)
+        bounds, may_enter = self._bounds(segments)
+        self._signals(spec, indicators, may_enter)
+        market, table = self._market, self._table
+        simulate(
+            self.flags,
+            self._columns.values,
+            market,
+            bounds,
+            self._levels(spec, indicators),
+            self._size(spec),
+            table,
+        )
+        counts = table.counts
+        if counts[NO_QUOTE_BAR]:
+            bar = counts[NO_QUOTE_BAR]
+            msg = f"A stop that a bar reaches must be reached by a quote of it, but none is in bar {bar}: "
+            raise DataError(f"{msg}bars and stop ladder differ. Build the bars again.")
+        closed = int(counts[N_TRADES])
+        trades = table.trades[:closed].copy()
+        floats = np.empty((closed, 3))
+        trade_floats(trades, floats)
+        return ScreenResult(
+            trades=trades,
+            floats=floats,
+            open_trade=table.trades[closed].copy() if counts[HAS_OPEN] else None,
+            refused_bars=table.refused[: counts[N_REFUSED]].copy(),
+            capped_bars=table.capped[: counts[N_CAPPED]].copy(),
+            ruined_bars=table.ruined[: counts[N_RUINED]].copy(),
+        )
+
+    def equity(self, found: ScreenResult, bars: NDArray[np.int64]) -> FloatArray:
+        """Return the equity at the closes of some bars, ascending; -1 stands for the start.
+
+        Parameters
+        ----------
+        found : ScreenResult
+            Of this session.
+        bars : ndarray of shape (n,), int64
+            0-based.
+
+        Returns
+        -------
+        ndarray of shape (n,), account currency
+            Elements of `TrialResult.equity`.
+        """
+        trades = found.trades
+        if found.open_trade is not None:
+            trades = np.concatenate([trades, found.open_trade[None]])
+        equity = np.empty(bars.size)
+        equity_at(
+            bars,
+            trades,
+            len(found.trades),
+            self._sizing.account.initial,
+            (self._bid_close, self._ask_close),
+            self._market,
+            equity,
+        )
+        return equity
+
+    # --- signals ----------------------------------------------------------------------------------------
+
+    def _signals(
+        self, spec: StrategySpec, indicators: Mapping[str, int], may_enter: NDArray[np.bool_]
+    ) -> None:
+        """Write the signals of a spec into `flags`."""
+        program = program_of({name: getattr(spec, name) for name in SIGNALS}, frozenset(spec.params))
+        params = {name: float(value) for name, value in spec.params.items()}
+        rows = np.array([self._row(spec, node, indicators) for node in program.columns], dtype=np.int64)
+        used = np.array(list(indicators.values()), dtype=np.int64)
+        scalars = np.array([scalar_value(node, params) for node in program.scalars], dtype=np.float64)
+        bars = np.array([int(scalar_value(node, params)) for node in program.bars], dtype=np.int64)
+        columns = self._columns
+        floats, conditions = self._memory(program)
+        inputs = Inputs(
+            columns=columns.values,
+            rows=rows,
+            scalars=scalars,
+            bars=bars,
+            ready_from=int(columns.first[used].max()) if used.size else 0,
+            gap_rows=used[columns.gaps[used]],
+            allowed=self._allowed(spec, may_enter),
+        )
+        code = Code(program.steps, program.results, program.states)
+        run_program(code, inputs, floats, conditions, self.flags)
+
+    def _indicator_rows(self, spec: StrategySpec) -> dict[str, int]:
+        """Return the row of every output of every indicator, by the names conditions use."""
+        found: dict[str, int] = {}
+        names = spec.output_names()
+        for identifier, indicator in spec.indicators.items():
+            kind = spec.definition(identifier)
+            args = spec.resolved_args(identifier)
+            key = (indicator.kind, indicator.source, *args.values())
+
+            def compute(kind: Any = kind, args: Any = args, source: str = indicator.source) -> Any:
+                inputs = [
+                    series_arrays(self.bars.bid, source if name == "source" else name) for name in kind.inputs
+                ]
+                return kind.compute(inputs, args)
+
+            rows = self._columns.rows_of([(*key, output) for output in kind.outputs], compute)
+            found.update(zip(names[identifier], rows, strict=True))
+        return found
+
+    def _row(self, spec: StrategySpec, node: Value, indicators: Mapping[str, int]) -> int:
+        """Return the row of a column of a program."""
+        match node:
+            case Series(name):
+                (row,) = self._columns.rows_of([name], lambda: [series_arrays(self.bars.bid, name)])
+                return row
+            case Name() | Output():
+                return indicators[format_condition(node)]
+        assert isinstance(node, Call)
+        parts = [_content(spec, part) for part in walk(node)]
+        (row,) = self._columns.rows_of(
+            [(format_condition(node), *parts)], lambda: [self._extreme(spec, node, indicators)]
+        )
+        return row
+
+    def _extreme(self, spec: StrategySpec, node: Call, indicators: Mapping[str, int]) -> FloatArray:
+        """Return a highest or lowest value over bars."""
+        environment: dict[str, FloatArray | float] = {
+            **{name: float(value) for name, value in spec.params.items()},
+            **{name: self._columns.values[row] for name, row in indicators.items()},
+        }
+        for part in walk(node):
+            if isinstance(part, Series):
+                environment[part.name] = series_arrays(self.bars.bid, part.name)
+        return evaluate_value(node, environment, len(self.bars))
+
+    def _memory(self, program: Program) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Return registers enough for a program."""
+        floats, conditions = self._registers
+        if len(floats) < program.floats:
+            floats = np.empty((program.floats, BLOCK))
+        if len(conditions) < program.conditions:
+            conditions = np.empty((program.conditions, BLOCK), dtype=bool)
+        self._registers = floats, conditions
+        return self._registers
+
+    def _allowed(self, spec: StrategySpec, may_enter: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return where a spec may enter; kept until other segments are asked for."""
+        session = spec.session
+        if session is None:
+            return may_enter
+        if session not in self._sessions:
+            self._sessions[session] = session_mask(session, self.bars.bid.ts_open_ns) & may_enter
+        return self._sessions[session]
+
+    # --- what a run may do ------------------------------------------------------------------------------
+
+    def _bounds(self, segments: Segments | None) -> tuple[Bounds, NDArray[np.bool_]]:
+        """Return what segments mean for positions, and where they permit entries."""
+        if self._boundaries is None or self._boundaries[0] != segments:
+            ranges = None if segments is None else segments.bar_ranges(self.bars.bid.ts_open_ns)
+            made = make_boundaries(len(self.bars), ranges, close_at_end=not self.config.is_parity)
+            self._boundaries = (segments, made)
+            self._sessions.clear()
+        found = self._boundaries[1]
+        reason = "end_of_data" if segments is None else "segment_end"
+        bounds = Bounds(
+            flatten_bar=found.flatten_bar,
+            segment=found.segment,
+            flatten_reason=REASONS.index(reason),
+            pine_entry_bar=self.config.is_parity,
+        )
+        return bounds, found.may_enter
+
+    def _levels(self, spec: StrategySpec, indicators: Mapping[str, int]) -> Levels:
+        stop, stop_row = self._distance(spec, spec.stop_loss, indicators)
+        target, target_row = self._distance(spec, spec.take_profit, indicators)
+        return Levels(
+            has_stop=spec.stop_loss is not None,
+            has_target=spec.take_profit is not None,
+            stop_value=stop,
+            target_value=target,
+            stop_row=stop_row,
+            target_row=target_row,
+            close=self._bid_close,
+            tick=self._tick,
+            tick_scale=self._tick_scale,
+        )
+
+    def _distance(
+        self, spec: StrategySpec, distance: PriceDistance | None, indicators: Mapping[str, int]
+    ) -> tuple[float, int]:
+        if distance is None:
+            return 0.0, -1
+        value = float(spec.value_of(distance.value))
+        if distance.indicator is None:
+            return value * self.bars.instrument.pip_size, -1
+        return value, indicators[distance.indicator]
+
+    def _size(self, spec: StrategySpec) -> Sizing:
+        size = spec.size
+        if isinstance(size, RiskSize):
+            account = self._sizing.account._replace(step=size.step)
+            return self._sizing._replace(risk_pct=float(size.risk_pct), account=account)
+        return self._sizing._replace(fixed=float(size.units))
+
+    # --- results ----------------------------------------------------------------------------------------
+
+    def _trades(self, found: ScreenResult) -> list[Trade]:
+        ts = self.bars.bid.ts_open_ns.tolist()
+        scale = self._scale
+        return [
+            Trade(
+                entry_bar=row[ENTRY_BAR],
+                exit_bar=row[EXIT_BAR],
+                entry_ts_ns=ts[row[ENTRY_BAR]],
+                exit_ts_ns=ts[row[EXIT_BAR]],
+                side="long" if row[SIDE] > 0 else "short",
+                entry_price=row[ENTRY_STEPS] / scale,
+                exit_price=row[EXIT_STEPS] / scale,
+                stop_price=self._price(row[STOP_STEPS]),
+                target_price=self._price(row[TARGET_STEPS]),
+                size=float(row[UNITS]),
+                exit_reason=REASONS[row[REASON]],  # type: ignore[arg-type]
+                pnl=pnl,
+                commission=commission,
+                swap=swap,
+                nights=row[NIGHTS],
+            )
+            for row, (pnl, commission, swap) in zip(found.trades.tolist(), found.floats.tolist(), strict=True)
+        ]
+
+    def _price(self, steps: int) -> float | None:
+        return None if steps == NO_LEVEL else steps / self._scale
+
+    def _open_trade(self, found: ScreenResult) -> OpenTrade | None:
+        if found.open_trade is None:
+            return None
+        row = found.open_trade.tolist()
+        return OpenTrade(
+            entry_bar=row[ENTRY_BAR],
+            entry_ts_ns=int(self.bars.bid.ts_open_ns[row[ENTRY_BAR]]),
+            side="long" if row[SIDE] > 0 else "short",
+            entry_price=row[ENTRY_STEPS] / self._scale,
+            stop_price=self._price(row[STOP_STEPS]),
+            target_price=self._price(row[TARGET_STEPS]),
+            size=float(row[UNITS]),
+            commission=(row[ENTRY_COST] * PART + row[ENTRY_COST_PART]) / PART,
+        )
+
+
+def _content(spec: StrategySpec, part: Node) -> Any:
+    """Return what a name in a column stands for: a number, or an indicator with its arguments."""
+    match part:
+        case Name(name) if name in spec.params:
+            return float(spec.params[name])
+        case Name(name) | Output(name, _):
+            indicator = spec.indicators[name]
+            return (indicator.kind, indicator.source, *spec.resolved_args(name).values())
+    return None

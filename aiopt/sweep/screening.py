@@ -1,0 +1,90 @@
+"""One trial through the screen, as a row: what `aiopt.sweep.trial` makes of it in the engine.
+
+Owns the way from the screen's arrays to a `TrialRow`, and which bars the periods end on.  Knows no
+leaderboard.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiopt.backtest.backtest_config import BacktestConfig
+from aiopt.bars.schema import BarSet
+from aiopt.errors import AioptError
+from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.ranking.trials import TrialRow
+from aiopt.screen.session import ScreenResult, ScreenSession
+from aiopt.screen.trade_table import ENTRY_BAR, NIGHTS, UNITS
+from aiopt.sweep.trial import (
+    TradeFigures,
+    TrialContext,
+    TrialPoint,
+    failed_row,
+    figures_row,
+    rounded_profits,
+)
+from aiopt.timeframe import time_grid
+
+
+class TrialScreen:
+    """Screens the trials of a sweep on one series of bars.
+
+    Parameters
+    ----------
+    bars : BarSet
+        Of the trials' timeframe.
+    config : BacktestConfig
+        Research assumptions.
+    """
+
+    def __init__(self, bars: BarSet, config: BacktestConfig) -> None:
+        self.session = ScreenSession(bars, config)
+        self._ts_open_ns = bars.bid.ts_open_ns
+        self._ends: tuple[WalkForwardPlan, list[NDArray[np.int64]]] | None = None
+
+    def row(self, point: TrialPoint, context: TrialContext) -> TrialRow:
+        """Return the row of a point, equal in every byte to `aiopt.sweep.trial.run_trial`'s.
+
+        Parameters
+        ----------
+        point : TrialPoint
+            What to try.
+        context : TrialContext
+            Segments and periods.
+        """
+        try:
+            found = self.session.screen(point.spec, segments=context.segments)
+        except AioptError as error:
+            return failed_row(point, context, f"{type(error).__name__}: {error}")
+        profits = [
+            rounded_profits(np.diff(self.session.equity(found, ends)))
+            for ends in self._period_ends(context.plan)
+        ]
+        return figures_row(self._figures(found), profits, self._ts_open_ns.size, point, context)
+
+    def _figures(self, found: ScreenResult) -> TradeFigures:
+        ts, trades = self._ts_open_ns, found.trades
+        return TradeFigures(
+            entry_ts_ns=ts[trades[:, ENTRY_BAR]],
+            pnl=found.floats[:, 0],
+            commission=found.floats[:, 1],
+            units=trades[:, UNITS].astype(np.float64),
+            nights=trades[:, NIGHTS].astype(np.float64),
+            refused_ts_ns=ts[found.refused_bars],
+            capped_ts_ns=ts[found.capped_bars],
+            ruined_ts_ns=ts[found.ruined_bars],
+        )
+
+    def _period_ends(self, plan: WalkForwardPlan) -> list[NDArray[np.int64]]:
+        """Return the last bar before each edge of the periods, of development and holdout."""
+        if self._ends is None or self._ends[0] != plan:
+            edges = (plan.start_ns, plan.holdout_start_ns, plan.stop_ns)
+            ends = []
+            for start, stop in itertools.pairwise(edges):
+                grid = time_grid(start, stop + 1, plan.period_ns)
+                ends.append(np.searchsorted(self._ts_open_ns, grid, side="left") - 1)
+            self._ends = (plan, ends)
+        return self._ends[1]

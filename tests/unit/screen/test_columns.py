@@ -1,0 +1,51 @@
+"""Columns are computed once, and given up in the order in which they were last used."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aiopt.errors import ConfigError
+from aiopt.screen.columns import FEWEST_ROWS, Columns
+
+N_BARS = 10
+ROOM = FEWEST_ROWS * 8 * N_BARS
+
+
+def take(columns: Columns, key: int) -> tuple[int, bool]:
+    """Return the row of a key and whether it had to be computed."""
+    before = columns.computed
+    (row,) = columns.rows_of([key], lambda: [np.full(N_BARS, float(key))])
+    assert (columns.values[row] == key).all()
+    return row, columns.computed > before
+
+
+def test_a_key_is_computed_once() -> None:
+    columns = Columns(N_BARS, ROOM)
+    assert take(columns, 1)[1]
+    assert take(columns, 1) == (0, False)
+
+
+def test_the_row_used_longest_ago_gives_way() -> None:
+    columns = Columns(N_BARS, ROOM)
+    for key in range(FEWEST_ROWS):
+        take(columns, key)
+    take(columns, 0)
+    assert take(columns, 1000)[0] == 1  # row 1 was used longest ago, as row 0 was used again
+    assert not take(columns, 0)[1]
+    assert take(columns, 1)[1]
+    assert len(columns.values) == FEWEST_ROWS
+
+
+def test_a_row_says_where_its_numbers_begin_and_whether_some_are_missing() -> None:
+    columns = Columns(4, FEWEST_ROWS * 8 * 4)
+    nan = np.nan
+    arrays = [np.array(values) for values in ([nan, 1, 2, 3], [nan, 1, nan, 3], [nan] * 4, [1.0, 2, 3, 4])]
+    rows = list(columns.rows_of(list("abcd"), lambda: arrays))
+    assert columns.first[rows].tolist() == [1, 1, 4, 0]
+    assert columns.gaps[rows].tolist() == [False, True, False, False]
+
+
+def test_memory_for_too_few_rows_is_refused() -> None:
+    with pytest.raises(ConfigError, match="needs 49 MiB for 100,000 bars, but may use only 10 MiB"):
+        Columns(100_000, 10 * 2**20)
