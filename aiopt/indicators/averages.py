@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import numpy.typing as npt
 
 from aiopt.indicators.windows import NAN, FloatArray, WindowSum, finite, window_sum
@@ -89,28 +88,9 @@ def recursive_average(source: npt.ArrayLike, length: int, alpha: float) -> Float
     alpha : float
         Weight of the newest value, in (0, 1].
     """
-    values = finite(source)
-    present = ~np.isnan(values)
-    if present.all():
-        return _recursion(values, length, alpha)
-    result = np.full(values.size, NAN)
-    result[present] = _recursion(values[present], length, alpha)
-    return result
+    from aiopt.indicators import kernels  # see there: reading a spec must not pay for it
 
-
-def _recursion(values: FloatArray, length: int, alpha: float) -> FloatArray:
-    result = np.full(values.size, NAN)
-    if values.size < length:
-        return result
-    # accumulate adds left to right, as the streaming twin does; np.sum would add in pairs
-    seed = np.add.accumulate(values[:length])[-1] / length
-    keep = 1.0 - alpha
-    result[length - 1] = seed
-    if values.size > length:
-        from scipy.signal import lfilter  # a second to import; reading a spec must not pay for it
-
-        result[length:], _ = lfilter([alpha], [1.0, -keep], values[length:], zi=[keep * seed])
-    return result
+    return kernels.recursion(finite(source), length, alpha)
 
 
 class RecursiveAverage:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from aiopt.indicators.averages import Ema, Rma, Sma, ema, rma, sma
+from aiopt.indicators.averages import Ema, Rma, Sma, ema, sma
 from aiopt.indicators.windows import NAN, FloatArray, WindowMax, WindowMin, finite, window_max, window_min
 
 
@@ -30,19 +30,9 @@ def rsi(source: npt.ArrayLike, length: int) -> FloatArray:
     ndarray of shape (n_bars,)
         In [0, 100].  First value at index `length`.
     """
-    values = finite(source)
-    result = np.full(values.size, NAN)
-    present = ~np.isnan(values)
-    change = np.diff(values[present])
-    if change.size == 0:
-        return result
-    gain = rma(np.where(change > 0, change, 0.0), length)
-    loss = rma(np.where(change < 0, -change, 0.0), length)
-    flat = loss == 0.0
-    with np.errstate(over="ignore"):  # a vanishing loss: the ratio may overflow to infinity, the index is 100
-        strength = gain / np.where(flat, 1.0, loss)
-    result[np.flatnonzero(present)[1:]] = np.where(flat, 100.0, 100.0 - 100.0 / (1.0 + strength))
-    return result
+    from aiopt.indicators import kernels  # see there: reading a spec must not pay for it
+
+    return kernels.relative_strength(finite(source), length)
 
 
 class Rsi:

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from aiopt.indicators.averages import Rma, rma
-from aiopt.indicators.volatility import true_range
+from aiopt.indicators.averages import Rma
 from aiopt.indicators.windows import NAN, FloatArray, finite
 
 TIE = 1e-10
@@ -54,28 +53,15 @@ def dmi(
     if not present.all():
         lines = dmi(highs[present], lows[present], closes[present], length, smoothing)
         return DirectionalLines(*(_scatter(line, present) for line in lines))
-    if highs.size == 0:
-        return DirectionalLines(highs.copy(), highs.copy(), highs.copy())
-    up, down = np.diff(highs), lows[:-1] - lows[1:]
-    lead = up - down
-    plus_dm = np.where((lead > TIE) & (up > TIE), up, 0.0)
-    minus_dm = np.where((lead < -TIE) & (down > TIE), down, 0.0)
-    span = rma(true_range(highs, lows, closes, first=False)[1:], length)
-    plus = _percent(rma(plus_dm, length), span)
-    minus = _percent(rma(minus_dm, length), span)
-    adx = rma(_percent(np.abs(plus - minus), plus + minus), smoothing)
-    return DirectionalLines(*(np.concatenate(([NAN], line)) for line in (plus, minus, adx)))
+    from aiopt.indicators import kernels  # see there: reading a spec must not pay for it
+
+    return DirectionalLines(*kernels.directional(highs, lows, closes, length, smoothing, TIE))
 
 
 def _scatter(line: FloatArray | float, present: npt.NDArray[np.bool_]) -> FloatArray:
     result = np.full(present.size, NAN)
     result[present] = line
     return result
-
-
-def _percent(part: FloatArray, whole: FloatArray) -> FloatArray:
-    empty = whole == 0.0
-    return np.where(empty, 0.0, 100.0 * part / np.where(empty, 1.0, whole))
 
 
 class Dmi:

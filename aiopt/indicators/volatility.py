@@ -40,26 +40,12 @@ def bollinger(source: npt.ArrayLike, length: int, multiplier: float) -> Bands:
     Bands
         First values at index ``length - 1``.
     """
+    from aiopt.indicators import kernels  # see there: reading a spec must not pay for it
+
     values = finite(source)
     middle = sma(values, length)
-    width = multiplier * _population_deviation(values, middle, length)
+    width = multiplier * kernels.population_deviation(values, middle, length)
     return Bands(middle, middle + width, middle - width)
-
-
-def _population_deviation(values: FloatArray, mean: FloatArray, length: int) -> FloatArray:
-    result = np.full(values.size, NAN)
-    count = values.size - length + 1
-    if count <= 0:
-        return result
-    centre = mean[length - 1 :]
-    squares = np.zeros(count)
-    deviation = np.empty(count)
-    for start in range(length):  # oldest bar of the window first, as in the streaming twin
-        np.subtract(values[start : start + count], centre, out=deviation)
-        np.multiply(deviation, deviation, out=deviation)
-        np.add(squares, deviation, out=squares)
-    result[length - 1 :] = np.sqrt(squares / length)
-    return result
 
 
 class Bollinger:

@@ -39,6 +39,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from aiopt.errors import SpecError, did_you_mean
 
@@ -217,8 +218,9 @@ def is_condition(node: Node) -> bool:
     return isinstance(node, Compare | Not | And | Or)
 
 
+@lru_cache(maxsize=4096)
 def parse_condition(text: str) -> Condition:
-    """Parse a condition.
+    """Parse a condition; a text seen before gives the same tree, as a sweep asks for each thousands of times.
 
     Parameters
     ----------
