@@ -6,17 +6,34 @@ no parameter: a key says everything about a row.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aiopt.compiled import compiled
 from aiopt.errors import ConfigError
 from aiopt.indicators.windows import FloatArray
 
 FEWEST_ROWS = 64
 """A spec may read this many series at once: its conditions have at most 200 nodes each, most of few names."""
+MOST_ROWS = 512
+"""More would seldom be found again, and each costs its first use."""
+
+
+@compiled
+def _copied(values: FloatArray, to: FloatArray) -> tuple[int, bool]:
+    """Copy a row; return its first bar with a number, and whether a later one has none."""
+    first, numbers = values.size, 0
+    for i in range(values.size):
+        value = values[i]
+        to[i] = value
+        if not math.isnan(value):
+            first = min(first, i)
+            numbers += 1
+    return first, numbers < values.size - first
 
 
 class Columns:
@@ -44,7 +61,7 @@ class Columns:
                 f"{limit_bytes / 2**20:.0f} MiB. Raise its memory, or use longer bars."
             )
             raise ConfigError(msg)
-        self.values: FloatArray = np.empty((min(rows, 4096), n_bars))
+        self.values: FloatArray = np.empty((min(rows, MOST_ROWS), n_bars))
         """Row by row; a row is valid until as many others were asked for as there are rows."""
         self.first: NDArray[np.int64] = np.zeros(len(self.values), dtype=np.int64)
         """First bar of each row that has a number; `n_bars` where none has."""
@@ -89,12 +106,8 @@ class Columns:
             _, row = rows.popitem(last=False)
         rows[key] = row
         rows.move_to_end(key)
-        self.values[row] = array
         self.computed += 1
-        present = ~np.isnan(array)
-        first = int(present.argmax()) if present.any() else array.size
-        self.first[row] = first
-        self.gaps[row] = not present[first:].all()
+        self.first[row], self.gaps[row] = _copied(array, self.values[row])
 
 
-__all__ = ["FEWEST_ROWS", "Columns"]
+__all__ = ["FEWEST_ROWS", "MOST_ROWS", "Columns"]
