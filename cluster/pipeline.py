@@ -28,6 +28,9 @@ from cluster.ranking import RemoteBoard
 from cluster.resources import stage_options
 from cluster.sweep import run_sweep
 
+POINTS_PER_TASK = 24
+"""Of trials that are run again: enough to pay for loading the bars, few enough to share them out."""
+
 
 class RayStages:
     """A `aiopt.optimize.engine.StageEngine` on the connected cluster."""
@@ -60,13 +63,16 @@ class RayStages:
     def run_trials(
         self, points: Sequence[TrialPoint], bars: Mapping[str, BarSet], context: TrialContext
     ) -> list[TrialRow]:
-        """Run some points, one task per series of bars."""
+        """Run some points, a few of one series of bars per task."""
         run = ray.remote(**stage_options("trial"))(_rows_of)
         by_series: dict[str, list[TrialPoint]] = {}
         for point in points:
             by_series.setdefault(point.series, []).append(point)
+        references = {series: ray.put(bars[series]) for series in by_series}
         tasks = [
-            run.remote(series, ray.put(bars[series]), found, context) for series, found in by_series.items()
+            run.remote(series, references[series], found[start : start + POINTS_PER_TASK], context)
+            for series, found in by_series.items()
+            for start in range(0, len(found), POINTS_PER_TASK)
         ]
         return [row for rows in ray.get(tasks) for row in rows]
 

@@ -90,6 +90,10 @@ class RemoteBoard:
         """Rank the rows."""
         return self._ask("ranking")
 
+    def chosen_trials(self) -> list[str]:
+        """Return the trials that a fold chooses or that would be emitted."""
+        return self._ask("chosen_trials")
+
     def close(self) -> None:
         """End the actor, whose name is then free for the next call in the same job."""
         ray.kill(self.actor)

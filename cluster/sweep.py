@@ -1,13 +1,13 @@
 """The sweep: Ray Tune over the points of several search spaces, markets and timeframes.
 
 Owns how trials reach workers, come back and are retried.  Knows nothing of engines or scores: a trial is
-`aiopt.sweep.trial.run_trial`, a result is a row handed to the ranking actor.
+`aiopt.sweep.trial_runner`'s, a result is a row handed to the ranking actor.
 
 All points are sampled before the sweep starts, so what is tried depends on the seed alone, never on the
 number of workers or the order in which they finish.  One Tune trial runs a *batch* of points on one worker,
-which keeps its backtest engine warm over all batches it gets.  Rows go to the ranking actor one by one as
-they finish: a killed worker loses at most the point it was at, and Tune runs its batch again (the actor
-ignores rows it has).
+which keeps its engine or its screen warm over all batches it gets.  Rows go to the ranking actor as they
+finish, one by one or, screened, some at once: a killed worker loses at most these, and Tune runs its batch
+again (the actor ignores rows it has).
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from ray.tune import (
 )
 
 from aiopt import errors
-from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarSet
 from aiopt.errors import AioptError, ClusterError
 from aiopt.sweep.local import SweepOutcome, check_points
 from aiopt.sweep.progress import Pace, SweepProgress
-from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row, run_trial
+from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
+from aiopt.sweep.trial_runner import TrialRunner, open_runner
 from cluster.resources import STAGES, stage_options, sweep_workers
 
 BATCHES_PER_WORKER = 16
@@ -49,8 +49,14 @@ BATCHES_PER_WORKER = 16
 MAX_BATCH = 16
 """Bounds what a killed worker has to repeat, and how long a worker reports nothing to Tune."""
 
+MAX_SCREENED_BATCH = 2048
+"""The same for screened trials, of which a worker runs a thousand a second."""
+
 MAX_FAILURES = 2
 """How often Tune starts a batch again whose worker died."""
+
+ROWS_PER_CALL = 64
+"""Screened rows handed to the ranking actor at once."""
 
 PROGRESS_EVERY_S = 5.0
 
@@ -69,7 +75,7 @@ _QUIET = {
 }
 
 
-def plan_batches(points: Sequence[TrialPoint], workers: int) -> list[list[int]]:
+def plan_batches(points: Sequence[TrialPoint], workers: int, largest: int = MAX_BATCH) -> list[list[int]]:
     """Cut points into batches of one series of bars each.
 
     Parameters
@@ -78,6 +84,8 @@ def plan_batches(points: Sequence[TrialPoint], workers: int) -> list[list[int]]:
         In the order in which they are to be started.
     workers : int
         Trials that run at once.
+    largest : int
+        Points of a batch at most.
 
     Returns
     -------
@@ -85,7 +93,7 @@ def plan_batches(points: Sequence[TrialPoint], workers: int) -> list[list[int]]:
         Indices into `points`; every index exactly once.  Batches of one series follow each other, because a
         worker that changes it loads other bars.
     """
-    size = min(MAX_BATCH, max(1, -(-len(points) // (max(1, workers) * BATCHES_PER_WORKER))))
+    size = min(largest, max(1, -(-len(points) // (max(1, workers) * BATCHES_PER_WORKER))))
     order: dict[str, list[int]] = {}
     for index, point in enumerate(points):
         order.setdefault(point.series, []).append(index)
@@ -119,7 +127,7 @@ class SweepTrainable(tune.Trainable):
         self._bar_references = bars
         self._context = context
         self._ranking = ranking
-        self._session: BacktestSession | None = None
+        self._runner: TrialRunner | None = None
         self._series = ""
         self._batch = int(config["batch"])
 
@@ -130,11 +138,16 @@ class SweepTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Run one batch and hand each row to the ranking actor as it is finished."""
-        acknowledged = []
+        acknowledged, rows = [], []
         for index in self._batches[self._batch]:
             point = self._points[index]
-            row = run_trial(self._warm_session(point), point, self._context)
-            acknowledged.append(self._ranking.add.remote(row))
+            rows.append(self._warm_runner(point).row(point, self._context))
+            # Screened rows come by the thousand: a call for each would cost more than the trial.
+            if not self._context.screen or len(rows) == ROWS_PER_CALL:
+                acknowledged.append(self._ranking.add_many.remote(rows))
+                rows = []
+        if rows:
+            acknowledged.append(self._ranking.add_many.remote(rows))
         try:
             # The batch is finished when its rows are in the journal, not before.
             ray.get(acknowledged)
@@ -142,21 +155,23 @@ class SweepTrainable(tune.Trainable):
             # A journal that cannot be written (full disk) fails every further batch too: do not retry.
             cause = error.cause if isinstance(error, RayTaskError) else error
             return {"done": True, "fatal": (type(cause).__name__, str(cause))}
-        return {"done": True, "trials": len(acknowledged), "node": ray.get_runtime_context().get_node_id()}
+        trials = len(self._batches[self._batch])
+        return {"done": True, "trials": trials, "node": ray.get_runtime_context().get_node_id()}
 
     def cleanup(self) -> None:
-        """Close the engine."""
-        if self._session is not None:
-            self._session.close()
+        """Close what runs trials."""
+        if self._runner is not None:
+            self._runner.close()
 
-    def _warm_session(self, point: TrialPoint) -> BacktestSession:
-        if self._session is None or self._series != point.series:
-            if self._session is not None:
-                self._session.close()
+    def _warm_runner(self, point: TrialPoint) -> TrialRunner:
+        if self._runner is None or self._series != point.series:
+            if self._runner is not None:
+                self._runner.close()
             bars: BarSet = ray.get(self._bar_references[point.series])
-            self._session = BacktestSession(bars, self._context.terms(point.instrument).backtest)
+            backtest = self._context.terms(point.instrument).backtest
+            self._runner = open_runner(bars, backtest, screen=self._context.screen)
             self._series = point.series
-        return self._session
+        return self._runner
 
 
 class _ProgressCallback(Callback):
@@ -240,7 +255,7 @@ def run_sweep(
             break
         by_node += _run_tune(
             remaining,
-            plan_batches(remaining, batch_workers),
+            plan_batches(remaining, batch_workers, MAX_SCREENED_BATCH if context.screen else MAX_BATCH),
             references,
             context,
             ranking,

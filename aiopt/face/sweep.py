@@ -36,6 +36,7 @@ from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import StrategySpec
 
 if TYPE_CHECKING:
+    from aiopt.optimize.engine import StageEngine
     from aiopt.sweep.board import Board
     from aiopt.sweep.progress import SweepProgress
     from aiopt.sweep.sweep_config import SweepConfig
@@ -148,6 +149,7 @@ def sweep(  # each has a default, and groups of them are objects already
     seed: int = 1,
     sampler: Sampler = "sobol",
     engine: EngineName = "auto",
+    screen: bool = True,
     backtest: BacktestConfig | None = None,
     walk_forward: WalkForwardConfig | None = None,
     period: str = "1h",
@@ -171,6 +173,9 @@ def sweep(  # each has a default, and groups of them are objects already
         How points are drawn from a search space.
     engine : {"auto", "local", "ray"}
         This process, or the Ray cluster (`cluster.connect`).  Auto: the cluster where it is connected.
+    screen : bool
+        Run the trials in compiled code; the engine confirms those that a fold chooses, and some others.
+        False: in the engine alone.
     backtest : BacktestConfig, optional
         Costs, balance, leverage.
     walk_forward : WalkForwardConfig, optional
@@ -212,6 +217,7 @@ def sweep(  # each has a default, and groups of them are objects already
         trials=trials,
         sampler=sampler,
         seed=seed,
+        screen=screen,
         backtest=backtest or BacktestConfig(),
         walk_forward=walk_forward or WalkForwardConfig(),
         ranking=RankingConfig(period=period),
@@ -234,6 +240,7 @@ def _run(
     show_progress: bool,
 ) -> list[TrialRow]:
     """Run every point and return the rows, sorted by trial id."""
+    from aiopt.sweep.confirming import confirm
     from aiopt.sweep.local import run_sweep_locally
 
     found = find_engine(engine)
@@ -253,6 +260,7 @@ def _run(
             board = found.open_board(folder.name, folder / "leaderboard.jsonl", config.ranking, context.plan)
             found.sweep(points, bars, context, board, scratch_dir=folder / "scratch", report=report)
         try:
+            confirm(points, board, context, lambda again, engine: _again(again, bars, engine, found))
             # As a file, which is how any board gives its rows.
             counts = board.write_trials(folder / "trials.parquet")
             if not counts["ok"]:
@@ -281,6 +289,15 @@ def _by_series(given: Sequence[BarSet]) -> tuple[dict[str, BarSet], tuple[str, .
         msg = f"All instruments need the same time frames, but there are {listed}. Add the others."
         raise ConfigError(msg)
     return found, symbols
+
+
+def _again(
+    points: Sequence[TrialPoint], bars: Mapping[str, BarSet], context: TrialContext, found: StageEngine | None
+) -> list[TrialRow]:
+    """Run points in the engine, here or on the cluster."""
+    from aiopt.optimize.engine import LocalStages
+
+    return (found or LocalStages()).run_trials(points, bars, context)
 
 
 def _listed(specs: SpecLike | Sequence[SpecLike]) -> list[SpecLike]:

@@ -15,6 +15,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -41,9 +42,12 @@ from aiopt.optimize.summary import RunResult, summarise
 from aiopt.ranking.reasons import all_failed, failure_lines
 from aiopt.report import write_report
 from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
+from aiopt.sweep.board import Board
+from aiopt.sweep.confirming import confirm
 from aiopt.sweep.markets import finest_of_each, span_lines
 from aiopt.sweep.points import Strategy, judged_by, plan_context, plan_points
 from aiopt.sweep.progress import SweepProgress
+from aiopt.sweep.trial import TrialContext, TrialPoint
 
 SCRATCH = ".tune"
 """Folder below a run for an engine's own bookkeeping while the sweep runs."""
@@ -179,7 +183,7 @@ class _Run:
                 points,
                 board,
                 self._state.changes,
-                lambda again: self._engine.run_trials(again, bars, context),
+                lambda again: self._engine.run_trials(again, bars, replace(context, screen=False)),
             )
             self._state.proved(proof)
             self._log(f"sweep: continued, {proof}")
@@ -195,12 +199,26 @@ class _Run:
             for line in failure_lines(failures, counts["rows"]):
                 self._log(f"sweep: {line}")
             raise BacktestError(all_failed(failures))
+        self._state.enter("confirm")
+        self._confirm(points, bars, context, board)
         self._state.enter("rank")
         self._log("ranking: judging out of sample")
         result = board.ranking()
         atomic_write_bytes(self._dir / RANKING, canonical_json(result))
         self._log(f"ranking: {len(result.entries)} entries, {len(result.rejected)} rejected")
         board.close()
+
+    def _confirm(
+        self, points: list[TrialPoint], bars: dict[str, BarSet], context: TrialContext, board: Board
+    ) -> None:
+        """Let the engine run again what a screened sweep is judged by."""
+        if not context.screen:
+            return
+        self._log("screen: the engine runs again what the folds chose, and some others")
+        count = confirm(
+            points, board, context, lambda again, engine: self._engine.run_trials(again, bars, engine)
+        )
+        self._log(f"screen: {count} of {len(points)} trials run again in the engine, all rows equal")
 
     def _show_progress(self, progress: SweepProgress) -> None:
         self._log(f"sweep: {progress.line()}")

@@ -18,6 +18,7 @@ import numpy as np
 from aiopt.errors import InputError
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratio
+from aiopt.ranking.chosen import chosen_trials
 from aiopt.ranking.journal import Journal
 from aiopt.ranking.packing import pack_row, unpack_row
 from aiopt.ranking.rank import rank_trials
@@ -172,6 +173,10 @@ class Leaderboard:
     def ranking(self) -> Ranking:
         """Rank the rows taken so far.  Equal rows give an equal ranking, whatever their order."""
         return rank_trials(list(self._unpacked()), self._plan, self._config)
+
+    def chosen_trials(self) -> list[str]:
+        """Return the trials that a fold chooses or that would be emitted, sorted."""
+        return chosen_trials(list(self._unpacked()), self._plan, self._config)
 
     def close(self) -> None:
         """Close the journal."""

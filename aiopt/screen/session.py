@@ -46,6 +46,7 @@ from aiopt.screen.trade_table import (
     NIGHTS,
     NO_LEVEL,
     NO_QUOTE_BAR,
+    NO_QUOTE_STEPS,
     REASON,
     REASONS,
     SIDE,
@@ -231,9 +232,9 @@ class ScreenSession:
         )
         counts = table.counts
         if counts[NO_QUOTE_BAR]:
-            bar = counts[NO_QUOTE_BAR]
-            msg = f"A stop that a bar reaches must be reached by a quote of it, but none is in bar {bar}: "
-            raise DataError(f"{msg}bars and stop ladder differ. Build the bars again.")
+            bar, stop = counts[NO_QUOTE_BAR], counts[NO_QUOTE_STEPS] / self._scale
+            msg = f"A stop that a bar reaches must be reached by a quote of it, but {stop} is not in bar "
+            raise DataError(f"{msg}{bar}: bars and stop ladder differ. Build the bars again.")
         closed = int(counts[N_TRADES])
         trades = table.trades[:closed].copy()
         floats = np.empty((closed, 3))

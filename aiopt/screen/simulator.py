@@ -55,6 +55,7 @@ from aiopt.screen.trade_table import (
     NIGHTS,
     NO_LEVEL,
     NO_QUOTE_BAR,
+    NO_QUOTE_STEPS,
     REASON,
     REVERSE,
     RUIN,
@@ -219,7 +220,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915
                         steps_per_unit // ladder.scale,
                     )
                 if price == NO_LEVEL:
-                    counts[NO_QUOTE_BAR] = bar
+                    counts[NO_QUOTE_BAR], counts[NO_QUOTE_STEPS] = bar, armed
                     return
                 reason = STOP_LOSS
             if reason == STOP_LOSS:

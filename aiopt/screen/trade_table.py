@@ -38,7 +38,7 @@ STOP_LOSS, TAKE_PROFIT, EXIT_SIGNAL, REVERSE, SEGMENT_END, END_OF_DATA, RUIN = r
 ) = range(19)
 """Columns of a table of trades, int64; amounts take two."""
 
-N_TRADES, N_REFUSED, N_CAPPED, N_RUINED, HAS_OPEN, NO_QUOTE_BAR, COUNTS = range(7)
+N_TRADES, N_REFUSED, N_CAPPED, N_RUINED, HAS_OPEN, NO_QUOTE_BAR, NO_QUOTE_STEPS, COUNTS = range(8)
 """What `simulate` counts; `NO_QUOTE_BAR` is 0 or a bar that reaches a stop none of its quotes does."""
 
 NO_LEVEL = np.iinfo(np.int64).min

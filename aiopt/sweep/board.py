@@ -38,6 +38,10 @@ class Board(Protocol):
         """Rank the rows."""
         ...
 
+    def chosen_trials(self) -> list[str]:
+        """Return the trials that a fold chooses or that would be emitted."""
+        ...
+
     def close(self) -> None:
         """Let the journal go; the name is free for the next call."""
         ...

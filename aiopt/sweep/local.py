@@ -1,6 +1,6 @@
-"""The sweep in this process: one point after the other, with a warm backtest session per series of bars.
+"""The sweep in this process: one point after the other, with what runs trials kept warm per series of bars.
 
-Owns that loop.  A point's row is the same wherever it is run (`aiopt.sweep.trial.run_trial`), so this gives
+Owns that loop.  A point's row is the same wherever it is run (`aiopt.sweep.trial_runner`), so this gives
 the rows that `cluster.sweep` gives on a cluster, by hash; it only takes longer.
 """
 
@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 
-from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarSet
 from aiopt.errors import SearchSpaceError
 from aiopt.ranking.trials import TrialRow
 from aiopt.sweep.board import Board
 from aiopt.sweep.progress import Pace, SweepProgress
-from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
+from aiopt.sweep.trial import TrialContext, TrialPoint
+from aiopt.sweep.trial_runner import open_runner
 
 PROGRESS_EVERY_S = 5.0
 
@@ -106,6 +107,6 @@ def run_points(
         by_series.setdefault(point.series, []).append(point)
     for series, found in by_series.items():
         terms = context.terms(found[0].instrument)
-        with BacktestSession(bars[series], terms.backtest) as session:
+        with closing(open_runner(bars[series], terms.backtest, screen=context.screen)) as runner:
             for point in found:
-                yield run_trial(session, point, context)
+                yield runner.row(point, context)

@@ -170,6 +170,7 @@ def plan_context(
         seed=config.seed,
         data_hash=data_hash or content_hash(hashes),
         markets=markets or {name: MarketTerms(config.backtest, own) for name, own in hashes.items()},
+        screen=config.screen,
     )
 
 

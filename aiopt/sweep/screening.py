@@ -59,11 +59,17 @@ class TrialScreen:
             found = self.session.screen(point.spec, segments=context.segments)
         except AioptError as error:
             return failed_row(point, context, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - recorded: one defective point must not end the sweep
+            return failed_row(point, context, f"unexpected {type(error).__name__}: {error}")
         profits = [
             rounded_profits(np.diff(self.session.equity(found, ends)))
             for ends in self._period_ends(context.plan)
         ]
         return figures_row(self._figures(found), profits, self._ts_open_ns.size, point, context)
+
+    def close(self) -> None:
+        """Let the bars go."""
+        del self.session
 
     def _figures(self, found: ScreenResult) -> TradeFigures:
         ts, trades = self._ts_open_ns, found.trades

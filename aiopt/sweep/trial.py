@@ -79,6 +79,8 @@ class TrialContext:
         Of the ticks; of several markets, of all of them.
     markets : mapping of str to MarketTerms
         Per instrument, in a sweep of several markets; empty for one.
+    screen : bool
+        Run them by the screen, not in the engine; the rows are the same.
     """
 
     backtest: BacktestConfig
@@ -86,6 +88,7 @@ class TrialContext:
     seed: int
     data_hash: str
     markets: Mapping[str, MarketTerms] = dataclasses.field(default_factory=dict)
+    screen: bool = False
 
     @cached_property
     def segments(self) -> Segments:

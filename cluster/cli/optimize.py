@@ -63,6 +63,12 @@ from cluster.submit import Job, job_script, runtime_environment
     type=float,
     help="Widen the spread of ticks or bars: raise every ask by that many pips.",
 )
+@click.option(
+    "--screen/--no-screen",
+    default=None,
+    help="Run the trials in compiled code and let the engine confirm what is chosen (the default), or run all "
+    "in the engine.",
+)
 @click.option("--commission", type=float, help="Quote currency per million traded, each side.")
 @click.option("--timezone", help="Clock of the bars' times, if not the format's own: UTC, +02:00, NY+7.")
 @click.option("--time-format", help="How the times of a table of bars are written, e.g. '%d/%m/%Y %H:%M'.")

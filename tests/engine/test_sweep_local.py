@@ -144,10 +144,10 @@ def test_the_pipeline_needs_no_cluster(tmp_path: Path, ticks: Path) -> None:
 def test_a_sweep_whose_trials_all_fail_says_why(
     tmp_path: Path, ticks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(session: BacktestSession, point: TrialPoint, context: TrialContext) -> TrialRow:
+    def fail(screen: TrialScreen, point: TrialPoint, context: TrialContext) -> TrialRow:
         return failed_row(point, context, f"BacktestError: bar {len(point.trial_id)} is broken")
 
-    monkeypatch.setattr(aiopt.sweep.local, "run_trial", fail)
+    monkeypatch.setattr(TrialScreen, "row", fail)
     config = msgspec.structs.replace(CONFIG, ticks=str(ticks), timeframes=("5m",))
     lines: list[str] = []
     with pytest.raises(BacktestError, match="all 6 failed: BacktestError: bar 22 is broken"):
