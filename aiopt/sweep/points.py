@@ -161,15 +161,18 @@ def plan_context(
     times = common_times({symbol: one.bid.ts_open_ns for symbol, one in finest.items()})
     plan = plan_walk_forward(config.walk_forward, times, period_ns=config.ranking.period_ns)
     hashes = {symbol: one.data_hash for symbol, one in finest.items()}
-    if len(finest) == 1:
+    if len(hashes) == 1:
         (own,) = hashes.values()
-        return TrialContext(backtest=config.backtest, plan=plan, seed=config.seed, data_hash=data_hash or own)
+        terms: Mapping[str, MarketTerms] = {}
+    else:
+        own = content_hash(hashes)
+        terms = markets or {name: MarketTerms(config.backtest, one) for name, one in hashes.items()}
     return TrialContext(
         backtest=config.backtest,
         plan=plan,
         seed=config.seed,
-        data_hash=data_hash or content_hash(hashes),
-        markets=markets or {name: MarketTerms(config.backtest, own) for name, own in hashes.items()},
+        data_hash=data_hash or own,
+        markets=terms,
         screen=config.screen,
     )
 

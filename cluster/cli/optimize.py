@@ -66,8 +66,8 @@ from cluster.submit import Job, job_script, runtime_environment
 @click.option(
     "--screen/--no-screen",
     default=None,
-    help="Run the trials in compiled code and let the engine confirm what is chosen (the default), or run all "
-    "in the engine.",
+    help="Run trials in compiled code and let the engine confirm what is chosen (the default), or all in the "
+    "engine.",
 )
 @click.option("--commission", type=float, help="Quote currency per million traded, each side.")
 @click.option("--timezone", help="Clock of the bars' times, if not the format's own: UTC, +02:00, NY+7.")

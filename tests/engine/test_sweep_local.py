@@ -27,6 +27,7 @@ from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.local import run_sweep_locally
 from aiopt.sweep.points import judged_by, plan_context, plan_points
 from aiopt.sweep.progress import SweepProgress
+from aiopt.sweep.screening import TrialScreen
 from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
 from aiopt.testing.bars import random_walk_bars
 from aiopt.ticks.sample import generate_ticks
