@@ -108,7 +108,7 @@ def test_a_sweep_as_a_table(swept: ao.Sweep) -> None:
     assert shown["pnl"] == pytest.approx(sum(row.pnl))
     assert shown["trades"] == sum(row.segment_trades)
     assert swept.spec(row.trial_id).spec_hash == row.spec_hash
-    with pytest.raises(SearchSpaceError, match="there is no 'x'"):
+    with pytest.raises(SearchSpaceError, match="The sweep has no trial 'x'"):
         swept.spec("x")
     assert "Nothing here is evidence" in swept._repr_html_()
 
