@@ -15,6 +15,7 @@ from aiopt.errors import BacktestError, ConfigError, SearchSpaceError
 from aiopt.optimize.configuration import OptimizeConfig
 from aiopt.ranking.rank import rank_trials
 from aiopt.ranking.trials import TrialRow
+from aiopt.screen.session import ScreenSession
 from aiopt.sweep.local import run_points
 from aiopt.sweep.points import Strategy, judged_by, plan_context, plan_points
 
@@ -110,7 +111,7 @@ def test_a_sweep_as_a_table(swept: ao.Sweep) -> None:
     assert swept.spec(row.trial_id).spec_hash == row.spec_hash
     with pytest.raises(SearchSpaceError, match="The sweep has no trial 'x'"):
         swept.spec("x")
-    assert "Nothing here is evidence" in swept._repr_html_()
+    assert "This is not evidence" in swept._repr_html_()
 
 
 def test_a_ranking_as_a_table(swept: ao.Sweep) -> None:
@@ -146,9 +147,9 @@ def test_what_a_sweep_refuses(bars: ao.Bars, swept: ao.Sweep) -> None:
 
 
 def test_a_sweep_whose_every_trial_fails_says_why(bars: ao.Bars, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: BacktestSession, *args: object, **kwargs: object) -> TrialRow:
+    def fail(self: ScreenSession, *args: object, **kwargs: object) -> TrialRow:
         raise BacktestError("the engine refused the order")
 
-    monkeypatch.setattr(BacktestSession, "run", fail)
+    monkeypatch.setattr(ScreenSession, "screen", fail)
     with pytest.raises(BacktestError, match=r"all 2 failed: BacktestError: the engine refused the order"):
         ao.sweep("ema_cross_atr", bars, trials=2)

@@ -29,6 +29,7 @@ from aiopt.optimize.configuration import OptimizeConfig, load_strategies
 from aiopt.ranking.leaderboard import Leaderboard, Progress
 from aiopt.ranking.ranking_config import RankingConfig, StressConfig
 from aiopt.ranking.trials import read_trials, write_trials
+from aiopt.sweep.confirming import confirm
 from aiopt.sweep.local import SweepOutcome, run_sweep_locally
 from aiopt.sweep.points import plan_points
 from aiopt.sweep.progress import SweepProgress
@@ -36,6 +37,7 @@ from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
 from aiopt.testing.bars import random_walk_bars
 from cluster import lifecycle
 from cluster.metrics import RunMetrics
+from cluster.pipeline import RayStages
 from cluster.ranking import RemoteBoard, actor_name
 from cluster.resources import NodeResources
 from cluster.sweep import run_sweep
@@ -213,6 +215,24 @@ def test_this_process_alone_gives_the_same_bytes(
     assert (outcome.progress.done, outcome.progress.failed) == (len(points), 0)
     write_trials(tmp_path / "trials.parquet", leaderboard.rows())
     assert ((tmp_path / "trials.parquet").read_bytes(), canonical_json(leaderboard.ranking())) == reference
+
+
+def test_the_screen_gives_the_same_bytes_and_the_engine_agrees(
+    board: Board,
+    points: list[TrialPoint],
+    bars: dict[str, BarSet],
+    context: TrialContext,
+    reference: tuple[bytes, bytes],
+) -> None:
+    screened = dataclasses.replace(context, screen=True)
+    outcome = sweep(board, points, bars, screened)
+    assert (outcome.progress.done, outcome.progress.failed) == (len(points), 0)
+    remote = RemoteBoard(board.actor)
+    engine = RayStages()
+    compared = confirm(points, remote, screened, lambda again, plain: engine.run_trials(again, bars, plain))
+    assert 0 < compared <= len(points)
+    assert (trials_bytes(board), board.ranking()) == reference
+    assert board.journalled() == len(points), "no row twice"
 
 
 def test_killed_leaderboard_loses_no_row(
