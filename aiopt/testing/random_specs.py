@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -65,19 +66,18 @@ class _Writer:
 
     def atom(self) -> str:
         operator = self.one("<", "<=", ">", ">=")
-        return self.random.choice(
-            [
-                lambda: f"{self.price()} {operator} {self.price()}",
-                lambda: f"{self.oscillator()} {operator} {self.one('30.3', '55.5', '70 - g', '-(-40.7)')}",
-                lambda: f"crossover({self.oscillator()}, {self.one('50.1', '35.2', self.oscillator())})",
-                lambda: f"crossunder({self.price(1)}, {self.price(1)})",
-                lambda: f"{self.one('rising', 'falling')}({self.price(1)}, {self.one('1', '2', 'n')})",
-                lambda: f"m.macd / a {operator} {self.one('0.37', '-0.2', 'm.signal / a')}",
-                lambda: f"(high - low) / (close - open) {operator} {self.one('2.3177', '-1.377')}",
-                lambda: f"{self.one('close', 'open')} {self.one('==', '!=')} {self.one('high', 'close[1]')}",
-                lambda: f"volume {operator} 250",
-            ]
-        )()
+        atoms: list[Callable[[], str]] = [
+            lambda: f"{self.price()} {operator} {self.price()}",
+            lambda: f"{self.oscillator()} {operator} {self.one('30.3', '55.5', '70 - g', '-(-40.7)')}",
+            lambda: f"crossover({self.oscillator()}, {self.one('50.1', '35.2', self.oscillator())})",
+            lambda: f"crossunder({self.price(1)}, {self.price(1)})",
+            lambda: f"{self.one('rising', 'falling')}({self.price(1)}, {self.one('1', '2', 'n')})",
+            lambda: f"m.macd / a {operator} {self.one('0.37', '-0.2', 'm.signal / a')}",
+            lambda: f"(high - low) / (close - open) {operator} {self.one('2.3177', '-1.377')}",
+            lambda: f"{self.one('close', 'open')} {self.one('==', '!=')} {self.one('high', 'close[1]')}",
+            lambda: f"volume {operator} 250",
+        ]
+        return self.random.choice(atoms)()
 
     def condition(self, depth: int = 2) -> str:
         draw = self.random.random() if depth else 1.0
