@@ -230,5 +230,5 @@ def test_settings_that_break_a_rule(settings: dict[str, Any], message: str) -> N
 
 
 def test_a_client_needs_an_endpoint() -> None:
-    with pytest.raises(EndpointError, match="`endpoint` is not set"):
+    with pytest.raises(EndpointError, match="No endpoint is set"):
         ChatClient(AnalystSettings())

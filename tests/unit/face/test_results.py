@@ -41,7 +41,7 @@ def test_families_are_a_mapping_and_a_table() -> None:
 
 
 def test_a_script_that_is_no_file() -> None:
-    with pytest.raises(ConfigError, match=r"'nothing\.pine' is no file"):
+    with pytest.raises(ConfigError, match=r"There is no file 'nothing\.pine'"):
         ao.check_pine("nothing.pine")
 
 
@@ -64,7 +64,7 @@ def test_what_a_run_has_not(run: ao.Run, tmp_path: Path) -> None:
         run.trades(99)
     (tmp_path / "config.json").write_text("{}")
     begun = ao.run(tmp_path)
-    with pytest.raises(NotARunError, match="the run must be ranked"):
+    with pytest.raises(NotARunError, match="the run is not ranked yet"):
         _ = begun.ranking
     with pytest.raises(NotARunError, match=r"no trials\.parquet yet"):
         _ = begun.trials

@@ -84,7 +84,7 @@ def test_every_indicator_kind_can_be_written() -> None:
 
 
 def test_unknown_indicator_kind_is_refused() -> None:
-    with pytest.raises(PineError, match="'vwap' has none"):
+    with pytest.raises(PineError, match="'vwap' cannot be written in Pine"):
         write_indicator("vwap", identifier="x", source="close", args={}, names=Names())
 
 
