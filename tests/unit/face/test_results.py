@@ -66,7 +66,7 @@ def test_what_a_run_has_not(run: ao.Run, tmp_path: Path) -> None:
     begun = ao.run(tmp_path)
     with pytest.raises(NotARunError, match="the run is not ranked yet"):
         _ = begun.ranking
-    with pytest.raises(NotARunError, match=r"no trials\.parquet yet"):
+    with pytest.raises(NotARunError, match=r"there is no trials\.parquet"):
         _ = begun.trials
     assert "Not there" in begun._repr_html_()
     with pytest.raises(NotARunError, match="There is no run folder"):
