@@ -72,7 +72,7 @@ def test_the_examples_read_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyP
         messages_horizon=12,
     )
     bars = random_walk_bar_set(1_200, seed=61, timeframe="5m")
-    info = build_dataset(bars, tmp_path / "datasets" / "pictures", config)
+    info = build_dataset(bars, tmp_path / "data" / "datasets" / "pictures", config)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     polars, hugging_face, _, facts = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)

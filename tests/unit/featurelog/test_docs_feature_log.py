@@ -23,7 +23,7 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     names: dict = {}
     exec(example, names)
     assert names["frame"]["confidence"].to_list() == [0.7]
-    assert [stream.name for stream in list_streams(tmp_path / "logs")] == ["predictions", "scores"]
+    assert [stream.name for stream in list_streams(tmp_path / "data" / "logs")] == ["predictions", "scores"]
 
 
 def test_settings_have_the_documented_defaults() -> None:
