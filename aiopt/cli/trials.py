@@ -1,4 +1,4 @@
-"""``aiopt trials``: one trial of a run, shown or backtested anew.  Owns what is printed."""
+"""``aiopt trials``: those of a run listed, one shown or backtested anew.  Owns what is printed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from aiopt.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
     from aiopt.evaluation.folds import WalkForwardPlan
+    from aiopt.ranking.trial_list import TrialList, TrialOrder
     from aiopt.ranking.trials import TrialRow
 
 _run_option = click.option("--run", "run_dir", type=PATH, required=True, help="Run folder.")
@@ -24,7 +25,63 @@ _run_option = click.option("--run", "run_dir", type=PATH, required=True, help="R
 
 @click.group(epilog="Example: aiopt trials show rsi_reversion@5m-00003 --run runs/eurusd-default")
 def command() -> None:
-    """Show one trial of a run, or backtest it again."""
+    """List the trials of a run, show one, or backtest it again."""
+
+
+@command.command(
+    "list", epilog="Example: aiopt trials list --run runs/eurusd-default --group rsi_reversion@5m --top 10"
+)
+@_run_option
+@click.option("--group", help="Trials of one group alone, e.g. rsi_reversion@5m.")
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(["sharpe", "pnl", "trades", "id"]),
+    default="sharpe",
+    show_default=True,
+    help="What comes first.",
+)
+@click.option("--failed", is_flag=True, help="Trials that failed, with the reason.")
+@click.option("--top", type=click.IntRange(min=0), default=20, show_default=True, help="How many; 0 for all.")
+@json_option
+def list_command(
+    run_dir: Path, group: str | None, order: TrialOrder, failed: bool, top: int, as_json: bool
+) -> None:
+    """List the trials of a run with their in-sample figures, the best first.
+
+    In-sample figures are no evidence: `aiopt runs show` has what the ranking made of them.  Works on an
+    interrupted run too.
+    """
+    from aiopt.optimize.rerunning import plan_and_rows
+    from aiopt.ranking.trial_list import list_trials
+    from aiopt.runs import load_run
+
+    plan, rows = plan_and_rows(load_run(run_dir))
+    found = list_trials(rows, plan, order=order, group=group, failed=failed, top=top)
+    document = {"run": str(run_dir), **msgspec.to_builtins(found)}
+    emit(as_json, document, lambda console: _print_list(console, found, failed=failed))
+
+
+def _print_list(console: Console, found: TrialList, *, failed: bool) -> None:
+    if failed:
+        print_table(console, ("trial", "reason"), [(one.trial_id, one.error) for one in found.trials])
+    else:
+        columns = ("trial", number("trades"), number("P&L"), number("Sharpe"), "parameters")
+        rows = [
+            (
+                one.trial_id,
+                f"{one.trades:,}",
+                f"{one.pnl:,.2f}",
+                "-" if one.sharpe is None else f"{one.sharpe:.2f}",
+                ", ".join(f"{name} {value}" for name, value in one.params.items()),
+            )
+            for one in found.trials
+        ]
+        print_table(console, columns, rows)
+    kind = "failed" if failed else "with a result"
+    console.print(f"{len(found.trials):,} of {found.matching:,} trials {kind}; the run has {found.all:,}.")
+    if not failed and found.trials:
+        console.print("In-sample: no evidence. `aiopt runs show` says what the ranking made of them.")
 
 
 @command.command("show", epilog="Example: aiopt trials show rsi_reversion@5m-00003 --run runs/eurusd-default")

@@ -25,6 +25,7 @@ from aiopt.bars.request import BarRequest
 from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
 from aiopt.errors import BacktestError
+from aiopt.evaluation.power import power_lines
 from aiopt.files import atomic_write_bytes
 from aiopt.optimize.analysis import analyse_run, proposed_strategies
 from aiopt.optimize.configuration import (
@@ -174,6 +175,13 @@ class _Run:
             self._log(f"analysis: {len(proposed)} proposals are swept too")
             strategies += proposed
         points = plan_points(strategies, config, self._markets.symbols)
+        for line in power_lines(
+            n_periods=context.plan.periods_of(context.plan.test).size,
+            periods_per_year=context.plan.periods_per_year,
+            n_trials=len(points),
+            confidence=config.ranking.confidence,
+        ):
+            self._log(f"sweep: {line}")
         board = self._engine.open_board(
             self._dir.name, self._dir / LEADERBOARD, judged_by(bars, config), context.plan
         )

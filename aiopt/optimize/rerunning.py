@@ -5,7 +5,7 @@ Owns the way from a run folder back to a trial's point, bars and assumptions.  W
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,23 @@ from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
 Progress = Callable[[float], None]
 
 
+def plan_and_rows(run: RunFolder) -> tuple[WalkForwardPlan, Iterator[TrialRow]]:
+    """Return what the trials of a run are cut by, and their rows; of an interrupted run from the journal.
+
+    Raises
+    ------
+    NotARunError, RunFileError, DataError
+        If the run has no trials yet, or a file of it is damaged.
+    """
+    plan, rows = run.trial_rows()
+    if plan is None:
+        plan = None if run.ranking is None else run.ranking.plan
+    if plan is None:
+        msg = f"{run.path}: the trials must name their walk-forward plan, but do not. Repeat the run."
+        raise RunFileError(msg)
+    return plan, rows
+
+
 def find_trial(run: RunFolder, trial_id: str) -> tuple[TrialRow, WalkForwardPlan]:
     """Return a trial's row and the plan it is cut by; of an interrupted run from the journal.
 
@@ -38,12 +55,7 @@ def find_trial(run: RunFolder, trial_id: str) -> tuple[TrialRow, WalkForwardPlan
     NotARunError, RunFileError, DataError
         If the run has no trials yet, or a file of it is damaged.
     """
-    plan, rows = run.trial_rows()
-    if plan is None:
-        plan = None if run.ranking is None else run.ranking.plan
-    if plan is None:
-        msg = f"{run.path}: the trials must name their walk-forward plan, but do not. Repeat the run."
-        raise RunFileError(msg)
+    plan, rows = plan_and_rows(run)
     known = []
     for row in rows:
         if row.trial_id == trial_id:

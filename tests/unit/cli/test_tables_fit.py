@@ -92,6 +92,8 @@ COMMANDS = (
     "runs list --runs-dir {root}/runs",
     "runs show {root}/runs/" + LONG,
     "trials show rsi_reversion@5m-00003 --run {root}/runs/" + LONG,
+    "trials list --run {root}/runs/" + LONG,
+    "trials list --failed --run {root}/runs/" + LONG,
     "data list {root}",
     "data show {root}/runs/" + LONG,
     "bars show {root}/bars/bid.parquet",

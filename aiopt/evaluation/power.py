@@ -1,0 +1,91 @@
+"""What a sweep could find at all, known before it starts.
+
+Owns the smallest true Sharpe ratio that the deflated Sharpe ratio would recognise, from the length of the
+out-of-sample path and the number of trials alone.  Knows no result.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy.special import ndtri
+
+from aiopt.evaluation.arrays import require
+from aiopt.evaluation.deflated import expected_maximum_sharpe
+
+PLAUSIBLE_SHARPE = 3.0
+"""Annualised; hardly a strategy keeps more for years after costs.  A judgement, used for a warning alone."""
+
+
+def detectable_sharpe(
+    *,
+    n_periods: int,
+    periods_per_year: float,
+    n_trials: int,
+    confidence: float = 0.95,
+    power: float = 0.8,
+) -> float:
+    """Return the smallest true Sharpe ratio whose deflated Sharpe ratio passes with a given power.
+
+    A trial without skill has a variance of ``1 / (T - 1)`` of its Sharpe ratio per period, and an observed
+    ratio passes from ``SR0 + Φ⁻¹(confidence) / √(T - 1)`` on, with ``SR0`` the `expected_maximum_sharpe` of
+    that variance.  The true ratio must lie ``Φ⁻¹(power) / √(T - 1)`` above that.  Holds for returns that
+    are not far from normal: fat tails need more, and so does a choice that changes from fold to fold.
+
+    Parameters
+    ----------
+    n_periods : int
+        Length of the out-of-sample path, at least 2.
+    periods_per_year : float
+        Positive.
+    n_trials : int
+        Trials that count, at least 1.
+    confidence, power : float
+        In (0, 1).
+
+    Returns
+    -------
+    float
+        Annualised.
+
+    Raises
+    ------
+    MetricInputError
+        If an argument is out of range.
+    """
+    require(n_periods >= 2, "n_periods >= 2", f"n_periods={n_periods}", "Use a longer span.")
+    require(periods_per_year > 0, "periods_per_year > 0", f"{periods_per_year}", "Pass periods per year.")
+    for name, value in (("confidence", confidence), ("power", power)):
+        require(0 < value < 1, f"0 < {name} < 1", f"{name}={value}", "Use e.g. 0.95 and 0.8.")
+    deviation = 1 / math.sqrt(n_periods - 1)
+    luck = expected_maximum_sharpe(deviation**2, n_trials)
+    return float((luck + (ndtri(confidence) + ndtri(power)) * deviation) * math.sqrt(periods_per_year))
+
+
+def power_lines(
+    *, n_periods: int, periods_per_year: float, n_trials: int, confidence: float, power: float = 0.8
+) -> list[str]:
+    """Return what a sweep could find, as sentences: one, or two where hardly a strategy is that good.
+
+    Parameters as in `detectable_sharpe`; nothing is said of fewer than two periods.
+    """
+    if n_periods < 2:
+        return []
+    least = detectable_sharpe(
+        n_periods=n_periods,
+        periods_per_year=periods_per_year,
+        n_trials=n_trials,
+        confidence=confidence,
+        power=power,
+    )
+    years = n_periods / periods_per_year
+    lines = [
+        f"{n_trials:,} trials and {years:.2g} years out of sample: a true Sharpe ratio of {least:.1f} would "
+        f"pass {power:.0%} of the time, a smaller one less often"
+    ]
+    if least > PLAUSIBLE_SHARPE:
+        lines.append(
+            f"WARNING: hardly a strategy keeps a Sharpe ratio above {PLAUSIBLE_SHARPE:g}, so a real edge "
+            "will probably look like luck here. Give a longer span, or try fewer points."
+        )
+    return lines
