@@ -30,10 +30,11 @@ from tests.engine.real_bars import dukascopy_minutes, histdata_minutes
 
 pytestmark = pytest.mark.slow
 
-CHUNKS = 20
+CHUNKS = 10
+REAL_CHUNKS = 20
 SPECS = 25
-"""Specs of a chunk: five hundred in all."""
-N_BARS = 1200
+"""Specs of a chunk: five hundred on a provider's bars, half as many on bars with more corners."""
+N_BARS = 1000
 
 POINTS = SwapConfig(points={"EURUSD": SwapPoints(long=-0.7, short=0.13)})
 RATES = SwapConfig(
@@ -120,37 +121,54 @@ def random_case(seed: int, bars: BarSet) -> tuple[BarSet, BacktestConfig, Strate
     return bars, BacktestConfig(**settings), spec, segments
 
 
+def events_of(result: TrialResult) -> Counter[str]:
+    """Count what happened in a backtest."""
+    seen = Counter(trade.exit_reason for trade in result.trades)
+    seen["nights"] = sum(trade.nights or 0 for trade in result.trades)
+    seen["open"] = int(result.open_trade is not None)
+    for name in ("refused", "capped", "ruined"):
+        seen[name] = len(getattr(result, f"{name}_bars"))
+    return seen
+
+
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_random_specs_under_random_assumptions(chunk: int) -> None:
     seen: Counter[str] = Counter()
     for seed in range(chunk * SPECS, (chunk + 1) * SPECS):
         timeframe = ("1m", "5m", "15m", "1h")[seed % 4]
         bars = random_walk_bar_set(N_BARS, seed=seed, timeframe=timeframe)
-        result = both(*random_case(seed, bars))
-        seen.update(trade.exit_reason for trade in result.trades)
-        seen["nights"] += sum(trade.nights or 0 for trade in result.trades)
-        for name in ("refused", "capped", "ruined"):
-            seen[name] += len(getattr(result, f"{name}_bars"))
-        seen["open"] += result.open_trade is not None
+        seen += events_of(both(*random_case(seed, bars)))
     # A chunk that met none of these would prove little.
     for name in ("stop_loss", "take_profit", "exit_signal", "reverse", "refused", "nights"):
         assert seen[name] > 0, (name, seen)
 
 
+@pytest.fixture(scope="module")
+def real_minutes(shared_data: Path) -> BarSet:
+    return add_spread(histdata_minutes(shared_data, REAL_CHUNKS * N_BARS), 0.7)
+
+
+@pytest.mark.parametrize("chunk", range(REAL_CHUNKS))
+def test_random_specs_on_a_provider_s_minutes(real_minutes: BarSet, chunk: int) -> None:
+    seen: Counter[str] = Counter()
+    bars = real_minutes.slice(chunk * N_BARS, (chunk + 1) * N_BARS)
+    for seed in range(1000 + chunk * SPECS, 1000 + (chunk + 1) * SPECS):
+        seen += events_of(both(*random_case(seed, bars)))
+    for name in ("stop_loss", "take_profit", "exit_signal", "reverse", "refused"):
+        assert seen[name] > 0, (name, seen)
+
+
 def test_every_reason_and_event_occurs_among_the_random_specs() -> None:
     seen: Counter[str] = Counter()
-    for seed in range(0, CHUNKS * SPECS, 3):
+    for seed in range(0, 500, 3):
         bars, config, spec, segments = random_case(
             seed, random_walk_bar_set(N_BARS, seed=seed, timeframe="1h")
         )
         found = ScreenSession(bars, config).run(spec, segments=segments)
-        seen.update(trade.exit_reason for trade in found.trades)
-        for name in ("refused", "capped", "ruined"):
-            seen[name] += len(getattr(found, f"{name}_bars"))
-        seen["open"] += found.open_trade is not None
+        seen += events_of(found)
         seen["swap"] += sum(trade.swap != 0 for trade in found.trades)
         seen["ladder"] += isinstance(bars.stops, StopLadder)
-    assert set(seen) >= {
+    assert {name for name, count in seen.items() if count} >= {
         *("stop_loss", "take_profit", "exit_signal", "reverse", "segment_end", "end_of_data", "ruin"),
         *("refused", "capped", "ruined", "open", "swap", "ladder"),
     }
