@@ -260,11 +260,11 @@ def _run(
             board = found.open_board(folder.name, folder / "leaderboard.jsonl", config.ranking, context.plan)
             found.sweep(points, bars, context, board, scratch_dir=folder / "scratch", report=report)
         try:
-            confirm(points, board, context, lambda again, engine: _again(again, bars, engine, found))
             # As a file, which is how any board gives its rows.
             counts = board.write_trials(folder / "trials.parquet")
             if not counts["ok"]:
                 raise BacktestError(all_failed(board.progress().failures))
+            confirm(points, board, context, lambda again, engine: _again(again, bars, engine, found))
         finally:
             board.close()
         return read_trials(folder / "trials.parquet")
