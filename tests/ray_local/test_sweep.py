@@ -353,7 +353,7 @@ def test_unwritable_journal_ends_the_sweep_with_its_reason(
         def progress(self) -> Progress:
             return Progress(rows=0, failed=0, best=None, failures=[])
 
-        def add(self, row: object) -> None:
+        def add_many(self, rows: object) -> None:
             from aiopt.errors import StorageError
 
             raise StorageError("the disk of /runs is full")
