@@ -42,7 +42,8 @@ def test_a_window_that_cannot_be_drawn_is_named_and_those_before_it_are_kept(
     pngs = render_charts_distributed(BARS, SPEC, windows)
     chart = PreparedChart(BARS, SPEC)
     assert [next(pngs), next(pngs)] == list(render_windows(chart, windows[:2]))
-    expected = r"bars 0 to 19 \(EURUSD-5m-bid-20180101T000000-20\) cannot be drawn: EMA 50 has no value on bars 0 to 19"
+    window = r"bars 0 to 19 \(EURUSD-5m-bid-20180101T000000-20\)"
+    expected = rf"{window} cannot be drawn: EMA 50 has no value on bars 0 to 19"
     with pytest.raises(DataError, match=expected):
         next(pngs)
     with pytest.raises(DataError, match=expected):
