@@ -32,6 +32,7 @@ from aiopt.pine.parser_tables import (
 )
 from aiopt.pine.provenance import Provenance
 from aiopt.strategy.families import FAMILIES
+from aiopt.strategy.spec import IndicatorSpec, PriceDistance, RiskSize, StrategySpec
 
 EVERYDAY = """//@version=6
 strategy("everyday", overlay=true, initial_capital=100000.0, margin_long=-1.0)
@@ -122,9 +123,36 @@ def encode_tables(tables: ParserTables) -> bytes:
 
 
 def family_scripts() -> Iterator[str]:
-    """Yield the script of every strategy family."""
+    """Yield the script of every strategy family, with a fixed size and with one by risk."""
     for name in sorted(FAMILIES):
-        yield emit(FAMILIES[name].spec, provenance=Provenance(), instrument=instrument("EURUSD"))
+        spec = FAMILIES[name].spec
+        for sized in (spec, msgspec.structs.replace(spec, size=RiskSize(risk_pct=0.5))):
+            yield emit(sized, provenance=Provenance(), instrument=instrument("EURUSD"))
+
+
+def wide_script() -> str:
+    """Return the script of a strategy that uses everything the condition language has."""
+    spec = StrategySpec(
+        name="wide",
+        params={"n": 3, "level": 1.7},
+        indicators={
+            "b": IndicatorSpec(kind="bollinger", args={"length": 15, "multiplier": 1.7}),
+            "d": IndicatorSpec(kind="dmi", args={"length": 6, "smoothing": 5}),
+            "e": IndicatorSpec(kind="dmi", args={"length": 9, "smoothing": 9}),
+            "s": IndicatorSpec(kind="sma", source="hl2", args={"length": "n"}),
+        },
+        entry_long=(
+            "highest(close[2] + level * 0.0001, n) > lowest(min(b.upper, s), 4) and rising(hlc3, 2) "
+            "or not (abs(open - close) / (high - low) >= 0.5 and volume != 0)"
+        ),
+        entry_short=(
+            "crossunder(max(ohlc4, b.lower[1]), b.middle) and falling(d.adx, n) or d.plus <= -(e.minus)"
+        ),
+        exit_long="crossover(d.minus, 30 - level)",
+        stop_loss=PriceDistance(unit="pips", value=20),
+        size=RiskSize(risk_pct=0.5),
+    )
+    return emit(spec, provenance=Provenance(), instrument=instrument("EURUSD"))
 
 
 def main() -> None:
@@ -133,7 +161,7 @@ def main() -> None:
     if path == FILE:
         # Scripts are checked when they are written, and whatever tables are there may be of another form.
         atomic_write_bytes(path, encode_tables(ParserTables("", [])))
-    atomic_write_bytes(path, encode_tables(learn_tables([*family_scripts(), EVERYDAY])))
+    atomic_write_bytes(path, encode_tables(learn_tables([*family_scripts(), wide_script(), EVERYDAY])))
 
 
 if __name__ == "__main__":
