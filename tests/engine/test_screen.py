@@ -154,7 +154,7 @@ def test_random_specs_on_a_provider_s_minutes(real_minutes: BarSet, chunk: int) 
     bars = real_minutes.slice(chunk * N_BARS, (chunk + 1) * N_BARS)
     for seed in range(1000 + chunk * SPECS, 1000 + (chunk + 1) * SPECS):
         seen += events_of(both(*random_case(seed, bars)))
-    for name in ("stop_loss", "take_profit", "exit_signal", "reverse", "refused"):
+    for name in ("stop_loss", "take_profit", "exit_signal", "reverse"):
         assert seen[name] > 0, (name, seen)
 
 
