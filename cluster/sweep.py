@@ -37,6 +37,7 @@ from ray.tune import (
 from aiopt import errors
 from aiopt.bars.schema import BarSet
 from aiopt.errors import AioptError, ClusterError
+from aiopt.screen.failures import BeyondScreenError
 from aiopt.sweep.local import SweepOutcome, check_points
 from aiopt.sweep.progress import Pace, SweepProgress
 from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
@@ -141,7 +142,10 @@ class SweepTrainable(tune.Trainable):
         acknowledged, rows = [], []
         for index in self._batches[self._batch]:
             point = self._points[index]
-            rows.append(self._warm_runner(point).row(point, self._context))
+            try:
+                rows.append(self._warm_runner(point).row(point, self._context))
+            except BeyondScreenError as error:
+                return {"done": True, "fatal": ("ConfigError", str(error))}
             # Screened rows come by the thousand: a call for each would cost more than the trial.
             if not self._context.screen or len(rows) == ROWS_PER_CALL:
                 acknowledged.append(self._ranking.add_many.remote(rows))

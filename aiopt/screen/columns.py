@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopt.compiled import compiled
-from aiopt.errors import ConfigError
 from aiopt.indicators.windows import FloatArray
 
-FEWEST_ROWS = 64
-"""A spec may read this many series at once: its conditions have at most 200 nodes each, most of few names."""
+FEWEST_ROWS = 24
+"""Kept however long they are: years of minutes have millions of bars, and a spec reads several series."""
 MOST_ROWS = 512
 """More would seldom be found again, and each costs its first use."""
 
@@ -44,24 +43,12 @@ class Columns:
     n_bars : int
         Length of a row.
     limit_bytes : int
-        Memory that rows may take.
-
-    Raises
-    ------
-    ConfigError
-        If the limit has no room for a few rows.
+        Memory that rows may take, unless a few take more.
     """
 
     def __init__(self, n_bars: int, limit_bytes: int) -> None:
-        rows = limit_bytes // (8 * n_bars)
-        if rows < FEWEST_ROWS:
-            needed = FEWEST_ROWS * 8 * n_bars
-            msg = (
-                f"The screen needs {needed / 2**20:.0f} MiB for {n_bars:,} bars, but may use only "
-                f"{limit_bytes / 2**20:.0f} MiB. Raise its memory, or use longer bars."
-            )
-            raise ConfigError(msg)
-        self.values: FloatArray = np.empty((min(rows, MOST_ROWS), n_bars))
+        rows = min(max(limit_bytes // (8 * n_bars), FEWEST_ROWS), MOST_ROWS)
+        self.values: FloatArray = np.empty((rows, n_bars))
         """Row by row; a row is valid until as many others were asked for as there are rows."""
         self.first: NDArray[np.int64] = np.zeros(len(self.values), dtype=np.int64)
         """First bar of each row that has a number; `n_bars` where none has."""

@@ -29,6 +29,7 @@ LARGEST_BALANCE = 1e9
 _OPEN_NS, _INSIDE_NS = 2, -3
 """When fills at a bar's open and inside it are stamped, from its opening and to its closing time."""
 _STEP_TOLERANCE = 1e-3
+_OFF = "`screen: off` (--no-screen)"
 
 
 class Sides(NamedTuple):
@@ -170,7 +171,7 @@ def market_of(
     """
     if config.initial_balance > LARGEST_BALANCE:
         msg = f"The screen's accounts hold at most {LARGEST_BALANCE:,.0f}, not {config.initial_balance:,.0f}."
-        raise BeyondScreenError(msg + " Use a smaller balance, or --screen off.")
+        raise BeyondScreenError(f"{msg} Use a smaller balance, or {_OFF}.")
     bid = _steps(bars.bid, decimals)
     ask = bid if bars.single_price else _steps(bars.ask, decimals)
     high_first = np.abs(bid["high"] - bid["open"]) <= np.abs(bid["open"] - bid["low"])
@@ -204,7 +205,7 @@ def _steps(bars: BarArrays, decimals: int) -> dict[str, NDArray[np.int64]]:
                 f"The screen needs prices of at most {decimals} decimals below "
                 f"{LARGEST_STEPS / 10**decimals:g}, but {name} of the {bars.price} bar {row} is {price!r}."
             )
-            raise BeyondScreenError(msg + " Round the bars to the instrument's tick, or use --screen off.")
+            raise BeyondScreenError(f"{msg} Round the bars to the instrument's tick, or use {_OFF}.")
         found[name] = whole.astype(np.int64)
     return found
 
@@ -243,11 +244,11 @@ def _rollovers(bars: BarSet, config: BacktestConfig, decimals: int) -> tuple[Rol
             for above, below in pairs:
                 divisor = math.lcm(divisor, below // math.gcd(above, below))
         if divisor > LARGEST_FACTOR:
-            raise BeyondScreenError("The screen cannot charge these swap rates exactly. Use --screen off.")
+            raise BeyondScreenError(f"The screen cannot charge these swap rates exactly. Use {_OFF}.")
         for side, pairs in enumerate(found):
             values = [above * divisor // below for above, below in pairs]
             if any(abs(value) >= 10**17 for value in values):
-                raise BeyondScreenError("The screen cannot charge swap this large exactly. Use --screen off.")
+                raise BeyondScreenError(f"The screen cannot charge swap this large exactly. Use {_OFF}.")
             numerator[side] = values
     found_rollovers = Rollovers(
         at_open=np.searchsorted(times, opens + _OPEN_NS, side="right"),
@@ -273,7 +274,7 @@ def _rates(bars: BarSet, conversion: Conversion | None, night_times: NDArray[np.
         conversion.twice_mids_at(times) for times in (opens + _OPEN_NS, ends + _INSIDE_NS, ends, night_times)
     ]
     if max(unit, *(int(values.max(initial=1)) for values in found)) > LARGEST_FACTOR:
-        raise BeyondScreenError("The screen cannot convert at these prices exactly. Use --screen off.")
+        raise BeyondScreenError(f"The screen cannot convert at these prices exactly. Use {_OFF}.")
     at_open, inside, at_close, at_night = found
     return Rates(at_open, inside, at_close, at_night, unit, multiplies, conversion.rates_at(ends))
 
@@ -299,7 +300,7 @@ def _whole_steps(distance: float, decimals: int) -> int:
     if abs(abs(exact - math.floor(exact)) - 0.5) < 1e-6:
         msg = (
             f"The screen cannot tell which way the engine rounds a stop slippage of {exact:g} price steps. "
-            "Choose --stop-slippage in whole tenths of a tick, or use --screen off."
+            f"Choose --stop-slippage in whole tenths of a tick, or use {_OFF}."
         )
         raise BeyondScreenError(msg)
     return steps

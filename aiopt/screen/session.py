@@ -24,6 +24,7 @@ from aiopt.errors import DataError
 from aiopt.indicators.windows import FloatArray
 from aiopt.screen.amounts import PART
 from aiopt.screen.columns import Columns
+from aiopt.screen.failures import BeyondScreenError
 from aiopt.screen.figures import equity_at, trade_floats
 from aiopt.screen.machine import BLOCK, Code, Inputs, run_program
 from aiopt.screen.market import market_of
@@ -63,7 +64,7 @@ from aiopt.strategy.signals import price_digits, series_arrays
 from aiopt.strategy.spec import PriceDistance, RiskSize, SessionFilter, StrategySpec
 from aiopt.trades import OpenTrade, Trade
 
-DEFAULT_MEMORY_BYTES = 512 * 2**20
+DEFAULT_MEMORY_BYTES = 256 * 2**20
 """What the columns of a session may take."""
 
 _PRICE_DECIMALS_BEYOND_TICK = 1
@@ -214,9 +215,12 @@ class ScreenSession:
 
         Raises
         ------
+        BeyondScreenError
+            If the spec reads more series than are held for so many bars.
         DataError
             If a stop was reached inside a bar whose ladder has no quote of it.
         """
+        self._check_room(spec)
         indicators = self._indicator_rows(spec)
         bounds, may_enter = self._bounds(segments)
         self._signals(spec, indicators, may_enter)
@@ -280,11 +284,22 @@ class ScreenSession:
 
     # --- signals ----------------------------------------------------------------------------------------
 
+    def _check_room(self, spec: StrategySpec) -> None:
+        """Refuse a spec whose series would drive each other out."""
+        outputs = sum(len(names) for names in spec.output_names().values())
+        needed, room = outputs + len(self._program(spec).columns), len(self._columns.values)
+        if needed > room:
+            msg = f"The screen holds {room} series of {len(self.bars):,} bars, but this strategy may read "
+            raise BeyondScreenError(f"{msg}{needed}. Use `screen: off` (--no-screen).")
+
+    def _program(self, spec: StrategySpec) -> Program:
+        return program_of({name: getattr(spec, name) for name in SIGNALS}, frozenset(spec.params))
+
     def _signals(
         self, spec: StrategySpec, indicators: Mapping[str, int], may_enter: NDArray[np.bool_]
     ) -> None:
         """Write the signals of a spec into `flags`."""
-        program = program_of({name: getattr(spec, name) for name in SIGNALS}, frozenset(spec.params))
+        program = self._program(spec)
         params = {name: float(value) for name, value in spec.params.items()}
         rows = np.array([self._row(spec, node, indicators) for node in program.columns], dtype=np.int64)
         used = np.array(list(indicators.values()), dtype=np.int64)

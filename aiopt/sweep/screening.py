@@ -16,6 +16,7 @@ from aiopt.bars.schema import BarSet
 from aiopt.errors import AioptError
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.ranking.trials import TrialRow
+from aiopt.screen.failures import BeyondScreenError
 from aiopt.screen.session import ScreenResult, ScreenSession
 from aiopt.screen.trade_table import ENTRY_BAR, NIGHTS, UNITS
 from aiopt.sweep.trial import (
@@ -57,6 +58,8 @@ class TrialScreen:
         """
         try:
             found = self.session.screen(point.spec, segments=context.segments)
+        except BeyondScreenError:
+            raise  # the engine could run it: not the trial failed
         except AioptError as error:
             return failed_row(point, context, f"{type(error).__name__}: {error}")
         except Exception as error:  # noqa: BLE001 - recorded: one defective point must not end the sweep

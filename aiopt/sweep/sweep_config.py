@@ -31,7 +31,7 @@ class SweepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Seed of the sampled points.
     screen : bool
         Run the trials in compiled code (`aiopt.screen`); the engine confirms all that a fold chooses and some
-        others.  False: in the engine alone, some 500 times slower.  The rows are the same.
+        others.  False: in the engine alone, hundreds of times slower.  The rows are the same.
     backtest : BacktestConfig
         Costs, balance, leverage of the research backtests.
     walk_forward : WalkForwardConfig

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from aiopt.errors import ConfigError
-from aiopt.screen.columns import FEWEST_ROWS, Columns
+from aiopt.screen.columns import FEWEST_ROWS, MOST_ROWS, Columns
 
 N_BARS = 10
 ROOM = FEWEST_ROWS * 8 * N_BARS
@@ -46,6 +44,6 @@ def test_a_row_says_where_its_numbers_begin_and_whether_some_are_missing() -> No
     assert columns.gaps[rows].tolist() == [False, True, False, False]
 
 
-def test_memory_for_too_few_rows_is_refused() -> None:
-    with pytest.raises(ConfigError, match="needs 49 MiB for 100,000 bars, but may use only 10 MiB"):
-        Columns(100_000, 10 * 2**20)
+def test_years_of_bars_keep_a_few_rows_and_short_series_no_more_than_many() -> None:
+    assert len(Columns(5_000_000, 2**20).values) == FEWEST_ROWS
+    assert len(Columns(10, 2**30).values) == MOST_ROWS

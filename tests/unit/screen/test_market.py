@@ -11,6 +11,7 @@ from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.errors import ConfigError, DataError
 from aiopt.screen.failures import BeyondScreenError
 from aiopt.screen.session import ScreenSession
+from aiopt.strategy.families import FAMILIES
 from aiopt.testing.bars import random_walk_bar_set
 
 BARS = random_walk_bar_set(300, seed=1)
@@ -30,6 +31,12 @@ def test_a_price_off_the_grid() -> None:
 def test_a_stop_slippage_half_way_between_two_steps() -> None:
     with pytest.raises(BeyondScreenError, match=r"stop slippage of 2\.5 price steps"):
         ScreenSession(BARS, BacktestConfig(stop_slippage_ticks=0.25))
+
+
+def test_a_spec_that_reads_more_series_than_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiopt.screen.columns.MOST_ROWS", 2)
+    with pytest.raises(BeyondScreenError, match=r"holds 2 series of 300 bars, but this strategy may read"):
+        ScreenSession(BARS, BacktestConfig()).screen(FAMILIES["macd_adx_trend"].spec)
 
 
 def test_what_the_engine_refuses_is_refused_with_the_same_words() -> None:
