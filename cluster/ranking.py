@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aiopt.errors import AioptError
 from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
 from aiopt.ranking.leaderboard import Leaderboard, Progress
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import Ranking
@@ -86,9 +87,9 @@ class RemoteBoard:
         """Write ``trials.parquet`` where the rows are: a hundred thousand of them do not fit twice."""
         return self._ask("write_trials", path)
 
-    def ranking(self) -> Ranking:
-        """Rank the rows."""
-        return self._ask("ranking")
+    def ranking(self, earlier: Earlier = NOTHING_EARLIER) -> Ranking:
+        """Rank the rows; `earlier` trials of others count too."""
+        return self._ask("ranking", earlier)
 
     def chosen_trials(self) -> list[str]:
         """Return the trials that a fold chooses or that would be emitted."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from aiopt.evaluation.arrays import FloatArray
@@ -16,6 +17,7 @@ from aiopt.evaluation.deflated import effective_trials, expected_maximum_sharpe
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratios
 from aiopt.evaluation.pbo import probability_of_overfitting
+from aiopt.ranking.earlier import EarlierTrials
 from aiopt.ranking.figures import known
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import GroupStatistics, Statistics
@@ -38,6 +40,8 @@ class Baseline:
     ----------
     trials : int
         All trials of the sweep, failed ones included.
+    earlier : int
+        Trials of others on the same data that count too.
     n_periods : int
         Length of the out-of-sample path.
     variance_theory, variance_cross_section : float
@@ -50,6 +54,7 @@ class Baseline:
     """
 
     trials: int
+    earlier: int
     n_periods: int
     variance_theory: float
     variance_cross_section: float
@@ -57,13 +62,20 @@ class Baseline:
     overfit: dict[str, Overfit]
 
     @property
+    def counted(self) -> int:
+        """Every trial ever made on the data, the sweep's own and earlier ones."""
+        return self.trials + self.earlier
+
+    @property
     def expected_maximum(self) -> float:
-        """Per-period Sharpe ratio that the best of all trials shows without skill."""
-        return expected_maximum_sharpe(self.variance_theory, max(1, self.trials))
+        """Per-period Sharpe ratio that the best of all trials counted shows without skill."""
+        return expected_maximum_sharpe(self.variance_theory, max(1, self.counted))
 
 
-def make_baseline(groups: Sequence[Group], plan: WalkForwardPlan, config: RankingConfig) -> Baseline:
-    """Return the statistics of all trials."""
+def make_baseline(
+    groups: Sequence[Group], plan: WalkForwardPlan, config: RankingConfig, earlier: int = 0
+) -> Baseline:
+    """Return the statistics of all trials; `earlier` trials of others count beside them."""
     test = plan.periods_of(plan.test)
     filled = [group for group in groups if group.rows]
     sharpe = {group.name: sharpe_ratios(group.pnl[:, test], periods_per_year=1) for group in filled}
@@ -71,6 +83,7 @@ def make_baseline(groups: Sequence[Group], plan: WalkForwardPlan, config: Rankin
     every = every[np.isfinite(every)]
     return Baseline(
         trials=sum(group.tried for group in groups),
+        earlier=earlier,
         n_periods=len(test),
         variance_theory=1 / max(1, len(test) - 1),
         variance_cross_section=float(every.var(ddof=1)) if every.size >= 2 else math.nan,
@@ -85,6 +98,7 @@ def make_statistics(
     candidates: dict[str, int],
     plan: WalkForwardPlan,
     config: RankingConfig,
+    earlier: EarlierTrials | msgspec.UnsetType = msgspec.UNSET,
 ) -> Statistics:
     """Return the statistics that go into the ranking.
 
@@ -92,6 +106,8 @@ def make_statistics(
     ----------
     candidates : dict
         Number of lanes per group.
+    earlier : EarlierTrials or unset
+        Trials of others that count too.
     """
     filled = [group for group in groups if group.rows]
     pnl = np.vstack([group.pnl for group in filled]) if filled else np.empty((0, plan.development_periods))
@@ -120,6 +136,7 @@ def make_statistics(
         refused_trials=sum(any(row.segment_refused) for group in filled for row in group.rows),
         capped_trials=sum(any(row.segment_capped) for group in filled for row in group.rows),
         ruined_trials=sum(any(row.segment_ruined) for group in filled for row in group.rows),
+        earlier_trials=earlier,
     )
 
 

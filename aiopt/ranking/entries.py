@@ -158,9 +158,9 @@ def _evidence(
     return Evidence(
         deflated_sharpe=known(candidate.deflated_sharpe),
         deflated_sharpe_cross_section=known(
-            shape.published_deflated(baseline.variance_cross_section, baseline.trials)
+            shape.published_deflated(baseline.variance_cross_section, baseline.counted)
         ),
-        trials_counted=baseline.trials,
+        trials_counted=baseline.counted,
         expected_maximum_sharpe=baseline.expected_maximum * math.sqrt(plan.periods_per_year),
         probabilistic_sharpe=known(probability),
         p_value=known(1 - probability),

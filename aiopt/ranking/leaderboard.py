@@ -19,6 +19,7 @@ from aiopt.errors import InputError
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.ranking.chosen import chosen_trials
+from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
 from aiopt.ranking.journal import Journal
 from aiopt.ranking.packing import pack_row, unpack_row
 from aiopt.ranking.rank import rank_trials
@@ -170,9 +171,9 @@ class Leaderboard:
         """Return counts, the best so far and why trials failed."""
         return Progress(rows=len(self._rows), failed=self._failed, best=self._best, failures=self.failures())
 
-    def ranking(self) -> Ranking:
+    def ranking(self, earlier: Earlier = NOTHING_EARLIER) -> Ranking:
         """Rank the rows taken so far.  Equal rows give an equal ranking, whatever their order."""
-        return rank_trials(list(self._unpacked()), self._plan, self._config)
+        return rank_trials(list(self._unpacked()), self._plan, self._config, earlier)
 
     def chosen_trials(self) -> list[str]:
         """Return the trials that a fold chooses or that would be emitted, sorted."""

@@ -13,6 +13,7 @@ import msgspec
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.ranking.baseline import make_baseline, make_statistics
 from aiopt.ranking.candidates import make_candidates, reject, without_duplicates
+from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
 from aiopt.ranking.entries import make_entry
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import (
@@ -24,7 +25,12 @@ from aiopt.ranking.trials import TrialRow
 from aiopt.ranking.verdict import headline
 
 
-def rank_trials(rows: Sequence[TrialRow], plan: WalkForwardPlan, config: RankingConfig) -> Ranking:
+def rank_trials(
+    rows: Sequence[TrialRow],
+    plan: WalkForwardPlan,
+    config: RankingConfig,
+    earlier: Earlier = NOTHING_EARLIER,
+) -> Ranking:
     """Rank all trials of a run.
 
     Parameters
@@ -35,6 +41,8 @@ def rank_trials(rows: Sequence[TrialRow], plan: WalkForwardPlan, config: Ranking
         What the rows are measured by.
     config : RankingConfig
         How they are judged.
+    earlier : Earlier
+        What was tried on the same data before, from the ledger: it counts as tried too.
 
     Returns
     -------
@@ -50,7 +58,7 @@ def rank_trials(rows: Sequence[TrialRow], plan: WalkForwardPlan, config: Ranking
     # Before any work, and where there is nothing to rank too.
     for instrument in {group.instrument for group in groups} or {msgspec.UNSET}:
         config.stress.pip_of(instrument)
-    baseline = make_baseline(groups, plan, config)
+    baseline = make_baseline(groups, plan, config, earlier.count)
     candidates, rejected = make_candidates(groups, baseline, plan, config)
     ranked, duplicates = without_duplicates(candidates, config)
     chosen, rest = ranked[: config.top], ranked[config.top :]
@@ -59,7 +67,7 @@ def rank_trials(rows: Sequence[TrialRow], plan: WalkForwardPlan, config: Ranking
         + sum(r.group == group.name and r.lane is not None for r in rejected)
         for group in groups
     }
-    statistics = make_statistics(groups, baseline, per_group, plan, config)
+    statistics = make_statistics(groups, baseline, per_group, plan, config, earlier.trials)
     rejected += duplicates
     rejected += [
         reject(candidate, f"ranks {place}, and {config.top} are emitted (`top`)")
@@ -77,4 +85,5 @@ def rank_trials(rows: Sequence[TrialRow], plan: WalkForwardPlan, config: Ranking
         plan=plan,
         config=config,
         score_formula=formula(config),
+        holdout_openings=(earlier.holdout or msgspec.UNSET) if plan.holdout and entries else msgspec.UNSET,
     )

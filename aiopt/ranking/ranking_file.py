@@ -12,6 +12,7 @@ import msgspec
 
 from aiopt.errors import InputError
 from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.ranking.earlier import EarlierOpenings, EarlierTrials
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.series import Symbol
 
@@ -145,7 +146,7 @@ class Evidence(Record, frozen=True, kw_only=True):
     deflated_sharpe_cross_section : float or None
         The published formula, with the variance observed across all trials, which differences in costs widen.
     trials_counted : int
-        All trials of the sweep.
+        All trials of the sweep, and those of others on the same data that the ledger knows.
     expected_maximum_sharpe : float
         What `deflated_sharpe` was measured against, annualised.
     probabilistic_sharpe : float or None
@@ -350,6 +351,8 @@ class Statistics(Record, frozen=True, kw_only=True):
     refused_trials, capped_trials, ruined_trials : int
         Trials whose entries the margin refused, whose sizes it cut, or who lost their account, in some
         development segment.
+    earlier_trials : EarlierTrials or unset
+        Trials of others on the same data, which count too; unset where there are none.
     """
 
     trials: int
@@ -372,6 +375,7 @@ class Statistics(Record, frozen=True, kw_only=True):
     refused_trials: int = 0
     capped_trials: int = 0
     ruined_trials: int = 0
+    earlier_trials: EarlierTrials | msgspec.UnsetType = msgspec.UNSET
 
 
 class Ranking(Record, frozen=True, kw_only=True):
@@ -387,6 +391,8 @@ class Ranking(Record, frozen=True, kw_only=True):
         One sentence; says plainly when nothing beats chance.
     score_formula : str
         The score in words, with the weights used.
+    holdout_openings : tuple of EarlierOpenings or unset
+        Who had seen the holdout of the entries' markets before; unset where nobody had.
     """
 
     headline: str
@@ -397,6 +403,7 @@ class Ranking(Record, frozen=True, kw_only=True):
     config: RankingConfig
     score_formula: str
     format: int = FORMAT
+    holdout_openings: tuple[EarlierOpenings, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 def read_ranking(document: dict[str, Any]) -> tuple[Ranking, str]:

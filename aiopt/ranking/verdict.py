@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aiopt.ranking.earlier import earlier_text
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import (
     NO_EVIDENCE,
@@ -93,6 +94,8 @@ def judge(checks: Sequence[Check], evidence: Evidence, config: RankingConfig) ->
 def headline(entries: Sequence[Entry], statistics: Statistics) -> str:
     """Return the one sentence a reader in a hurry takes away."""
     tried = f"{statistics.trials} trial{'' if statistics.trials == 1 else 's'}"
+    if statistics.earlier_trials:
+        tried += f" ({earlier_text(statistics.earlier_trials)})"
     if not entries:
         return f"Of {tried}, none could be ranked; the reasons are listed."
     passing = [entry.name for entry in entries if entry.survives]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
 from aiopt.ranking.leaderboard import Progress
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.trials import TrialRow
@@ -34,8 +35,8 @@ class Board(Protocol):
         """Write ``trials.parquet`` and return the counts."""
         ...
 
-    def ranking(self) -> Ranking:
-        """Rank the rows."""
+    def ranking(self, earlier: Earlier = NOTHING_EARLIER) -> Ranking:
+        """Rank the rows; `earlier` trials of others count too."""
         ...
 
     def chosen_trials(self) -> list[str]:
