@@ -17,6 +17,16 @@ end and takes no position on its last bar, so a segment's profit depends on no l
 only indicators look back, and looking back from a test into its train window is what live trading does too.
 No label or position spans a boundary, hence nothing needs purging; `purge_segments` leaves a gap all the same
 for those who want the test further away from the train window.
+
+An **anchored** walk-forward trains from the first segment on: windows grow.  `purge` and `embargo` are such
+a gap given as a length of time: the last `purge` of every train window and the first `embargo` of every test
+segment (and of the holdout) become segments of their own, which that fold does not use.  Since no position
+spans two segments, no trade of a train window reaches into the gap, let alone into the test::
+
+    block         0     1         2           3         train_segments=2, folds=2, purge and embargo set
+    segment       0     1    2p   3e 4    5p  6e 7    8p
+    fold 0      train train  -    -  test test
+    fold 1            train train .. train -  -  test test
 """
 
 from __future__ import annotations
@@ -27,8 +37,9 @@ import numpy.typing as npt
 
 from aiopt.errors import ConfigError, MetricInputError
 from aiopt.evaluation.arrays import FloatArray, finite_vector, require
+from aiopt.evaluation.gaps import Layout, check_filled, cut_gaps, gap_ns, lay_out
 from aiopt.evaluation.metrics import SECONDS_PER_YEAR
-from aiopt.timeframe import time_grid
+from aiopt.timeframe import time_grid, timeframe_of_ns
 from aiopt.utc import HOUR_NS
 
 IntArray = npt.NDArray[np.int64]
@@ -40,21 +51,38 @@ class WalkForwardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     Attributes
     ----------
     train_segments : int
-        Length of a train window, in segments.
+        Length of a train window, in segments; of the first one where windows are anchored.
     folds : int
         Train windows, each followed by one test segment.
     holdout_segments : int
         Last segments, which nothing may read before the ranking is fixed.  0: no holdout.
     purge_segments : int
         Segments left out between a train window and what follows it.
+    anchored : bool or unset
+        Every train window starts with the first segment; unset: it has `train_segments` and rolls.
+    purge : str or unset
+        Length of time, e.g. ``"4h"``, left out at the end of every train window.
+    embargo : str or unset
+        Length of time, e.g. ``"1d"``, left out at the start of every test segment and of the holdout.
     """
 
     train_segments: int = 3
     folds: int = 4
     holdout_segments: int = 1
     purge_segments: int = 0
+    anchored: bool | msgspec.UnsetType = msgspec.UNSET
+    purge: str | msgspec.UnsetType = msgspec.UNSET
+    embargo: str | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
+        # Unset, not False: plans and run ids of those who never asked for it stay what they were.
+        if not self.anchored:
+            msgspec.structs.force_setattr(self, "anchored", msgspec.UNSET)
+        for name in ("purge", "embargo"):
+            given = getattr(self, name)
+            if given is not msgspec.UNSET:
+                label = timeframe_of_ns(gap_ns(name, given)).label
+                msgspec.structs.force_setattr(self, name, label)
         for name, least in (
             ("train_segments", 1),
             ("folds", 1),
@@ -64,25 +92,54 @@ class WalkForwardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             value = getattr(self, name)
             if value < least:
                 raise ConfigError(f"`{name} >= {least}` must hold, but got {name}={value}. Raise it.")
-        if self.segments > 10_000:
+        if self.blocks > 10_000:
             raise ConfigError(
-                f"A walk-forward may have 10000 segments, but has {self.segments}. Use fewer "
+                f"A walk-forward may have 10000 segments, but has {self.blocks}. Use fewer "
                 f"folds or train segments."
             )
 
     @property
+    def blocks(self) -> int:
+        """Stretches of equally much market the span is cut into, before purge and embargo cut them again."""
+        return self.train_segments + self.purge_segments + self.folds + self.holdout_segments
+
+    @property
     def segments(self) -> int:
         """Number of segments in all."""
-        return self.development_segments + self.holdout_segments
+        return self.layout.count
 
     @property
     def development_segments(self) -> int:
         """Number of segments before the holdout; the first ones."""
-        return self.train_segments + self.purge_segments + self.folds
+        blocks = self.train_segments + self.purge_segments + self.folds
+        return self.layout.start_of(blocks)
+
+    @property
+    def layout(self) -> Layout:
+        """Which segments each block consists of."""
+        train, test = self.train_segments, self.train_segments + self.purge_segments
+        purged = range(train - 1, train + self.folds) if self.purge_ns else range(0)
+        tested = range(test, test + self.folds + (self.holdout_segments > 0)) if self.embargo_ns else range(0)
+        return lay_out(self.blocks, frozenset(purged), frozenset(tested))
+
+    @property
+    def purge_ns(self) -> int:
+        """Length of `purge`; 0 where it is unset."""
+        return 0 if self.purge is msgspec.UNSET else gap_ns("purge", self.purge)
+
+    @property
+    def embargo_ns(self) -> int:
+        """Length of `embargo`; 0 where it is unset."""
+        return 0 if self.embargo is msgspec.UNSET else gap_ns("embargo", self.embargo)
+
+    def train_window(self, stop: int) -> tuple[int, ...]:
+        """Return the segments of the train window that ends with the block before `stop`."""
+        first = 0 if self.anchored else stop - self.train_segments
+        return self.layout.train(first, stop)
 
 
 class Fold(msgspec.Struct, frozen=True, kw_only=True):
-    """One step: parameters are chosen on segments `train` and traded on segment `test`.
+    """One step: parameters are chosen on segments `train` and traded on segments `test`.
 
     Attributes
     ----------
@@ -90,24 +147,25 @@ class Fold(msgspec.Struct, frozen=True, kw_only=True):
         0-based.
     train : tuple of int
         Consecutive segment indices, all before `test`.
-    test : int
-        Segment index.
+    test : tuple of int
+        Consecutive segment indices: one, or two where a later fold's purge cuts it.
     """
 
     index: int
     train: tuple[int, ...]
-    test: int
+    test: tuple[int, ...]
 
 
 def make_folds(config: WalkForwardConfig) -> tuple[Fold, ...]:
     """Return the folds of a walk-forward, in order of time; their test segments follow each other."""
+    stops = range(config.train_segments, config.train_segments + config.folds)
     return tuple(
         Fold(
             index=k,
-            train=tuple(range(k, k + config.train_segments)),
-            test=k + config.train_segments + config.purge_segments,
+            train=config.train_window(stop),
+            test=config.layout.test(stop + config.purge_segments),
         )
-        for k in range(config.folds)
+        for k, stop in enumerate(stops)
     )
 
 
@@ -158,18 +216,21 @@ class WalkForwardPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     @property
     def test(self) -> tuple[int, ...]:
         """Test segments of all folds."""
-        return tuple(fold.test for fold in self.folds)
+        return tuple(segment for fold in self.folds for segment in fold.test)
 
     @property
     def refit(self) -> tuple[int, ...]:
         """The last train window before the holdout: the emitted parameters are chosen on it."""
-        stop = self.config.development_segments - self.config.purge_segments
-        return tuple(range(stop - self.config.train_segments, stop))
+        return self.config.train_window(self.config.train_segments + self.config.folds)
 
     @property
     def holdout(self) -> tuple[int, ...]:
         """Segments held out."""
         return tuple(range(self.config.development_segments, self.config.segments))
+
+    def span_ns(self, segments: tuple[int, ...]) -> tuple[int, int]:
+        """Return where consecutive segments start and stop."""
+        return self.boundaries_ns[segments[0]], self.boundaries_ns[segments[-1] + 1]
 
     @property
     def start_ns(self) -> int:
@@ -237,9 +298,26 @@ def plan_walk_forward(
     ------
     MetricInputError
         If the span has fewer active periods than segments.
+    ConfigError
+        If `purge` or `embargo` is no whole number of periods, or leaves nothing of what it is cut from.
     """
-    boundaries = active_boundaries(active_ts_ns, config.segments, align_ns=period_ns)
-    return WalkForwardPlan(config=config, boundaries_ns=tuple(boundaries.tolist()), period_ns=period_ns)
+    blocks = active_boundaries(active_ts_ns, config.blocks, align_ns=period_ns)
+    boundaries = cut_gaps(
+        blocks.tolist(),
+        config.layout,
+        purge_ns=config.purge_ns,
+        embargo_ns=config.embargo_ns,
+        period_ns=period_ns,
+    )
+    plan = WalkForwardPlan(config=config, boundaries_ns=boundaries, period_ns=period_ns)
+    if config.layout.gaps:
+        times = np.asarray(active_ts_ns, dtype=np.int64)
+        parts = [(f"fold {fold.index + 1}", fold.train, fold.test) for fold in plan.folds]
+        for name, train, test in [*parts, ("the refit", plan.refit, plan.holdout)]:
+            check_filled(times, plan.span_ns(train), f"the train window of {name}", "purge")
+            if test:
+                check_filled(times, plan.span_ns(test), f"the test of {name}", "embargo")
+    return plan
 
 
 def segment_boundaries(first_ts_ns: int, last_ts_ns: int, n: int, *, align_ns: int = HOUR_NS) -> IntArray:

@@ -335,7 +335,7 @@ def proposed_strategies(
     if path.is_file():
         found = read_json(path, RunProposals)
     else:
-        until_ns = plan.boundaries_ns[plan.config.train_segments]
+        _, until_ns = plan.span_ns(plan.folds[0].train)
         found = asyncio.run(_propose(config, strategies, bars, until_ns))
         atomic_write_bytes(path, canonical_json(found))
     return [

@@ -177,7 +177,7 @@ def _rank_correlation(groups: Sequence[Group], plan: WalkForwardPlan) -> float:
     found = []
     for fold in plan.folds:
         train = np.concatenate([in_sample_scores(group, plan, fold.train, min_trades=1) for group in groups])
-        test = np.concatenate([in_sample_scores(group, plan, (fold.test,), min_trades=1) for group in groups])
+        test = np.concatenate([in_sample_scores(group, plan, fold.test, min_trades=1) for group in groups])
         both = np.isfinite(train) & np.isfinite(test)
         found.append(_spearman(train[both], test[both]))
     defined = [value for value in found if not math.isnan(value)]

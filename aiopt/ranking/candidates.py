@@ -133,8 +133,8 @@ def _candidate(
     group: Group, lane: Lane, baseline: Baseline, plan: WalkForwardPlan, config: RankingConfig
 ) -> Candidate:
     chosen = [(group.rows[i], fold.test) for i, fold in zip(lane.choices, plan.folds, strict=True)]
-    paths = [segment_pnl(row, plan, (test,)) for row, test in chosen]
-    totals = sum((segment_totals(row, (test,)) for row, test in chosen), start=Totals())
+    paths = [segment_pnl(row, plan, test) for row, test in chosen]
+    totals = sum((segment_totals(row, test) for row, test in chosen), start=Totals())
     pnl = np.concatenate(paths)
     fold_pnl = tuple(math.fsum(path) for path in paths)
     shape = shape_of(pnl)

@@ -202,21 +202,22 @@ def _folds(candidate: Candidate, plan: WalkForwardPlan) -> list[FoldResult]:
     results = []
     for fold, index, net in zip(plan.folds, candidate.lane.choices, candidate.fold_pnl, strict=True):
         row = candidate.group.rows[index]
-        train, test = segment_pnl(row, plan, fold.train), segment_pnl(row, plan, (fold.test,))
+        train, test = segment_pnl(row, plan, fold.train), segment_pnl(row, plan, fold.test)
+        train_ns, test_ns = plan.span_ns(fold.train), plan.span_ns(fold.test)
         results.append(
             FoldResult(
                 index=fold.index,
-                train_start_ns=plan.boundaries_ns[fold.train[0]],
-                train_stop_ns=plan.boundaries_ns[fold.train[-1] + 1],
-                test_start_ns=plan.boundaries_ns[fold.test],
-                test_stop_ns=plan.boundaries_ns[fold.test + 1],
+                train_start_ns=train_ns[0],
+                train_stop_ns=train_ns[1],
+                test_start_ns=test_ns[0],
+                test_stop_ns=test_ns[1],
                 trial_id=row.trial_id,
                 params=candidate.group.params[index],
                 in_sample_sharpe=known(sharpe_ratio(train, periods_per_year=plan.periods_per_year)),
                 in_sample_trades=segment_totals(row, fold.train).trades,
                 out_of_sample_sharpe=known(sharpe_ratio(test, periods_per_year=plan.periods_per_year)),
                 net_pnl=net,
-                trades=row.segment_trades[fold.test],
+                trades=segment_totals(row, fold.test).trades,
             )
         )
     return results

@@ -151,17 +151,17 @@ def rejected_view(rejection: ranked.Rejection) -> Rejected:
 
 def stretches(plan: WalkForwardPlan) -> list[Stretch]:
     """Return the parts of the time axis: what only trains, each fold's test segment, the holdout."""
-    edges = plan.boundaries_ns
-    first_test = plan.folds[0].test
-    found = [Stretch(kind="train", label="Train only", start_ns=edges[0], stop_ns=edges[first_test])]
+    first_ns, _ = plan.span_ns(plan.folds[0].test)
+    found = [Stretch(kind="train", label="Train only", start_ns=plan.start_ns, stop_ns=first_ns)]
     found += [
         Stretch(
             kind="oos",
             label=f"Fold {fold.index + 1}",
-            start_ns=edges[fold.test],
-            stop_ns=edges[fold.test + 1],
+            start_ns=start_ns,
+            stop_ns=stop_ns,
         )
         for fold in plan.folds
+        for start_ns, stop_ns in (plan.span_ns(fold.test),)
     ]
     if plan.holdout:
         found.append(

@@ -171,7 +171,7 @@ def _before_and_after(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     year = plan.periods_per_year
     before = sharpe_rows(pnl[:, plan.periods_of(fold.train)], year)
-    return before, sharpe_rows(pnl[:, plan.periods_of((fold.test,))], year)
+    return before, sharpe_rows(pnl[:, plan.periods_of(fold.test)], year)
 
 
 def _points(trials: Trials, plan: WalkForwardPlan) -> list[TrialPoint]:

@@ -40,8 +40,8 @@ def test_folds_train_before_they_test_and_never_see_the_holdout(config: WalkForw
     assert len(plan.folds) == config.folds
     for fold in plan.folds:
         assert len(fold.train) == config.train_segments
-        assert max(fold.train) + config.purge_segments < fold.test
-        assert not {*fold.train, fold.test} & set(plan.holdout)
+        assert max(fold.train) + config.purge_segments < min(fold.test)
+        assert not {*fold.train, *fold.test} & set(plan.holdout)
     assert list(plan.test) == list(range(plan.test[0], plan.test[0] + config.folds))
     assert set(plan.development) | set(plan.holdout) == set(range(config.segments))
     assert not set(plan.refit) & set(plan.holdout)
@@ -52,10 +52,10 @@ def test_folds_train_before_they_test_and_never_see_the_holdout(config: WalkForw
 def test_the_picture_in_the_docstring() -> None:
     folds = make_folds(WalkForwardConfig(train_segments=3, folds=4, holdout_segments=1))
     assert [(fold.train, fold.test) for fold in folds] == [
-        ((0, 1, 2), 3),
-        ((1, 2, 3), 4),
-        ((2, 3, 4), 5),
-        ((3, 4, 5), 6),
+        ((0, 1, 2), (3,)),
+        ((1, 2, 3), (4,)),
+        ((2, 3, 4), (5,)),
+        ((3, 4, 5), (6,)),
     ]
     plan = plan_of(WalkForwardConfig())
     assert plan.refit == (4, 5, 6)

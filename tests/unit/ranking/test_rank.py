@@ -62,7 +62,7 @@ def test_the_holdout_moves_no_place_and_no_score(seed: int) -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 3), st.integers(0, 2**32 - 1))
 def test_a_fold_never_sees_its_test_segment(fold: int, seed: int) -> None:
-    periods = PLAN.periods_of((PLAN.folds[fold].test,))
+    periods = PLAN.periods_of(PLAN.folds[fold].test)
     rng = np.random.default_rng(seed)
     changed = []
     for row in SWEEP:
@@ -107,7 +107,7 @@ def test_the_path_is_made_of_the_test_segments_of_the_chosen_trials() -> None:
     rows = {row.trial_id: row for row in SWEEP}
     for entry in rank_trials(SWEEP, PLAN, FAST).entries:
         parts = [
-            np.array(rows[step.trial_id].pnl)[PLAN.periods_of((fold.test,))]
+            np.array(rows[step.trial_id].pnl)[PLAN.periods_of(fold.test)]
             for step, fold in zip(entry.folds, PLAN.folds, strict=True)
         ]
         assert entry.out_of_sample_pnl == np.concatenate(parts).tolist()
