@@ -13,6 +13,7 @@ of Ray, of engines or of how a report looks; it turns files into records and say
     ├── trials.parquet     every trial, failed ones too
     ├── leaderboard.jsonl  the leaderboard's journal
     ├── ranking.json       the ranking: entries, rejected candidates, statistics
+    ├── paths.json         combinatorial paths and walk-forward matrix
     ├── entries/           one EntryRecord per ranked entry: trades and equity of its emitted parameters
     ├── charts/, analyses.json   what the analyst was shown and read, where the stage is on
     ├── proposals.json     strategies the analyst proposed before the sweep, where it was asked to
@@ -43,6 +44,7 @@ from aiopt.trades import Trade
 if TYPE_CHECKING:
     from aiopt.analyst.record import RunAnalyses
     from aiopt.evaluation.folds import WalkForwardPlan
+    from aiopt.paths.paths_file import RunPaths
     from aiopt.ranking.ranking_file import Ranking
     from aiopt.ranking.trials import TrialRow
 
@@ -60,6 +62,7 @@ PINE = "pine"
 CHARTS = "charts"
 ANALYSES = "analyses.json"
 PROPOSALS = "proposals.json"
+PATHS = "paths.json"
 REPORT_HTML = "report.html"
 REPORT_JSON = "report.json"
 TRADES_CSV = "trades.csv"
@@ -258,6 +261,14 @@ class RunFolder:
 
         path = self.path / ANALYSES
         return read_json(path, RunAnalyses) if path.is_file() else None
+
+    @cached_property
+    def paths(self) -> RunPaths | None:
+        """The combinatorial paths and the walk-forward matrix, or None where they were not made."""
+        from aiopt.paths.paths_file import RunPaths
+
+        path = self.path / PATHS
+        return read_json(path, RunPaths) if path.is_file() else None
 
     @property
     def trials_path(self) -> Path | None:

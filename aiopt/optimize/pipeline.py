@@ -39,6 +39,7 @@ from aiopt.optimize.engine import LocalStages, StageEngine
 from aiopt.optimize.entries import emit_entries
 from aiopt.optimize.markets import RunMarkets
 from aiopt.optimize.run_folder import RunProgress, owned_run
+from aiopt.optimize.run_paths import write_paths
 from aiopt.optimize.summary import RunResult, summarise
 from aiopt.ranking.reasons import all_failed, failure_lines
 from aiopt.report import write_report
@@ -113,6 +114,7 @@ def run_pipeline(
         run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), say)
         bars = run.build_bars()
         run.sweep_and_rank(bars)
+        run.judge_paths()
         run.emit(bars)
         run.analyse(bars)
         state.finish()
@@ -241,6 +243,12 @@ class _Run:
             ("aiopt_best_score", math.nan if best is None else best.in_sample_sharpe),
         ):
             self._metrics.set(name, value)
+
+    def judge_paths(self) -> None:
+        """Write what other paths through the same trials say, ``paths.json``."""
+        self._state.enter("paths")
+        found = write_paths(self._dir, progress=_paced(self._log, "paths: groups judged"))
+        self._log(f"paths: {found.paths} combinatorial paths of {found.splits} splits per group")
 
     def emit(self, bars: dict[str, BarSet]) -> None:
         """Run the ranked entries again for their trades and write their Pine scripts."""

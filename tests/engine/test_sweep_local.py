@@ -31,6 +31,7 @@ from aiopt.sweep.screening import TrialScreen
 from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
 from aiopt.testing.bars import random_walk_bars
 from aiopt.ticks.sample import generate_ticks
+from aiopt.utc import HOUR_NS
 
 CONFIG = OptimizeConfig(
     name="tiny",
@@ -137,9 +138,40 @@ def test_the_pipeline_needs_no_cluster(tmp_path: Path, ticks: Path) -> None:
         assert Path(entry["pine"]).read_text().startswith("//@version=6")
     assert any("6/6 trials (100%)" in line for line in lines)
     assert not (run.path / ".tune").exists()
+    assert run.paths is not None
+    assert {one.group for one in run.paths.groups} == {
+        row.group for row in read_trials(run.path / "trials.parquet")
+    }
     again = run_pipeline(config, tmp_path / "runs", log=lines.append)
     assert again.finished_before
     assert again.run_dir == first.run_dir
+
+
+def test_no_trade_reaches_into_a_purge_or_an_embargo(bars: dict[str, BarSet]) -> None:
+    gaps = msgspec.structs.replace(CONFIG.walk_forward, purge="3h", embargo="2h", anchored=True)
+    config = msgspec.structs.replace(CONFIG, timeframes=("5m",), walk_forward=gaps)
+    context = plan_context(bars, config)
+    plan = context.plan
+    starts = np.searchsorted(bars["5m"].bid.ts_open_ns, plan.boundaries_ns)
+    spec = FAMILIES["rsi_reversion"].spec
+    with BacktestSession(bars["5m"], config.backtest) as session:
+        trades = session.run(spec, segments=context.segments).trades
+    assert len(trades) > 10
+    for trade in trades:
+        entered, left = np.searchsorted(starts, [trade.entry_bar, trade.exit_bar], side="right")
+        assert entered == left
+    for fold in plan.folds:
+        assert plan.span_ns(fold.test)[0] - plan.span_ns(fold.train)[1] == 5 * HOUR_NS
+
+
+def test_a_screened_sweep_with_gaps_is_that_of_the_engine(tmp_path: Path, ticks: Path) -> None:
+    gaps = msgspec.structs.replace(CONFIG.walk_forward, purge="3h", embargo="2h")
+    config = msgspec.structs.replace(CONFIG, ticks=str(ticks), timeframes=("5m",), walk_forward=gaps)
+    lines: list[str] = []
+    run = load_run(Path(run_pipeline(config, tmp_path / "runs", log=lines.append).run_dir))
+    assert any("trials run again in the engine, all rows equal" in line for line in lines)
+    assert run.paths is not None
+    assert (run.paths.purge_periods, run.paths.embargo_periods) == (3, 2)
 
 
 def test_a_sweep_whose_trials_all_fail_says_why(

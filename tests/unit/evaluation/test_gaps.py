@@ -95,4 +95,4 @@ def test_a_test_in_which_the_market_is_closed_is_refused() -> None:
 @pytest.mark.parametrize("name", ["purge", "embargo"])
 def test_a_gap_must_be_a_length_of_time(name: str) -> None:
     with pytest.raises(ConfigError, match=f"`walk_forward.{name}` must be a number and one of s, m, h, d"):
-        WalkForwardConfig(**{name: "four hours"})
+        msgspec.convert({name: "four hours"}, WalkForwardConfig)
