@@ -79,8 +79,7 @@ def _on_disk(packed: list[bytes], context: TrialContext) -> int:
         path = Path(folder) / "leaderboard.jsonl"
         journal = Journal(path, context.plan)
         empty = path.stat().st_size
-        for one in packed:
-            journal.append(one)
+        journal.append(packed)
         journal.close()
         return path.stat().st_size - empty
 

@@ -18,6 +18,7 @@ from aiopt.errors import AioptError
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
 from aiopt.ranking.leaderboard import Leaderboard, Progress
+from aiopt.ranking.packed_row import PackedRow
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.trials import TrialRow
@@ -78,6 +79,10 @@ class RemoteBoard:
     def add_many(self, rows: Sequence[TrialRow]) -> int:
         """Take several results."""
         return self._ask("add_many", rows)
+
+    def add_packed(self, rows: Sequence[PackedRow]) -> int:
+        """Take results that were packed and checked where they were made."""
+        return self._ask("add_packed", rows)
 
     def progress(self) -> Progress:
         """Return counts, the best so far and why trials failed."""

@@ -141,3 +141,15 @@ def population_deviation(values: Floats, mean: Floats, length: int) -> Floats:
         for i in range(size):
             result[start + i] = math.sqrt(squares[i] / length)
     return result
+
+
+@compiled
+def bands(
+    mean: Floats, deviation: Floats, multiplier: float, middle: Floats, upper: Floats, lower: Floats
+) -> None:
+    """Write the lines some deviations about a mean."""
+    for i in range(mean.size):
+        width = multiplier * deviation[i]
+        middle[i] = mean[i]
+        upper[i] = mean[i] + width
+        lower[i] = mean[i] - width

@@ -16,7 +16,7 @@ from aiopt.errors import SpecError, did_you_mean
 from aiopt.indicators.averages import Ema, Rma, Sma, ema, rma, sma
 from aiopt.indicators.oscillators import Macd, Rsi, Stochastic, macd, rsi, stochastic
 from aiopt.indicators.trend import Dmi, dmi
-from aiopt.indicators.volatility import Atr, Bollinger, atr, bollinger
+from aiopt.indicators.volatility import Atr, Bollinger, atr, bands_of, bollinger, mean_and_deviation
 from aiopt.indicators.windows import FloatArray
 
 Number = int | float
@@ -53,6 +53,28 @@ class ArgDef:
 
 
 @dataclass(frozen=True, slots=True)
+class CostlyPart:
+    """What most of an indicator's time goes into, where it does not depend on every argument.
+
+    Attributes
+    ----------
+    args : tuple of str
+        Arguments it depends on.
+    names : tuple of str
+        What it consists of.
+    compute : callable
+        ``compute(*inputs, **those)`` returns one array per name.
+    finish : callable
+        ``finish(parts, outputs, **others)`` writes the outputs into arrays.
+    """
+
+    args: tuple[str, ...]
+    names: tuple[str, ...]
+    compute: Callable[..., Sequence[FloatArray]]
+    finish: Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
 class IndicatorDef:
     """One indicator kind.
 
@@ -72,6 +94,8 @@ class IndicatorDef:
         ``streaming(**args)`` builds the twin, whose ``update(*inputs)`` takes one bar.
     warmup : callable
         ``warmup(args)``: 0-based index of the first bar on which **every** output has a value.
+    costly : CostlyPart or None
+        What may be kept for other arguments.
     """
 
     kind: str
@@ -82,6 +106,7 @@ class IndicatorDef:
     function: Callable[..., Any]
     streaming: Callable[..., Any]
     warmup: Callable[[Mapping[str, Number]], int]
+    costly: CostlyPart | None = None
 
     def check_args(self, args: Mapping[str, Number], *, where: str) -> dict[str, Number]:
         """Return `args` in the kind's order and types.
@@ -209,6 +234,12 @@ INDICATORS: dict[str, IndicatorDef] = {
             function=bollinger,
             streaming=Bollinger,
             warmup=lambda a: int(a["length"]) - 1,
+            costly=CostlyPart(
+                args=("length",),
+                names=("mean", "deviation"),
+                compute=mean_and_deviation,
+                finish=bands_of,
+            ),
         ),
         IndicatorDef(
             kind="stochastic",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,12 +41,38 @@ def bollinger(source: npt.ArrayLike, length: int, multiplier: float) -> Bands:
     Bands
         First values at index ``length - 1``.
     """
+    parts = mean_and_deviation(source, length)
+    middle, upper, lower = (np.empty(parts[0].size) for _ in range(3))
+    bands_of(parts, (middle, upper, lower), multiplier)
+    return Bands(middle, upper, lower)
+
+
+def mean_and_deviation(source: npt.ArrayLike, length: int) -> tuple[FloatArray, FloatArray]:
+    """Return the SMA and the population standard deviation of `bollinger`: all that depends on the length."""
     from aiopt.indicators import kernels  # see there: reading a spec must not pay for it
 
     values = finite(source)
-    middle = sma(values, length)
-    width = multiplier * kernels.population_deviation(values, middle, length)
-    return Bands(middle, middle + width, middle - width)
+    mean = sma(values, length)
+    return mean, kernels.population_deviation(values, mean, length)
+
+
+def bands_of(parts: Sequence[FloatArray], outputs: Sequence[FloatArray], multiplier: float) -> None:
+    """Write middle, upper and lower band of `mean_and_deviation`.
+
+    Parameters
+    ----------
+    parts : two ndarrays of shape (n_bars,)
+        Mean and deviation.
+    outputs : three ndarrays of shape (n_bars,)
+        Written.
+    multiplier : float
+        Standard deviations.
+    """
+    from aiopt.indicators import kernels
+
+    mean, deviation = parts
+    middle, upper, lower = outputs
+    kernels.bands(mean, deviation, float(multiplier), middle, upper, lower)
 
 
 class Bollinger:

@@ -12,10 +12,12 @@ error, because lines are never changed.
 
 from __future__ import annotations
 
+import itertools
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -50,6 +52,13 @@ class _HeaderLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: msgspec.Raw
 
 
+class Place(NamedTuple):
+    """Where a line lies in the file."""
+
+    start: int
+    length: int
+
+
 class Journal:
     """An open journal.
 
@@ -72,7 +81,7 @@ class Journal:
     def __init__(self, path: Path, plan: WalkForwardPlan) -> None:
         self._path = Path(path)
         self._size = 0
-        self._packed: list[bytes] = []
+        self._recovered: list[Place] = []
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -80,25 +89,38 @@ class Journal:
         except OSError as error:
             raise self._translated(error) from error
 
-    @property
-    def recovered(self) -> list[bytes]:
-        """Packed rows that were in the file when it was opened, in file order."""
-        return self._packed
+    def recovered(self) -> Iterator[tuple[Place, bytes]]:
+        """Yield the packed rows that were in the file when it was opened, in its order, and their places."""
+        for place in self._recovered:
+            yield place, self.read(place)
 
-    def forget_recovered(self) -> None:
-        """Let the recovered rows go."""
-        self._packed = []
-
-    def append(self, packed: bytes) -> None:
-        """Write one packed row; when this returns, the row is in the file.
+    def append(self, packed: Sequence[bytes]) -> list[Place]:
+        """Write packed rows and return their places; when this returns, they are in the file.
 
         Raises
         ------
         StorageError
             If the disk is full; the file is then as it was before.
         """
-        escaped = packed.replace(_ESCAPE, _ESCAPE + b"e").replace(b"\n", _ESCAPE + b"n")
-        self._write(_checksum(packed).encode() + b" " + escaped + b"\n")
+        lines = [_line(one) for one in packed]
+        starts = itertools.accumulate((len(line) for line in lines), initial=self._size)
+        self._write(b"".join(lines))
+        return [Place(start, len(line)) for start, line in zip(starts, lines, strict=False)]
+
+    def read(self, place: Place) -> bytes:
+        """Return the packed row at a place.
+
+        Raises
+        ------
+        DataError
+            If the file was changed since.
+        """
+        line = os.pread(self._file, place.length, place.start)
+        try:
+            return _packed_of(line)
+        except ValueError as error:
+            msg = f"the line at byte {place.start} is damaged: {error}. {_DAMAGED}"
+            raise DataError(msg, file=self._path) from error
 
     def close(self) -> None:
         """Close the file.  The journal cannot be used afterwards."""
@@ -113,7 +135,8 @@ class Journal:
                 if number == 1:
                     self._check_header(line, plan)
                 else:
-                    self._packed.append(self._read(line, number, _packed_row))
+                    self._read(line, number, _packed_row)
+                    self._recovered.append(Place(self._size, len(line)))
                 self._size += len(line)
         if self._size < self._path.stat().st_size:
             os.ftruncate(self._file, self._size)
@@ -144,15 +167,15 @@ class Journal:
             msg = f"line {number} is damaged: {error}. {_DAMAGED}"
             raise DataError(msg, file=self._path) from error
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: bytes) -> None:
         try:
-            written = os.write(self._file, line)
-            if written < len(line):
-                os.write(self._file, line[written:])
+            written = os.write(self._file, lines)
+            if written < len(lines):
+                os.write(self._file, lines[written:])
         except OSError as error:
             os.ftruncate(self._file, self._size)
             raise self._translated(error) from error
-        self._size += len(line)
+        self._size += len(lines)
 
     def _translated(self, error: OSError) -> Exception:
         return storage_error(self._path, error) or error
@@ -222,12 +245,23 @@ def _header_data(line: bytes) -> bytes:
     return data
 
 
+def _line(packed: bytes) -> bytes:
+    escaped = packed.replace(_ESCAPE, _ESCAPE + b"e").replace(b"\n", _ESCAPE + b"n")
+    return _checksum(packed).encode() + b" " + escaped + b"\n"
+
+
 def _packed_row(line: bytes) -> bytes:
     """Return the packed row of a line, proved to be one."""
+    packed = _packed_of(line)
+    unpack_row(packed, compact=True)
+    return packed
+
+
+def _packed_of(line: bytes) -> bytes:
+    """Return the packed row of a line whose checksum matches."""
     packed = line[9:-1].replace(_ESCAPE + b"n", b"\n").replace(_ESCAPE + b"e", _ESCAPE)
     if line[:9] != _checksum(packed).encode() + b" ":
         raise ValueError("its checksum does not match")
-    unpack_row(packed)
     return packed
 
 

@@ -3,25 +3,25 @@
 Owns which rows there are; how they are judged is `aiopt.ranking.rank`.  An ordinary class: it knows nothing
 of actors, though one may wrap it.  Nothing depends on the order in which rows arrive.
 
-Rows are kept packed, as the journal has them: a year of hours takes kilobytes, not the 300 of Python floats.
+Rows stay in the journal and are read from it: a hundred thousand trials over a year are gigabytes.  Without a
+journal they are kept packed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from aiopt.errors import InputError
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.ranking.chosen import chosen_trials
 from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
-from aiopt.ranking.journal import Journal
-from aiopt.ranking.packing import pack_row, unpack_row
+from aiopt.ranking.journal import Journal, Place
+from aiopt.ranking.packed_row import PackedRow, described, packed_row
+from aiopt.ranking.packing import unpack_row
 from aiopt.ranking.rank import rank_trials
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import Ranking
@@ -86,18 +86,18 @@ class Leaderboard:
         self._config = config
         self._plan = plan
         self._train_windows = [*(fold.train for fold in plan.folds), plan.refit]
-        self._rows: dict[str, bytes] = {}
+        self._rows: dict[str, Place | bytes] = {}
         self._failed = 0
         self._failures = ReasonCounter()
         self._best: BestSoFar | None = None
         self._journal = None if path is None else Journal(Path(path), plan)
         if self._journal is not None:
-            for packed in self._journal.recovered:
-                row = unpack_row(packed)
+            for place, packed in self._journal.recovered():
+                row = unpack_row(packed, compact=True)
                 check_row(row, self._plan)
-                if self._is_new(row, packed):
-                    self._keep(row, packed)
-            self._journal.forget_recovered()
+                found = described(row, packed, self._plan)
+                if self._is_new(found):
+                    self._keep(found, place)
 
     def add(self, row: TrialRow) -> bool:
         """Take a trial's result.
@@ -120,25 +120,38 @@ class Leaderboard:
         StorageError
             If the disk is full; the row is then not taken.
         """
-        check_row(row, self._plan)
-        packed = pack_row(row)
-        if not self._is_new(row, packed):
-            return False
-        if self._journal is not None:
-            self._journal.append(packed)
-        self._keep(row, packed)
-        return True
+        return self.add_packed([packed_row(row, self._plan)]) == 1
 
     def add_many(self, rows: Iterable[TrialRow]) -> int:
         """Take several results and return how many were new; errors as in `add`, rows before it are kept."""
         return sum(self.add(row) for row in rows)
+
+    def add_packed(self, rows: Sequence[PackedRow]) -> int:
+        """Take results that were checked and packed with this plan; otherwise as `add`, all of them or none.
+
+        Returns
+        -------
+        int
+            How many were new.
+        """
+        new: dict[str, PackedRow] = {}
+        for row in rows:
+            if row.trial_id in new:
+                self._hold_equal(row, new[row.trial_id].packed)
+            elif self._is_new(row):
+                new[row.trial_id] = row
+        packed = [row.packed for row in new.values()]
+        places: Sequence[Place | bytes] = packed if self._journal is None else self._journal.append(packed)
+        for row, place in zip(new.values(), places, strict=True):
+            self._keep(row, place)
+        return len(new)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def rows(self) -> list[TrialRow]:
         """Return all rows, sorted by trial id."""
-        return [unpack_row(self._rows[trial_id]) for trial_id in self.trial_ids()]
+        return [unpack_row(self._packed(trial_id)) for trial_id in self.trial_ids()]
 
     def write_trials(self, path: Path) -> dict[str, int]:
         """Write all rows as ``trials.parquet``, unpacking a few at a time, and return `counts`.
@@ -187,49 +200,57 @@ class Leaderboard:
     def _unpacked(self) -> Iterator[TrialRow]:
         """Yield all rows sorted by trial id, their profits as arrays of eight bytes each."""
         for trial_id in self.trial_ids():
-            yield unpack_row(self._rows[trial_id], compact=True)
+            yield unpack_row(self._packed(trial_id), compact=True)
 
-    def _is_new(self, row: TrialRow, packed: bytes) -> bool:
-        kept = self._rows.get(row.trial_id)
-        if kept is None:
+    def _packed(self, trial_id: str) -> bytes:
+        place = self._rows[trial_id]
+        if isinstance(place, bytes):
+            return place
+        assert self._journal is not None  # where else would a place be
+        return self._journal.read(place)
+
+    def _is_new(self, row: PackedRow) -> bool:
+        if row.trial_id not in self._rows:
             return True
-        if kept == packed:
-            return False
+        self._hold_equal(row, self._packed(row.trial_id))
+        return False
+
+    def _hold_equal(self, row: PackedRow, kept: bytes) -> None:
+        """Refuse a second result of a trial that differs from its first."""
+        if kept == row.packed:
+            return
         # Another zlib may pack an equal row into other bytes.
-        known = unpack_row(kept)
-        if known == row:
-            return False
-        different = [name for name in row.__struct_fields__ if getattr(known, name) != getattr(row, name)]
+        known, other = unpack_row(kept), unpack_row(row.packed)
+        if known == other:
+            return
+        different = [name for name in known.__struct_fields__ if getattr(known, name) != getattr(other, name)]
         msg = (
             f"Trial {row.trial_id!r} came back with two results that differ in {', '.join(different)}. "
             f"Configuration, data or engine changed: use another run folder."
         )
         raise InputError(msg)
 
-    def _keep(self, row: TrialRow, packed: bytes) -> None:
-        self._rows[row.trial_id] = packed
+    def _keep(self, row: PackedRow, place: Place | bytes) -> None:
+        self._rows[row.trial_id] = place
         if not row.ok:
             self._failed += 1
             self._failures.add(row.error, row.group)
             return
-        if not self._may_rank(row):
-            return
-        sharpe = sharpe_ratio(row.pnl, periods_per_year=self._plan.periods_per_year)
-        if math.isnan(sharpe):
+        if math.isnan(row.in_sample_sharpe) or not self._may_rank(row.segment_trades):
             return
         best = self._best
-        if best is None or (-sharpe, row.trial_id) < (-best.in_sample_sharpe, best.trial_id):
+        if best is None or (-row.in_sample_sharpe, row.trial_id) < (-best.in_sample_sharpe, best.trial_id):
             self._best = BestSoFar(
                 trial_id=row.trial_id,
                 group=row.group,
-                in_sample_sharpe=sharpe,
-                net_pnl=float(np.sum(row.pnl)),
+                in_sample_sharpe=row.in_sample_sharpe,
+                net_pnl=row.net_pnl,
                 trades=sum(row.segment_trades),
             )
 
-    def _may_rank(self, row: TrialRow) -> bool:
+    def _may_rank(self, trades: Sequence[int]) -> bool:
         """Tell whether a trial has the trades that a choice in every fold and a place ask for."""
-        trades, config = row.segment_trades, self._config
+        config = self._config
         trained = [sum(trades[i] for i in window) for window in self._train_windows]
         tested = sum(trades[i] for i in self._plan.test)
         return min(trained) >= config.min_train_trades and tested >= config.min_oos_trades

@@ -28,6 +28,10 @@ _ZERO, _RAW = 0, _MAX_DECIMALS + 2
 """Codes of a profit: 0, 1 + decimals, or a float of eight bytes."""
 
 _LARGEST = 2.0**53
+_POWERS: npt.NDArray[np.float64] = 10.0 ** np.arange(_MAX_DECIMALS + 1, dtype=np.float64)
+_LEVEL = 3
+"""Of zlib: level 9 takes three times as long for 2 % less."""
+
 _LENGTH = struct.Struct("<I")
 
 
@@ -35,7 +39,7 @@ def pack_row(row: TrialRow) -> bytes:
     """Return a row as bytes that `unpack_row` turns into an equal row."""
     head = canonical_json(msgspec.structs.replace(row, pnl=[], holdout_pnl=[]))
     parts = [_LENGTH.pack(len(head)), head, _pack_profits(row.pnl), _pack_profits(row.holdout_pnl)]
-    return zlib.compress(b"".join(parts), 9)
+    return zlib.compress(b"".join(parts), _LEVEL)
 
 
 def unpack_row(data: bytes, *, compact: bool = False) -> TrialRow:
@@ -74,20 +78,15 @@ def unpack_row(data: bytes, *, compact: bool = False) -> TrialRow:
 
 
 def _pack_profits(profits: Sequence[float]) -> bytes:
+    from aiopt.ranking.packing_kernels import shortest
+
     values = np.asarray(profits, dtype=np.float64)
-    codes = np.full(values.size, _RAW, dtype=np.uint8)
+    codes = np.empty(values.size, dtype=np.uint8)
     whole = np.zeros(values.size, dtype=np.int64)
-    for decimals in range(_MAX_DECIMALS, -1, -1):
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = np.rint(values * 10.0**decimals)
-            exact = (np.abs(scaled) < _LARGEST) & (scaled / 10.0**decimals == values)
-        codes[exact] = 1 + decimals
-        whole[exact] = scaled[exact].astype(np.int64)
-    codes[values == 0] = _ZERO
-    codes[(values == 0) & np.signbit(values)] = _RAW
+    shortest(values, _POWERS, _LARGEST, codes, whole)
     parts = [_LENGTH.pack(values.size), codes.tobytes()]
-    for code in range(1, _RAW):
-        parts.append(_pack_whole(whole[codes == code]))
+    found = np.bincount(codes, minlength=_RAW + 1)
+    parts += [_pack_whole(whole[codes == code]) if found[code] else b"\0" for code in range(1, _RAW)]
     parts.append(values[codes == _RAW].astype("<f8").tobytes())
     return b"".join(parts)
 
@@ -116,20 +115,21 @@ def _unpack_profits(data: bytes, place: int) -> tuple[npt.NDArray[np.float64], i
     place += _LENGTH.size
     codes = np.frombuffer(_take(data, place, size), dtype=np.uint8)
     place += size
+    found = np.bincount(codes, minlength=_RAW + 1)
+    if found.size > _RAW + 1:
+        raise ValueError(f"a profit has the unknown code {codes.max()}")
     values = np.zeros(size)
     for code in range(1, _RAW):
-        chosen = codes == code
-        count, width = int(chosen.sum()), data[place]
+        count, width = int(found[code]), data[place]
         if width > 8:
             raise ValueError(f"a whole number has {width} bytes")
-        planes = np.frombuffer(_take(data, place + 1, count * width), dtype=np.uint8).reshape(width, count)
-        values[chosen] = _unpack_whole(planes) / 10.0 ** (code - 1)
+        if count:
+            planes = np.frombuffer(_take(data, place + 1, count * width), dtype=np.uint8)
+            values[codes == code] = _unpack_whole(planes.reshape(width, count)) / _POWERS[code - 1]
         place += 1 + count * width
-    chosen = codes == _RAW
-    count = 8 * int(chosen.sum())
-    values[chosen] = np.frombuffer(_take(data, place, count), dtype="<f8")
-    if codes.size and codes.max() > _RAW:
-        raise ValueError(f"a profit has the unknown code {codes.max()}")
+    count = 8 * int(found[_RAW])
+    if count:
+        values[codes == _RAW] = np.frombuffer(_take(data, place, count), dtype="<f8")
     return values, place + count
 
 

@@ -23,16 +23,15 @@ MOST_ROWS = 512
 
 
 @compiled
-def _copied(values: FloatArray, to: FloatArray) -> tuple[int, bool]:
-    """Copy a row; return its first bar with a number, and whether a later one has none."""
-    first, numbers = values.size, 0
-    for i in range(values.size):
-        value = values[i]
-        to[i] = value
-        if not math.isnan(value):
-            first = min(first, i)
-            numbers += 1
-    return first, numbers < values.size - first
+def _numbers(values: FloatArray) -> tuple[int, bool]:
+    """Return the first bar with a number, and whether a later one has none."""
+    first = 0
+    while first < values.size and math.isnan(values[first]):
+        first += 1
+    missing = 0
+    for i in range(first, values.size):
+        missing += math.isnan(values[i])
+    return first, missing > 0
 
 
 class Columns:
@@ -83,7 +82,38 @@ class Columns:
             rows.move_to_end(key)
         return tuple(found)  # type: ignore[arg-type]  # all found by now
 
+    def rows_filled(
+        self, keys: Sequence[Hashable], prepare: Callable[[], Callable[[Sequence[FloatArray]], None]]
+    ) -> tuple[int, ...]:
+        """Return the rows of some keys that are computed together, each written where it lies.
+
+        Parameters
+        ----------
+        keys : sequence
+            As in `rows_of`.
+        prepare : callable
+            Called if one of them is missing.  Returns what writes one array per key; it may read rows that
+            `prepare` asked for.
+        """
+        rows = self._rows
+        if any(key not in rows for key in keys):
+            write = prepare()  # before any key has a row: it may fail
+            found = [self._place(key) for key in keys]
+            write([self.values[row] for row in found])
+            for row in found:
+                self._note(row)
+            return tuple(found)
+        for key in keys:
+            rows.move_to_end(key)
+        return tuple(rows[key] for key in keys)
+
     def _keep(self, key: Hashable, array: FloatArray) -> None:
+        row = self._place(key)
+        self.values[row] = array
+        self._note(row)
+
+    def _place(self, key: Hashable) -> int:
+        """Return the row of a key, or one that nothing needs any more."""
         rows = self._rows
         if key in rows:
             row = rows[key]
@@ -93,8 +123,11 @@ class Columns:
             _, row = rows.popitem(last=False)
         rows[key] = row
         rows.move_to_end(key)
+        return row
+
+    def _note(self, row: int) -> None:
         self.computed += 1
-        self.first[row], self.gaps[row] = _copied(array, self.values[row])
+        self.first[row], self.gaps[row] = _numbers(self.values[row])
 
 
 __all__ = ["FEWEST_ROWS", "MOST_ROWS", "Columns"]

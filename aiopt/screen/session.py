@@ -5,7 +5,7 @@ Owns the way from a spec to its table of trades and to a `TrialResult`.  Knows n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from aiopt.backtest.results import TrialResult, compute_metrics
 from aiopt.backtest.stop_fills import stop_rule
 from aiopt.bars.schema import BarSet
 from aiopt.errors import DataError
+from aiopt.indicators.registry import IndicatorDef
 from aiopt.indicators.windows import FloatArray
 from aiopt.screen.amounts import PART
 from aiopt.screen.columns import Columns
@@ -286,7 +287,8 @@ class ScreenSession:
 
     def _check_room(self, spec: StrategySpec) -> None:
         """Refuse a spec whose series would drive each other out."""
-        outputs = sum(len(names) for names in spec.output_names().values())
+        kinds = [spec.definition(name) for name in spec.indicators]
+        outputs = sum(len(kind.outputs) + len(kind.costly.names if kind.costly else ()) for kind in kinds)
         needed, room = outputs + len(self._program(spec).columns), len(self._columns.values)
         if needed > room:
             msg = f"The screen holds {room} series of {len(self.bars):,} bars, but this strategy may read "
@@ -326,17 +328,34 @@ class ScreenSession:
         for identifier, indicator in spec.indicators.items():
             kind = spec.definition(identifier)
             args = spec.resolved_args(identifier)
-            key = (indicator.kind, indicator.source, *args.values())
-
-            def compute(kind: Any = kind, args: Any = args, source: str = indicator.source) -> Any:
-                inputs = [
-                    series_arrays(self.bars.bid, source if name == "source" else name) for name in kind.inputs
-                ]
-                return kind.compute(inputs, args)
-
-            rows = self._columns.rows_of([(*key, output) for output in kind.outputs], compute)
+            rows = self._rows_of_indicator(kind, indicator.source, args)
             found.update(zip(names[identifier], rows, strict=True))
         return found
+
+    def _rows_of_indicator(
+        self, kind: IndicatorDef, source: str, args: Mapping[str, int | float]
+    ) -> tuple[int, ...]:
+        """Return the rows of an indicator's outputs, its costly part shared with other arguments."""
+        keys = [(kind.kind, source, *args.values(), output) for output in kind.outputs]
+        columns, costly = self._columns, kind.costly
+
+        def inputs() -> list[FloatArray]:
+            return [
+                series_arrays(self.bars.bid, source if name == "source" else name) for name in kind.inputs
+            ]
+
+        if costly is None:
+            return columns.rows_of(keys, lambda: kind.compute(inputs(), args))
+        own = {name: args[name] for name in costly.args}
+        others = {name: value for name, value in args.items() if name not in own}
+
+        def prepare() -> Callable[[Sequence[FloatArray]], None]:
+            part_keys = [(kind.kind, source, *own.values(), "part", name) for name in costly.names]
+            rows = columns.rows_of(part_keys, lambda: costly.compute(*inputs(), **own))
+            parts = [columns.values[row] for row in rows]
+            return lambda outputs: costly.finish(parts, outputs, **others)
+
+        return columns.rows_filled(keys, prepare)
 
     def _row(self, spec: StrategySpec, node: Value, indicators: Mapping[str, int]) -> int:
         """Return the row of a column of a program."""

@@ -88,13 +88,10 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
         if not self.family:
             msgspec.structs.force_setattr(self, "family", self.name)
         check_name(self.family, "A strategy's family")
-        rules = SpecRules(self)
-        rules.check_definitions()
-        for field in CONDITION_FIELDS:
-            text = getattr(self, field)
-            if text is not None:
-                msgspec.structs.force_setattr(self, field, rules.canonical_condition(field, text))
-        rules.check_exits_and_use()
+        texts = {field: getattr(self, field) for field in CONDITION_FIELDS}
+        for field, text in SpecRules(self).canonical_conditions(texts).items():
+            if text is not texts[field]:
+                msgspec.structs.force_setattr(self, field, text)
 
     # --- reading ------------------------------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ Knows the indicator table and the condition language; each error names the strat
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from aiopt.errors import SpecError, did_you_mean
 from aiopt.indicators.registry import IndicatorDef, indicator_def
@@ -16,15 +16,17 @@ from aiopt.strategy.conditions import (
     MAX_HISTORY,
     SERIES,
     Call,
+    Condition,
     History,
     Name,
+    Node,
     Output,
     check_name,
     format_condition,
     parse_condition,
     walk,
 )
-from aiopt.strategy.spec_parts import PriceDistance, RiskSize
+from aiopt.strategy.spec_parts import IndicatorSpec, PriceDistance, RiskSize
 
 if TYPE_CHECKING:
     from aiopt.strategy.spec import StrategySpec
@@ -36,27 +38,102 @@ MAX_PARAMS = 32
 MAX_INDICATORS = 16
 
 
+class _Proved(NamedTuple):
+    """What is known of a shape of strategy whose structure keeps the rules.
+
+    Attributes
+    ----------
+    texts : dict of str to str or None
+        Canonical conditions by field.
+    bars : tuple of (str, Call)
+        Fields and calls whose number of bars is a parameter.
+    """
+
+    texts: dict[str, str | None]
+    bars: tuple[tuple[str, Call], ...]
+
+
+_PROVED: dict[Hashable, _Proved] = {}
+_MOST_PROVED = 4096
+
+
 class SpecRules:
-    """The rules of one strategy, checked in an order in which each may rely on those before it."""
+    """The rules of one strategy, checked in an order in which each may rely on those before it.
+
+    Strategies that differ in the values of their parameters have one *shape*.  What depends on the shape
+    alone is checked once: a sweep makes a hundred thousand strategies of a few shapes.
+    """
 
     def __init__(self, spec: StrategySpec) -> None:
         self.spec = spec
 
-    def check_definitions(self) -> None:
-        """Check parameters, indicators and sides.
+    def canonical_conditions(self, texts: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Check every rule and return the canonical conditions.
+
+        Parameters
+        ----------
+        texts : mapping of str to str or None
+            Conditions by their fields, as written.
 
         Raises
         ------
         SpecError
             Names the strategy, the place, the rule and the remedy.
         """
+        shape = self._shape(texts)
+        known = _PROVED.get(shape)
+        if known is None:
+            known = self._prove(texts)
+            if len(_PROVED) >= _MOST_PROVED:
+                _PROVED.clear()
+            _PROVED[shape] = known
+        else:
+            self._check_values(known)
+        return known.texts
+
+    def _shape(self, texts: Mapping[str, str | None]) -> Hashable:
+        """Return all but the values of the parameters."""
+        spec = self.spec
+        return (
+            tuple(spec.params),
+            tuple((name, i.kind, i.source, tuple(i.args.items())) for name, i in spec.indicators.items()),
+            tuple(texts.values()),
+            spec.stop_loss,
+            spec.take_profit,
+            isinstance(spec.size, RiskSize),
+        )
+
+    def _prove(self, texts: Mapping[str, str | None]) -> _Proved:
+        """Check every rule."""
         self._check_counts()
         self._check_names()
         self._check_indicators()
-        self._check_sides()
+        self._check_sides(texts)
+        canonical: dict[str, str | None] = dict(texts)
+        bars: list[tuple[str, Call]] = []
+        trees = []
+        for field, text in texts.items():
+            if text is not None:
+                tree = self._checked_condition(field, text)
+                bars += [(field, node) for node in walk(tree) if _has_bars(node)]
+                canonical[field] = format_condition(tree)
+                trees.append(tree)
+        self._check_exits()
+        self._check_all_used(trees)
+        return _Proved(canonical, tuple(bars))
 
-    def check_exits_and_use(self) -> None:
-        """Check stop, target and size, and that everything defined is used; errors as `check_definitions`."""
+    def _check_values(self, known: _Proved) -> None:
+        """Check the rules that depend on values, of a shape that keeps the others."""
+        for name, value in self.spec.params.items():
+            self._check_param_value(name, value)
+        for name, indicator in self.spec.indicators.items():
+            self._check_args(indicator_def(indicator.kind), name, indicator)
+        for field, call in known.bars:
+            self._check_bars(field, call)
+        self._check_exits()
+
+    def _check_exits(self) -> None:
+        """Check stop, target and size."""
         spec = self.spec
         self._check_distance("stop_loss", spec.stop_loss)
         self._check_distance("take_profit", spec.take_profit)
@@ -66,7 +143,6 @@ class SpecRules:
                 "or use kind fixed."
             )
             raise SpecError(msg)
-        self._check_all_used()
 
     def _fail(self, where: str, message: str) -> SpecError:
         return SpecError(f"strategy {self.spec.name}: {where}: {message}")
@@ -82,14 +158,15 @@ class SpecRules:
     def _check_names(self) -> None:
         for name, value in self.spec.params.items():
             check_name(name, f"strategy {self.spec.name}: a parameter's name")
-            if not math.isfinite(value) or abs(value) > 2**53:
-                raise self._fail(
-                    f"parameter {name}", f"the value must be finite, but got {value}. Correct it."
-                )
+            self._check_param_value(name, value)
         for name in self.spec.indicators:
             check_name(name, f"strategy {self.spec.name}: an indicator's id")
             if name in self.spec.params:
                 raise self._fail(f"indicator {name}", "a parameter has the same name. Rename one of the two.")
+
+    def _check_param_value(self, name: str, value: int | float) -> None:
+        if not math.isfinite(value) or abs(value) > 2**53:
+            raise self._fail(f"parameter {name}", f"the value must be finite, but got {value}. Correct it.")
 
     def _check_indicators(self) -> None:
         for name, indicator in self.spec.indicators.items():
@@ -102,24 +179,27 @@ class SpecRules:
             for arg, value in indicator.args.items():
                 if isinstance(value, str):
                     self._check_param(where, arg, value)
-            kind.check_args(self.spec.resolved(indicator.args), where=f"strategy {self.spec.name}: {where}")
+            self._check_args(kind, name, indicator)
+
+    def _check_args(self, kind: IndicatorDef, name: str, indicator: IndicatorSpec) -> None:
+        where = f"strategy {self.spec.name}: indicator {name}"
+        kind.check_args(self.spec.resolved(indicator.args), where=where)
 
     def _check_param(self, where: str, key: str, name: str) -> None:
         if name not in self.spec.params:
             hint = did_you_mean(name, self.spec.params) if self.spec.params else " Add it to params."
             raise self._fail(where, f"{key} names the parameter {name!r}, which does not exist.{hint}")
 
-    def _check_sides(self) -> None:
-        if self.spec.entry_long is None and self.spec.entry_short is None:
+    def _check_sides(self, texts: Mapping[str, str | None]) -> None:
+        if texts["entry_long"] is None and texts["entry_short"] is None:
             raise self._fail("entry", "there is no entry. Add entry_long or entry_short.")
         for side in ("long", "short"):
-            if getattr(self.spec, f"exit_{side}") is not None and getattr(self.spec, f"entry_{side}") is None:
+            if texts[f"exit_{side}"] is not None and texts[f"entry_{side}"] is None:
                 raise self._fail(
                     f"exit_{side}", f"there is no entry_{side} to leave. Add one or remove the exit."
                 )
 
-    def canonical_condition(self, field: str, text: str) -> str:
-        """Return a condition's canonical text; errors as `check_definitions`."""
+    def _checked_condition(self, field: str, text: str) -> Condition:
         try:
             tree = parse_condition(text)
         except SpecError as failure:
@@ -129,7 +209,7 @@ class SpecRules:
                 self._check_condition_name(field, node.name)
             elif isinstance(node, Output):
                 self._check_output(field, node)
-            elif isinstance(node, Call) and FUNCTIONS[node.function].bars:
+            elif _has_bars(node):
                 self._check_bars(field, node)
             elif (
                 isinstance(node, History)
@@ -139,7 +219,7 @@ class SpecRules:
                 raise self._fail(
                     field, f"the parameter {node.operand.name!r} has no history. Remove the [n]."
                 )
-        return format_condition(tree)
+        return tree
 
     def _check_condition_name(self, field: str, name: str) -> None:
         if name in self.spec.params:
@@ -203,10 +283,10 @@ class SpecRules:
                 field, f"unit atr must name an ATR indicator, but got {distance.indicator!r}. Use {known}."
             )
 
-    def _check_all_used(self) -> None:
+    def _check_all_used(self, trees: Sequence[Condition]) -> None:
         names: set[str] = set()
         outputs: set[str] = set()
-        for tree in self.spec.trees.values():
+        for tree in trees:
             for node in walk(tree):
                 if isinstance(node, Name):
                     names.add(node.name)
@@ -226,6 +306,10 @@ class SpecRules:
         idle = sorted(set(defined) - used)
         if idle:
             raise self._fail(what, f"{', '.join(idle)} is never used. Remove it.")
+
+
+def _has_bars(node: Node) -> TypeGuard[Call]:
+    return isinstance(node, Call) and FUNCTIONS[node.function].bars
 
 
 def check_source(kind: IndicatorDef, source: str, *, where: str) -> None:

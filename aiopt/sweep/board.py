@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
 from aiopt.ranking.leaderboard import Progress
+from aiopt.ranking.packed_row import PackedRow
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.trials import TrialRow
 
@@ -25,6 +26,10 @@ class Board(Protocol):
 
     def add_many(self, rows: Sequence[TrialRow]) -> int:
         """Take results; a second result of a trial that differs from its first is refused."""
+        ...
+
+    def add_packed(self, rows: Sequence[PackedRow]) -> int:
+        """Take results that were packed and checked where they were made."""
         ...
 
     def progress(self) -> Progress:

@@ -13,13 +13,18 @@ from contextlib import closing
 
 from aiopt.bars.schema import BarSet
 from aiopt.errors import SearchSpaceError
+from aiopt.ranking.packed_row import PackedRow
 from aiopt.ranking.trials import TrialRow
 from aiopt.sweep.board import Board
+from aiopt.sweep.ordering import by_indicators
 from aiopt.sweep.progress import Pace, SweepProgress
 from aiopt.sweep.trial import TrialContext, TrialPoint
-from aiopt.sweep.trial_runner import open_runner
+from aiopt.sweep.trial_runner import TrialRunner, open_runner
 
 PROGRESS_EVERY_S = 5.0
+
+ROWS_AT_ONCE = 64
+"""Screened rows handed to the leaderboard at once: a call for each would cost as much as the trial."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +77,9 @@ def run_sweep_locally(
     known = set(board.trial_ids())
     pace = Pace(len(points), len(known))
     due = time.monotonic() + PROGRESS_EVERY_S
-    for row in run_points([point for point in points if point.trial_id not in known], bars, context):
-        board.add(row)
+    left = [point for point in points if point.trial_id not in known]
+    for rows in _run_packed(left, bars, context):
+        board.add_packed(rows)
         if time.monotonic() >= due:
             due = time.monotonic() + PROGRESS_EVERY_S
             report(pace.progress(board.progress()))
@@ -102,6 +108,30 @@ def run_points(
     context : TrialContext
         What all trials share.
     """
+    for runner, point in _with_runners(points, bars, context):
+        yield runner.row(point, context)
+
+
+def _run_packed(
+    points: Sequence[TrialPoint], bars: Mapping[str, BarSet], context: TrialContext
+) -> Iterator[list[PackedRow]]:
+    """Yield the rows of points, packed, some at once where they come by the thousand."""
+    ordered = [points[index] for index in by_indicators(points)] if context.screen else points
+    at_once = ROWS_AT_ONCE if context.screen else 1
+    rows: list[PackedRow] = []
+    for runner, point in _with_runners(ordered, bars, context):
+        rows.append(runner.packed(point, context))
+        if len(rows) == at_once:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
+
+
+def _with_runners(
+    points: Iterable[TrialPoint], bars: Mapping[str, BarSet], context: TrialContext
+) -> Iterator[tuple[TrialRunner, TrialPoint]]:
+    """Yield each point with what runs it, those of one series after the other."""
     by_series: dict[str, list[TrialPoint]] = {}
     for point in points:
         by_series.setdefault(point.series, []).append(point)
@@ -109,4 +139,4 @@ def run_points(
         terms = context.terms(found[0].instrument)
         with closing(open_runner(bars[series], terms.backtest, screen=context.screen)) as runner:
             for point in found:
-                yield runner.row(point, context)
+                yield runner, point

@@ -7,6 +7,8 @@ leaderboard.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.schema import BarSet
 from aiopt.errors import AioptError
 from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.ranking.packed_row import PackedRow, packed_row
 from aiopt.ranking.trials import TrialRow
 from aiopt.screen.failures import BeyondScreenError
 from aiopt.screen.session import ScreenResult, ScreenSession
@@ -56,6 +59,15 @@ class TrialScreen:
         context : TrialContext
             Segments and periods.
         """
+        return self._row(point, context, lambda profits: profits.tolist())
+
+    def packed(self, point: TrialPoint, context: TrialContext) -> PackedRow:
+        """Return the row of a point packed: its profits never become Python's floats."""
+        return packed_row(self._row(point, context, lambda profits: profits), context.plan)
+
+    def _row(
+        self, point: TrialPoint, context: TrialContext, kept: Callable[[NDArray[np.float64]], Any]
+    ) -> TrialRow:
         try:
             found = self.session.screen(point.spec, segments=context.segments)
         except BeyondScreenError:
@@ -65,7 +77,7 @@ class TrialScreen:
         except Exception as error:  # noqa: BLE001 - recorded: one defective point must not end the sweep
             return failed_row(point, context, f"unexpected {type(error).__name__}: {error}")
         profits = [
-            rounded_profits(np.diff(self.session.equity(found, ends)))
+            kept(rounded_profits(np.diff(self.session.equity(found, ends))))
             for ends in self._period_ends(context.plan)
         ]
         return figures_row(self._figures(found), profits, self._ts_open_ns.size, point, context)

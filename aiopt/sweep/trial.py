@@ -184,7 +184,7 @@ class TradeFigures:
 
 def figures_row(
     found: TradeFigures,
-    profits: Sequence[list[float]],
+    profits: Sequence[Any],
     n_bars: int,
     point: TrialPoint,
     context: TrialContext,
@@ -196,7 +196,8 @@ def figures_row(
     found : TradeFigures
         Of the trades, in the order of their exits.
     profits : sequence of two lists
-        Profit per period, of development and holdout; see `rounded_profits`.
+        Profit per period, of development and holdout; see `rounded_profits`.  Arrays where the row is packed
+        at once.
     n_bars : int
         Bars of the series.
     point, context
@@ -274,10 +275,10 @@ def _profits(
 ) -> list[float]:
     return rounded_profits(
         period_profits(ts_open_ns, result.equity, start_ns=start_ns, stop_ns=stop_ns, period_ns=period_ns)
-    )
+    ).tolist()
 
 
-def rounded_profits(profits: NDArray[np.float64]) -> list[float]:
-    """Return profits per period as a row keeps them."""
+def rounded_profits(profits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return profits per period with the decimals a row keeps."""
     # Adding 0.0 turns a rounded -0.0 into 0.0, so that equal results are equal bytes.
-    return (profits.round(_MONEY_DECIMALS) + 0.0).tolist()
+    return profits.round(_MONEY_DECIMALS) + 0.0

@@ -10,6 +10,7 @@ from typing import Protocol
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarSet
+from aiopt.ranking.packed_row import PackedRow, packed_row
 from aiopt.ranking.trials import TrialRow
 from aiopt.sweep.screening import TrialScreen
 from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
@@ -20,6 +21,10 @@ class TrialRunner(Protocol):
 
     def row(self, point: TrialPoint, context: TrialContext) -> TrialRow:
         """Return the row of a point; a failure becomes a row that says why."""
+        ...
+
+    def packed(self, point: TrialPoint, context: TrialContext) -> PackedRow:
+        """Return the row of a point as a leaderboard takes it: checked and packed."""
         ...
 
     def close(self) -> None:
@@ -44,6 +49,10 @@ class TrialEngine:
     def row(self, point: TrialPoint, context: TrialContext) -> TrialRow:
         """Return the row of a point."""
         return run_trial(self._session, point, context)
+
+    def packed(self, point: TrialPoint, context: TrialContext) -> PackedRow:
+        """Return the row of a point, checked and packed."""
+        return packed_row(self.row(point, context), context.plan)
 
     def close(self) -> None:
         """Let the bars go; the process's engine stays warm."""

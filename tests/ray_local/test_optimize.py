@@ -204,7 +204,7 @@ def test_a_run_of_other_software_continues_only_if_its_trials_come_out_the_same(
     journal = Journal(run_dir / "leaderboard.jsonl", plan)
     for row in rows:
         other = msgspec.structs.replace(row, segment_units=[x + 1 for x in row.segment_units])
-        journal.append(pack_row(other))
+        journal.append([pack_row(other)])
     journal.close()
     begun_by_other_software(run_dir)
     kept = (run_dir / "leaderboard.jsonl").read_bytes()
