@@ -20,8 +20,9 @@ from aiopt.market.instrument import instrument
 from aiopt.optimize.configuration import OptimizeConfig, load_strategies
 from aiopt.optimize.pipeline import run_pipeline
 from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.packed_row import PackedRow, packed_row
 from aiopt.ranking.ranking_config import RankingConfig
-from aiopt.ranking.trials import TrialRow, read_trials
+from aiopt.ranking.trials import read_trials
 from aiopt.runs import load_run
 from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.local import run_sweep_locally
@@ -63,6 +64,7 @@ def test_an_interrupted_sweep_continues_to_the_same_file(
     tmp_path: Path, bars: dict[str, BarSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aiopt.sweep.local, "PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr(aiopt.sweep.local, "ROWS_AT_ONCE", 1)
     points = plan_points(load_strategies(CONFIG), CONFIG)
     context, judged = plan_context(bars, CONFIG), judged_by(bars, CONFIG)
     assert judged.stress.pip_size == 1e-4
@@ -177,10 +179,11 @@ def test_a_screened_sweep_with_gaps_is_that_of_the_engine(tmp_path: Path, ticks:
 def test_a_sweep_whose_trials_all_fail_says_why(
     tmp_path: Path, ticks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(screen: TrialScreen, point: TrialPoint, context: TrialContext) -> TrialRow:
-        return failed_row(point, context, f"BacktestError: bar {len(point.trial_id)} is broken")
+    def fail(screen: TrialScreen, point: TrialPoint, context: TrialContext) -> PackedRow:
+        row = failed_row(point, context, f"BacktestError: bar {len(point.trial_id)} is broken")
+        return packed_row(row, context.plan)
 
-    monkeypatch.setattr(TrialScreen, "row", fail)
+    monkeypatch.setattr(TrialScreen, "packed", fail)
     config = msgspec.structs.replace(CONFIG, ticks=str(ticks), timeframes=("5m",))
     lines: list[str] = []
     with pytest.raises(BacktestError, match="all 6 failed: BacktestError: bar 22 is broken"):

@@ -19,6 +19,7 @@ from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.ranking import trials
 from aiopt.ranking.journal import read_journal
 from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.packed_row import packed_row
 from aiopt.ranking.ranking_config import RankingConfig, StressConfig
 from aiopt.ranking.reasons import ReasonCount
 from aiopt.testing.sweeps import PLAN, failed, noise_sweep
@@ -241,3 +242,34 @@ def test_the_best_so_far_has_the_trades_a_ranked_one_needs(trades: list[int], ma
 def test_a_row_that_breaks_a_rule_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         board(None).add(msgspec.structs.replace(ROWS[0], **change))
+
+
+def test_packed_rows_are_taken_all_or_none_and_stay_on_the_disk(tmp_path: Path) -> None:
+    packed = [packed_row(row, PLAN) for row in ROWS]
+    board_ = board(tmp_path / "a.jsonl")
+    assert board_.add_packed([*packed, packed[0]]) == len(ROWS)
+    assert board_.add_packed(packed) == 0
+    by_one = board(tmp_path / "b.jsonl")
+    by_one.add_many(ROWS)
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    assert (board_.rows(), board_.progress()) == (by_one.rows(), by_one.progress())
+    other = packed_row(msgspec.structs.replace(ROWS[0], n_bars=1), PLAN)
+    new = packed_row(failed(78), PLAN)
+    with pytest.raises(InputError, match="two results that differ in n_bars"):
+        board_.add_packed([new, other])
+    assert board_.add_packed([new]) == 1, "it was not taken beside the refused one"
+
+
+def test_a_journal_changed_under_a_leaderboard_is_told(journal: Path) -> None:
+    again = board(journal)
+    data = bytearray(journal.read_bytes())
+    data[-10] ^= 1
+    journal.write_bytes(bytes(data))
+    with pytest.raises(DataError, match=r"the line at byte \d+ is damaged: its checksum does not match"):
+        again.rows()
+
+
+@pytest.mark.parametrize("change", [{"pnl": [math.nan] * 420}, {"segment_trades": [1]}])
+def test_a_row_is_checked_where_it_is_packed(change: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="must hold, but got"):
+        packed_row(msgspec.structs.replace(ROWS[0], **change), PLAN)

@@ -69,3 +69,8 @@ def test_what_is_no_packed_row_is_refused(damage, message):
 def test_what_is_not_compressed_is_refused():
     with pytest.raises(ValueError, match="cannot be decompressed"):
         unpack_row(b"plain")
+
+
+def test_a_row_of_arrays_packs_into_the_bytes_of_one_of_lists() -> None:
+    arrays = msgspec.structs.replace(ROW, pnl=np.array(ROW.pnl), holdout_pnl=np.array(ROW.holdout_pnl))
+    assert pack_row(arrays) == pack_row(ROW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from aiopt.screen.columns import FEWEST_ROWS, MOST_ROWS, Columns
 
@@ -47,3 +48,35 @@ def test_a_row_says_where_its_numbers_begin_and_whether_some_are_missing() -> No
 def test_years_of_bars_keep_a_few_rows_and_short_series_no_more_than_many() -> None:
     assert len(Columns(5_000_000, 2**20).values) == FEWEST_ROWS
     assert len(Columns(10, 2**30).values) == MOST_ROWS
+
+
+def test_rows_are_filled_where_they_lie_from_rows_that_were_asked_for() -> None:
+    columns = Columns(N_BARS, ROOM)
+
+    def prepare() -> object:
+        (part,) = columns.rows_of(["part"], lambda: [np.arange(N_BARS, dtype=float)])
+
+        def write(outputs: list[np.ndarray]) -> None:
+            outputs[0][:] = columns.values[part] + 1
+            outputs[1][:] = np.nan
+
+        return write
+
+    rows = columns.rows_filled(["up", "none"], prepare)  # type: ignore[arg-type]
+    assert columns.values[rows[0]].tolist() == list(range(1, N_BARS + 1))
+    assert columns.first[list(rows)].tolist() == [0, N_BARS]
+    computed = columns.computed
+    assert columns.rows_filled(["up", "none"], prepare) == rows  # type: ignore[arg-type]
+    assert columns.computed == computed == 3
+
+
+def test_what_fails_leaves_no_row_behind() -> None:
+    columns = Columns(N_BARS, ROOM)
+
+    def prepare() -> object:
+        raise ValueError("no part")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no part"):
+            columns.rows_filled(["a"], prepare)  # type: ignore[arg-type]
+    assert take(columns, 1) == (0, True)
