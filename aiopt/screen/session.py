@@ -5,9 +5,8 @@ Owns the way from a spec to its table of trades and to a `TrialResult`.  Knows n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +20,15 @@ from aiopt.backtest.results import TrialResult, compute_metrics
 from aiopt.backtest.stop_fills import stop_rule
 from aiopt.bars.schema import BarSet
 from aiopt.errors import DataError
-from aiopt.indicators.registry import IndicatorDef
 from aiopt.indicators.windows import FloatArray
 from aiopt.screen.amounts import PART
 from aiopt.screen.columns import Columns
-from aiopt.screen.failures import BeyondScreenError
 from aiopt.screen.figures import equity_at, trade_floats
 from aiopt.screen.machine import BLOCK, Code, Inputs, run_program
 from aiopt.screen.market import market_of
 from aiopt.screen.orders import Account, Bounds, Levels, Sizing
 from aiopt.screen.program import SIGNALS, Program, program_of, scalar_value
+from aiopt.screen.series_rows import SeriesRows
 from aiopt.screen.simulator import simulate
 from aiopt.screen.trade_table import (
     COUNTS,
@@ -58,10 +56,8 @@ from aiopt.screen.trade_table import (
     UNITS,
     Table,
 )
-from aiopt.strategy.conditions import Call, Name, Node, Output, Series, Value, format_condition, walk
-from aiopt.strategy.evaluation import evaluate_value
 from aiopt.strategy.session_filter import session_mask
-from aiopt.strategy.signals import price_digits, series_arrays
+from aiopt.strategy.signals import price_digits
 from aiopt.strategy.spec import PriceDistance, RiskSize, SessionFilter, StrategySpec
 from aiopt.trades import OpenTrade, Trade
 
@@ -137,7 +133,7 @@ class ScreenSession:
         self._scale = 10**decimals
         self._market = market_of(bars, config, quoted=quoted, rule=self._rule, decimals=decimals)
         n_bars = len(bars)
-        self._columns = Columns(n_bars, memory_bytes)
+        self._series = SeriesRows(bars, Columns(n_bars, memory_bytes))
         self._bid_close, self._ask_close = np.array(bars.bid.close), np.array(bars.ask.close)
         self._tick = bars.price_step
         self._tick_scale = float(10 ** price_digits(self._tick))
@@ -221,14 +217,14 @@ class ScreenSession:
         DataError
             If a stop was reached inside a bar whose ladder has no quote of it.
         """
-        self._check_room(spec)
-        indicators = self._indicator_rows(spec)
+        self._series.check_room(spec, self._program(spec))
+        indicators = self._series.indicator_rows(spec)
         bounds, may_enter = self._bounds(segments)
         self._signals(spec, indicators, may_enter)
         market, table = self._market, self._table
         simulate(
             self.flags,
-            self._columns.values,
+            self._series.columns.values,
             market,
             bounds,
             self._levels(spec, indicators),
@@ -285,15 +281,6 @@ class ScreenSession:
 
     # --- signals ----------------------------------------------------------------------------------------
 
-    def _check_room(self, spec: StrategySpec) -> None:
-        """Refuse a spec whose series would drive each other out."""
-        kinds = [spec.definition(name) for name in spec.indicators]
-        outputs = sum(len(kind.outputs) + len(kind.costly.names if kind.costly else ()) for kind in kinds)
-        needed, room = outputs + len(self._program(spec).columns), len(self._columns.values)
-        if needed > room:
-            msg = f"The screen holds {room} series of {len(self.bars):,} bars, but this strategy may read "
-            raise BeyondScreenError(f"{msg}{needed}. Use `screen: off` (--no-screen).")
-
     def _program(self, spec: StrategySpec) -> Program:
         return program_of({name: getattr(spec, name) for name in SIGNALS}, frozenset(spec.params))
 
@@ -303,11 +290,13 @@ class ScreenSession:
         """Write the signals of a spec into `flags`."""
         program = self._program(spec)
         params = {name: float(value) for name, value in spec.params.items()}
-        rows = np.array([self._row(spec, node, indicators) for node in program.columns], dtype=np.int64)
+        rows = np.array(
+            [self._series.row(spec, node, indicators) for node in program.columns], dtype=np.int64
+        )
         used = np.array(list(indicators.values()), dtype=np.int64)
         scalars = np.array([scalar_value(node, params) for node in program.scalars], dtype=np.float64)
         bars = np.array([int(scalar_value(node, params)) for node in program.bars], dtype=np.int64)
-        columns = self._columns
+        columns = series.columns
         floats, conditions = self._memory(program)
         inputs = Inputs(
             columns=columns.values,
@@ -320,68 +309,6 @@ class ScreenSession:
         )
         code = Code(program.steps, program.results, program.states)
         run_program(code, inputs, floats, conditions, self.flags)
-
-    def _indicator_rows(self, spec: StrategySpec) -> dict[str, int]:
-        """Return the row of every output of every indicator, by the names conditions use."""
-        found: dict[str, int] = {}
-        names = spec.output_names()
-        for identifier, indicator in spec.indicators.items():
-            kind = spec.definition(identifier)
-            args = spec.resolved_args(identifier)
-            rows = self._rows_of_indicator(kind, indicator.source, args)
-            found.update(zip(names[identifier], rows, strict=True))
-        return found
-
-    def _rows_of_indicator(
-        self, kind: IndicatorDef, source: str, args: Mapping[str, int | float]
-    ) -> tuple[int, ...]:
-        """Return the rows of an indicator's outputs, its costly part shared with other arguments."""
-        keys = [(kind.kind, source, *args.values(), output) for output in kind.outputs]
-        columns, costly = self._columns, kind.costly
-
-        def inputs() -> list[FloatArray]:
-            return [
-                series_arrays(self.bars.bid, source if name == "source" else name) for name in kind.inputs
-            ]
-
-        if costly is None:
-            return columns.rows_of(keys, lambda: kind.compute(inputs(), args))
-        own = {name: args[name] for name in costly.args}
-        others = {name: value for name, value in args.items() if name not in own}
-
-        def prepare() -> Callable[[Sequence[FloatArray]], None]:
-            part_keys = [(kind.kind, source, *own.values(), "part", name) for name in costly.names]
-            rows = columns.rows_of(part_keys, lambda: costly.compute(*inputs(), **own))
-            parts = [columns.values[row] for row in rows]
-            return lambda outputs: costly.finish(parts, outputs, **others)
-
-        return columns.rows_filled(keys, prepare)
-
-    def _row(self, spec: StrategySpec, node: Value, indicators: Mapping[str, int]) -> int:
-        """Return the row of a column of a program."""
-        match node:
-            case Series(name):
-                (row,) = self._columns.rows_of([name], lambda: [series_arrays(self.bars.bid, name)])
-                return row
-            case Name() | Output():
-                return indicators[format_condition(node)]
-        assert isinstance(node, Call)
-        parts = [_content(spec, part) for part in walk(node)]
-        (row,) = self._columns.rows_of(
-            [(format_condition(node), *parts)], lambda: [self._extreme(spec, node, indicators)]
-        )
-        return row
-
-    def _extreme(self, spec: StrategySpec, node: Call, indicators: Mapping[str, int]) -> FloatArray:
-        """Return a highest or lowest value over bars."""
-        environment: dict[str, FloatArray | float] = {
-            **{name: float(value) for name, value in spec.params.items()},
-            **{name: self._columns.values[row] for name, row in indicators.items()},
-        }
-        for part in walk(node):
-            if isinstance(part, Series):
-                environment[part.name] = series_arrays(self.bars.bid, part.name)
-        return evaluate_value(node, environment, len(self.bars))
 
     def _memory(self, program: Program) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Return registers enough for a program."""
@@ -496,14 +423,3 @@ class ScreenSession:
             size=float(row[UNITS]),
             commission=(row[ENTRY_COST] * PART + row[ENTRY_COST_PART]) / PART,
         )
-
-
-def _content(spec: StrategySpec, part: Node) -> Any:
-    """Return what a name in a column stands for: a number, or an indicator with its arguments."""
-    match part:
-        case Name(name) if name in spec.params:
-            return float(spec.params[name])
-        case Name(name) | Output(name, _):
-            indicator = spec.indicators[name]
-            return (indicator.kind, indicator.source, *spec.resolved_args(name).values())
-    return None
