@@ -288,11 +288,9 @@ class ScreenSession:
         self, spec: StrategySpec, indicators: Mapping[str, int], may_enter: NDArray[np.bool_]
     ) -> None:
         """Write the signals of a spec into `flags`."""
-        program = self._program(spec)
+        program, series = self._program(spec), self._series
         params = {name: float(value) for name, value in spec.params.items()}
-        rows = np.array(
-            [self._series.row(spec, node, indicators) for node in program.columns], dtype=np.int64
-        )
+        rows = np.array([series.row(spec, node, indicators) for node in program.columns], dtype=np.int64)
         used = np.array(list(indicators.values()), dtype=np.int64)
         scalars = np.array([scalar_value(node, params) for node in program.scalars], dtype=np.float64)
         bars = np.array([int(scalar_value(node, params)) for node in program.bars], dtype=np.int64)
