@@ -11,8 +11,9 @@ import msgspec
 from aiopt.config import decode
 from aiopt.errors import AioptError, AnalysisRequestError, did_you_mean
 from aiopt.strategy.conditions import Name, parse_condition, walk
+from aiopt.strategy.dimensions import Choice, Dimension, IntRange, is_named
 from aiopt.strategy.families import FAMILIES
-from aiopt.strategy.space import Choice, Dimension, FloatRange, IntRange, SearchSpace
+from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import PriceDistance, SessionFilter, StrategySpec, spec_from_mapping
 from aiopt.strategy.spec_yaml import plain_mapping
 from aiopt.timeframe import parse_timeframe
@@ -165,8 +166,9 @@ def narrowed_space(space: SearchSpace, ranges: Mapping[str, tuple[Number, Number
     """
     dimensions = dict(space.dimensions)
     for name, (low, high) in ranges.items():
-        if name not in dimensions:
-            raise Unfit(f"ranges: {space.family} has no dimension {name!r}.{did_you_mean(name, dimensions)}")
+        if name not in measured(space):
+            hint = did_you_mean(name, measured(space))
+            raise Unfit(f"ranges: {space.family} has no dimension {name!r}.{hint}")
         dimension = within(dimensions[name], low, high)
         if dimension is None:
             limits = bounds(space.dimensions[name])
@@ -177,10 +179,16 @@ def narrowed_space(space: SearchSpace, ranges: Mapping[str, tuple[Number, Number
     return SearchSpace(space.spec, dimensions, space.constraints)
 
 
+def measured(space: SearchSpace) -> dict[str, Dimension]:
+    """Return the dimensions of a space whose values are numbers: the only ones that have ranges."""
+    return {name: one for name, one in space.dimensions.items() if not is_named(one)}
+
+
 def bounds(dimension: Dimension) -> tuple[Number, Number]:
-    """Return the smallest and the largest value of a dimension."""
+    """Return the smallest and the largest value of a dimension of numbers."""
     if isinstance(dimension, Choice):
-        return min(dimension.values), max(dimension.values)
+        numbers = [value for value in dimension.values if not isinstance(value, str)]
+        return min(numbers), max(numbers)
     if dimension.count is None:
         return dimension.low, dimension.high
     return dimension.low, dimension.at(dimension.count - 1)
@@ -194,19 +202,19 @@ def at_most(dimension: Dimension, limit: Number) -> Dimension | None:
 def within(dimension: Dimension, low: Number, high: Number) -> Dimension | None:
     """Return the part of a dimension from `low` to `high`, on its own steps; None if there is none."""
     if isinstance(dimension, Choice):
-        kept = tuple(value for value in dimension.values if low <= value <= high)
-        return Choice(kept) if kept else None
+        chosen = tuple(v for v in dimension.values if not isinstance(v, str) and low <= v <= high)
+        return msgspec.structs.replace(dimension, values=chosen) if chosen else None
     if dimension.count is None:
         bottom, top = max(float(low), dimension.low), min(float(high), dimension.high)
-        return FloatRange(bottom, top) if bottom <= top else None
+        return msgspec.structs.replace(dimension, low=bottom, high=top) if bottom <= top else None
     # 1e-9: 0.1 + 0.2 is meant to be the step 0.3
     values = [dimension.at(i) for i in range(dimension.count)]
     kept = tuple(value for value in values if low - 1e-9 <= value <= high + 1e-9)
     if not kept:
         return None
     if isinstance(dimension, IntRange):
-        return IntRange(int(kept[0]), int(kept[-1]), dimension.step)
-    return FloatRange(kept[0], kept[-1], dimension.step)
+        return msgspec.structs.replace(dimension, low=int(kept[0]), high=int(kept[-1]))
+    return msgspec.structs.replace(dimension, low=kept[0], high=kept[-1])
 
 
 def snapped(dimension: Dimension, value: Number) -> Number | None:
@@ -216,7 +224,8 @@ def snapped(dimension: Dimension, value: Number) -> Number | None:
         return None
     if dimension.count is None:
         return float(value)
-    return min((dimension.at(i) for i in range(dimension.count)), key=lambda known: abs(known - value))
+    known = [dimension.at(i) for i in range(dimension.count)]
+    return min((v for v in known if not isinstance(v, str)), key=lambda one: abs(one - value))
 
 
 def stop_of(spec: StrategySpec) -> str:

@@ -11,6 +11,7 @@ from aiopt.analyst.analysis import Analysis, Attempt, check_text
 from aiopt.analyst.chat import ChatReply, ChatRequest, Complete
 from aiopt.analyst.constraints import (
     bounds,
+    measured,
     narrowed_space,
 )
 from aiopt.analyst.proposing import STRATEGY_PROMPT, Source, named_numbers, ranges_text, reading_text
@@ -83,7 +84,7 @@ async def propose_ranges(
     def parse(reply: ChatReply) -> RangeProposal:
         return _parsed_ranges(reply, space)
 
-    names = list(space.dimensions)
+    names = list(measured(space))
     numbers = {"low": {"type": "number"}, "high": {"type": "number"}}
     rationale = {"type": "string", "maxLength": MAX_RATIONALE}
     schema = closed_object({"ranges": named_numbers(names, numbers), "rationale": rationale})
@@ -151,7 +152,7 @@ def _parsed_ranges(reply: ChatReply, space: SearchSpace) -> RangeProposal:
 
 def _ranges_by_rules(space: SearchSpace, centre: Mapping[str, Number]) -> RangeProposal:
     ranges: dict[str, tuple[Number, Number]] = {}
-    for name, dimension in space.dimensions.items():
+    for name, dimension in measured(space).items():
         low, high = bounds(dimension)
         width = RANGE_SHARE * (high - low)
         start = min(max(centre.get(name, (low + high) / 2) - width / 2, low), high - width)

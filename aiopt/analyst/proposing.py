@@ -20,6 +20,7 @@ from aiopt.analyst.constraints import (
     Unfit,
     bounds,
     fitted,
+    measured,
     snapped,
     stop_of,
 )
@@ -291,8 +292,8 @@ def _checked_params(params: Sequence[_Param], space: SearchSpace) -> dict[str, N
     for param in params:
         if param.name in result:
             raise ReplyError(f"A parameter may be given once, but {param.name[:64]!r} is twice.")
-        if param.name not in space.dimensions:
-            known = ", ".join(space.dimensions)
+        if param.name not in measured(space):
+            known = ", ".join(measured(space))
             raise ReplyError(f"The parameters of this family are {known}; got {param.name[:64]!r}.")
         value = snapped(space.dimensions[param.name], param.value)
         if value is None:
@@ -350,7 +351,7 @@ def reading_text(analysis: Analysis) -> str:
 def ranges_text(space: SearchSpace) -> str:
     """Return the ranges of a space as a model is shown them."""
     parts = [
-        "{} {:g} to {:g}".format(name, *bounds(dimension)) for name, dimension in space.dimensions.items()
+        "{} {:g} to {:g}".format(name, *bounds(dimension)) for name, dimension in measured(space).items()
     ]
     rules = f"; rules: {' and '.join(space.constraints)}" if space.constraints else ""
     return f"({', '.join(parts)}{rules})"

@@ -41,7 +41,8 @@ from aiopt.optimize.configuration import AnalysisConfig
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.runs import ANALYSES, CHARTS, PROPOSALS, RANKING, load_run, read_json
 from aiopt.series import Symbol, series_name
-from aiopt.strategy.space import Dimension, SearchSpace
+from aiopt.strategy.dimensions import Dimension
+from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.markets import symbols_of
 from aiopt.sweep.points import Strategy

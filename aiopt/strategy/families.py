@@ -8,7 +8,8 @@ risk and not the whole of it.
 from __future__ import annotations
 
 from aiopt.errors import SpecError, did_you_mean
-from aiopt.strategy.space import FloatRange, IntRange, SearchSpace
+from aiopt.strategy.dimensions import FloatRange, IntRange
+from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import IndicatorSpec, PriceDistance, SessionFilter, StrategySpec
 
 _ATR = IndicatorSpec(kind="atr", args={"length": "atr_length"})

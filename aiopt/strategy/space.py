@@ -1,7 +1,6 @@
-"""Search spaces: which parameter values of a strategy are tried.  Owns dimensions, constraints and sampling.
+"""Search spaces: which values of a strategy are tried together.  Owns constraints, conditions and sampling.
 
-Knows `StrategySpec` and the condition language (constraints are written in it, over parameters); knows
-nothing of trials or of Ray.
+Knows `StrategySpec`, dimensions and the condition language (constraints are written in it); knows no trial.
 """
 
 from __future__ import annotations
@@ -30,11 +29,25 @@ from aiopt.strategy.conditions import (
     parse_condition,
     walk,
 )
+from aiopt.strategy.dimensions import (
+    Choice,
+    Dimension,
+    FloatRange,
+    Value,
+    activity,
+    allowed,
+    is_active,
+    is_named,
+    plain_dimension,
+    position_source,
+)
 from aiopt.strategy.evaluation import BoolArray, evaluate, names_of
 from aiopt.strategy.spec import SEARCH_KEY, StrategySpec, read_spec_file
 from aiopt.strategy.spec_yaml import dump_yaml, plain_mapping
 
-Number = int | float
+Point = dict[str, Value]
+"""A value for every dimension."""
+
 Method = Literal["sobol", "random", "grid"]
 METHODS: tuple[str, ...] = get_args(Method)
 
@@ -49,94 +62,6 @@ _STALL = 4096  # draws without a new valid point after which drawing stops
 _CONSTRAINT_FUNCTIONS = frozenset({"abs", "min", "max"})
 
 
-class IntRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="int"):
-    """Whole numbers ``low, low + step, …`` up to `high` (included)."""
-
-    low: int
-    high: int
-    step: int = 1
-
-    def __post_init__(self) -> None:
-        _check_range(self.low, self.high, self.step)
-
-    @property
-    def count(self) -> int:
-        """How many values there are."""
-        return (self.high - self.low) // self.step + 1
-
-    def value(self, position: float) -> Number:
-        """Return the value at `position` in [0, 1)."""
-        return self.at(int(position * self.count))
-
-    def at(self, index: int) -> Number:
-        """Return value number `index`."""
-        return self.low + index * self.step
-
-
-class FloatRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="float"):
-    """Numbers ``low, low + step, …`` up to `high`; without a step any between, to six digits."""
-
-    low: float
-    high: float
-    step: float | None = None
-
-    def __post_init__(self) -> None:
-        _check_range(self.low, self.high, self.step)
-
-    @property
-    def count(self) -> int | None:
-        """How many values there are; None without a step."""
-        return None if self.step is None else math.floor((self.high - self.low) / self.step + 1e-9) + 1
-
-    def value(self, position: float) -> Number:
-        """Return the value at `position` in [0, 1)."""
-        if self.count is not None:
-            return self.at(int(position * self.count))
-        value = float(f"{self.low + position * (self.high - self.low):.6g}")
-        return min(max(value, self.low), self.high)
-
-    def at(self, index: int) -> Number:
-        """Return value number `index`; only with a step."""
-        # twelve digits: 0.1 * 3 is 0.3 then, not 0.30000000000000004
-        return float(f"{self.low + index * (self.step or 0.0):.12g}")
-
-
-class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="choice"):
-    """One of the numbers listed."""
-
-    values: tuple[int | float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.values or len(set(self.values)) != len(self.values):
-            msg = f"A choice needs at least one value, each once, but got {list(self.values)}."
-            raise SearchSpaceError(msg)
-
-    @property
-    def count(self) -> int:
-        """How many values there are."""
-        return len(self.values)
-
-    def value(self, position: float) -> Number:
-        """Return the value at `position` in [0, 1)."""
-        return self.values[int(position * self.count)]
-
-    def at(self, index: int) -> Number:
-        """Return value number `index`."""
-        return self.values[index]
-
-
-Dimension = IntRange | FloatRange | Choice
-
-
-def _check_range(low: float, high: float, step: float | None) -> None:
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        msg = f"`low <= high` must hold, both finite, but got low={low}, high={high}. Swap or correct them."
-        raise SearchSpaceError(msg)
-    if step is not None and not (math.isfinite(step) and step > 0):
-        msg = f"`step > 0` must hold, but got step={step}. Choose a positive step."
-        raise SearchSpaceError(msg)
-
-
 class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """A strategy and the values to try for some of its parameters.
 
@@ -145,7 +70,9 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
     spec : StrategySpec
         Parameters without a dimension keep its values.
     dimensions : dict of str to IntRange, FloatRange or Choice
-        By parameter name, at least one.
+        At least one, by the name of a parameter, or of a part of the strategy that is a name: ``ID.kind`` and
+        ``ID.source`` of an indicator.  A dimension whose `when` does not hold is inactive: the strategy's own
+        value stands, whatever was drawn, so points that differ there alone are one point.
     constraints : tuple of str
         Conditions over parameters that every point fulfils, e.g. ``"fast_length < slow_length"``.
 
@@ -165,6 +92,9 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
             raise self._fail("there is no dimension. Add at least one.")
         for name, dimension in self.dimensions.items():
             self._check_dimension(name, dimension)
+        for name, dimension in self.dimensions.items():
+            self._check_when(name, dimension)
+        _ = self.ordered
         texts = tuple(self._checked_constraint(text) for text in self.constraints)
         msgspec.structs.force_setattr(self, "constraints", texts)
 
@@ -192,36 +122,80 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         if self.raw_size is None:
             return None
         constrained = set().union(*(names_of(tree) for tree in self._trees)) & self.dimensions.keys()
+        constrained |= self._entangled
         counts = {name: self.dimensions[name].count or 0 for name in self.dimensions}
         free = math.prod(count for name, count in counts.items() if name not in constrained)
         names = [name for name in self.dimensions if name in constrained]
         if not names:
             return free * int(self._valid({}, 1)[0])
         return free * sum(
-            int(self._valid(block, size).sum())
+            int((self._valid(block, size) & self._canonical(block, size)).sum())
             for block, size in self._enumerate(names, np.arange(self._combinations(names)))
         )
 
-    def contains(self, params: Mapping[str, Number]) -> bool:
+    def contains(self, params: Mapping[str, Value]) -> bool:
         """Return whether values, one for every dimension, fulfil the constraints."""
-        return bool(self._valid({name: np.array([float(value)]) for name, value in params.items()}, 1)[0])
+        numbers = {
+            name: np.array([float(value)])
+            for name, value in self.settled(params).items()
+            if not isinstance(value, str)
+        }
+        return bool(self._fulfils(numbers, 1)[0])
+
+    def holds(self, params: Mapping[str, Value]) -> bool:
+        """Return whether `params` is a point: a value of every active dimension, constraints fulfilled."""
+        if params.keys() != self.dimensions.keys():
+            return False
+        active = self.active(params)
+        return all(self.dimensions[name].holds(params[name]) for name in active) and self.contains(params)
+
+    # --- conditional dimensions ---------------------------------------------------------------------------
+
+    @cached_property
+    def ordered(self) -> tuple[str, ...]:
+        """The dimensions, each after those its `when` names; otherwise as given."""
+        found: dict[str, None] = {}
+        left = list(self.dimensions)
+        while left:
+            ready = [name for name in left if allowed(self.dimensions[name]).keys() <= found.keys()]
+            if not ready:
+                raise self._fail(f"`when` of {', '.join(left)} goes round in a circle. Remove one of them.")
+            found.update(dict.fromkeys(ready))
+            left = [name for name in left if name not in found]
+        return tuple(found)
+
+    @property
+    def conditional(self) -> tuple[str, ...]:
+        """The dimensions that have a `when`."""
+        return tuple(name for name, dimension in self.dimensions.items() if dimension.when)
+
+    def active(self, params: Mapping[str, Value]) -> list[str]:
+        """Return the dimensions that count, in their order."""
+        return [name for name in self.dimensions if is_active(self.dimensions, name, params)]
+
+    def settled(self, params: Mapping[str, Value]) -> Point:
+        """Return a point with the strategy's own value in every inactive dimension."""
+        if not self.conditional:
+            return dict(params)
+        found: Point = {}
+        for name in self.ordered:
+            found[name] = params[name] if is_active(self.dimensions, name, found) else self.spec.part(name)
+        return {name: found[name] for name in params}
+
+    @cached_property
+    def _entangled(self) -> set[str]:
+        """Return the dimensions that have a `when`, and those named in one."""
+        return set(self.conditional).union(*(allowed(one) for one in self.dimensions.values()))
 
     def to_yaml(self) -> str:
         """Return a strategy file with its ``search:`` key, as `load_search_space` reads it."""
-        search = {
-            "dimensions": msgspec.to_builtins(self.dimensions),
-            "constraints": list(self.constraints),
-        }
-        for dimension in search["dimensions"].values():
-            if dimension.get("step", 0) is None:
-                del dimension["step"]
-            if "values" in dimension:
-                dimension["values"] = list(dimension["values"])
+        dimensions = {name: plain_dimension(one) for name, one in self.dimensions.items()}
+        search = {"dimensions": dimensions, "constraints": list(self.constraints)}
         return dump_yaml({**plain_mapping(self.spec), SEARCH_KEY: search})
 
     # --- sampling -----------------------------------------------------------------------------------------
 
-    def sample(self, n: int, seed: int, method: Method = "sobol") -> list[dict[str, Number]]:
+    def sample(self, n: int, seed: int, method: Method = "sobol") -> list[Point]:
         """Return `n` distinct valid points.
 
         The same arguments give the same points on every machine, and a smaller `n` gives the first of them.
@@ -247,9 +221,9 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
             If there is no valid point, or too few can be found, or an argument is out of range.
         """
         self._check_request(n, seed, method)
-        drawn: dict[tuple[Number, ...], None] = {}
+        drawn: dict[tuple[Value, ...], None] = {}
         if method != "grid":
-            self._draw(drawn, n, _position_source(method, len(self.dimensions), seed))
+            self._draw(drawn, n, position_source(method, len(self.dimensions), seed))
         listable = self.raw_size is not None and self.raw_size <= MAX_ENUMERATED
         if len(drawn) < n and listable:
             self._complete(drawn, n, seed)
@@ -295,7 +269,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
 
     def _draw(
         self,
-        drawn: dict[tuple[Number, ...], None],
+        drawn: dict[tuple[Value, ...], None],
         n: int,
         positions: Callable[[int], npt.NDArray[np.float64]],
     ) -> None:
@@ -304,7 +278,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         while len(drawn) < n and idle < _STALL:
             block = positions(_BLOCK)
             points = [self._point(row) for row in block.tolist()]
-            valid = self._valid(self._columns(points), _BLOCK)
+            valid = self._fulfils(self._columns(points), _BLOCK)
             for point, good in zip(points, valid.tolist(), strict=True):
                 if good and point not in drawn:
                     drawn[point] = None
@@ -312,36 +286,59 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
                 else:
                     idle += 1
 
-    def _complete(self, drawn: dict[tuple[Number, ...], None], n: int, seed: int) -> None:
+    def _complete(self, drawn: dict[tuple[Value, ...], None], n: int, seed: int) -> None:
         """Add valid points not drawn yet, in random order, until there are `n` or no more."""
         names = list(self.dimensions)
         order = np.random.default_rng(seed).permutation(self._combinations(names))
         for block, size in self._enumerate(names, order):
             rows = np.flatnonzero(self._valid(block, size))
             columns = [block[name][rows].tolist() for name in names]
-            for point in map(self._typed, zip(*columns, strict=True)):
+            for point in map(self._decoded, zip(*columns, strict=True)):
                 drawn.setdefault(point, None)
                 if len(drawn) == n:
                     return
 
-    def _point(self, positions: list[float]) -> tuple[Number, ...]:
+    def _point(self, positions: list[float]) -> tuple[Value, ...]:
         values = (
             dimension.value(position)
             for dimension, position in zip(self.dimensions.values(), positions, strict=True)
         )
         return self._typed(values)
 
-    def _typed(self, values: Any) -> tuple[Number, ...]:
-        """Return values of all dimensions as the types of their parameters."""
-        return tuple(kind(value) for kind, value in zip(self._types, values, strict=True))
+    def _typed(self, values: Any) -> tuple[Value, ...]:
+        """Return values of all dimensions as the types of their parameters, inactive ones settled."""
+        point = tuple(kind(value) for kind, value in zip(self._types, values, strict=True))
+        if not self.conditional:
+            return point
+        return tuple(self.settled(dict(zip(self.dimensions, point, strict=True))).values())
+
+    def _decoded(self, codes: Any) -> tuple[Value, ...]:
+        """Return the point of codes: values, and of named dimensions their places."""
+        return self._typed(
+            dimension.at(int(code)) if is_named(dimension) else code
+            for dimension, code in zip(self.dimensions.values(), codes, strict=True)
+        )
+
+    def typed(self, params: Mapping[str, Value]) -> Point:
+        """Return values of all dimensions as the types of their parameters, inactive ones settled."""
+        values = self._typed(params[name] for name in self.dimensions)
+        return dict(zip(self.dimensions, values, strict=True))
 
     @cached_property
-    def _types(self) -> list[type[int] | type[float]]:
-        return [type(self.spec.params[name]) for name in self.dimensions]
+    def _types(self) -> list[type[int] | type[float] | type[str]]:
+        return [type(self.spec.part(name)) for name in self.dimensions]
 
-    def _columns(self, points: list[tuple[Number, ...]]) -> dict[str, npt.NDArray[np.float64]]:
-        table = np.array(points, dtype=np.float64)
-        return {name: table[:, i] for i, name in enumerate(self.dimensions)}
+    def _columns(self, points: list[tuple[Value, ...]]) -> dict[str, npt.NDArray[np.float64]]:
+        numbers = [(i, name) for i, name in enumerate(self.dimensions) if name not in self._names]
+        if len(numbers) == len(self.dimensions):
+            table = np.array(points, dtype=np.float64)
+            return {name: table[:, i] for i, name in numbers}
+        return {name: np.array([point[i] for point in points], dtype=np.float64) for i, name in numbers}
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """The dimensions whose values are names; no constraint can speak of them."""
+        return frozenset(name for name, dimension in self.dimensions.items() if is_named(dimension))
 
     def _combinations(self, names: list[str]) -> int:
         """Return how many combinations some dimensions have; raise if they are too many to list."""
@@ -354,10 +351,12 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
     def _enumerate(
         self, names: list[str], order: npt.NDArray[np.int64]
     ) -> Iterator[tuple[dict[str, npt.NDArray[np.float64]], int]]:
-        """Yield combinations of some dimensions by number, as blocks of columns and their length."""
+        """Yield combinations of some dimensions by number, in blocks: columns of codes, and their length."""
         axes = [
-            np.array([float(self.dimensions[name].at(i)) for i in range(self.dimensions[name].count or 0)])
-            for name in names
+            np.array(
+                [float(i if name in self._names else dimension.at(i)) for i in range(dimension.count or 0)]
+            )
+            for name, dimension in ((name, self.dimensions[name]) for name in names)
         ]
         for start in range(0, order.size, _LISTED):
             index = order[start : start + _LISTED]
@@ -365,7 +364,30 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
             columns = {name: axis[place] for name, axis, place in zip(names, axes, places, strict=True)}
             yield columns, index.size
 
+    def _codes(self, name: str) -> npt.NDArray[np.float64]:
+        dimension = self.dimensions[name]
+        places = range(dimension.count or 0)
+        return np.array([float(i if name in self._names else dimension.at(i)) for i in places])
+
     def _valid(self, columns: Mapping[str, npt.NDArray[np.float64]], size: int) -> BoolArray:
+        """Return which combinations of codes fulfil the constraints, whatever inactive dimensions hold."""
+        numbers = {name: column for name, column in columns.items() if name not in self._names}
+        for name in self.conditional:
+            if name in numbers:
+                active = activity(self.dimensions, name, columns, size)
+                numbers[name] = np.where(active, numbers[name], float(self.spec.params[name]))
+        return self._fulfils(numbers, size)
+
+    def _canonical(self, columns: Mapping[str, npt.NDArray[np.float64]], size: int) -> BoolArray:
+        """Return one of all combinations of codes that are the same point: its inactive codes come first."""
+        result = np.ones(size, dtype=bool)
+        for name in self.conditional:
+            first = 0.0 if name in self._names else float(self.dimensions[name].at(0))
+            result &= activity(self.dimensions, name, columns, size) | (columns[name] == first)
+        return result
+
+    def _fulfils(self, columns: Mapping[str, npt.NDArray[np.float64]], size: int) -> BoolArray:
+        """Return which rows of values fulfil the constraints."""
         environment: dict[str, Any] = {name: float(value) for name, value in self.spec.params.items()}
         environment.update(columns)
         result = np.ones(size, dtype=bool)
@@ -383,11 +405,19 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         return SearchSpaceError(f"search space of {self.spec.name}: {message}")
 
     def _check_dimension(self, name: str, dimension: Dimension) -> None:
-        if name not in self.spec.params:
-            hint = did_you_mean(name, self.spec.params) if self.spec.params else " The strategy has none."
+        parts = [*self.spec.params, *self.spec.named_parts()]
+        if name not in parts:
+            hint = did_you_mean(name, parts) if parts else " The strategy has none."
             raise self._fail(f"a dimension must name a parameter, but there is no {name!r}.{hint}")
+        named = name not in self.spec.params
+        if named != is_named(dimension):
+            what = "a name, e.g. of a kind" if named else "a number"
+            raise self._fail(
+                f"{name} is {what}, but its dimension has other values. Use type choice and names for the "
+                "kind or source of an indicator, and numbers for a parameter."
+            )
         ends = list(dimension.values) if isinstance(dimension, Choice) else [dimension.low, dimension.high]
-        whole = isinstance(self.spec.params[name], int)
+        whole = isinstance(self.spec.part(name), int)
         if whole and (isinstance(dimension, FloatRange) or any(value != int(value) for value in ends)):
             raise self._fail(
                 f"{name} is a whole number, but its dimension has fractions. "
@@ -400,6 +430,18 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
                 raise self._fail(
                     f"dimension {name} reaches {value}, which the strategy does not allow: {failure}"
                 ) from failure
+
+    def _check_when(self, name: str, dimension: Dimension) -> None:
+        for other, values in allowed(dimension).items():
+            if other not in self.dimensions:
+                hint = did_you_mean(other, self.dimensions)
+                raise self._fail(f"`when` of {name} must name a dimension, but there is no {other!r}.{hint}")
+            wrong = [value for value in values if not self.dimensions[other].holds(value)]
+            if wrong or not values:
+                raise self._fail(
+                    f"`when` of {name} asks for {other} {wrong or 'nothing'}, which its dimension never has. "
+                    "Name one of its values."
+                )
 
     def _checked_constraint(self, text: str) -> str:
         try:
@@ -420,16 +462,6 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         return format_condition(tree)
 
 
-def _position_source(method: str, n_dimensions: int, seed: int) -> Callable[[int], npt.NDArray[np.float64]]:
-    """Return a function that draws the next positions in [0, 1), shape (count, n_dimensions)."""
-    if method == "random":
-        generator = np.random.default_rng(seed)
-        return lambda count: generator.random((count, n_dimensions))
-    from scipy.stats import qmc  # slow to import, needed here only
-
-    return qmc.Sobol(d=n_dimensions, scramble=True, rng=np.random.default_rng(seed)).random
-
-
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a strategy file holds under ``search:``.
 
@@ -437,7 +469,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ----------
     dimensions : dict
         Parameter to ``{type: int, low: 5, high: 30, step: 1}``, ``{type: float, low: 1.0, high: 4.0, step:
-        0.5}`` or ``{type: choice, values: [1, 2]}``.
+        0.5}`` or ``{type: choice, values: [1, 2]}``; ``log: true`` and ``when: {NAME: VALUE}`` may be added.
     constraints : tuple of str
         Conditions over parameters.
     """

@@ -145,29 +145,51 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
             (self.definition(name).warmup(self.resolved_args(name)) for name in self.indicators), default=0
         )
 
+    def named_parts(self) -> dict[str, str]:
+        """Return what may be varied beside parameters: ``ID.kind`` and ``ID.source`` of the indicators."""
+        found = {}
+        for name, indicator in self.indicators.items():
+            found[f"{name}.kind"] = indicator.kind
+            if self.definition(name).inputs == ("source",):
+                found[f"{name}.source"] = indicator.source
+        return found
+
+    def part(self, name: str) -> Number | str:
+        """Return the value of a parameter, or of one of `named_parts`."""
+        return self.params[name] if name in self.params else self.named_parts()[name]
+
     # --- making -------------------------------------------------------------------------------------------
 
     def with_params(self, params: Mapping[str, Any]) -> StrategySpec:
-        """Return the spec with some parameters changed; each keeps its type.
+        """Return the spec with some parameters, or `named_parts`, changed; each parameter keeps its type.
 
         Parameters
         ----------
-        params : mapping of str to number
-            ``14.0`` for a whole-number parameter becomes 14, ``30`` for a float parameter becomes 30.0.
+        params : mapping of str to number or str
+            ``14.0`` for a whole-number parameter becomes 14, ``30`` for a float parameter becomes 30.0;
+            ``{"average.kind": "sma"}`` gives the indicator `average` another kind.
 
         Raises
         ------
         SpecError
-            If a name is unknown, a value is no number, or a whole-number parameter would get a fraction.
+            If a name is unknown, a value is no number, or a whole-number parameter would get a fraction, or
+            the indicator cannot be of that kind or read that series.
         """
         changed = dict(self.params)
+        indicators = dict(self.indicators)
         for name, value in params.items():
+            if name in self.named_parts():
+                owner, _, field = name.rpartition(".")
+                indicators[owner] = msgspec.structs.replace(indicators[owner], **{field: str(value)})
+                continue
             if name not in self.params:
                 hint = did_you_mean(name, self.params) if self.params else " It has none."
                 msg = f"strategy {self.name}: there is no parameter {name!r}.{hint}"
                 raise SpecError(msg)
             changed[name] = _like(self.params[name], value, where=f"strategy {self.name}: parameter {name}")
-        return msgspec.structs.replace(self, params=changed)
+        if indicators == self.indicators:
+            return msgspec.structs.replace(self, params=changed)
+        return msgspec.structs.replace(self, params=changed, indicators=indicators)
 
     def to_json(self) -> str:
         """Return the canonical JSON text: keys sorted, no white space."""

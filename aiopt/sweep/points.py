@@ -18,7 +18,7 @@ from aiopt.evaluation.folds import plan_walk_forward
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.series import series_name
 from aiopt.strategy.families import FAMILIES
-from aiopt.strategy.space import SearchSpace
+from aiopt.strategy.space import Point, SearchSpace
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.markets import MarketTerms, check_one_currency, common_times, finest_of_each
 from aiopt.sweep.sweep_config import SweepConfig
@@ -61,7 +61,7 @@ class Strategy(msgspec.Struct, frozen=True):
         space = None if self.space is None else msgspec.structs.replace(self.space, spec=spec)
         return msgspec.structs.replace(self, spec=spec, space=space)
 
-    def points(self, config: SweepConfig) -> list[dict[str, int | float]]:
+    def points(self, config: SweepConfig) -> list[Point]:
         """Return the parameter sets to try, the same on every machine."""
         if self.space is None:
             return [{}]

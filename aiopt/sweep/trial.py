@@ -24,6 +24,7 @@ from aiopt.errors import AioptError
 from aiopt.evaluation.folds import WalkForwardPlan, period_profits
 from aiopt.ranking.trials import TrialRow
 from aiopt.series import Symbol, series_name
+from aiopt.strategy.space import Point
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.markets import MarketTerms
 
@@ -53,7 +54,7 @@ class TrialPoint:
     trial_id: str
     family: str
     timeframe: str
-    params: dict[str, int | float]
+    params: Point
     spec: StrategySpec
     instrument: Symbol = msgspec.UNSET
 

@@ -47,6 +47,7 @@ _CORE = {
     "aiopt.report",
     "aiopt.comparing",
     "aiopt.runs",
+    "aiopt.search",
     "aiopt.serving",
     "aiopt.sweep",
 }
@@ -102,7 +103,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         *_STRATEGY,
     },
     "aiopt.screen": {"aiopt.backtest", "aiopt.evaluation", *_STRATEGY},
-    "aiopt.sweep": {"aiopt.backtest", "aiopt.evaluation", "aiopt.ranking", "aiopt.screen", *_STRATEGY},
+    "aiopt.search": _STRATEGY,
+    "aiopt.sweep": {
+        "aiopt.backtest",
+        "aiopt.evaluation",
+        "aiopt.ranking",
+        "aiopt.screen",
+        "aiopt.search",
+        *_STRATEGY,
+    },
     "aiopt.optimize": _CORE - {"aiopt.catalog", "aiopt.dataset", "aiopt.featurelog", "aiopt.serving"},
     "aiopt.serving": set(),
     "aiopt.serving.engines": {
@@ -139,6 +148,7 @@ CONFINED = {
     "ray": {"cluster"},
     "nautilus_trader": {"aiopt.backtest"},
     "pynescript": {"aiopt.pine"},
+    "optuna": {"aiopt.search"},
     "vllm": {"cluster"},
     "torch": {"cluster"},
 }

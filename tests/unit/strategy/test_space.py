@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pickle
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopt.errors import SearchSpaceError
+from aiopt.strategy.dimensions import Choice, FloatRange, IntRange
 from aiopt.strategy.families import FAMILIES
-from aiopt.strategy.space import METHODS, Choice, FloatRange, IntRange, SearchSpace, load_search_space
+from aiopt.strategy.space import METHODS, SearchSpace, load_search_space
 from aiopt.strategy.spec import IndicatorSpec, StrategySpec
 
 
@@ -276,3 +278,120 @@ def test_bad_search_in_a_file(tmp_path, search, message):
     path.write_text(f"name: s\nparams: {{n: 3}}\nentry_long: rising(close, n)\n{search}\n")
     with pytest.raises(SearchSpaceError, match=message):
         load_search_space(path)
+
+
+class TestConditionalAndNamedDimensions:
+    """Dimensions that count under a condition, and those whose values are names."""
+
+    @staticmethod
+    def space(**changes):
+        spec = StrategySpec(
+            name="cross",
+            params={"fast": 3, "slow": 9, "use": 0, "least": 20.0},
+            indicators={
+                "quick": IndicatorSpec(kind="ema", args={"length": "fast"}),
+                "calm": IndicatorSpec(kind="ema", args={"length": "slow"}),
+                "dmi": IndicatorSpec(kind="dmi", args={"length": 14, "smoothing": 14}),
+            },
+            entry_long="quick > calm and (use < 1 or dmi.adx > least)",
+        )
+        dimensions = {
+            "fast": IntRange(2, 4),
+            "quick.kind": Choice(("ema", "sma")),
+            "use": Choice((0, 1)),
+            "least": FloatRange(15.0, 25.0, 5.0, when={"use": 1}),
+            "calm.source": Choice(("close", "hl2"), when={"quick.kind": ("sma",), "use": 1}),
+        }
+        return SearchSpace(spec, dimensions | changes, ("fast < 4 or use > 0",))
+
+    @staticmethod
+    def brute_force():
+        found = set()
+        for fast in (2, 3, 4):
+            for kind in ("ema", "sma"):
+                if fast < 4:
+                    found.add((fast, kind, 0, 20.0, "close"))
+                for least in (15.0, 20.0, 25.0):
+                    for source in ("close", "hl2") if kind == "sma" else ("close",):
+                        found.add((fast, kind, 1, least, source))
+        return found
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_points_that_differ_where_nothing_counts_are_one_point(self, method):
+        points = self.space().sample(10_000, seed=1, method=method)
+        assert {tuple(point.values()) for point in points} == self.brute_force()
+        assert len(points) == self.space().size() == len(self.brute_force())
+        assert all(self.space().holds(point) for point in points)
+
+    def test_names_become_parts_of_the_strategy(self):
+        space = self.space()
+        spec = space.spec.with_params({"quick.kind": "sma", "calm.source": "hl2", "fast": 4})
+        assert (spec.indicators["quick"].kind, spec.indicators["calm"].source) == ("sma", "hl2")
+        assert spec.params["fast"] == 4
+        assert space.spec.with_params({"quick.kind": "ema"}) == space.spec
+
+    def test_every_point_is_a_strategy_of_its_own(self):
+        space = self.space()
+        points = space.sample(10_000, seed=1)
+        assert len({space.spec.with_params(point).spec_hash for point in points}) == len(points)
+
+    def test_yaml_round_trip(self, tmp_path):
+        path = tmp_path / "cross.yaml"
+        path.write_text(self.space().to_yaml())
+        assert load_search_space(path) == self.space()
+
+    def test_defaults_say_nothing(self):
+        assert IntRange(1, 9, log=False, when={}) == IntRange(1, 9)
+        assert msgspec.to_builtins(IntRange(1, 9)) == {"type": "int", "low": 1, "high": 9, "step": 1}
+
+    @pytest.mark.parametrize(
+        ("changes", "match"),
+        [
+            ({"least": FloatRange(1.0, 2.0, when={"usee": 1})}, r"no 'usee'\. Did you mean 'use'"),
+            (
+                {"least": FloatRange(1.0, 2.0, when={"use": 2})},
+                r"asks for use \[2\], which its dimension never",
+            ),
+            ({"use": Choice((0, 1), when={"least": 20.0})}, "goes round in a circle"),
+            ({"quick.kind": Choice(("ema", "smma"))}, "reaches smma, which the strategy does not allow"),
+            ({"quick.kind": Choice((1, 2))}, "quick.kind is a name"),
+            ({"fast": Choice(("a", "b"))}, "fast is a number, but"),
+            ({"dmi.source": Choice(("close", "hl2"))}, "there is no 'dmi.source'"),
+        ],
+    )
+    def test_refused(self, changes, match):
+        with pytest.raises(SearchSpaceError, match=match):
+            self.space(**changes)
+
+    def test_a_choice_mixes_nothing(self):
+        with pytest.raises(SearchSpaceError, match="between numbers or between names"):
+            Choice((1, "ema"))
+
+
+class TestLogarithmicDimensions:
+    @pytest.mark.parametrize("one", [IntRange(1, 1024, log=True), FloatRange(1.0, 1024.0, log=True)])
+    def test_each_doubling_is_as_likely(self, one):
+        values = [one.value((i + 0.5) / 1000) for i in range(1000)]
+        assert values == sorted(values)
+        assert (values[0], values[-1]) == (1, pytest.approx(1024, abs=4))
+        assert 480 < sum(value <= 32 for value in values) < 560
+
+    @pytest.mark.parametrize(
+        "one", [IntRange(3, 300, log=True), IntRange(2, 20, 3), FloatRange(0.1, 9.0, 0.1)]
+    )
+    def test_a_position_gives_its_value_back(self, one):
+        values = [one.at(index) for index in range(one.count)]
+        assert [one.value(one.position(value)) for value in values] == values
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: IntRange(0, 9, log=True),
+            lambda: IntRange(1, 9, 2, log=True),
+            lambda: FloatRange(0.0, 1.0, log=True),
+            lambda: FloatRange(1.0, 2.0, 0.5, log=True),
+        ],
+    )
+    def test_refused(self, make):
+        with pytest.raises(SearchSpaceError, match="`log` needs"):
+            make()
