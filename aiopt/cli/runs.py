@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "OOS: out of sample, on the walk-forward path.\n"
+    "luck p: chance that the best of all candidates compared shows as much without an edge. "
+    "0.05 and less is evidence.\n"
     "DSR: deflated Sharpe ratio, the probability that the Sharpe ratio is above what the best of "
     "as many trials without skill shows. 0.95 and more is evidence.\n"
     "PBO: probability of backtest overfitting, how often the best choice in sample is below the "
@@ -219,6 +221,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         **({"instrument": entry.instrument} if entry.instrument else {}),
         "score": entry.score,
         "params": entry.params,
+        "p_value_family_wise": entry.p_value_family_wise,
         "deflated_sharpe": entry.deflated_sharpe,
         "pbo": entry.pbo,
         "survives": entry.survives,
@@ -254,6 +257,7 @@ def _print(console: Console, folder: RunFolder, report: Report) -> None:
         number("OOS Sharpe"),
         number("trades"),
         number("holdout"),
+        number("luck p"),
         number("DSR"),
         number("PBO"),
         text("verdict"),
@@ -270,6 +274,7 @@ def _print(console: Console, folder: RunFolder, report: Report) -> None:
                 ratio(out.sharpe.value if out else None),
                 count(out.trades if out else None),
                 money(hold.net_pnl if hold else None),
+                decimals(entry.p_value_family_wise, 3),
                 decimals(entry.deflated_sharpe, 3),
                 decimals(entry.pbo, 2),
                 badge(entry.grade),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from aiopt.face.sweep import Sweep
 
 EXPLAINED = (
+    "luck_p: chance that the best of all candidates compared out of sample shows as much without an edge; "
+    "0.05 and less is evidence. "
     "deflated_sharpe (DSR): probability that the true Sharpe ratio is above what the best of all these "
     "trials would show without skill; 0.95 is the usual bar. pbo: probability of backtest overfitting, how "
     "often the best in-sample is below the median out of sample; 0.5 is chance."
@@ -43,6 +45,7 @@ class Judging(TypedDict, total=False):
     bootstrap_resamples: int
     pbo_blocks: int
     seed: int
+    evidence: Literal["family-wise", "deflated"]
     weights: ScoreWeights
     stress: StressConfig
 
@@ -52,7 +55,7 @@ class RankedStrategies(Table):
 
     As a table: ``rank``, ``strategy`` (family and time frame), ``score`` in [0, 1], ``oos_pnl`` (out of
     sample, account currency), ``oos_sharpe`` (annualised), ``profit_factor``, ``max_drawdown`` (fraction),
-    ``trades``, ``deflated_sharpe``, ``pbo``, ``holdout_pnl``, ``verdict``, ``trial_id``.
+    ``trades``, ``luck_p``, ``deflated_sharpe``, ``pbo``, ``holdout_pnl``, ``verdict``, ``trial_id``.
 
     Attributes
     ----------
@@ -133,6 +136,7 @@ _COLUMNS: dict[str, type[pl.DataType]] = {
     "profit_factor": pl.Float64,
     "max_drawdown": pl.Float64,
     "trades": pl.Int64,
+    "luck_p": pl.Float64,
     "deflated_sharpe": pl.Float64,
     "pbo": pl.Float64,
     "holdout_pnl": pl.Float64,
@@ -152,6 +156,7 @@ def _row(entry: Entry) -> tuple[object, ...]:
         found.profit_factor,
         found.max_drawdown,
         found.trades,
+        entry.evidence.p_value_family_wise,
         entry.evidence.deflated_sharpe,
         entry.evidence.pbo,
         None if holdout is None else holdout.net_pnl,

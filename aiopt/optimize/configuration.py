@@ -318,6 +318,7 @@ def run_identity(
     del settings["screen"]  # the rows are the same
     # Without what a later version can widen, the identity is that of the versions before.
     settings["backtest"] = config.backtest.document()
+    settings["ranking"] = config.ranking.document()
     reader = settings["analysis"]["reader"]
     reader["endpoint"] = None if reader["endpoint"] is None else "a model"
     for name in TRANSPORT:

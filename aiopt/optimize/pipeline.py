@@ -41,13 +41,14 @@ from aiopt.optimize.markets import RunMarkets
 from aiopt.optimize.run_folder import RunProgress, owned_run
 from aiopt.optimize.run_paths import write_paths
 from aiopt.optimize.summary import RunResult, summarise
+from aiopt.ranking.ranking_config import DEFLATED
 from aiopt.ranking.reasons import all_failed, failure_lines
 from aiopt.report import write_report
 from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
 from aiopt.sweep.board import Board
 from aiopt.sweep.confirming import confirm
 from aiopt.sweep.markets import finest_of_each, span_lines
-from aiopt.sweep.points import Strategy, judged_by, plan_context, plan_points
+from aiopt.sweep.points import Strategy, judged_by, lanes_of, plan_context, plan_points
 from aiopt.sweep.progress import SweepProgress
 from aiopt.sweep.trial import TrialContext, TrialPoint
 
@@ -181,7 +182,9 @@ class _Run:
             n_periods=context.plan.periods_of(context.plan.test).size,
             periods_per_year=context.plan.periods_per_year,
             n_trials=len(points),
+            n_paths=lanes_of(points, config.ranking.lanes),
             confidence=config.ranking.confidence,
+            deflated=config.ranking.evidence == DEFLATED,
         ):
             self._log(f"sweep: {line}")
         board = self._engine.open_board(

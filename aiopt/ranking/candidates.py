@@ -91,11 +91,11 @@ class Shape:
         )
 
 
-def make_candidates(
+def follow_lanes(
     groups: Sequence[Group], baseline: Baseline, plan: WalkForwardPlan, config: RankingConfig
 ) -> tuple[list[Candidate], list[Rejection]]:
-    """Return the lanes that can be ranked, and those that cannot with the reason."""
-    candidates: list[Candidate] = []
+    """Return every lane with its path out of sample, and the groups that have none with the reason."""
+    followed: list[Candidate] = []
     rejected: list[Rejection] = []
     for group in groups:
         lanes, reason = choose_lanes(group, plan, lanes=config.lanes, min_trades=config.min_train_trades)
@@ -114,18 +114,27 @@ def make_candidates(
                     score=None,
                 )
             )
-        for lane in lanes:
-            candidate = _candidate(group, lane, baseline, plan, config)
-            trades = candidate.totals.trades
-            if trades < config.min_oos_trades:
-                needed = f"{config.min_oos_trades} are needed (`min_oos_trades`)"
-                reason = f"{trades} trades out of sample, and {needed}{account_events(candidate.totals)}"
-                rejected.append(reject(candidate, reason, score=None))
-            elif math.isnan(candidate.score):
-                reason = "the profit out of sample does not vary, so it has no Sharpe ratio"
-                rejected.append(reject(candidate, reason, score=None))
-            else:
-                candidates.append(candidate)
+        followed += [_candidate(group, lane, baseline, plan, config) for lane in lanes]
+    return followed, rejected
+
+
+def that_can_be_ranked(
+    followed: Sequence[Candidate], config: RankingConfig
+) -> tuple[list[Candidate], list[Rejection]]:
+    """Return the lanes that can be ranked, and those that cannot with the reason."""
+    candidates: list[Candidate] = []
+    rejected: list[Rejection] = []
+    for candidate in followed:
+        trades = candidate.totals.trades
+        if trades < config.min_oos_trades:
+            needed = f"{config.min_oos_trades} are needed (`min_oos_trades`)"
+            reason = f"{trades} trades out of sample, and {needed}{account_events(candidate.totals)}"
+            rejected.append(reject(candidate, reason, score=None))
+        elif math.isnan(candidate.score):
+            reason = "the profit out of sample does not vary, so it has no Sharpe ratio"
+            rejected.append(reject(candidate, reason, score=None))
+        else:
+            candidates.append(candidate)
     return candidates, rejected
 
 

@@ -29,6 +29,7 @@ from aiopt.ranking.figures import (
     segment_pnl,
     segment_totals,
 )
+from aiopt.ranking.luck import Luck
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import (
     SURVIVES,
@@ -51,7 +52,7 @@ def make_entry(
     rank: int,
     candidate: Candidate,
     shown: int,
-    compared: int,
+    luck: Luck,
     baseline: Baseline,
     plan: WalkForwardPlan,
     config: RankingConfig,
@@ -64,8 +65,10 @@ def make_entry(
         From 1.
     candidate : Candidate
         What is shown.
-    shown, compared : int
-        Entries of the ranking, and candidates they were chosen from: p-values are adjusted for both.
+    shown : int
+        Entries of the ranking: p-values of the holdout are adjusted for them.
+    luck : Luck
+        The test of all candidates they were chosen from.
     baseline, plan, config
         As in `aiopt.ranking.rank.rank_trials`.
     """
@@ -85,7 +88,7 @@ def make_entry(
         periods_per_year=plan.periods_per_year,
     )
     holdout = _holdout(row, candidate.name, plan, config)
-    evidence = _evidence(candidate, resampled, shown, compared, baseline, plan, config)
+    evidence = _evidence(candidate, resampled, shown, luck, baseline, plan, config)
     checks = make_checks(out_of_sample, evidence, _scored_stress(candidate, config), holdout, config)
     verdict = judge(checks, evidence, config)
     return Entry(
@@ -141,7 +144,7 @@ def _evidence(
     candidate: Candidate,
     resampled: BootstrapResult,
     shown: int,
-    compared: int,
+    luck: Luck,
     baseline: Baseline,
     plan: WalkForwardPlan,
     config: RankingConfig,
@@ -164,8 +167,8 @@ def _evidence(
         expected_maximum_sharpe=baseline.expected_maximum * math.sqrt(plan.periods_per_year),
         probabilistic_sharpe=known(probability),
         p_value=known(1 - probability),
-        p_value_adjusted=known(_sidak(1 - probability, compared)),
-        candidates=compared,
+        p_value_adjusted=known(_sidak(1 - probability, luck.record.candidates)),
+        candidates=luck.record.candidates,
         bootstrap_p_value=known(resampled.p_value),
         mean_pnl_low=known(resampled.mean.low),
         mean_pnl_high=known(resampled.mean.high),
@@ -176,6 +179,8 @@ def _evidence(
         drawdown_p95=known(shuffled.p95),
         holdout_p_value=known(holdout_p),
         holdout_p_value_adjusted=known(_sidak(holdout_p, shown)),
+        p_value_family_wise=luck.p_value(candidate.name),
+        t_statistic=known(luck.t_statistics[candidate.name]),
     )
 
 

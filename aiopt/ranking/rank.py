@@ -1,7 +1,7 @@
 """From all trials of a run to its ranking.
 
-Owns the order of the steps: groups, lanes, out-of-sample paths, scores, duplicates, entries.  The holdout is
-first read in `make_entry`, when places are already given.
+Owns the order of the steps: groups, lanes, out-of-sample paths, the test of all of them, scores, duplicates,
+entries.  The holdout is first read in `make_entry`, when places are already given.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import msgspec
 
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.ranking.baseline import make_baseline, make_statistics
-from aiopt.ranking.candidates import make_candidates, reject, without_duplicates
+from aiopt.ranking.candidates import follow_lanes, reject, that_can_be_ranked, without_duplicates
 from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
 from aiopt.ranking.entries import make_entry
+from aiopt.ranking.luck import weigh_luck
 from aiopt.ranking.ranking_config import RankingConfig
-from aiopt.ranking.ranking_file import (
-    Ranking,
-)
+from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.score import formula
 from aiopt.ranking.selection import make_groups
 from aiopt.ranking.trials import TrialRow
@@ -59,22 +58,25 @@ def rank_trials(
     for instrument in {group.instrument for group in groups} or {msgspec.UNSET}:
         config.stress.pip_of(instrument)
     baseline = make_baseline(groups, plan, config, earlier.count)
-    candidates, rejected = make_candidates(groups, baseline, plan, config)
+    followed, rejected = follow_lanes(groups, baseline, plan, config)
+    luck = weigh_luck(followed, plan, config)
+    candidates, unfit = that_can_be_ranked(followed, config)
     ranked, duplicates = without_duplicates(candidates, config)
     chosen, rest = ranked[: config.top], ranked[config.top :]
-    per_group = {
-        group.name: sum(candidate.group is group for candidate in candidates)
-        + sum(r.group == group.name and r.lane is not None for r in rejected)
-        for group in groups
-    }
-    statistics = make_statistics(groups, baseline, per_group, plan, config, earlier.trials)
-    rejected += duplicates
-    rejected += [
+    per_group = {group.name: sum(candidate.group is group for candidate in followed) for group in groups}
+    statistics = msgspec.structs.replace(
+        make_statistics(groups, baseline, per_group, plan, config, earlier.trials), luck=luck.record
+    )
+    below = [
         reject(candidate, f"ranks {place}, and {config.top} are emitted (`top`)")
         for place, candidate in enumerate(rest, start=config.top + 1)
     ]
+    rejected += [
+        msgspec.structs.replace(one, p_value_family_wise=luck.p_value(one.name))
+        for one in (*unfit, *duplicates, *below)
+    ]
     entries = [
-        make_entry(rank, candidate, len(chosen), statistics.candidates, baseline, plan, config)
+        make_entry(rank, candidate, len(chosen), luck, baseline, plan, config)
         for rank, candidate in enumerate(chosen, start=1)
     ]
     return Ranking(

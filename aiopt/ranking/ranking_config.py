@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -115,6 +116,10 @@ class StressConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return sizes[str(instrument)]
 
 
+FAMILY_WISE = "family-wise"
+DEFLATED = "deflated"
+
+
 class RankingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How trials are judged.
 
@@ -143,6 +148,10 @@ class RankingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Blocks of the probability of backtest overfitting; even.
     seed : int
         Seed of the resamples.
+    evidence : str
+        What the check "beyond luck" asks for.  ``"family-wise"``: the max-T p-value of the candidates that
+        were compared out of sample is at most ``1 - confidence``.  ``"deflated"``, stricter: the deflated
+        Sharpe ratio, for which every trial counts as a try out of sample, is at least `confidence`.
     weights : ScoreWeights
         Of the score.
     stress : StressConfig
@@ -160,6 +169,7 @@ class RankingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     bootstrap_resamples: int = 1000
     pbo_blocks: int = 10
     seed: int = 0
+    evidence: Literal["family-wise", "deflated"] = "family-wise"
     weights: ScoreWeights = ScoreWeights()
     stress: StressConfig = StressConfig()
 
@@ -177,7 +187,21 @@ class RankingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         even = 2 <= self.pbo_blocks <= 16 and self.pbo_blocks % 2 == 0
         _hold("2 <= pbo_blocks <= 16, even", even, self.pbo_blocks)
         _hold("seed >= 0", self.seed >= 0, self.seed)
+        # The smallest p-value of so many resamples: with fewer nothing could ever pass.
+        finest = (self.bootstrap_resamples + 1) * (1 - self.confidence)
+        _hold(
+            "(bootstrap_resamples + 1) * (1 - confidence) >= 1",
+            finest >= 1 - 1e-9,
+            f"bootstrap_resamples={self.bootstrap_resamples}, confidence={self.confidence}",
+        )
         parse_timeframe(self.period)
+
+    def document(self) -> dict[str, Any]:
+        """Return the settings as plain data; those later versions added are left out at their default."""
+        settings: dict[str, Any] = msgspec.to_builtins(self)
+        if self.evidence == FAMILY_WISE:
+            del settings["evidence"]
+        return settings
 
     def with_pip(self, pip_size: float) -> RankingConfig:
         """Return these settings with the pip of the instrument traded.

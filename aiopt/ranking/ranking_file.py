@@ -169,6 +169,11 @@ class Evidence(Record, frozen=True, kw_only=True):
         95th percentile of the deepest fall over random orders of the periods, quote currency.
     holdout_p_value, holdout_p_value_adjusted : float or None
         As above for the holdout of the emitted parameters, adjusted for the number of entries shown.
+    p_value_family_wise : float or None
+        Chance that the best of all candidates compared shows as much without an edge: max-T with step-down,
+        see `aiopt.evaluation.multiple_testing`.  None also in files of versions without the test.
+    t_statistic : float or None
+        Mean over standard error of the path, which `p_value_family_wise` judges.
     """
 
     deflated_sharpe: float | None
@@ -189,6 +194,8 @@ class Evidence(Record, frozen=True, kw_only=True):
     drawdown_p95: float | None
     holdout_p_value: float | None
     holdout_p_value_adjusted: float | None
+    p_value_family_wise: float | None = None
+    t_statistic: float | None = None
 
 
 class Check(Record, frozen=True, kw_only=True):
@@ -287,6 +294,8 @@ class Rejection(Record, frozen=True, kw_only=True):
         None if it has none.
     instrument : str or unset
         What is traded, in a run of several markets.
+    p_value_family_wise : float or None
+        As in `Evidence`; None where nothing is claimed of the candidate: too few trades, or no lane at all.
     """
 
     name: str
@@ -299,6 +308,52 @@ class Rejection(Record, frozen=True, kw_only=True):
     trades: int | None
     score: float | None
     instrument: Symbol = msgspec.UNSET
+    p_value_family_wise: float | None = None
+
+
+class LuckTest(Record, frozen=True, kw_only=True):
+    """How the candidates were tested together against luck, see `aiopt.evaluation.multiple_testing`.
+
+    Attributes
+    ----------
+    candidates : int
+        Out-of-sample paths compared: every lane, those rejected and near-duplicates too.
+    flat : int
+        Of them, how many do not vary (no trade, or the same profit always): they add nothing.
+    thin : int
+        Of them, how many have too few trades to be ranked: compared, without a p-value of their own.
+    unit : str
+        Length of the stretches resampled, e.g. ``"1d"``.
+    units : int
+        Stretches in which some candidate earned or lost.
+    block_length_units : float
+        Expected length of a block, in units.
+    resamples, seed : int
+        Of the bootstrap.
+    critical_t : float or None
+        The t statistic that the best of all candidates needs at the level of confidence; None where nothing
+        could be tested.
+    needed_sharpe : float or None
+        About the annualised out-of-sample Sharpe ratio that is.
+    reality_check_p_value, spa_p_value : float or None
+        White's and Hansen's, of the best candidate.
+    note : str
+        Why nothing could be tested; empty otherwise.
+    """
+
+    candidates: int
+    flat: int
+    thin: int
+    unit: str
+    units: int
+    block_length_units: float
+    resamples: int
+    seed: int
+    critical_t: float | None
+    needed_sharpe: float | None
+    reality_check_p_value: float | None
+    spa_p_value: float | None
+    note: str = ""
 
 
 class GroupStatistics(Record, frozen=True, kw_only=True):
@@ -353,6 +408,8 @@ class Statistics(Record, frozen=True, kw_only=True):
         development segment.
     earlier_trials : EarlierTrials or unset
         Trials of others on the same data, which count too; unset where there are none.
+    luck : LuckTest or None
+        The test of all candidates together; None in files of versions without it.
     """
 
     trials: int
@@ -376,6 +433,7 @@ class Statistics(Record, frozen=True, kw_only=True):
     capped_trials: int = 0
     ruined_trials: int = 0
     earlier_trials: EarlierTrials | msgspec.UnsetType = msgspec.UNSET
+    luck: LuckTest | None = None
 
 
 class Ranking(Record, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """What may be said of an entry.  Owns the checks and the words; computes no statistic.
 
 An entry *survives* only if every check that the data can answer is passed.  It is *weak* if its
-out-of-sample profit is more than the number of candidates explains, yet a check fails.  Everything else is
-*no evidence of an edge*, however high it ranks: a table always has a first place, also on noise.
+out-of-sample profit is more than the best of all candidates shows by luck, yet a check fails.  Everything
+else is *no evidence of an edge*, however high it ranks: a table always has a first place, also on noise.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aiopt.ranking.earlier import earlier_text
-from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.ranking_config import DEFLATED, RankingConfig
 from aiopt.ranking.ranking_file import (
     NO_EVIDENCE,
     SURVIVES,
@@ -32,7 +32,7 @@ def make_checks(
 ) -> list[Check]:
     """Return the checks of an entry, in the order in which they are shown."""
     level = f"{config.confidence:.0%}"
-    dsr, low = evidence.deflated_sharpe, out_of_sample.sharpe_low
+    low = out_of_sample.sharpe_low
     repeats: bool | None = None
     if evidence.pbo is not None and evidence.probability_of_loss is not None:
         # Where all trials of a group are about equally good, PBO is 0.5 and choosing cannot go wrong.
@@ -44,12 +44,7 @@ def make_checks(
             value=out_of_sample.net_pnl,
             rule="the walk-forward path earns money after costs",
         ),
-        Check(
-            name="beyond luck",
-            passed=dsr is not None and dsr >= config.confidence,
-            value=dsr,
-            rule=f"deflated Sharpe ratio at least {level}, {evidence.trials_counted} trials counted",
-        ),
+        _beyond_luck(evidence, config),
         Check(
             name="interval above zero",
             passed=low is not None and low > 0,
@@ -83,12 +78,41 @@ def make_checks(
     ]
 
 
+def _beyond_luck(evidence: Evidence, config: RankingConfig) -> Check:
+    """Return the check that asks whether luck explains the path; without an answer it is not passed."""
+    if config.evidence == DEFLATED:
+        dsr = evidence.deflated_sharpe
+        return Check(
+            name="beyond luck",
+            passed=dsr is not None and dsr >= config.confidence,
+            value=dsr,
+            rule=(
+                f"deflated Sharpe ratio at least {config.confidence:.0%}, "
+                f"{evidence.trials_counted} trials counted"
+            ),
+        )
+    return Check(
+        name="beyond luck",
+        passed=_more_than_luck(evidence, config),
+        value=evidence.p_value_family_wise,
+        rule=(
+            f"the best of all {evidence.candidates} candidates compared shows as much without an edge in at "
+            f"most {1 - config.confidence:.0%} of the cases (max-T p-value)"
+        ),
+    )
+
+
+def _more_than_luck(evidence: Evidence, config: RankingConfig) -> bool:
+    p_value = evidence.p_value_family_wise
+    # 1 - 0.95 is a little more than 0.05, and 1 - 0.9 a little less than 0.1.
+    return p_value is not None and p_value <= 1 - config.confidence + 1e-12
+
+
 def judge(checks: Sequence[Check], evidence: Evidence, config: RankingConfig) -> str:
     """Return the verdict of an entry."""
     if all(check.passed is not False for check in checks):
         return SURVIVES
-    adjusted = evidence.p_value_adjusted
-    return WEAK if adjusted is not None and adjusted <= 1 - config.confidence else NO_EVIDENCE
+    return WEAK if _more_than_luck(evidence, config) else NO_EVIDENCE
 
 
 def headline(entries: Sequence[Entry], statistics: Statistics) -> str:
@@ -104,4 +128,15 @@ def headline(entries: Sequence[Entry], statistics: Statistics) -> str:
     weak = sum(entry.verdict == WEAK for entry in entries)
     if weak:
         return f"Of {tried}, no entry passes every check; {weak} of {len(entries)} show weak evidence."
-    return f"Of {tried}, nothing beats chance: no entry shows evidence of an edge."
+    needed = _needed(entries, statistics)
+    return f"Of {tried}, nothing beats chance: no entry shows evidence of an edge{needed}."
+
+
+def _needed(entries: Sequence[Entry], statistics: Statistics) -> str:
+    """Return what would have been needed, as the end of a sentence; empty where it is not known."""
+    luck = statistics.luck
+    if luck is None or luck.needed_sharpe is None:
+        return ""
+    shown = [entry.out_of_sample.sharpe for entry in entries if entry.out_of_sample.sharpe is not None]
+    best = f", and the best shows {max(shown):.1f}" if shown else ""
+    return f" (luck alone explains Sharpe ratios up to about {luck.needed_sharpe:.1f} here{best})"

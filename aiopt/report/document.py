@@ -151,6 +151,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     stop_fills: str = ""
     rules: list[Fact] = []
     instrument: Symbol = msgspec.UNSET
+    p_value_family_wise: float | None = None
 
     @property
     def bars(self) -> str:
@@ -172,6 +173,7 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     trades: int | None
     score: float | None
     instrument: Symbol = msgspec.UNSET
+    p_value_family_wise: float | None = None
 
     @property
     def bars(self) -> str:
@@ -254,6 +256,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     rank_correlation: float | None
     pbo: float | None
     failures: list[FailedTrial]
+    luck: list[Fact] = []
 
 
 class HourRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -114,6 +114,7 @@ def entry_view(
         parts=[_part(component) for component in entry.components],
         windows=_windows(entry),
         deflated_sharpe=entry.evidence.deflated_sharpe,
+        p_value_family_wise=entry.evidence.p_value_family_wise,
         pbo=entry.evidence.pbo,
         survives=entry.survives,
         grade=entry.verdict,
@@ -146,6 +147,7 @@ def rejected_view(rejection: ranked.Rejection) -> Rejected:
         reason=rejection.reason,
         trades=rejection.trades,
         score=rejection.score,
+        p_value_family_wise=rejection.p_value_family_wise,
     )
 
 
@@ -231,6 +233,11 @@ def _evidence(entry: ranked.Entry, ranking: ranked.Ranking, currency: str) -> li
     days = ranking.plan.period_ns / DAY_NS
     facts = [
         _probability(
+            "p-value, max-T",
+            known.p_value_family_wise,
+            f"chance that the best of {known.candidates} candidates shows as much without an edge",
+        ),
+        _probability(
             "Deflated Sharpe ratio",
             known.deflated_sharpe,
             f"against {known.expected_maximum_sharpe:.2f}, the best to expect from "
@@ -245,7 +252,7 @@ def _evidence(entry: ranked.Entry, ranking: ranked.Ranking, currency: str) -> li
             "Probabilistic Sharpe ratio", known.probabilistic_sharpe, "had it been the only candidate"
         ),
         _probability(
-            "p-value, adjusted", known.p_value_adjusted, f"for {known.candidates} candidates (Šidák)"
+            "p-value, Šidák", known.p_value_adjusted, f"as if the {known.candidates} candidates were independent"
         ),
         _probability("p-value, block bootstrap", known.bootstrap_p_value, "of the mean profit, not adjusted"),
         _probability("PBO", known.pbo, "of choosing in this group; a blind choice gives 0.5"),

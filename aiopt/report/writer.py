@@ -140,7 +140,7 @@ def entries_csv(report: Report) -> str:
     columns += [f"score_{name.lower().replace(' ', '_')}" for name in parts]
     for kind in kinds:
         columns += [f"{kind}_{name}" for name in ("sharpe", "sharpe_low", "sharpe_high", *_WINDOW_FIGURES)]
-    columns += ["deflated_sharpe", "pbo", "survives", "verdict", "params"]
+    columns += ["p_value_family_wise", "deflated_sharpe", "pbo", "survives", "verdict", "params"]
     columns += ["instrument"] if report.markets else []
     rows = []
     for entry in report.entries:
@@ -154,7 +154,7 @@ def entries_csv(report: Report) -> str:
                 continue
             row += [window.sharpe.value, window.sharpe.low, window.sharpe.high]
             row += [getattr(window, name) for name in _WINDOW_FIGURES]
-        row += [entry.deflated_sharpe, entry.pbo, entry.survives, entry.verdict]
+        row += [entry.p_value_family_wise, entry.deflated_sharpe, entry.pbo, entry.survives, entry.verdict]
         row.append(msgspec.json.encode(entry.params).decode())
         row += [entry.instrument] if report.markets else []
         rows.append(row)

@@ -6,6 +6,7 @@ Owns that order and which bars the walk-forward is laid over.  What is done with
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -128,6 +129,12 @@ def plan_points(
         for instrument in instruments or (msgspec.UNSET,)
         if not strategy.instruments or instrument in strategy.instruments
     ]
+
+
+def lanes_of(points: Sequence[TrialPoint], lanes: int) -> int:
+    """Return how many candidates the points give at most: up to `lanes` per family and series."""
+    sizes = Counter((point.family, point.series) for point in points)
+    return sum(min(lanes, size) for size in sizes.values())
 
 
 def plan_context(
