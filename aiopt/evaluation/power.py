@@ -1,7 +1,7 @@
 """What a sweep could find at all, known before it starts.
 
-Owns the smallest true Sharpe ratio that each of the two tests against luck would recognise, from the length of
-the out-of-sample path and the number of paths or trials alone.  Knows no result.
+Owns the smallest true Sharpe ratio that each of the two tests against luck would recognise, from the length
+of the out-of-sample path and the number of paths or trials alone.  Knows no result.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def power_lines(
     trials = f"{n_trials:,} trial{'' if n_trials == 1 else 's'}"
     if deflated:
         least, head = strict, f"{trials} counted, {years}"
-        second = f"every trial counts as a try; to be beyond the luck of {candidates} alone {compared:.1f} would do"
+        second = f"every trial counts as a try; the test of {candidates}, beside it, asks for {compared:.1f}"
     else:
         least, head = compared, f"{candidates} compared, {years}"
         second = (

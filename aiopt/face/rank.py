@@ -5,7 +5,7 @@ Owns the call and the table of entries.  Score, evidence and verdicts are `aiopt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 import msgspec
 import numpy as np

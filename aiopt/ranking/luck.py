@@ -16,6 +16,7 @@ from aiopt.evaluation.arrays import FloatArray
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.multiple_testing import LEAST_PERIODS, ManyPaths, compare_paths
 from aiopt.ranking.candidates import Candidate
+from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
 from aiopt.ranking.figures import known
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import LuckTest
@@ -46,7 +47,12 @@ class Luck:
         return known(self.p_values.get(name, math.nan))
 
 
-def weigh_luck(compared: Sequence[Candidate], plan: WalkForwardPlan, config: RankingConfig) -> Luck:
+def weigh_luck(
+    compared: Sequence[Candidate],
+    plan: WalkForwardPlan,
+    config: RankingConfig,
+    earlier: Earlier = NOTHING_EARLIER,
+) -> Luck:
     """Test the out-of-sample paths of all lanes together.
 
     Parameters
@@ -54,9 +60,13 @@ def weigh_luck(compared: Sequence[Candidate], plan: WalkForwardPlan, config: Ran
     compared : sequence of Candidate
         Every lane of every group, before any is dropped for what it did out of sample: dropping first would
         be a choice on test data that the test knows nothing of.
-    plan, config
-        As in `aiopt.ranking.rank.rank_trials`.
+    plan, config, earlier
+        As in `aiopt.ranking.rank.rank_trials`.  The paths of earlier runs are not at hand: each of them
+        counts as an independent test of as many candidates, and p-values are adjusted for it (Šidák).
     """
+    tests = 1
+    if earlier.trials:
+        tests += earlier.trials.runs + earlier.trials.sweeps + earlier.trials.backtests
     names = [candidate.name for candidate in compared]
     tested = [candidate.totals.trades >= config.min_oos_trades for candidate in compared]
     width = plan.periods_of(plan.test).size
@@ -66,11 +76,13 @@ def weigh_luck(compared: Sequence[Candidate], plan: WalkForwardPlan, config: Ran
         units,
         seed=config.seed,
         tested=tested,
-        n_resamples=config.bootstrap_resamples,
-        level=config.confidence,
+        # A p-value that several tests adjust must be able to get small enough.
+        n_resamples=max(config.bootstrap_resamples, math.ceil(2 * (tests - 1) / (1 - config.confidence))),
+        level=config.confidence ** (1 / tests),
     )
     years = width / plan.periods_per_year
     flat = int(np.isnan(result.t_statistics).sum())
+    p_values = -np.expm1(tests * np.log1p(-np.minimum(result.p_values, 1 - 1e-16)))
     return Luck(
         record=LuckTest(
             candidates=len(compared),
@@ -81,13 +93,14 @@ def weigh_luck(compared: Sequence[Candidate], plan: WalkForwardPlan, config: Ran
             block_length_units=result.block_length,
             resamples=result.n_resamples,
             seed=result.seed,
+            tests=tests,
             critical_t=known(result.critical_t),
             needed_sharpe=known(result.critical_t / math.sqrt(years)) if years > 0 else None,
             reality_check_p_value=known(result.reality_check),
             spa_p_value=known(result.spa),
             note=_note(result, sum(tested), config),
         ),
-        p_values=dict(zip(names, result.p_values.tolist(), strict=True)),
+        p_values=dict(zip(names, p_values.tolist(), strict=True)),
         t_statistics=dict(zip(names, result.t_statistics.tolist(), strict=True)),
     )
 

@@ -59,7 +59,7 @@ def rank_trials(
         config.stress.pip_of(instrument)
     baseline = make_baseline(groups, plan, config, earlier.count)
     followed, rejected = follow_lanes(groups, baseline, plan, config)
-    luck = weigh_luck(followed, plan, config)
+    luck = weigh_luck(followed, plan, config, earlier)
     candidates, unfit = that_can_be_ranked(followed, config)
     ranked, duplicates = without_duplicates(candidates, config)
     chosen, rest = ranked[: config.top], ranked[config.top :]

@@ -330,13 +330,16 @@ class LuckTest(Record, frozen=True, kw_only=True):
         Expected length of a block, in units.
     resamples, seed : int
         Of the bootstrap.
+    tests : int
+        This one and one for every earlier run, sweep and backtest on the same data; p-values of candidates
+        are adjusted for them.
     critical_t : float or None
         The t statistic that the best of all candidates needs at the level of confidence; None where nothing
         could be tested.
     needed_sharpe : float or None
         About the annualised out-of-sample Sharpe ratio that is.
     reality_check_p_value, spa_p_value : float or None
-        White's and Hansen's, of the best candidate.
+        White's and Hansen's, of the best candidate; not adjusted for earlier tests.
     note : str
         Why nothing could be tested; empty otherwise.
     """
@@ -354,6 +357,7 @@ class LuckTest(Record, frozen=True, kw_only=True):
     reality_check_p_value: float | None
     spa_p_value: float | None
     note: str = ""
+    tests: int = 1
 
 
 class GroupStatistics(Record, frozen=True, kw_only=True):

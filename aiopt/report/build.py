@@ -20,6 +20,7 @@ from aiopt.ranking import ranking_file as ranked
 from aiopt.report.analyst import analyst_view
 from aiopt.report.document import Data, Entry, Report
 from aiopt.report.entries import AccountView, entry_view, rejected_view, stretches
+from aiopt.report.luck import luck_facts
 from aiopt.report.quality import data_quality
 from aiopt.report.summary import sentences, unranked_headline
 from aiopt.report.sweep import Trials, entry_points, sweep_overview, trial_arrays
@@ -66,6 +67,9 @@ def build_report(run: RunFolder) -> Report:
     if trials is not None and plan is not None:
         statistics = None if ranking is None else ranking.statistics
         sweep = sweep_overview(trials, plan=plan, statistics=statistics)
+        if ranking is not None:
+            luck = luck_facts(ranking.statistics.luck, ranking.config)
+            sweep = msgspec.structs.replace(sweep, luck=luck)
     symbols = [data.instrument for data in markets]
     entries = [] if ranking is None else _entries(run, ranking, trials, balance, currency, symbols)
     if sweep is not None and trials is not None and plan is not None:

@@ -252,7 +252,9 @@ def _evidence(entry: ranked.Entry, ranking: ranked.Ranking, currency: str) -> li
             "Probabilistic Sharpe ratio", known.probabilistic_sharpe, "had it been the only candidate"
         ),
         _probability(
-            "p-value, Šidák", known.p_value_adjusted, f"as if the {known.candidates} candidates were independent"
+            "p-value, Šidák",
+            known.p_value_adjusted,
+            f"the {known.candidates} candidates as if independent",
         ),
         _probability("p-value, block bootstrap", known.bootstrap_p_value, "of the mean profit, not adjusted"),
         _probability("PBO", known.pbo, "of choosing in this group; a blind choice gives 0.5"),

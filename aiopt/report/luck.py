@@ -16,6 +16,14 @@ def luck_facts(luck: LuckTest | None, config: RankingConfig) -> list[Fact]:
         Fact(name="Beyond luck is judged by", value=by, note="`ranking.evidence`"),
         Fact(name="Candidates compared", value=f"{luck.candidates:,}", note=_left_out(luck)),
     ]
+    if luck.tests > 1:
+        facts.append(
+            Fact(
+                name="Tests on this data",
+                value=f"{luck.tests:,}",
+                note="earlier runs, sweeps and backtests count; p-values are adjusted for them (Šidák)",
+            )
+        )
     if luck.note:
         return [*facts, Fact(name="Not tested", value=luck.note)]
     if luck.needed_sharpe is not None and luck.critical_t is not None:

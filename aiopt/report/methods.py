@@ -72,13 +72,13 @@ def _luck() -> Section:
             "Sharpe ratio: mean over standard deviation of the profit per period, scaled to a year by the "
             "square root of the number of periods in a year. On a short span this number is often large "
             "and means little: read the interval, not the value.",
-            "Max-T p-value (Romano and Wolf, 2005, Econometrica 73(4), doi:10.1111/j.1468-0262.2005.00615.x): the "
-            "out-of-sample paths of all candidates are resampled together, in blocks of time, each shifted to "
-            "earn nothing on average. The p-value is the share of resamples in which the best of them has a t "
-            "statistic (mean over standard error) as large as the candidate's. If no candidate has an edge, "
-            "one sweep in twenty has a p-value of 0.05 or less. White's Reality Check (2000, Econometrica "
-            "68(5)) and Hansen's SPA test (2005, Journal of Business and Economic Statistics 23(4)) stand "
-            "beside it.",
+            "Max-T p-value (Romano and Wolf, 2005, Econometrica 73(4), "
+            "doi:10.1111/j.1468-0262.2005.00615.x): the out-of-sample paths of all candidates are "
+            "resampled together, in blocks of time, each shifted to earn nothing on average. The p-value "
+            "is the share of resamples in which the best of them has a t statistic (mean over standard "
+            "error) as large as the candidate's. If no candidate has an edge, one sweep in twenty has a "
+            "p-value of 0.05 or less. White's Reality Check (2000, Econometrica 68(5)) and Hansen's SPA "
+            "test (2005, Journal of Business and Economic Statistics 23(4)) stand beside it.",
             "Deflated Sharpe ratio (Bailey and López de Prado, 2014, Journal of Portfolio Management "
             "40(5), doi:10.3905/jpm.2014.40.5.094): DSR = Φ((SR − SR0) √(T − 1) / √(1 − γ3 SR + (γ4 − 1)/4 "
             "SR²)), where SR0 = √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))) is the highest Sharpe "
