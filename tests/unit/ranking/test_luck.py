@@ -1,4 +1,4 @@
-"""The test of all candidates against luck inside a ranking: what takes part, and what the verdict makes of it."""
+"""The test of all candidates against luck inside a ranking: what takes part, and what the verdict asks."""
 
 from __future__ import annotations
 
