@@ -67,14 +67,12 @@ def build_report(run: RunFolder) -> Report:
     if trials is not None and plan is not None:
         statistics = None if ranking is None else ranking.statistics
         sweep = sweep_overview(trials, plan=plan, statistics=statistics)
-        if ranking is not None:
-            luck = luck_facts(ranking.statistics.luck, ranking.config)
-            sweep = msgspec.structs.replace(sweep, luck=luck)
     symbols = [data.instrument for data in markets]
     entries = [] if ranking is None else _entries(run, ranking, trials, balance, currency, symbols)
     if sweep is not None and trials is not None and plan is not None:
         marked = [*sweep.points, *entry_points(entries, trials, plan)]
-        sweep = msgspec.structs.replace(sweep, points=marked)
+        luck = [] if ranking is None else luck_facts(ranking.statistics.luck, ranking.config)
+        sweep = msgspec.structs.replace(sweep, points=marked, luck=luck)
     rejected = [] if ranking is None else [rejected_view(one) for one in ranking.rejected]
     status = _status(run)
     return Report(

@@ -231,6 +231,39 @@ def _evidence(entry: ranked.Entry, ranking: ranked.Ranking, currency: str) -> li
     known = entry.evidence
     out = entry.out_of_sample
     days = ranking.plan.period_ns / DAY_NS
+    found = _probabilities(known)
+    found += [
+        Fact(
+            name=f"Account, {kind}",
+            value="lost" if one.ruined else "margin reached",
+            note=events.strip(" ()"),
+        )
+        for kind, one in (
+            ("in-sample", entry.in_sample),
+            ("out of sample", entry.out_of_sample),
+            ("holdout", entry.holdout),
+        )
+        if one is not None and (events := account_events(one))
+    ]
+    if known.selection_percentile is not None:
+        share = f"{100 * known.selection_percentile:.0f}%"
+        found.append(
+            Fact(name="Better than", value=share, note="of the group's trials; a blind choice gives 50%")
+        )
+    if known.min_track_record_periods is not None:
+        needed, had = known.min_track_record_periods * days, out.periods * days
+        found.append(
+            Fact(
+                name="Record needed", value=f"{needed:,.0f} days", note=f"out of sample there are {had:,.0f}"
+            )
+        )
+    if known.drawdown_p95 is not None:
+        note = f"in one of 20 random orders; it was {out.max_drawdown_amount:,.2f}"
+        found.append(Fact(name="Drawdown by luck", value=f"{known.drawdown_p95:,.2f} {currency}", note=note))
+    return found
+
+
+def _probabilities(known: ranked.Evidence) -> list[Fact]:
     facts = [
         _probability(
             "p-value, max-T",
@@ -261,36 +294,7 @@ def _evidence(entry: ranked.Entry, ranking: ranked.Ranking, currency: str) -> li
         _probability("Probability of loss", known.probability_of_loss, "of choosing in this group"),
         _probability("Holdout p-value, adjusted", known.holdout_p_value_adjusted, "for the entries shown"),
     ]
-    found = [fact for fact in facts if fact is not None]
-    found += [
-        Fact(
-            name=f"Account, {kind}",
-            value="lost" if one.ruined else "margin reached",
-            note=events.strip(" ()"),
-        )
-        for kind, one in (
-            ("in-sample", entry.in_sample),
-            ("out of sample", entry.out_of_sample),
-            ("holdout", entry.holdout),
-        )
-        if one is not None and (events := account_events(one))
-    ]
-    if known.selection_percentile is not None:
-        share = f"{100 * known.selection_percentile:.0f}%"
-        found.append(
-            Fact(name="Better than", value=share, note="of the group's trials; a blind choice gives 50%")
-        )
-    if known.min_track_record_periods is not None:
-        needed, had = known.min_track_record_periods * days, out.periods * days
-        found.append(
-            Fact(
-                name="Record needed", value=f"{needed:,.0f} days", note=f"out of sample there are {had:,.0f}"
-            )
-        )
-    if known.drawdown_p95 is not None:
-        note = f"in one of 20 random orders; it was {out.max_drawdown_amount:,.2f}"
-        found.append(Fact(name="Drawdown by luck", value=f"{known.drawdown_p95:,.2f} {currency}", note=note))
-    return found
+    return [fact for fact in facts if fact is not None]
 
 
 def _probability(name: str, value: float | None, note: str) -> Fact | None:
