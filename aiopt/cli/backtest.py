@@ -178,7 +178,7 @@ def command(options: BacktestOptions) -> None:
 
     A position so large that every entry's margin exceeds the account is bad input (exit code 2).  Prints
     metrics and trades, with the times (UTC) at which the bars of entry and exit open.  In the JSON
-    bars are also numbered, from 0 in the bars given.
+    bars are also numbered, from 0 in the bars given.  It counts as one trial (see `aiopt trials ledger`).
     """
     from aiopt.backtest.document import backtest_document, curves
     from aiopt.files import atomic_write_bytes
@@ -189,6 +189,7 @@ def command(options: BacktestOptions) -> None:
     bars = _bars(options, config)
 
     from aiopt.backtest.session import BacktestSession
+    from aiopt.sweep.counting import record_backtest
 
     with (
         open_log(options.log_dir) as sink,
@@ -196,6 +197,7 @@ def command(options: BacktestOptions) -> None:
         BacktestSession(bars, config, sink=sink, progress=report) as session,
     ):
         result = session.run(strategy)
+    record_backtest(strategy, config, bars)
     _refuse_oversized(result, config)
     document = backtest_document(strategy, config, bars, result)
     if options.chart_path is not None:

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from aiopt.cli.options import PATH, json_option, runs_dir_option
 from aiopt.cli.output import emit, number, print_table, size_text, stdout_console, text
-from aiopt.errors import ConfigError, RunExistsError
+from aiopt.errors import ConfigError, InputError, RunExistsError
 
 if TYPE_CHECKING:
     from aiopt.ranking.reasons import ReasonCount
@@ -93,6 +93,10 @@ def show_command(run: Path, as_json: bool) -> None:
         "seed": report.seed,
         "trials": None if report.sweep is None else report.sweep.trials,
         "failed": None if report.sweep is None else report.sweep.failed,
+        "earlier_trials": None
+        if folder.ranking is None
+        else folder.ranking.statistics.earlier_trials or None,
+        "holdout_openings": [] if folder.ranking is None else list(folder.ranking.holdout_openings or ()),
         "entries": [_entry(entry) for entry in report.entries],
         "failure_reasons": failed,
         "rejection_reasons": rejected,
@@ -120,7 +124,8 @@ def delete_command(
 ) -> None:
     """Show the sizes of RUNS, run folders, ask, and delete them.
 
-    A run that a process works on is refused, or with --older-than left alone.
+    A run that a process works on is refused, or with --older-than left alone.  The trials of a deleted run
+    stay counted (see `aiopt trials ledger`).
     """
     chosen, busy = _chosen(runs, runs_dir, older_than)
     sizes = [(run, run.bytes()) for run in chosen]
@@ -135,6 +140,7 @@ def delete_command(
             click.echo("Nothing was deleted.")
             return
     for run in chosen:
+        _count(run)
         run.delete()
     document = {
         "deleted": [{"path": str(run.path), "bytes": size} for run, size in sizes],
@@ -143,6 +149,20 @@ def delete_command(
     }
     done = f"{len(chosen)} run(s) deleted, {size_text(total)}." if chosen else "Nothing to delete."
     emit(as_json, document, lambda console: console.print(done))
+
+
+def _count(run: RunFolder) -> None:
+    """Record what a run tried before it is gone: an interrupted one, or one made without a ledger."""
+    from aiopt.ledger import open_ledger
+    from aiopt.optimize.recounting import count_run
+
+    if not run.has_trials:
+        return
+    open_ledger().prepare()
+    try:
+        count_run(run)
+    except InputError as error:
+        click.echo(f"The trials of {run.path} cannot be counted: {error}", err=True)
 
 
 def _chosen(
@@ -240,6 +260,8 @@ def _print(console: Console, folder: RunFolder, report: Report) -> None:
         f"[bold]{escape(folder.run_id)}[/]  {escape(folder.state.status)} {escape(folder.state.stage)}"
     )
     console.print(escape(report.headline))
+    for line in report.ledger or ():
+        console.print(line, markup=False)
     for data in report.all_data:
         name = "data" if report.data is not None else f"data of {data.instrument}"
         console.print(f"{name} {data.data_hash}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``aiopt trials``: those of a run listed, one shown or backtested anew.  Owns what is printed."""
+"""``aiopt trials``: those of a run listed, one shown or backtested anew, all ever made counted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from aiopt.cli.options import PATH, json_option
 from aiopt.cli.output import emit, minute_text, number, print_pairs, print_table, progress
+from aiopt.cli.trials_ledger import ledger_command
 from aiopt.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _run_option = click.option("--run", "run_dir", type=PATH, required=True, help="R
 
 @click.group(epilog="Example: aiopt trials show rsi_reversion@5m-00003 --run runs/eurusd-default")
 def command() -> None:
-    """List the trials of a run, show one, or backtest it again."""
+    """List the trials of a run, show one, backtest it again; show all ever made."""
 
 
 @command.command(
@@ -143,6 +144,9 @@ def rerun_command(trial_id: str, run_dir: Path, conversion: Path | None, as_json
 
     emit(as_json, document, human)
     return EXIT_OK if not found else EXIT_FAILED
+
+
+command.add_command(ledger_command, "ledger")
 
 
 def _segments(row: TrialRow, plan: WalkForwardPlan) -> list[dict[str, Any]]:

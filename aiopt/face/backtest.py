@@ -186,7 +186,7 @@ def backtest(
     config: BacktestConfig | None = None,
     **assumptions: Unpack[Assumptions],
 ) -> Backtest:
-    """Backtest a strategy in NautilusTrader.
+    """Backtest a strategy in NautilusTrader; it counts as a trial (`aiopt trials ledger`).
 
     Parameters
     ----------
@@ -245,7 +245,9 @@ def backtest(
         traded = chart_price(traded)
     # Imported here: the engine costs a second, which reading a result need not pay.
     from aiopt.backtest.session import BacktestSession
+    from aiopt.sweep.counting import record_backtest
 
     with BacktestSession(traded, config) as session:
         result = session.run(strategy)
+    record_backtest(strategy, config, traded)
     return Backtest(strategy, config, traded, result)

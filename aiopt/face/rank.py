@@ -15,6 +15,7 @@ from aiopt.config import decode
 from aiopt.errors import ConfigError
 from aiopt.face import html
 from aiopt.face.tables import FrameTable, Table
+from aiopt.ranking.earlier import opening_lines
 from aiopt.ranking.rank import rank_trials
 from aiopt.ranking.ranking_config import RankingConfig, ScoreWeights, StressConfig
 from aiopt.ranking.ranking_file import Entry, Ranking
@@ -110,7 +111,7 @@ class RankedStrategies(Table):
         return f"{len(self)} entries, {len(self.ranking.rejected)} rejected. {self.headline}"
 
     def _repr_html_(self) -> str:
-        parts = []
+        parts = [html.note(line) for line in opening_lines(self.ranking.holdout_openings or ())]
         if self.entries:
             first = self.entries[0]
             money = np.cumsum([0.0, *first.out_of_sample_pnl])
@@ -170,6 +171,9 @@ def rank(
 ) -> RankedStrategies:
     """Judge the trials of a sweep out of sample, every one of them counted.
 
+    So are those of earlier runs, sweeps and backtests on the same market and time, as the ledger knows them;
+    that the holdout is seen now is recorded there (`aiopt trials ledger`).
+
     Parameters
     ----------
     sweep : Sweep
@@ -197,6 +201,7 @@ def rank(
     >>> found.ranking.statistics.trials
     4
     """
+    from aiopt.sweep.counting import counted_rows
     from aiopt.sweep.points import judged_by
 
     period = sweep.config.ranking.period
@@ -209,4 +214,7 @@ def rank(
         raise ConfigError(msg + " Sweep again with it, or leave it out.")
     settings = msgspec.structs.replace(sweep.config, ranking=config)
     judged = judged_by(sweep.bars, settings)
-    return RankedStrategies(rank_trials(sweep.rows, sweep.context.plan, judged))
+    count = sweep.count()
+    found = rank_trials(sweep.rows, sweep.context.plan, judged, count.earlier(counted_rows(sweep.rows)))
+    count.open_holdout(entry.instrument for entry in found.entries)
+    return RankedStrategies(found)

@@ -38,6 +38,7 @@ from aiopt.strategy.spec import StrategySpec
 if TYPE_CHECKING:
     from aiopt.optimize.engine import StageEngine
     from aiopt.sweep.board import Board
+    from aiopt.sweep.counting import CountedTrial, SweepCount
     from aiopt.sweep.progress import SweepProgress
     from aiopt.sweep.sweep_config import SweepConfig
     from aiopt.sweep.trial import TrialContext, TrialPoint
@@ -74,6 +75,12 @@ class Sweep(Table):
         self.bars = dict(bars)
         self.config = config
         self.context = context
+
+    def count(self) -> SweepCount:
+        """Return the sweep as the ledger of all trials sees it."""
+        from aiopt.sweep.counting import counted_rows
+
+        return _count(self.bars, self.config, self.context, counted_rows(self.rows))
 
     @property
     def failures(self) -> dict[str, int]:
@@ -241,6 +248,7 @@ def _run(
 ) -> list[TrialRow]:
     """Run every point and return the rows, sorted by trial id."""
     from aiopt.sweep.confirming import confirm
+    from aiopt.sweep.counting import counted_file, counted_journal, counted_points, counted_rows
     from aiopt.sweep.local import run_sweep_locally
 
     found = find_engine(engine)
@@ -253,21 +261,44 @@ def _run(
         def report(now: SweepProgress) -> None:
             say(now.done, now.total)
 
-        if found is None:
-            board: Board = Leaderboard(None, config.ranking, context.plan)
-            run_sweep_locally(points, bars, context, board, report=report)
-        else:
-            board = found.open_board(folder.name, folder / "leaderboard.jsonl", config.ranking, context.plan)
-            found.sweep(points, bars, context, board, scratch_dir=folder / "scratch", report=report)
+        journal = folder / "leaderboard.jsonl"
+        local = Leaderboard(None, config.ranking, context.plan)
+        board: Board = local
+        if found is not None:
+            board = found.open_board(folder.name, journal, config.ranking, context.plan)
+        count = _count(bars, config, context, counted_points(points, context))
+        count.prepare()
+        try:
+            if found is None:
+                run_sweep_locally(points, bars, context, board, report=report)
+            else:
+                found.sweep(points, bars, context, board, scratch_dir=folder / "scratch", report=report)
+        except BaseException:
+            # What was tried counts, whether or not anybody sees it.
+            done = local.rows() if found is None else ()
+            count.record([*counted_rows(done), *counted_journal(journal)])
+            raise
         try:
             # As a file, which is how any board gives its rows.
             counts = board.write_trials(folder / "trials.parquet")
+            count.record(counted_file(folder / "trials.parquet"))
             if not counts["ok"]:
                 raise BacktestError(all_failed(board.progress().failures))
             confirm(points, board, context, lambda again, engine: _again(again, bars, engine, found))
         finally:
             board.close()
         return read_trials(folder / "trials.parquet")
+
+
+def _count(
+    bars: Mapping[str, BarSet], config: SweepConfig, context: TrialContext, tried: Sequence[CountedTrial]
+) -> SweepCount:
+    from aiopt.sweep.counting import SweepCount, author_of, looks_of
+
+    looks = looks_of(bars, context)
+    trials = sorted([str(one.instrument or ""), *one.terms] for one in tried)
+    hashes = {symbol: look.span.data_hash for symbol, look in looks.items()}
+    return SweepCount(author_of("sweep", [trials, hashes, config.walk_forward]), looks)
 
 
 def _by_series(given: Sequence[BarSet]) -> tuple[dict[str, BarSet], tuple[str, ...]]:

@@ -29,6 +29,7 @@ from aiopt.files import atomic_write_bytes
 from aiopt.optimize.markets import Market, RunMarkets
 from aiopt.pine.emitter import write_script
 from aiopt.pine.provenance import Provenance
+from aiopt.ranking.earlier import opening_lines
 from aiopt.ranking.ranking_file import Entry, Figures, Ranking
 from aiopt.runs import ENTRIES, PINE, RANKING, EntryRecord, read_json, write_entry
 from aiopt.series import series_name
@@ -203,10 +204,12 @@ def _record(entry: Entry, result: TrialResult, bars: BarSet) -> EntryRecord:
 
 def _provenance(run_id: str, ranking: Ranking, entry: Entry, market: Market, bars: BarSet) -> Provenance:
     costs, manifest = market.backtest, market.manifest
+    seen = [one for one in ranking.holdout_openings or () if one.instrument == market.symbol]
     return Provenance(
         run_id=run_id,
         rank=entry.rank,
         trials=ranking.statistics.trials,
+        earlier_trials=ranking.statistics.earlier_trials.trials if ranking.statistics.earlier_trials else 0,
         data_hash=manifest.data_hash,
         synthetic=manifest.synthetic,
         timeframe=entry.timeframe,
@@ -222,6 +225,7 @@ def _provenance(run_id: str, ranking: Ranking, entry: Entry, market: Market, bar
         in_sample=_figures(entry.in_sample),
         out_of_sample=_figures(entry.out_of_sample),
         holdout={} if entry.holdout is None else _figures(entry.holdout),
+        holdout_seen=" ".join(opening_lines(seen)) or None,
     )
 
 

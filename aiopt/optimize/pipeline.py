@@ -27,6 +27,7 @@ from aiopt.config import canonical_json
 from aiopt.errors import BacktestError
 from aiopt.evaluation.power import power_lines
 from aiopt.files import atomic_write_bytes
+from aiopt.ledger import Author
 from aiopt.optimize.analysis import analyse_run, proposed_strategies
 from aiopt.optimize.configuration import (
     OptimizeConfig,
@@ -41,12 +42,21 @@ from aiopt.optimize.markets import RunMarkets
 from aiopt.optimize.run_folder import RunProgress, owned_run
 from aiopt.optimize.run_paths import write_paths
 from aiopt.optimize.summary import RunResult, summarise
+from aiopt.ranking.earlier import said_of
 from aiopt.ranking.ranking_config import DEFLATED
 from aiopt.ranking.reasons import all_failed, failure_lines
 from aiopt.report import write_report
 from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
 from aiopt.sweep.board import Board
 from aiopt.sweep.confirming import confirm
+from aiopt.sweep.counting import (
+    SweepCount,
+    author_of,
+    counted_file,
+    counted_journal,
+    counted_points,
+    looks_of,
+)
 from aiopt.sweep.markets import finest_of_each, span_lines
 from aiopt.sweep.points import Strategy, judged_by, lanes_of, plan_context, plan_points
 from aiopt.sweep.progress import SweepProgress
@@ -112,7 +122,8 @@ def run_pipeline(
                 write_report(run_dir)
             return summarise(run_dir, log, finished_before=True)
         atomic_write_bytes(run_dir / MANIFEST, markets.manifest_bytes())
-        run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), say)
+        author = author_of("run", identity, run_dir.name)
+        run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), say, author)
         bars = run.build_bars()
         run.sweep_and_rank(bars)
         run.judge_paths()
@@ -127,7 +138,7 @@ def run_pipeline(
 class _Run:
     """The stages of one run after its data is known."""
 
-    def __init__(
+    def __init__(  # one call, from `run_pipeline`
         self,
         run_dir: Path,
         config: OptimizeConfig,
@@ -136,8 +147,10 @@ class _Run:
         state: RunProgress,
         engine: StageEngine,
         log: Log,
+        author: Author,
     ) -> None:
         self._dir = run_dir
+        self._author = author
         self._config = config
         self._strategies = strategies
         self._markets = markets
@@ -178,10 +191,15 @@ class _Run:
             self._log(f"analysis: {len(proposed)} proposals are swept too")
             strategies += proposed
         points = plan_points(strategies, config, self._markets.symbols)
+        count = SweepCount(self._author, looks_of(bars, context))
+        count.prepare()
+        earlier = count.earlier(counted_points(points, context))
+        for line in said_of(earlier):
+            self._log(f"ledger: {line}")
         for line in power_lines(
             n_periods=context.plan.periods_of(context.plan.test).size,
             periods_per_year=context.plan.periods_per_year,
-            n_trials=len(points),
+            n_trials=len(points) + earlier.count,
             n_paths=lanes_of(points, config.ranking.lanes),
             confidence=config.ranking.confidence,
             deflated=config.ranking.evidence == DEFLATED,
@@ -200,13 +218,21 @@ class _Run:
             )
             self._state.proved(proof)
             self._log(f"sweep: continued, {proof}")
-        outcome = self._engine.sweep(
-            points, bars, context, board, scratch_dir=self._dir / SCRATCH, report=self._show_progress
-        )
+        try:
+            outcome = self._engine.sweep(
+                points, bars, context, board, scratch_dir=self._dir / SCRATCH, report=self._show_progress
+            )
+        except BaseException:
+            # What was tried counts, whether or not the run is ever continued.
+            count.record(counted_journal(self._dir / LEADERBOARD))
+            raise
         for node, trials in sorted(outcome.trials_by_node.items()):
             self._log(f"sweep: node {node[:8]} ran {trials} trials")
         shutil.rmtree(self._dir / SCRATCH, ignore_errors=True)
         counts = board.write_trials(self._dir / TRIALS)
+        tried = counted_file(self._dir / TRIALS)
+        # Before anything of them is judged or shown.
+        count.record(tried)
         if not counts["ok"]:
             failures = board.progress().failures
             for line in failure_lines(failures, counts["rows"]):
@@ -216,7 +242,8 @@ class _Run:
         self._confirm(points, bars, context, board)
         self._state.enter("rank")
         self._log("ranking: judging out of sample")
-        result = board.ranking()
+        result = board.ranking(count.earlier(tried))
+        count.open_holdout(entry.instrument for entry in result.entries)
         atomic_write_bytes(self._dir / RANKING, canonical_json(result))
         self._log(f"ranking: {len(result.entries)} entries, {len(result.rejected)} rejected")
         board.close()

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from aiopt.bars.manifest import spread_of
+from aiopt.ranking.earlier import EarlierOpenings, EarlierTrials, opening_lines
 from aiopt.ranking.ranking_file import Entry, Ranking
 from aiopt.ranking.reasons import (
     ReasonCount,
@@ -56,6 +57,10 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         Where the difference of bid and ask comes from.
     headline : str
         The ranking in one sentence.
+    earlier_trials : EarlierTrials or None
+        Trials of others on the same data, which count too.
+    holdout_openings : list of EarlierOpenings
+        Who had seen the holdout before.
     entries : list of dict
         The ranked entries, best first.
     rejections, failures : list of ReasonCount
@@ -77,6 +82,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     rejections: list[ReasonCount]
     failures: list[ReasonCount]
     report: str
+    earlier_trials: EarlierTrials | None = None
+    holdout_openings: list[EarlierOpenings] = []
 
 
 def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: bool) -> RunResult:
@@ -118,6 +125,8 @@ def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: boo
         rejections=rejections,
         failures=failures,
         report=str(run_dir / REPORT_HTML),
+        earlier_trials=ranking.statistics.earlier_trials or None,
+        holdout_openings=list(ranking.holdout_openings or ()),
     )
 
 
@@ -150,7 +159,8 @@ def ranking_table(ranking: Ranking, *, synthetic: bool, spread: str) -> list[str
     note = [SYNTHETIC] if synthetic else []
     empty = ["No candidate could be ranked; why, stands below."] if not rows else []
     table = [*lines, ""] if rows else []
-    return ["", *table, *empty, ranking.headline, f"Spread: {spread}.", *note, ""]
+    seen = opening_lines(ranking.holdout_openings or ())
+    return ["", *table, *empty, ranking.headline, *seen, f"Spread: {spread}.", *note, ""]
 
 
 def shared_text(texts: Mapping[str, str]) -> str:

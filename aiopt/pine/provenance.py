@@ -46,6 +46,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Place in the run's ranking, from 1.
     trials : int or None
         Trials the entry was chosen from.
+    earlier_trials : int
+        Trials of others on the same data, which count too.
     data_hash : str or None
         `Manifest.data_hash` of the ticks.
     synthetic : bool
@@ -60,6 +62,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         What the backtest held over 17:00 New York and what that cost or would cost, in words.
     in_sample, out_of_sample, holdout : dict
         Figures by name; empty if there are none.
+    holdout_seen : str or None
+        That the holdout had been seen before, in words.
     verification : Verification or None
         None: the header says that the trades are *not* verified.
     """
@@ -67,6 +71,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     run_id: str | None = None
     rank: int | None = None
     trials: int | None = None
+    earlier_trials: int = 0
     data_hash: str | None = None
     synthetic: bool = False
     timeframe: str | None = None
@@ -77,6 +82,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     in_sample: Figures = {}
     out_of_sample: Figures = {}
     holdout: Figures = {}
+    holdout_seen: str | None = None
     verification: Verification | None = None
 
 
@@ -109,6 +115,7 @@ def header_lines(provenance: Provenance, *, name: str, spec_hash: str, symbol: s
         ("in sample", _figures_text(provenance.in_sample)),
         ("out of sample", _figures_text(provenance.out_of_sample)),
         ("holdout", _figures_text(provenance.holdout)),
+        *([("holdout seen", provenance.holdout_seen)] if provenance.holdout_seen else []),
         ("verified", _verification_text(provenance.verification)),
     ]
     return [line for label, text in facts for line in comment(f"{label}: {one_line(text)}")]
@@ -119,7 +126,8 @@ def _run_text(provenance: Provenance) -> str:
         return "none (made from a spec by hand)"
     rank = "" if provenance.rank is None else f", rank {provenance.rank}"
     trials = "" if provenance.trials is None else f" of {provenance.trials} trials"
-    return f"{provenance.run_id}{rank}{trials}"
+    earlier = f", {provenance.earlier_trials} earlier ones count too" if provenance.earlier_trials else ""
+    return f"{provenance.run_id}{rank}{trials}{earlier}"
 
 
 def _period_text(provenance: Provenance) -> str:

@@ -83,6 +83,11 @@ def earlier_text(found: EarlierTrials) -> str:
     return f"{_number(found.trials, 'earlier trial')} of {origin} on overlapping data {verb} too"
 
 
+def said_of(found: Earlier) -> list[str]:
+    """Return what has to be said of it before a sweep starts; empty where nothing was tried before."""
+    return ([earlier_text(found.trials)] if found.trials else []) + opening_lines(found.holdout)
+
+
 def opening_lines(openings: Sequence[EarlierOpenings]) -> list[str]:
     """Return one sentence for each market whose holdout was no longer unseen."""
     several = len(openings) > 1

@@ -17,6 +17,7 @@ from aiopt.config import content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.market.instrument import instrument
 from aiopt.ranking import ranking_file as ranked
+from aiopt.ranking.earlier import earlier_text, opening_lines
 from aiopt.report.analyst import analyst_view
 from aiopt.report.document import Data, Entry, Report
 from aiopt.report.entries import AccountView, entry_view, rejected_view, stretches
@@ -92,6 +93,7 @@ def build_report(run: RunFolder) -> Report:
                 rejected=len(rejected),
                 currency=currency,
                 span=None if plan is None else (plan.start_ns, plan.stop_ns),
+                earlier=[] if ranking is None else _earlier(ranking),
             ),
         ],
         currency=currency,
@@ -111,7 +113,15 @@ def build_report(run: RunFolder) -> Report:
         score_formula="" if ranking is None else ranking.score_formula,
         files=_files(run),
         analyst=analyst_view(run),
+        ledger=(_earlier(ranking) if ranking is not None else []) or msgspec.UNSET,
     )
+
+
+def _earlier(ranking: ranked.Ranking) -> list[str]:
+    """Return what the ledger knew of the run's data when it was ranked."""
+    counted = ranking.statistics.earlier_trials
+    trials = [f"{earlier_text(counted)}."] if counted else []
+    return trials + opening_lines(ranking.holdout_openings or ())
 
 
 def _markets(run: RunFolder) -> list[Data]:

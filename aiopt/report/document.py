@@ -241,6 +241,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
         The highest to expect from as many trials without skill.
     points : list of TrialPoint
         At most `points_total` of them are kept.
+    earlier_trials : int or unset
+        Trials of others on the same data, which count too; unset where there are none.
     """
 
     trials: int
@@ -257,6 +259,12 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     pbo: float | None
     failures: list[FailedTrial]
     luck: list[Fact] = []
+    earlier_trials: int | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def counted(self) -> int:
+        """Trials of the run, and earlier ones that count too."""
+        return self.trials + (self.earlier_trials or 0)
 
 
 class HourRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -340,7 +348,10 @@ class Analyst(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole report; `data` of a run of one market, `markets` of a run of several."""
+    """The whole report; `data` of a run of one market, `markets` of a run of several.
+
+    `ledger`: what was tried on the data before, in sentences; unset where nothing was.
+    """
 
     run_id: str
     status: str
@@ -368,6 +379,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     analyst: Analyst | None = None
     format: int = 1
     markets: list[Data] | msgspec.UnsetType = msgspec.UNSET
+    ledger: list[str] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def all_data(self) -> list[Data]:

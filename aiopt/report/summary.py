@@ -25,20 +25,22 @@ def sentences(
     rejected: int,
     currency: str,
     span: tuple[int, int] | None = None,
+    earlier: Sequence[str] = (),
 ) -> list[str]:
     """Return the summary's sentences: what was tried, what the best trial is worth, what survived.
 
-    Of several markets also what it means that they stand together; `span` is the time they share.
+    Of several markets also what it means that they stand together; `span` is the time they share.  `earlier`
+    says what was tried on the data before.
     """
     if sweep is None:
         return ["The run has no trials yet, so there is nothing to judge."]
-    found = [_tried(sweep, markets)]
+    found = [_tried(sweep, markets), *earlier]
     if len(markets) > 1:
         found.append(_together(sweep, [data.instrument for data in markets], span))
     if sweep.share_profitable is not None:
         found.append(_typical(sweep.share_profitable, sweep.median_sharpe))
     if sweep.best_sharpe is not None and sweep.expected_maximum_sharpe is not None:
-        found.append(_luck(sweep.best_sharpe, sweep.expected_maximum_sharpe, sweep.trials))
+        found.append(_luck(sweep.best_sharpe, sweep.expected_maximum_sharpe, sweep.counted))
     if sweep.rank_correlation is not None:
         found.append(_agreement(sweep.rank_correlation))
     found.append(_survivors(entries, rejected, currency))

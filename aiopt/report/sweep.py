@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -139,7 +140,13 @@ def sweep_overview(trials: Trials, *, plan: WalkForwardPlan, statistics: Statist
         rank_correlation=None if statistics is None else statistics.rank_correlation,
         pbo=None if statistics is None else statistics.pbo,
         failures=_failures(trials),
+        earlier_trials=_earlier(statistics),
     )
+
+
+def _earlier(statistics: Statistics | None) -> int | msgspec.UnsetType:
+    found = None if statistics is None else statistics.earlier_trials
+    return found.trials if found else msgspec.UNSET
 
 
 def entry_points(entries: Sequence[Entry], trials: Trials, plan: WalkForwardPlan) -> list[TrialPoint]:

@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pine": ("aiopt.cli.pine", "Emit and check Pine Script."),
     "report": ("aiopt.cli.report", "Write the report of a run again."),
     "runs": ("aiopt.cli.runs", "List, show and delete runs."),
-    "trials": ("aiopt.cli.trials", "Show one trial of a run, or backtest it again."),
+    "trials": ("aiopt.cli.trials", "List, show and rerun trials of a run; count all ever made."),
     "serve": ("cluster.cli.serve", "Start, show and stop the model endpoint."),
     "model": ("cluster.cli.model", "List, load, swap and roll back served models."),
     "cluster": ("cluster.cli.node", "Start, join, inspect and stop the local Ray cluster."),

@@ -15,6 +15,8 @@ import click
 
 from aiopt.cli.options import json_option
 from aiopt.errors import EXIT_INTERRUPTED, InputError
+from aiopt.ledger import ledger_folder
+from aiopt.ledger.ledger import FOLDER_VARIABLE
 from aiopt.market.instrument_file import worker_environment
 from aiopt.optimize.configuration import (
     ENVIRONMENT_PREFIX,
@@ -249,13 +251,15 @@ def _environment_token() -> str | None:
 
 
 def forwarded_variables(config: OptimizeConfig) -> dict[str, str]:
-    """Return what the job needs of the caller: its settings, declared instruments and the analyst's token.
+    """Return what the job needs of the caller: settings, declared instruments, ledger, the analyst's token.
 
     The token goes along only where an endpoint is to be asked; it is then part of the job's runtime
     environment, which whoever may read jobs of the cluster can see.
     """
     found = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX + "__")}
     found |= worker_environment()
+    # The job's home may be another: it counts in the caller's ledger.
+    found[FOLDER_VARIABLE] = str(ledger_folder())
     reader = config.analysis.reader
     if reader.endpoint is not None and reader.token_variable in os.environ:
         found[reader.token_variable] = os.environ[reader.token_variable]

@@ -39,6 +39,7 @@ _CORE = {
     "aiopt.dataset",
     "aiopt.evaluation",
     "aiopt.featurelog",
+    "aiopt.ledger",
     "aiopt.optimize",
     "aiopt.paths",
     "aiopt.patterns",
@@ -91,6 +92,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.backtest": {"aiopt.evaluation", *_STRATEGY},
     "aiopt.pine": _STRATEGY,
     "aiopt.ranking": {"aiopt.evaluation"},
+    "aiopt.ledger": {"aiopt.ranking"},
     "aiopt.paths": {"aiopt.evaluation", "aiopt.ranking"},
     "aiopt.runs": {"aiopt.analyst", "aiopt.evaluation", "aiopt.paths", "aiopt.ranking"},
     "aiopt.comparing": {"aiopt.evaluation", "aiopt.market", "aiopt.ranking", "aiopt.runs"},
@@ -107,6 +109,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.sweep": {
         "aiopt.backtest",
         "aiopt.evaluation",
+        "aiopt.ledger",
         "aiopt.ranking",
         "aiopt.screen",
         "aiopt.search",
