@@ -11,6 +11,7 @@ from threading import Thread
 import pytest
 
 from aiopt.analyst import AnalystSettings
+from aiopt.ledger import ledger_folder
 from aiopt.optimize.configuration import AnalysisConfig, OptimizeConfig
 from cluster.cli import main as cli
 from cluster.cli.optimize import forwarded_variables
@@ -91,6 +92,8 @@ def test_the_job_gets_the_settings_and_the_token_only_where_a_model_is_asked(
     monkeypatch.setenv("MY_TOKEN", "secret")
     monkeypatch.setenv("OTHER", "x")
     reader = AnalystSettings(endpoint="http://127.0.0.1:8000/v1", token_variable="MY_TOKEN")
+    # Counted in the caller's ledger, wherever the job runs.
+    both = {"AIOPT_OPTIMIZE__TRIALS": "3", "AIOPT_LEDGER_DIR": str(ledger_folder())}
     asked = forwarded_variables(OptimizeConfig(analysis=AnalysisConfig(reader=reader)))
-    assert asked == {"AIOPT_OPTIMIZE__TRIALS": "3", "MY_TOKEN": "secret"}
-    assert forwarded_variables(OptimizeConfig()) == {"AIOPT_OPTIMIZE__TRIALS": "3"}
+    assert asked == {**both, "MY_TOKEN": "secret"}
+    assert forwarded_variables(OptimizeConfig()) == both
