@@ -191,20 +191,7 @@ class _Run:
             self._log(f"analysis: {len(proposed)} proposals are swept too")
             strategies += proposed
         points = plan_points(strategies, config, self._markets.symbols)
-        count = SweepCount(self._author, looks_of(bars, context))
-        count.prepare()
-        earlier = count.earlier(counted_points(points, context))
-        for line in said_of(earlier):
-            self._log(f"ledger: {line}")
-        for line in power_lines(
-            n_periods=context.plan.periods_of(context.plan.test).size,
-            periods_per_year=context.plan.periods_per_year,
-            n_trials=len(points) + earlier.count,
-            n_paths=lanes_of(points, config.ranking.lanes),
-            confidence=config.ranking.confidence,
-            deflated=config.ranking.evidence == DEFLATED,
-        ):
-            self._log(f"sweep: {line}")
+        count = self._counted_before(points, bars, context)
         board = self._engine.open_board(
             self._dir.name, self._dir / LEADERBOARD, judged_by(bars, config), context.plan
         )
@@ -247,6 +234,27 @@ class _Run:
         atomic_write_bytes(self._dir / RANKING, canonical_json(result))
         self._log(f"ranking: {len(result.entries)} entries, {len(result.rejected)} rejected")
         board.close()
+
+    def _counted_before(
+        self, points: list[TrialPoint], bars: dict[str, BarSet], context: TrialContext
+    ) -> SweepCount:
+        """Open the ledger, and say what was tried on the data before and what the sweep could find."""
+        judging = self._config.ranking
+        count = SweepCount(self._author, looks_of(bars, context))
+        count.prepare()
+        earlier = count.earlier(counted_points(points, context))
+        for line in said_of(earlier):
+            self._log(f"ledger: {line}")
+        for line in power_lines(
+            n_periods=context.plan.periods_of(context.plan.test).size,
+            periods_per_year=context.plan.periods_per_year,
+            n_trials=len(points) + earlier.count,
+            n_paths=lanes_of(points, judging.lanes),
+            confidence=judging.confidence,
+            deflated=judging.evidence == DEFLATED,
+        ):
+            self._log(f"sweep: {line}")
+        return count
 
     def _confirm(
         self, points: list[TrialPoint], bars: dict[str, BarSet], context: TrialContext, board: Board
