@@ -19,7 +19,7 @@ from aiopt.market.instrument import instrument
 from aiopt.ranking import ranking_file as ranked
 from aiopt.ranking.earlier import earlier_text, opening_lines
 from aiopt.report.analyst import analyst_view
-from aiopt.report.document import Data, Entry, Report
+from aiopt.report.document import Data, Entry, Report, Sweep
 from aiopt.report.entries import AccountView, entry_view, rejected_view, stretches
 from aiopt.report.luck import luck_facts
 from aiopt.report.quality import data_quality
@@ -64,16 +64,10 @@ def build_report(run: RunFolder) -> Report:
     currency = backtest.get("account_currency") or quote
     balance = float(backtest.get("initial_balance", 100_000.0))
     trials, plan = _trials(run, ranking)
-    sweep = None
-    if trials is not None and plan is not None:
-        statistics = None if ranking is None else ranking.statistics
-        sweep = sweep_overview(trials, plan=plan, statistics=statistics)
     symbols = [data.instrument for data in markets]
     entries = [] if ranking is None else _entries(run, ranking, trials, balance, currency, symbols)
-    if sweep is not None and trials is not None and plan is not None:
-        marked = [*sweep.points, *entry_points(entries, trials, plan)]
-        luck = [] if ranking is None else luck_facts(ranking.statistics.luck, ranking.config)
-        sweep = msgspec.structs.replace(sweep, points=marked, luck=luck)
+    sweep = None if trials is None or plan is None else _sweep(trials, plan, ranking, entries)
+    earlier = [] if ranking is None else _earlier(ranking)
     rejected = [] if ranking is None else [rejected_view(one) for one in ranking.rejected]
     status = _status(run)
     return Report(
@@ -93,7 +87,7 @@ def build_report(run: RunFolder) -> Report:
                 rejected=len(rejected),
                 currency=currency,
                 span=None if plan is None else (plan.start_ns, plan.stop_ns),
-                earlier=[] if ranking is None else _earlier(ranking),
+                earlier=earlier,
             ),
         ],
         currency=currency,
@@ -113,7 +107,19 @@ def build_report(run: RunFolder) -> Report:
         score_formula="" if ranking is None else ranking.score_formula,
         files=_files(run),
         analyst=analyst_view(run),
-        ledger=(_earlier(ranking) if ranking is not None else []) or msgspec.UNSET,
+        ledger=earlier or msgspec.UNSET,
+    )
+
+
+def _sweep(
+    trials: Trials, plan: WalkForwardPlan, ranking: ranked.Ranking | None, entries: Sequence[Entry]
+) -> Sweep:
+    """Return the overview of all trials, those that the entries followed marked."""
+    found = sweep_overview(trials, plan=plan, statistics=None if ranking is None else ranking.statistics)
+    return msgspec.structs.replace(
+        found,
+        points=[*found.points, *entry_points(entries, trials, plan)],
+        luck=[] if ranking is None else luck_facts(ranking.statistics.luck, ranking.config),
     )
 
 
