@@ -27,7 +27,6 @@ from aiopt.config import canonical_json
 from aiopt.errors import BacktestError
 from aiopt.evaluation.power import power_lines
 from aiopt.files import atomic_write_bytes
-from aiopt.ledger import Author
 from aiopt.optimize.analysis import analyse_run, proposed_strategies
 from aiopt.optimize.configuration import (
     OptimizeConfig,
@@ -46,7 +45,7 @@ from aiopt.ranking.earlier import said_of
 from aiopt.ranking.ranking_config import DEFLATED
 from aiopt.ranking.reasons import all_failed, failure_lines
 from aiopt.report import write_report
-from aiopt.runs import BARS, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS
+from aiopt.runs import BARS, CONFIG, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS, read_json
 from aiopt.sweep.board import Board
 from aiopt.sweep.confirming import confirm
 from aiopt.sweep.counting import (
@@ -122,8 +121,7 @@ def run_pipeline(
                 write_report(run_dir)
             return summarise(run_dir, log, finished_before=True)
         atomic_write_bytes(run_dir / MANIFEST, markets.manifest_bytes())
-        author = author_of("run", identity, run_dir.name)
-        run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), say, author)
+        run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), say)
         bars = run.build_bars()
         run.sweep_and_rank(bars)
         run.judge_paths()
@@ -138,7 +136,7 @@ def run_pipeline(
 class _Run:
     """The stages of one run after its data is known."""
 
-    def __init__(  # one call, from `run_pipeline`
+    def __init__(
         self,
         run_dir: Path,
         config: OptimizeConfig,
@@ -147,10 +145,10 @@ class _Run:
         state: RunProgress,
         engine: StageEngine,
         log: Log,
-        author: Author,
     ) -> None:
         self._dir = run_dir
-        self._author = author
+        # What decides the result is in the file: so says whoever counts the folder later.
+        self._author = author_of("run", read_json(run_dir / CONFIG, dict), run_dir.name)
         self._config = config
         self._strategies = strategies
         self._markets = markets
