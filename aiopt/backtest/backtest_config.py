@@ -53,6 +53,10 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Ticks by which a stop reached inside a bar fills beyond its price, before `slippage_ticks`.  None: the
         first quote at or beyond it where the bars have their ticks' stop ladder, else the mean measured on
         other ticks of the instrument, else 1; see `aiopt.backtest.stop_fills`.  Research only.
+    entry_delay_bars : int
+        Bars by which entries come late: a signal is acted on as if it stood on a bar so many bars later, whose
+        close sets stop, target and size.  Exits are not late.  What a late order would cost; not with
+        ``signals="streaming"``.  Research only.
     seed : int
         Kept in results.  The engine itself draws no random numbers.
     signals : str
@@ -75,6 +79,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     extra_spread_pips: float = 0.0
     swap: SwapConfig | None = None
     stop_slippage_ticks: float | None = None
+    entry_delay_bars: int = 0
     seed: int = 0
     signals: Literal["arrays", "streaming"] = "arrays"
 
@@ -106,6 +111,12 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 self.stop_slippage_ticks is None or 0 <= self.stop_slippage_ticks <= 1000,
                 "Choose e.g. 1, or leave it out.",
             ),
+            ("0 <= entry_delay_bars <= 1000", 0 <= self.entry_delay_bars <= 1000, "Choose e.g. 1."),
+            (
+                "entry_delay_bars is 0 with streamed signals",
+                not (self.entry_delay_bars and self.signals == "streaming"),
+                "Leave `signals` out.",
+            ),
         ):
             if not held:
                 field = max((name for name in self.__struct_fields__ if name in rule), key=len)
@@ -120,11 +131,17 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return content_hash(assumptions)
 
     def document(self) -> dict[str, Any]:
-        """Return the assumptions as plain data; without a wider spread they are as before there was one."""
+        """Return the assumptions as plain data; what came later and is not used is left out, as before."""
         assumptions: dict[str, Any] = msgspec.to_builtins(self)
-        if not self.extra_spread_pips:
-            del assumptions["extra_spread_pips"]
+        for name in ("extra_spread_pips", "entry_delay_bars"):
+            if not assumptions[name]:
+                del assumptions[name]
         return assumptions
+
+    @property
+    def delay_bars(self) -> int:
+        """Bars by which entries come late; 0 in parity mode."""
+        return 0 if self.is_parity else self.entry_delay_bars
 
     @property
     def is_parity(self) -> bool:

@@ -164,7 +164,7 @@ class BacktestSession:
             "initial_balance": self._quote_balance(),
         }
         if config.signals == "arrays":
-            arrays = compute_signals(spec, bars.bid, **sizes)
+            arrays = compute_signals(spec, bars.bid, **sizes, delay_bars=config.delay_bars)
             return self.run_signals(spec.spec_hash, arrays, segments=segments)
         streamed = StreamedSignals(StreamingSignals(spec, **sizes), self._recorder(spec.spec_hash))
         result = self._run(spec.spec_hash, streamed, None, segments)

@@ -278,3 +278,22 @@ def run_program(  # noqa: C901, PLR0912
             block[: min(ready_from, stop) - start] = 0
         for k in range(gap_rows.size):
             _silence(block, columns[gap_rows[k], start:stop])
+
+
+def delay_entries(flags: NDArray[np.uint8], may_enter: NDArray[np.bool_], bars: int) -> None:
+    """Let the entries among signals come later; exits stay.
+
+    Parameters
+    ----------
+    flags : ndarray of shape (n_bars,), uint8
+        Signals, found without regard to segments; changed in place.
+    may_enter : ndarray of shape (n_bars,), bool
+        Where segments permit entries.
+    bars : int
+        By how many bars.  0: nothing is changed.
+    """
+    if bars == 0:
+        return
+    entries = flags & np.uint8(ENTRY_LONG | ENTRY_SHORT)
+    flags &= np.uint8(EXIT_LONG | EXIT_SHORT)
+    flags[bars:] |= np.where(may_enter[bars:], entries[:-bars], np.uint8(0))

@@ -24,7 +24,7 @@ from aiopt.indicators.windows import FloatArray
 from aiopt.screen.amounts import PART
 from aiopt.screen.columns import Columns
 from aiopt.screen.figures import equity_at, trade_floats
-from aiopt.screen.machine import BLOCK, Code, Inputs, run_program
+from aiopt.screen.machine import BLOCK, Code, Inputs, delay_entries, run_program
 from aiopt.screen.market import market_of
 from aiopt.screen.orders import Account, Bounds, Levels, Sizing
 from aiopt.screen.program import SIGNALS, Program, program_of, scalar_value
@@ -303,10 +303,11 @@ class ScreenSession:
             bars=bars,
             ready_from=int(columns.first[used].max()) if used.size else 0,
             gap_rows=used[columns.gaps[used]],
-            allowed=self._allowed(spec, may_enter),
+            allowed=self._allowed(spec, np.ones_like(may_enter) if self.config.delay_bars else may_enter),
         )
         code = Code(program.steps, program.results, program.states)
         run_program(code, inputs, floats, conditions, self.flags)
+        delay_entries(self.flags, may_enter, self.config.delay_bars)
 
     def _memory(self, program: Program) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Return registers enough for a program."""

@@ -155,7 +155,13 @@ def compute_indicators(spec: StrategySpec, bars: BarArrays) -> dict[str, FloatAr
 
 
 def compute_signals(
-    spec: StrategySpec, bars: BarArrays, *, tick_size: float, pip_size: float, initial_balance: Balance
+    spec: StrategySpec,
+    bars: BarArrays,
+    *,
+    tick_size: float,
+    pip_size: float,
+    initial_balance: Balance,
+    delay_bars: int = 0,
 ) -> SignalArrays:
     """Return a strategy's signals on every bar.
 
@@ -170,11 +176,13 @@ def compute_signals(
     initial_balance : float or ndarray of shape (n_bars,)
         Account at the start, quote currency; risk-based sizes are measured by it.  An array: its worth at
         the close of each bar, of an account in another currency.
+    delay_bars : int
+        Bars by which entries come late; their stop, target and size are those of the later bar.
 
     Returns
     -------
     SignalArrays
-        Equal, bar for bar and bit for bit, to what `StreamingSignals` says.
+        Without a delay equal, bar for bar and bit for bit, to what `StreamingSignals` says.
     """
     n_bars = len(bars)
     indicators = compute_indicators(spec, bars)
@@ -192,15 +200,14 @@ def compute_signals(
     target = _distances(spec, spec.take_profit, indicators, pip_size, n_bars)
     units = _units(spec, stop, initial_balance, n_bars)
 
-    allowed = units > 0
+    entry_long, entry_short = fired["entry_long"], fired["entry_short"]
+    once = entry_long != entry_short
     if spec.session is not None:
-        allowed &= session_mask(spec.session, bars.ts_open_ns)
-    entry_long = fired["entry_long"] & allowed
-    entry_short = fired["entry_short"] & allowed
-    both = entry_long & entry_short
+        once &= session_mask(spec.session, bars.ts_open_ns)
+    sized = units > 0
     return SignalArrays(
-        entry_long=entry_long & ~both,
-        entry_short=entry_short & ~both,
+        entry_long=_later(entry_long & once, delay_bars) & sized,
+        entry_short=_later(entry_short & once, delay_bars) & sized,
         exit_long=fired["exit_long"],
         exit_short=fired["exit_short"],
         stop_long=round_to_tick(close - stop, tick_size),
@@ -212,6 +219,15 @@ def compute_signals(
         indicators=indicators,
         size_step=_size_step(spec),
     )
+
+
+def _later(fired: BoolArray, bars: int) -> BoolArray:
+    """Return signals so many bars later."""
+    if bars == 0:
+        return fired
+    late = np.zeros_like(fired)
+    late[bars:] = fired[:-bars]
+    return late
 
 
 def _evaluate_conditions(

@@ -103,6 +103,7 @@ def random_case(seed: int, bars: BarSet) -> tuple[BarSet, BacktestConfig, Strate
             "stop_slippage_ticks": draw.choice([None, None, 0.0, 0.3, 2.0]),
             "account_currency": draw.choice([None, None, "EUR"]),
             "swap": draw.choice([None, POINTS, RATES]),
+            "entry_delay_bars": 1 + seed % 3 if seed % 7 == 3 else 0,
         }
         if draw.random() < 0.4:
             bars = replace(bars, stops=ladder_of(bars, draw))

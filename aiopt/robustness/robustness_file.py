@@ -1,0 +1,316 @@
+"""What the stage found: the content of ``robustness.json``.
+
+Owns the records, and what they add to a ranking that is read beside them.  Money is in the account's
+currency, Sharpe ratios are annualised, times are UTC nanoseconds.  None means "not known", never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from aiopt.errors import InputError
+from aiopt.ranking.ranking_file import SURVIVES, WEAK, Check, Entry, Ranking
+from aiopt.ranking.verdict import headline
+from aiopt.robustness.robustness_config import RobustnessConfig
+
+FORMAT = 1
+
+CHECK = "robustness"
+"""Name of the check that an entry gets beside those of its ranking."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the records."""
+
+
+class Quantiles(Record, frozen=True, kw_only=True):
+    """A distribution over draws; equal values where there is one draw."""
+
+    q05: float
+    q25: float
+    q50: float
+    q75: float
+    q95: float
+
+
+class Scenario(Record, frozen=True, kw_only=True):
+    """An entry's walk-forward path under one kind of stress.
+
+    Attributes
+    ----------
+    name : str
+        One of `aiopt.robustness.robustness_config.SCENARIOS`.
+    text : str
+        What was done.
+    draws : int
+        Runs; 0 where the scenario does not apply, and `text` says why.
+    net_pnl, max_drawdown_amount : Quantiles or None
+        Of the path.
+    sharpe : Quantiles or None
+        Over the draws whose profit varies.
+    share_profitable : float or None
+        Share of draws with a profit.
+    fan : list of list of float
+        Quantiles 5, 25, 50, 75 and 95 % of the profit so far, at each of `EntryRobustness.fan_ts_ns`; empty
+        where every draw is shown by its figures alone.
+    """
+
+    name: str
+    text: str
+    draws: int
+    net_pnl: Quantiles | None = None
+    sharpe: Quantiles | None = None
+    max_drawdown_amount: Quantiles | None = None
+    share_profitable: float | None = None
+    fan: list[list[float]] = []
+
+
+class Part(Record, frozen=True, kw_only=True):
+    """What one part of the out-of-sample path earned, e.g. a session.
+
+    Attributes
+    ----------
+    label : str
+        E.g. ``"London"``, ``"2024-03"``.
+    net_pnl : float
+        Marked to market at the ends of periods.
+    trades : int
+        Entered in it.
+    periods : int
+        Periods in it, closed hours included.
+    """
+
+    label: str
+    net_pnl: float
+    trades: int
+    periods: int
+
+
+class ParameterMove(Record, frozen=True, kw_only=True):
+    """How one parameter matters and moves.
+
+    Attributes
+    ----------
+    name : str
+    value : float
+        Emitted.
+    low, high : float
+        Tried in the sweep.
+    importance : float or None
+        Mean change of the train Sharpe ratio, without sign, where the values tried stand in for the emitted
+        one and all else stays.
+    fold_move : float or None
+        Mean move between consecutive folds, as a share of the range tried.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    importance: float | None
+    fold_move: float | None
+
+
+class Neighbours(Record, frozen=True, kw_only=True):
+    """Points round the emitted parameters on some segments.
+
+    Attributes
+    ----------
+    own_sharpe : float or None
+        Of the emitted parameters.
+    sharpe : Quantiles or None
+        Of the neighbours.
+    worst_sharpe : float or None
+    share_profitable : float or None
+    median_ratio : float or None
+        Median Sharpe ratio of the neighbours over the entry's own; None where that is not positive.
+    """
+
+    own_sharpe: float | None
+    sharpe: Quantiles | None
+    worst_sharpe: float | None
+    share_profitable: float | None
+    median_ratio: float | None
+
+
+class Map(Record, frozen=True, kw_only=True):
+    """Sharpe ratio on the train segments over the two parameters that matter most, all else as emitted.
+
+    ``sharpe[row][column]`` is of ``y_values[row]`` and ``x_values[column]``; None where a constraint forbids
+    the point or its profit does not vary.  `chosen` is the cell of the emitted values, as (column, row).
+    """
+
+    x_name: str
+    y_name: str
+    x_values: list[float]
+    y_values: list[float]
+    sharpe: list[list[float | None]]
+    chosen: tuple[int, int]
+
+
+class Neighbourhood(Record, frozen=True, kw_only=True):
+    """Plateau or spike.
+
+    Attributes
+    ----------
+    points : int
+        Distinct neighbours screened.
+    train, test : Neighbours
+        On the segments the emitted parameters were chosen on, and on the folds' test segments.
+    parameters : list of ParameterMove
+        The one that matters most first.
+    map : Map or None
+        None with fewer than two parameters.
+    shape : str
+        ``"plateau"``: more than half of the neighbours keep half of the Sharpe ratio on train segments;
+        ``"spike"``: fewer; ``"unknown"`` where it is not positive.
+    """
+
+    points: int
+    train: Neighbours
+    test: Neighbours
+    parameters: list[ParameterMove]
+    map: Map | None
+    shape: str
+
+
+class GateResult(Record, frozen=True, kw_only=True):
+    """A gate and its outcome; `passed` is None where the figure is not known."""
+
+    figure: str
+    value: float | None
+    rule: str
+    required: bool
+    passed: bool | None
+
+
+class EntryRobustness(Record, frozen=True, kw_only=True):
+    """What was found of one ranked entry.
+
+    Attributes
+    ----------
+    rank : int
+    name, trial_id : str
+        As in the ranking.
+    net_pnl, max_drawdown_amount : float
+        Of the path without stress, which is the ranking's.
+    sharpe : float or None
+    trades : int
+    scenarios : list of Scenario
+        In the order of `SCENARIOS`.
+    fan_ts_ns : list of int
+        Ends of the periods at which fans are kept.
+    fan : list of float
+        Profit so far without stress.
+    months, sessions, trends, volatilities : list of Part
+        Of the path without stress, out of sample; see `aiopt.robustness.breakdown`.
+    neighbourhood : Neighbourhood or None
+        None for a strategy without searched parameters.
+    gates : list of GateResult
+    trials : int
+        Points screened that are no trial of the sweep.
+    """
+
+    rank: int
+    name: str
+    trial_id: str
+    net_pnl: float
+    sharpe: float | None
+    max_drawdown_amount: float
+    trades: int
+    scenarios: list[Scenario]
+    fan_ts_ns: list[int]
+    fan: list[float]
+    months: list[Part]
+    sessions: list[Part]
+    trends: list[Part]
+    volatilities: list[Part]
+    neighbourhood: Neighbourhood | None
+    gates: list[GateResult]
+    trials: int
+
+    @property
+    def failed(self) -> list[GateResult]:
+        """The required gates that it fails."""
+        return [gate for gate in self.gates if gate.required and gate.passed is False]
+
+
+class Robustness(Record, frozen=True, kw_only=True):
+    """What was found of all ranked entries.
+
+    Attributes
+    ----------
+    entries : list of EntryRobustness
+        In the order of the ranking.
+    config : RobustnessConfig
+        What they were put through.
+    trials : int
+        Points screened round emitted parameters.  They can only take a "survives" away and choose nothing,
+        so no N of a deflated Sharpe ratio counts them.
+    """
+
+    entries: list[EntryRobustness]
+    config: RobustnessConfig
+    trials: int
+    format: int = FORMAT
+
+
+def read_robustness(document: dict[str, Any]) -> Robustness:
+    """Return what a ``robustness.json`` holds.
+
+    Raises
+    ------
+    InputError
+        If its format is of another version.
+    msgspec.ValidationError
+        If a field is missing or of another type.
+    """
+    number = document.get("format")
+    if number != FORMAT:
+        msg = f"This robustness.json has format {number!r}; this version of aiopt reads {FORMAT}."
+        raise InputError(msg + " Read it with the version that state.json names, or repeat the run.")
+    return msgspec.convert(document, Robustness)
+
+
+def with_robustness(ranking: Ranking, found: Robustness) -> Ranking:
+    """Return a ranking whose entries have one check more: the required gates.
+
+    Order, scores and all other checks stay.  An entry that survived and fails a required gate is weak, and
+    the headline does not count it.
+
+    Raises
+    ------
+    InputError
+        If the entries are others.
+    """
+    if not any(gate.required for gate in found.config.gates):
+        return ranking
+    ours = [(one.rank, one.trial_id) for one in found.entries]
+    theirs = [(one.rank, one.trial_id) for one in ranking.entries]
+    if ours != theirs:
+        msg = f"robustness.json is of the entries {ours}, but the ranking has {theirs}. Repeat the run."
+        raise InputError(msg)
+    entries = [_judged(one, two) for one, two in zip(ranking.entries, found.entries, strict=True)]
+    return msgspec.structs.replace(ranking, entries=entries, headline=headline(entries, ranking.statistics))
+
+
+def _judged(entry: Entry, found: EntryRobustness) -> Entry:
+    required = [gate for gate in found.gates if gate.required]
+    failed = found.failed
+    answered = any(gate.passed is not None for gate in required)
+    rules = ", ".join(f"{gate.figure.replace('_', ' ')} {gate.rule}" for gate in failed or required)
+    check = Check(
+        name=CHECK,
+        passed=None if not answered else not failed,
+        value=float(len(failed)),
+        rule=f"required gates under stress that fail; {'these do' if failed else 'all hold'}: {rules}",
+    )
+    lost = bool(failed) and entry.survives
+    return msgspec.structs.replace(
+        entry,
+        checks=[*entry.checks, check],
+        survives=entry.survives and not failed,
+        verdict=WEAK if lost and entry.verdict == SURVIVES else entry.verdict,
+    )
