@@ -14,6 +14,7 @@ of Ray, of engines or of how a report looks; it turns files into records and say
     ├── leaderboard.jsonl  the leaderboard's journal
     ├── ranking.json       the ranking: entries, rejected candidates, statistics
     ├── paths.json         combinatorial paths and walk-forward matrix
+    ├── robustness.json    the ranked entries under stress, where the stage is on
     ├── entries/           one EntryRecord per ranked entry: trades and equity of its emitted parameters
     ├── charts/, analyses.json   what the analyst was shown and read, where the stage is on
     ├── proposals.json     strategies the analyst proposed before the sweep, where it was asked to
@@ -26,7 +27,7 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from aiopt.paths.paths_file import RunPaths
     from aiopt.ranking.ranking_file import Ranking
     from aiopt.ranking.trials import TrialRow
+    from aiopt.robustness.robustness_file import Robustness
 
 T = TypeVar("T")
 
@@ -57,6 +59,7 @@ BARS = "bars"
 TRIALS = "trials.parquet"
 LEADERBOARD = "leaderboard.jsonl"
 RANKING = "ranking.json"
+ROBUSTNESS = "robustness.json"
 ENTRIES = "entries"
 PINE = "pine"
 CHARTS = "charts"
@@ -219,7 +222,7 @@ class RunFolder:
 
     @property
     def ranking(self) -> Ranking | None:
-        """The ranking, or None where it is absent."""
+        """The ranking, or None where it is absent; with the required gates of `robustness` as a check."""
         found = self._ranking
         return None if found is None else found[0]
 
@@ -232,17 +235,26 @@ class RunFolder:
     @cached_property
     def _ranking(self) -> tuple[Ranking, str] | None:
         from aiopt.ranking.ranking_file import read_ranking
+        from aiopt.robustness.robustness_file import with_robustness
 
         path = self.path / RANKING
         if not path.is_file():
             return None
-        document = read_json(path, dict[str, Any])
-        try:
-            return read_ranking(document)
-        except msgspec.ValidationError as error:
-            raise unreadable(path, error) from error
-        except InputError as error:
-            raise RunFileError(f"{path}: {error}") from error
+        stressed = self.robustness
+
+        def read(document: dict[str, Any]) -> tuple[Ranking, str]:
+            found, note = read_ranking(document)
+            return (found if stressed is None else with_robustness(found, stressed)), note
+
+        return _of_a_format(path, read)
+
+    @cached_property
+    def robustness(self) -> Robustness | None:
+        """What the ranked entries did under stress, or None where it was not measured."""
+        from aiopt.robustness.robustness_file import read_robustness
+
+        path = self.path / ROBUSTNESS
+        return _of_a_format(path, read_robustness) if path.is_file() else None
 
     @cached_property
     def entries(self) -> tuple[EntryRecord, ...]:
@@ -413,6 +425,17 @@ def read_json(path: Path, type_: type[T]) -> T:
             "remove the file to report on the rest."
         )
         raise RunFileError(msg) from error
+
+
+def _of_a_format(path: Path, read: Callable[[dict[str, Any]], T]) -> T:
+    """Read a JSON file whose format has a number."""
+    document = read_json(path, dict[str, Any])
+    try:
+        return read(document)
+    except msgspec.ValidationError as error:
+        raise unreadable(path, error) from error
+    except InputError as error:
+        raise RunFileError(f"{path}: {error}") from error
 
 
 def unreadable(path: Path, error: msgspec.ValidationError) -> RunFileError:

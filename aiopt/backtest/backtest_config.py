@@ -54,9 +54,9 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         first quote at or beyond it where the bars have their ticks' stop ladder, else the mean measured on
         other ticks of the instrument, else 1; see `aiopt.backtest.stop_fills`.  Research only.
     entry_delay_bars : int
-        Bars by which entries come late: a signal is acted on as if it stood on a bar so many bars later, whose
-        close sets stop, target and size.  Exits are not late.  What a late order would cost; not with
-        ``signals="streaming"``.  Research only.
+        Bars by which entries come late: a signal is acted on as if it stood so many bars later, and the close
+        of that bar sets stop, target and size.  Exits are not late.  Not with ``signals="streaming"``.
+        Research only.
     seed : int
         Kept in results.  The engine itself draws no random numbers.
     signals : str

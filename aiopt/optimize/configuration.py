@@ -19,6 +19,7 @@ from aiopt.bars.spread_model import SpreadConfig
 from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
 from aiopt.errors import ConfigError, InputError
 from aiopt.optimize.market_config import MarketConfig
+from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.strategy.families import FAMILIES, family
 from aiopt.strategy.space import load_search_space
 from aiopt.strategy.spec import read_spec_file
@@ -117,6 +118,8 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
         configuration file.  A file without ``search:`` is one point.
     analysis : AnalysisConfig
         What the analyst reads and whether it proposes.
+    robustness : RobustnessConfig
+        What the ranked entries are put through, and the gates they must pass.
     timeframes, trials, sampler, seed, backtest, walk_forward, ranking
         As in `SweepConfig`.
     """
@@ -133,6 +136,7 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     markets: tuple[MarketConfig, ...] = ()
     strategies: tuple[str, ...] = tuple(FAMILIES)
     analysis: AnalysisConfig = AnalysisConfig()
+    robustness: RobustnessConfig = RobustnessConfig()
 
     def __post_init__(self) -> None:
         if _NAME.match(self.name) is None:
@@ -316,6 +320,8 @@ def run_identity(
     for name in ("ticks", "bars", "ask_bars", "bar_reading", "spread", "sample", "conversion"):
         del settings[name]
     del settings["screen"]  # the rows are the same
+    if config.robustness == RobustnessConfig():
+        del settings["robustness"]  # as before there was this stage
     # Without what a later version can widen, the identity is that of the versions before.
     settings["backtest"] = config.backtest.document()
     settings["ranking"] = config.ranking.document()

@@ -43,9 +43,23 @@ from aiopt.optimize.run_paths import write_paths
 from aiopt.optimize.summary import RunResult, summarise
 from aiopt.ranking.earlier import said_of
 from aiopt.ranking.ranking_config import DEFLATED
+from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.reasons import all_failed, failure_lines
 from aiopt.report import write_report
-from aiopt.runs import BARS, CONFIG, LEADERBOARD, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS, read_json
+from aiopt.robustness.measuring import Robustly
+from aiopt.runs import (
+    BARS,
+    CONFIG,
+    LEADERBOARD,
+    MANIFEST,
+    PINE,
+    RANKING,
+    REPORT_HTML,
+    ROBUSTNESS,
+    TRIALS,
+    read_json,
+)
+from aiopt.screen.failures import BeyondScreenError
 from aiopt.sweep.board import Board
 from aiopt.sweep.confirming import confirm
 from aiopt.sweep.counting import (
@@ -124,6 +138,7 @@ def run_pipeline(
         run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), say)
         bars = run.build_bars()
         run.sweep_and_rank(bars)
+        run.stress(bars)
         run.judge_paths()
         run.emit(bars)
         run.analyse(bars)
@@ -155,6 +170,7 @@ class _Run:
         self._state = state
         self._log = log
         self._engine = engine
+        self._swept = strategies
         self._metrics = engine.metrics(run_dir.name)
 
     def build_bars(self) -> dict[str, BarSet]:
@@ -188,6 +204,7 @@ class _Run:
             proposed = proposed_strategies(self._dir, config.analysis, strategies, bars, context.plan)
             self._log(f"analysis: {len(proposed)} proposals are swept too")
             strategies += proposed
+        self._swept = strategies
         points = plan_points(strategies, config, self._markets.symbols)
         count = self._counted_before(points, bars, context)
         board = self._engine.open_board(
@@ -285,6 +302,26 @@ class _Run:
         self._state.enter("paths")
         found = write_paths(self._dir, progress=_paced(self._log, "paths: groups judged"))
         self._log(f"paths: {found.paths} combinatorial paths of {found.splits} splits per group")
+
+    def stress(self, bars: dict[str, BarSet]) -> None:
+        """Run the ranked entries again under stress and write ``robustness.json``; their order stays."""
+        settings = self._config.robustness
+        (self._dir / ROBUSTNESS).unlink(missing_ok=True)
+        ranking = read_json(self._dir / RANKING, Ranking)
+        if not settings.enabled or not ranking.entries:
+            return
+        self._state.enter("robustness")
+        context = plan_context(bars, self._config, self._markets.data_hash, self._markets.terms())
+        spaces = {one.family: one.space for one in self._swept if one.space is not None}
+        progress = _paced(self._log, "robustness: paths run again")
+        try:
+            found = Robustly(ranking, bars, context, spaces, settings).measure(progress)
+        except BeyondScreenError as error:
+            self._log(f"robustness: not measured, the screen cannot run these bars: {error}")
+            return
+        atomic_write_bytes(self._dir / ROBUSTNESS, canonical_json(found))
+        failed = sum(bool(one.failed) for one in found.entries)
+        self._log(f"robustness: {failed} of {len(found.entries)} entries fail a required gate")
 
     def emit(self, bars: dict[str, BarSet]) -> None:
         """Run the ranked entries again for their trades and write their Pine scripts."""

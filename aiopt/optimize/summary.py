@@ -19,7 +19,7 @@ from aiopt.ranking.reasons import (
     rejection_reasons,
 )
 from aiopt.report.build import read_manifests
-from aiopt.runs import CONFIG, MANIFEST, PINE, RANKING, REPORT_HTML, TRIALS, backtest_of, read_json
+from aiopt.runs import CONFIG, MANIFEST, PINE, REPORT_HTML, TRIALS, backtest_of, load_run, read_json
 
 COLUMNS = (
     "#",
@@ -88,7 +88,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: bool) -> RunResult:
     """Print the table of the ranked entries and return the result document."""
-    ranking = read_json(run_dir / RANKING, Ranking)
+    ranking = load_run(run_dir).ranking
+    assert ranking is not None  # a finished run has one
     manifests = read_manifests(run_dir / MANIFEST)
     config = read_json(run_dir / CONFIG, dict)
     spreads = {

@@ -31,6 +31,7 @@ from aiopt.runs import (
     LEADERBOARD,
     MANIFEST,
     REPORT_JSON,
+    ROBUSTNESS,
     TRADES_CSV,
     TRIALS,
     RunFileError,
@@ -108,6 +109,7 @@ def build_report(run: RunFolder) -> Report:
         files=_files(run),
         analyst=analyst_view(run),
         ledger=earlier or msgspec.UNSET,
+        robustness=run.robustness,
     )
 
 
@@ -241,5 +243,7 @@ def _entries(
 
 def _files(run: RunFolder) -> list[str]:
     """Return the files a reader may open beside the page; the three tables are written with it."""
-    beside = [name for name in (TRIALS, LEADERBOARD, CONFIG, MANIFEST) if (run.path / name).is_file()]
+    beside = [
+        name for name in (TRIALS, LEADERBOARD, ROBUSTNESS, CONFIG, MANIFEST) if (run.path / name).is_file()
+    ]
     return [REPORT_JSON, TRADES_CSV, ENTRIES_CSV, *beside]

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from aiopt.robustness.robustness_file import Robustness
 from aiopt.series import Symbol
 from aiopt.trades import Trade
 
@@ -378,6 +379,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     files: list[str]
     analyst: Analyst | None = None
     format: int = 1
+    robustness: Robustness | None = None
     markets: list[Data] | msgspec.UnsetType = msgspec.UNSET
     ledger: list[str] | msgspec.UnsetType = msgspec.UNSET
 

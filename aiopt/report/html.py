@@ -19,6 +19,7 @@ from aiopt import __version__
 from aiopt.report import charts
 from aiopt.report.document import Analyst, Curve, Data, Entry, Fact, Reading, Report, Stretch, Sweep
 from aiopt.report.methods import methods
+from aiopt.report.robustness import MONTHS, entry_views
 from aiopt.report.svg import utc
 from aiopt.utc import time_text
 
@@ -56,6 +57,8 @@ def render_html(report: Report, images: Mapping[str, bytes] | None = None) -> st
             run_facts=_run_facts(report),
             settings=_columns(flatten(report.config)),
             methods=methods(report),
+            robust=entry_views(report.robustness, report.currency),
+            month_names=MONTHS,
             readings=_readings(report.analyst, images or {}) if report.analyst else [],
             most_trades=MOST_TRADES,
             version=report.versions.get("aiopt", __version__),

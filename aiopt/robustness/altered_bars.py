@@ -59,9 +59,7 @@ def draw_gaps(n_bars: int, share: float, mean_bars: float, random: np.random.Gen
     return keep
 
 
-def draw_blocks(
-    bars: BarSet, sources: BoolArray, mean_hours: float, random: np.random.Generator
-) -> IntArray:
+def draw_blocks(bars: BarSet, sources: BoolArray, mean_hours: float, random: np.random.Generator) -> IntArray:
     """Draw from which bar each bar takes its returns: blocks of consecutive bars, of geometric length.
 
     A block begins where another bar of the same hour of the day (UTC) stands, and ends at a weekend of either

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.schema import BarSet
-from aiopt.errors import ScreenMismatchError
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.ranking.ranking_file import Entry, Ranking
 from aiopt.robustness.breakdown import by_month, by_regime, by_session, regimes_at
@@ -24,6 +23,7 @@ from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.robustness.robustness_file import EntryRobustness, Robustness, Scenario
 from aiopt.robustness.stress import Series, Stress, Walked, runs_of
 from aiopt.robustness.walks import Path, WalkScreen, development_bars, path_periods_ns, steps_of
+from aiopt.screen.failures import ScreenMismatchError
 from aiopt.series import Symbol, series_name
 from aiopt.strategy.space import SearchSpace
 from aiopt.sweep.trial import TrialContext
@@ -114,9 +114,7 @@ class Robustly:
         plan = self._plan
         screen = WalkScreen(series.bars, series.config, plan)
         paths = [self._own_path(entry, screen) for entry in entries]
-        walked = [
-            Walked(entry.name, steps_of(entry), self._moves.get(entry.family)) for entry in entries
-        ]
+        walked = [Walked(entry.name, steps_of(entry), self._moves.get(entry.family)) for entry in entries]
         scenarios = Stress(series, walked, plan, self._config, advance).run()
         starts = path_periods_ns(walked[0].steps, plan.period_ns)
         regimes = regimes_at(series.bars, starts)
@@ -130,10 +128,11 @@ class Robustly:
         path = screen.path(steps_of(entry))
         known_pnl = np.array(entry.out_of_sample_pnl)
         if not np.array_equal(path.pnl, known_pnl) or path.entries_ns.size != entry.out_of_sample.trades:
-            differs = np.flatnonzero(path.pnl != known_pnl) if path.pnl.size == known_pnl.size else []
+            same_size = path.pnl.size == known_pnl.size
+            differing = int((path.pnl != known_pnl).sum()) if same_size else known_pnl.size
             msg = (
                 f"The path of entry {entry.rank} ({entry.name}) without stress must be the ranking's, but "
-                f"{len(differs)} of {known_pnl.size} periods differ, and it has {path.entries_ns.size} "
+                f"{differing} of {known_pnl.size} periods differ, and it has {path.entries_ns.size} "
                 f"trades instead of {entry.out_of_sample.trades}. The screen must not be trusted here: "
                 "repeat the run with `screen: off` and `robustness: {enabled: false}`, and report it."
             )
@@ -141,7 +140,7 @@ class Robustly:
         return path
 
     # reason: all that an entry's record is made of
-    def _entry(  # noqa: PLR0913
+    def _entry(
         self,
         entry: Entry,
         path: Path,
@@ -177,4 +176,3 @@ class Robustly:
             gates=gate_results(self._config.gates, figures),
             trials=0 if near is None else near.screened,
         )
-

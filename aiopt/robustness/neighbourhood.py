@@ -166,9 +166,7 @@ class Neighbouring:
                 ]
                 row.append(known(round(ratios[0], _DECIMALS)) if ratios else None)
             rows.append(row)
-        chosen = [
-            axis.index(self._entry.params[name]) for name, axis in zip(names[:2], axes, strict=True)
-        ]
+        chosen = [axis.index(self._entry.params[name]) for name, axis in zip(names[:2], axes, strict=True)]
         return Map(
             x_name=names[0],
             y_name=names[1],

@@ -1,4 +1,4 @@
-"""What the ranked entries are put through, and the gates they must pass.  Owns the settings and their rules."""
+"""What the ranked entries are put through, and the gates they must pass.  Owns these settings and rules."""
 
 from __future__ import annotations
 

@@ -157,9 +157,10 @@ class Stress:
             "slippage": f"market and stop fills worse by {config.slippage_ticks:g} ticks on average",
             "delay": f"entries {config.delay_bars} bar{'s' if config.delay_bars > 1 else ''} late",
             "missing_bars": (
-                f"{config.missing_share:.3g} of the bars missing, in gaps of {config.missing_gap_bars:g} bars"
+                f"{100 * config.missing_share:.3g} % of the bars missing, "
+                f"in gaps of {config.missing_gap_bars:g} bars"
             ),
-            "jitter": f"every parameter moved by up to {config.jitter:g} of the range tried",
+            "jitter": f"every parameter moved by up to {100 * config.jitter:.3g} % of the range tried",
             "bootstrap": f"bars rebuilt from blocks of {config.block_hours:g} hours of the test segments",
             "markets": f"the same rules on {', '.join(series.others)}",
         }
@@ -192,9 +193,7 @@ class Stress:
             for walked, paths in zip(self._entries, found, strict=True):
                 if walked.moves is not None:
                     random = self._random("jitter", walked.name, draw)
-                    paths.append(
-                        screen.path([walked.moves.jittered(step, random) for step in walked.steps])
-                    )
+                    paths.append(screen.path([walked.moves.jittered(step, random) for step in walked.steps]))
             self._advance(len(self._entries))
         return found
 

@@ -21,6 +21,14 @@ from aiopt.bars.schema import BarSet
 from aiopt.bars.stops.stop_ladders import StopLadder
 from aiopt.errors import DataError
 from aiopt.market.instrument import instrument
+from aiopt.robustness.altered_bars import (
+    draw_blocks,
+    draw_gaps,
+    draw_widening,
+    rebuilt,
+    thinned,
+    widened,
+)
 from aiopt.screen.session import ScreenSession
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.spec import FixedSize, RiskSize, StrategySpec
@@ -262,3 +270,20 @@ def test_bars_that_differ_from_their_ladder_end_the_run() -> None:
     session = ScreenSession(wrong, BacktestConfig())
     with pytest.raises(DataError, match="bars and stop ladder differ"):
         session.run(FAMILIES["ema_cross_atr"].spec.with_params({"stop_atr": 0.5}))
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_bars_as_stress_alters_them(delay: int) -> None:
+    made = random_walk_bar_set(N_BARS, seed=11, timeframe="15m")
+    bars = replace(made, stops=ladder_of(made, random.Random(3)))
+    everywhere = np.ones(N_BARS, dtype=bool)
+    config = BacktestConfig(entry_delay_bars=delay)
+    for number, name in enumerate(FAMILIES):
+        spec = FAMILIES[name].spec
+        draw = np.random.default_rng(number)
+        for altered in (
+            widened(bars, draw_widening(bars, 0.5, draw)),
+            thinned(bars, draw_gaps(N_BARS, 0.05, 4.0, draw)),
+            rebuilt(bars, draw_blocks(bars, everywhere, 12.0, draw)),
+        ):
+            assert both(altered, config, spec).trades, name

@@ -18,6 +18,7 @@ from aiopt.bars.spread_model import SpreadConfig
 from aiopt.evaluation import WalkForwardConfig
 from aiopt.optimize.configuration import AnalysisConfig, OptimizeConfig, SampleConfig
 from aiopt.ranking import RankingConfig
+from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.strategy.space import load_search_space
 from cluster.resources import ResourceOverrides
 
@@ -46,6 +47,7 @@ def rows_of(section: str) -> dict[str, str]:
         ("`backtest.swap`", SwapConfig),
         ("`walk_forward`", WalkForwardConfig),
         ("`ranking`", RankingConfig),
+        ("`robustness`", RobustnessConfig),
         ("`analysis`", AnalysisConfig),
         ("`analysis.reader`", AnalystSettings),
     ],
