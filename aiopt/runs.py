@@ -27,7 +27,7 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -240,21 +240,22 @@ class RunFolder:
         path = self.path / RANKING
         if not path.is_file():
             return None
-        stressed = self.robustness
-
-        def read(document: dict[str, Any]) -> tuple[Ranking, str]:
+        document, stressed = read_json(path, dict[str, Any]), self.robustness
+        try:
             found, note = read_ranking(document)
             return (found if stressed is None else with_robustness(found, stressed)), note
-
-        return _of_a_format(path, read)
+        except msgspec.ValidationError as error:
+            raise unreadable(path, error) from error
+        except InputError as error:
+            raise RunFileError(f"{path}: {error}") from error
 
     @cached_property
     def robustness(self) -> Robustness | None:
         """What the ranked entries did under stress, or None where it was not measured."""
-        from aiopt.robustness.robustness_file import read_robustness
+        from aiopt.robustness.robustness_file import Robustness
 
         path = self.path / ROBUSTNESS
-        return _of_a_format(path, read_robustness) if path.is_file() else None
+        return read_json(path, Robustness) if path.is_file() else None
 
     @cached_property
     def entries(self) -> tuple[EntryRecord, ...]:
@@ -425,17 +426,6 @@ def read_json(path: Path, type_: type[T]) -> T:
             "remove the file to report on the rest."
         )
         raise RunFileError(msg) from error
-
-
-def _of_a_format(path: Path, read: Callable[[dict[str, Any]], T]) -> T:
-    """Read a JSON file whose format has a number."""
-    document = read_json(path, dict[str, Any])
-    try:
-        return read(document)
-    except msgspec.ValidationError as error:
-        raise unreadable(path, error) from error
-    except InputError as error:
-        raise RunFileError(f"{path}: {error}") from error
 
 
 def unreadable(path: Path, error: msgspec.ValidationError) -> RunFileError:

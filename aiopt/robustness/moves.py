@@ -6,16 +6,16 @@ Owns what a neighbour is.  Knows no bars and no results.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from aiopt.robustness.walks import Step
-from aiopt.strategy.space import Choice, SearchSpace
+from aiopt.strategy.dimensions import Choice, Number, Value
+from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import StrategySpec
-
-Number = int | float
 
 _TRIES = 20
 """Moves drawn until one fulfils the constraints; after that the parameters stay."""
@@ -33,12 +33,15 @@ class Tried:
         Of the grid it lies on; None where any number between is allowed.
     values : tuple
         Of a choice, ascending; empty otherwise.
+    log : bool
+        Equal moves are equal factors.
     """
 
     low: float
     high: float
     step: float | None = None
     values: tuple[Number, ...] = ()
+    log: bool = False
 
     def moved(self, value: Number, share: float, random: np.random.Generator) -> Number:
         """Return a value drawn evenly within a share of the range, at least one step, to either side."""
@@ -47,6 +50,9 @@ class Tried:
             place = min(range(len(self.values)), key=lambda i: abs(self.values[i] - value))
             at = place + int(random.integers(-reach, reach + 1))
             return self.values[min(max(at, 0), len(self.values) - 1)]
+        if self.log:
+            factor = math.exp(share * math.log(self.high / self.low) * float(random.uniform(-1.0, 1.0)))
+            return self.on_grid(value * factor)
         reach_by = share * (self.high - self.low)
         if self.step is None:
             moved = value + reach_by * float(random.uniform(-1.0, 1.0))
@@ -70,7 +76,8 @@ class Tried:
         if self.values:
             places = np.unique(np.linspace(0, len(self.values) - 1, count).round().astype(int))
             return [self.values[place] for place in places.tolist()]
-        return sorted({self.on_grid(value) for value in np.linspace(self.low, self.high, count).tolist()})
+        between = np.geomspace if self.log else np.linspace
+        return sorted({self.on_grid(value) for value in between(self.low, self.high, count).tolist()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +89,7 @@ class Moves:
     space : SearchSpace
         Of its strategy: constraints.
     tried : mapping of str to Tried
-        Per searched parameter that has more than one value.
+        Per searched number that has more than one value.
     share : float
         Largest move of a parameter, as a share of its range.
     """
@@ -96,24 +103,26 @@ class Moves:
         params = self.neighbour(step.params, random)
         return dataclasses.replace(step, spec=step.spec.with_params(params), params=params)
 
-    def neighbour(self, params: Mapping[str, Number], random: np.random.Generator) -> dict[str, Number]:
-        """Return parameters moved by up to `share`."""
+    def neighbour(self, params: Mapping[str, Value], random: np.random.Generator) -> dict[str, Value]:
+        """Return parameters moved by up to `share`; names, and parameters that nothing reads, stay."""
         for _ in range(_TRIES):
-            moved = {
-                name: self.tried[name].moved(value, self.share, random) if name in self.tried else value
+            moved: dict[str, Value] = {
+                name: value
+                if isinstance(value, str) or name not in self.tried
+                else self.tried[name].moved(value, self.share, random)
                 for name, value in params.items()
             }
             if self.allows(moved):
-                return moved
+                return self.space.settled(moved)
         return dict(params)
 
-    def allows(self, params: Mapping[str, Number]) -> bool:
+    def allows(self, params: Mapping[str, Value]) -> bool:
         """Return whether parameters fulfil the constraints."""
         return self.space.contains(params)
 
     def specs(
-        self, spec: StrategySpec, points: Sequence[Mapping[str, Number]]
-    ) -> Iterator[tuple[Mapping[str, Number], StrategySpec]]:
+        self, spec: StrategySpec, points: Sequence[Mapping[str, Value]]
+    ) -> Iterator[tuple[Mapping[str, Value], StrategySpec]]:
         """Yield the points that the constraints allow, each with its spec."""
         for point in points:
             if self.allows(point):
@@ -135,10 +144,13 @@ def moves_of(space: SearchSpace | None, share: float) -> Moves | None:
     tried: dict[str, Tried] = {}
     for name, dimension in space.dimensions.items():
         if isinstance(dimension, Choice):
-            values = tuple(sorted(dimension.values))
+            values = tuple(sorted(value for value in dimension.values if not isinstance(value, str)))
+            if not values:
+                continue  # names have no neighbours
             one = Tried(float(values[0]), float(values[-1]), None, values)
         else:
-            one = Tried(float(dimension.low), float(dimension.high), dimension.step)
+            log = bool(dimension.log)
+            one = Tried(float(dimension.low), float(dimension.high), dimension.step, log=log)
         if one.high > one.low:
             tried[name] = one
     return Moves(space, tried, share) if tried else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,14 @@ from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.ranking.ranking_file import Entry
 from aiopt.robustness.distribution import known, quantiles
-from aiopt.robustness.moves import Moves, Number
+from aiopt.robustness.moves import Moves
 from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.robustness.robustness_file import Map, Neighbourhood, Neighbours, ParameterMove
 from aiopt.robustness.walks import WalkScreen
+from aiopt.strategy.dimensions import Number
 from aiopt.strategy.spec import StrategySpec, spec_from_mapping
 
 FloatArray = NDArray[np.float64]
-Params = Mapping[str, Number]
 
 VALUES_TRIED = 12
 """Values over the range tried that stand in for a parameter, to see whether it matters."""

@@ -6,8 +6,6 @@ currency, Sharpe ratios are annualised, times are UTC nanoseconds.  None means "
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from aiopt.errors import InputError
@@ -256,22 +254,11 @@ class Robustness(Record, frozen=True, kw_only=True):
     trials: int
     format: int = FORMAT
 
-
-def read_robustness(document: dict[str, Any]) -> Robustness:
-    """Return what a ``robustness.json`` holds.
-
-    Raises
-    ------
-    InputError
-        If its format is of another version.
-    msgspec.ValidationError
-        If a field is missing or of another type.
-    """
-    number = document.get("format")
-    if number != FORMAT:
-        msg = f"This robustness.json has format {number!r}; this version of aiopt reads {FORMAT}."
-        raise InputError(msg + " Read it with the version that state.json names, or repeat the run.")
-    return msgspec.convert(document, Robustness)
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            # Reading it gives an error that names the file.
+            msg = f"robustness.json has format {self.format}, and this version of aiopt reads {FORMAT}"
+            raise ValueError(msg)
 
 
 def with_robustness(ranking: Ranking, found: Robustness) -> Ranking:

@@ -19,6 +19,7 @@ from aiopt.evaluation.metrics import max_drawdown_amount, sharpe_ratio
 from aiopt.ranking.ranking_file import Entry
 from aiopt.screen.session import ScreenResult, ScreenSession
 from aiopt.screen.trade_table import ENTRY_BAR
+from aiopt.strategy.dimensions import Value
 from aiopt.strategy.spec import StrategySpec, spec_from_mapping
 from aiopt.sweep.trial import rounded_profits
 from aiopt.timeframe import time_grid
@@ -45,7 +46,7 @@ class Step:
     """
 
     spec: StrategySpec
-    params: dict[str, int | float]
+    params: dict[str, Value]
     start_ns: int
     stop_ns: int
 

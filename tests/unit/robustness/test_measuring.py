@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,7 +14,8 @@ from aiopt.errors import InputError
 from aiopt.ranking.ranking_file import NO_EVIDENCE, SURVIVES, WEAK, Ranking
 from aiopt.robustness.measuring import Robustly
 from aiopt.robustness.robustness_config import SCENARIOS, Gate, RobustnessConfig
-from aiopt.robustness.robustness_file import Robustness, read_robustness, with_robustness
+from aiopt.robustness.robustness_file import Robustness, with_robustness
+from aiopt.runs import RunFileError, read_json
 from aiopt.screen.failures import ScreenMismatchError
 from tests.unit.robustness.conftest import SETTINGS, SPACES, Ranked
 
@@ -196,8 +198,13 @@ def test_of_other_entries_is_refused(ranked: Ranked, found: Robustness) -> None:
         with_robustness(ranked.ranking, other)
 
 
-def test_it_is_read_as_it_was_written_and_a_newer_format_is_refused(found: Robustness) -> None:
-    document = msgspec.json.decode(canonical_json(found))
-    assert read_robustness(document) == found
-    with pytest.raises(InputError, match="has format 2; this version of aiopt reads 1"):
-        read_robustness({**document, "format": 2})
+def test_it_is_read_as_it_was_written_and_a_newer_format_is_refused(
+    found: Robustness, tmp_path: Path
+) -> None:
+    path = tmp_path / "robustness.json"
+    path.write_bytes(canonical_json(found))
+    assert read_json(path, Robustness) == found
+    document = msgspec.json.decode(path.read_bytes())
+    path.write_bytes(canonical_json({**document, "format": 2}))
+    with pytest.raises(RunFileError, match=r"robustness\.json has format 2, and this version .* reads 1"):
+        read_json(path, Robustness)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from aiopt.robustness.moves import Tried, moves_of
+from aiopt.strategy.dimensions import Choice, IntRange
 from aiopt.strategy.families import FAMILIES
+from aiopt.strategy.space import SearchSpace
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -51,3 +53,24 @@ def test_neighbours_of_every_family_fulfil_its_constraints(name: str) -> None:
 
 def test_without_a_space_nothing_moves() -> None:
     assert moves_of(None, 0.1) is None
+
+
+def test_logarithmic_moves_are_factors_and_names_stay() -> None:
+    tried = Tried(1.0, 100.0, log=True)
+    drawn = [tried.moved(10.0, 0.25, rng(seed)) for seed in range(300)]
+    assert 10 / 100**0.25 <= min(drawn) < 3.3
+    assert 30 < max(drawn) <= 10 * 100**0.25
+    assert tried.spread(3) == [1.0, 10.0, 100.0]
+    space = FAMILIES["rsi_reversion"]
+    spec = space.spec
+    named = SearchSpace(
+        spec,
+        {"rsi_length": IntRange(5, 30), "rsi.source": Choice(("close", "hlc3"))},
+    )
+    moves = moves_of(named, 0.5)
+    assert moves is not None
+    assert set(moves.tried) == {"rsi_length"}
+    near = [moves.neighbour({"rsi_length": 14, "rsi.source": "hlc3"}, rng(seed)) for seed in range(20)]
+    assert {point["rsi.source"] for point in near} == {"hlc3"}
+    assert len({point["rsi_length"] for point in near}) > 5
+    assert moves_of(SearchSpace(spec, {"rsi.source": Choice(("close", "hlc3"))}), 0.5) is None
