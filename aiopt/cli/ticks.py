@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from aiopt.cli.check_against import check_options
 from aiopt.cli.options import OutFile, OutFolder, json_option
@@ -230,6 +231,12 @@ def validate(
     help="Mean number of ticks of a full day.",
 )
 @click.option("--seed", type=int, default=7, show_default=True, help="Same seed, same ticks, everywhere.")
+@click.option(
+    "--edge",
+    type=float,
+    metavar="SHARPE",
+    help="Plant a known edge: a pull to the mean worth this true Sharpe ratio to rsi_reversion on 5m.",
+)
 @click.option("--replace", is_flag=True, help="Replace another tick store in --out.")
 @json_option
 # One parameter per flag, as click passes them.
@@ -240,6 +247,7 @@ def sample(
     days: int,
     ticks_per_day: int,
     seed: int,
+    edge: float | None,
     replace: bool,
     as_json: bool,
 ) -> None:
@@ -254,6 +262,7 @@ def sample(
             days=days,
             ticks_per_day=ticks_per_day,
             seed=seed,
+            edge=msgspec.UNSET if edge is None else edge,
             replace=replace,
             progress=report,
         )

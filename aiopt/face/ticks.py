@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -193,6 +194,7 @@ def sample_ticks(
     start: str = "2024-03-04",
     ticks_per_day: int = 20_000,
     seed: int = 7,
+    edge: float | None = None,
     out: Path | str | None = None,
 ) -> Ticks:
     """Generate ticks, to try things without any data; nothing that earns on them means anything.
@@ -209,6 +211,9 @@ def sample_ticks(
         Mean of an open day.
     seed : int
         Same arguments, same ticks, on every machine.
+    edge : float, optional
+        Plant a known edge: a pull back to the mean that is worth this true Sharpe ratio, 2 to 11, to
+        `rsi_reversion` with its own parameters on 5m bars.  A sweep over a year of them must find it.
     out : Path or str, optional
         Folder of the store; by default a temporary one that goes when Python ends.
 
@@ -227,7 +232,13 @@ def sample_ticks(
 
     folder = temporary_folder("sample") if out is None else Path(out)
     generate_ticks(
-        folder, instrument=instrument, start=start, days=days, ticks_per_day=ticks_per_day, seed=seed
+        folder,
+        instrument=instrument,
+        start=start,
+        days=days,
+        ticks_per_day=ticks_per_day,
+        seed=seed,
+        edge=msgspec.UNSET if edge is None else edge,
     )
     return Ticks(folder)
 

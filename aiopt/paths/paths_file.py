@@ -152,16 +152,19 @@ def lane_reading(lane: LanePaths) -> str:
         f"Over {len(lane.sharpe)} paths the Sharpe ratio is {lane.median:.2f} in the middle, from "
         f"{lane.low:.2f} to {lane.high:.2f}; {lane.share_negative:.0%} of the paths lose."
     )
-    own, share = lane.walk_forward_sharpe, lane.walk_forward_percentile
-    if own is None or share is None:
-        return text
+    return " ".join(filter(None, [text, walk_forward_reading(lane)]))
+
+
+def walk_forward_reading(lane: LanePaths) -> str:
+    """Return where the walk-forward path lies among the others; empty where it cannot be said."""
+    share = lane.walk_forward_percentile
+    if lane.walk_forward_sharpe is None or share is None:
+        return ""
     if share >= 0.9:
-        text += f" The walk-forward path ({own:.2f}) is among the best of them: take the middle, not it."
-    elif share <= 0.1:
-        text += f" The walk-forward path ({own:.2f}) is among the worst of them: it met a bad stretch."
-    else:
-        text += f" The walk-forward path ({own:.2f}) lies among them."
-    return text
+        return "The walk-forward path is among the best: expect the middle, not it."
+    if share <= 0.1:
+        return "The walk-forward path is among the worst: it met a bad stretch."
+    return "The walk-forward path lies among the others."
 
 
 def matrix_reading(cells: list[Cell], confidence: float) -> str:

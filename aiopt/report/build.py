@@ -22,9 +22,12 @@ from aiopt.report.analyst import analyst_view
 from aiopt.report.document import Data, Entry, Report, Sweep
 from aiopt.report.entries import AccountView, entry_view, rejected_view, stretches
 from aiopt.report.luck import luck_facts
+from aiopt.report.maps_document import SweepMaps
+from aiopt.report.paths_view import paths_view, power_text
 from aiopt.report.quality import data_quality
 from aiopt.report.summary import sentences, unranked_headline
 from aiopt.report.sweep import Trials, entry_points, sweep_overview, trial_arrays
+from aiopt.report.sweep_maps import sweep_maps
 from aiopt.runs import (
     CONFIG,
     ENTRIES_CSV,
@@ -110,7 +113,20 @@ def build_report(run: RunFolder) -> Report:
         analyst=analyst_view(run),
         ledger=earlier or msgspec.UNSET,
         robustness=run.robustness,
+        maps=_maps(trials, plan, entries),
+        paths=paths_view(run.paths, ranking) if run.paths is not None and ranking else msgspec.UNSET,
+        power=msgspec.UNSET if ranking is None else power_text(ranking),
     )
+
+
+def _maps(
+    trials: Trials | None, plan: WalkForwardPlan | None, entries: Sequence[Entry]
+) -> SweepMaps | msgspec.UnsetType:
+    """Return the maps of all trials; unset where none traded so far."""
+    if trials is None or plan is None:
+        return msgspec.UNSET
+    found = sweep_maps(trials, entries, plan)
+    return found if found.trade_offs else msgspec.UNSET
 
 
 def _sweep(

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiopt.report.document import HeatMap
+from aiopt.report.document import Density, HeatMap
 from aiopt.report.svg import Canvas, Linear, padded, short, time_ticks
 from aiopt.utc import time_text
 
@@ -230,11 +230,17 @@ def bar_chart(
     return canvas.render()
 
 
-def scatter_plot(dots: Sequence[Dot], *, x_title: str, y_title: str) -> str:
-    """Draw dots with both axes through zero and the diagonal on which in- and out-of-sample agree."""
+def scatter_plot(dots: Sequence[Dot], *, x_title: str, y_title: str, density: Density | None = None) -> str:
+    """Draw dots with both axes through zero and the diagonal on which in- and out-of-sample agree.
+
+    `density` shades what lies below the dots.
+    """
     canvas = Canvas(520, 380, label=f"{y_title} against {x_title}")
-    x = Linear(*padded([dot.x for dot in dots], include=(0.0,)), _LEFT, 506)
-    y = Linear(*padded([dot.y for dot in dots], include=(0.0,)), 330, 14)
+    beyond_x, beyond_y = ((), ()) if density is None else (density.x, density.y)
+    x = Linear(*padded([*(dot.x for dot in dots), *beyond_x], include=(0.0,)), _LEFT, 506)
+    y = Linear(*padded([*(dot.y for dot in dots), *beyond_y], include=(0.0,)), 330, 14)
+    if density is not None:
+        _draw_density(canvas, density, x, y)
     _y_axis(canvas, y, 6, "", right=506)
     for tick in x.ticks(6):
         canvas.line(x(tick), 14, x(tick), 330, "grid")
@@ -248,6 +254,17 @@ def scatter_plot(dots: Sequence[Dot], *, x_title: str, y_title: str) -> str:
         canvas.circle(x(dot.x), y(dot.y), 5.5 if "entry" in dot.css else 3.2, f"dot {dot.css}", tip=dot.tip)
     canvas.text((_LEFT + 506) / 2, 370, x_title, "label", anchor="middle")
     return canvas.render()
+
+
+def _draw_density(canvas: Canvas, density: Density, x: Linear, y: Linear) -> None:
+    most = max((count for _, _, count in density.cells), default=1)
+    wide = (density.x[1] - density.x[0]) / density.columns
+    tall = (density.y[1] - density.y[0]) / density.rows
+    for column, row, count in density.cells:
+        left, right = (x(density.x[0] + wide * (column + i)) for i in (0, 1))
+        bottom, top = (y(density.y[0] + tall * (row + i)) for i in (0, 1))
+        level = 1 + min(5, int(6 * math.log1p(count) / math.log1p(most)))
+        canvas.rect(left, top, right - left, bottom - top, f"cell h{level}", tip=f"{count:,} points")
 
 
 def histogram(values: Sequence[float], marks: Sequence[Mark], *, x_title: str, bins: int = 30) -> str:

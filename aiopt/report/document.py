@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from aiopt.report.maps_document import SweepMaps
+from aiopt.report.paths_view import PathsView
 from aiopt.robustness.robustness_file import Robustness
 from aiopt.series import Symbol
 from aiopt.trades import Trade
@@ -229,6 +231,26 @@ class TrialPoint(msgspec.Struct, frozen=True, kw_only=True):
     rank: int | None
 
 
+class Density(msgspec.Struct, frozen=True, kw_only=True):
+    """How many points lie in each cell of a grid over a scatter plot; empty cells are left out.
+
+    Attributes
+    ----------
+    x, y : tuple of (float, float)
+        What the grid covers.
+    columns, rows : int
+        Cells across and up.
+    cells : list of (int, int, int)
+        Column, row and count.
+    """
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    columns: int
+    rows: int
+    cells: list[tuple[int, int, int]]
+
+
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     """All trials of the run.
 
@@ -244,6 +266,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
         At most `points_total` of them are kept.
     earlier_trials : int or unset
         Trials of others on the same data, which count too; unset where there are none.
+    density : Density or unset
+        Of all points, where some are not kept.
     """
 
     trials: int
@@ -261,6 +285,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     failures: list[FailedTrial]
     luck: list[Fact] = []
     earlier_trials: int | msgspec.UnsetType = msgspec.UNSET
+    density: Density | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def counted(self) -> int:
@@ -382,6 +407,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     robustness: Robustness | None = None
     markets: list[Data] | msgspec.UnsetType = msgspec.UNSET
     ledger: list[str] | msgspec.UnsetType = msgspec.UNSET
+    maps: SweepMaps | msgspec.UnsetType = msgspec.UNSET
+    paths: PathsView | msgspec.UnsetType = msgspec.UNSET
+    power: list[str] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def all_data(self) -> list[Data]:

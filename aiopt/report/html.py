@@ -16,9 +16,12 @@ import jinja2
 from markupsafe import Markup
 
 from aiopt import __version__
-from aiopt.report import charts
+from aiopt.report import charts, path_charts
 from aiopt.report.document import Analyst, Curve, Data, Entry, Fact, Reading, Report, Stretch, Sweep
+from aiopt.report.fold_chart import folds_chart
+from aiopt.report.maps_document import SweepMaps
 from aiopt.report.methods import methods
+from aiopt.report.paths_view import PathsView
 from aiopt.report.robustness import MONTHS, entry_views
 from aiopt.report.svg import utc
 from aiopt.utc import time_text
@@ -53,6 +56,8 @@ def render_html(report: Report, images: Mapping[str, bytes] | None = None) -> st
             r=report,
             pictures={entry.rank: _entry_pictures(entry, report) for entry in report.entries},
             sweep_pictures=_sweep_pictures(report.sweep) if report.sweep else {},
+            map_pictures=_map_pictures(report.maps, report.currency) if report.maps else {},
+            path_pictures=_path_pictures(report.paths) if report.paths else {},
             data_pictures=[_data_picture(data) for data in report.all_data],
             run_facts=_run_facts(report),
             settings=_columns(flatten(report.config)),
@@ -277,6 +282,7 @@ def _entry_pictures(entry: Entry, report: Report) -> dict[str, Any]:
     return {
         "equity": Markup(charts.equity_chart(paths, regions, unit=report.currency)),
         "has_holdout": has_holdout,
+        "folds": Markup(folds_chart(entry.folds, report.stretches, unit=report.currency)),
         "forest": Markup(_forest(entry)),
         "heat": Markup(charts.heat_map(heat)) if heat else "",
         "hours": Markup(_breakdown(hours, "hour", report.currency)) if hours else "",
@@ -326,10 +332,28 @@ def _sweep_pictures(sweep: Sweep) -> dict[str, Markup]:
     if sweep.expected_maximum_sharpe is not None:
         marks.append(charts.Mark(sweep.expected_maximum_sharpe, "expected from chance", "null"))
     scatter = charts.scatter_plot(
-        dots, x_title="Sharpe ratio, train window", y_title="Sharpe ratio, next test segment"
+        dots,
+        x_title="Sharpe ratio, train window",
+        y_title="Sharpe ratio, next test segment",
+        density=sweep.density or None,
     )
     bars = charts.histogram(sweep.sharpe, marks, x_title="Sharpe ratio, out-of-sample")
     return {"scatter": Markup(scatter), "histogram": Markup(bars)}
+
+
+def _map_pictures(maps: SweepMaps, currency: str) -> dict[str, Any]:
+    return {
+        "drawdown": Markup(path_charts.trade_off_chart(maps.trade_offs, turnover=False, unit=currency)),
+        "turnover": Markup(path_charts.trade_off_chart(maps.trade_offs, turnover=True, unit=currency)),
+        "parameters": [Markup(path_charts.parameters_chart(one)) for one in maps.parameters],
+    }
+
+
+def _path_pictures(paths: PathsView) -> dict[str, Any]:
+    return {
+        "paths": Markup(path_charts.paths_chart([(row.name, row.lane) for row in paths.rows])),
+        "matrices": [Markup(path_charts.matrix_chart(one.cells, own=one.own)) for one in paths.matrices],
+    }
 
 
 def _data_picture(data: Data) -> Markup:

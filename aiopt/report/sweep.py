@@ -19,11 +19,15 @@ from aiopt.evaluation.folds import Fold as WalkForwardFold
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.ranking.ranking_file import Statistics
 from aiopt.ranking.trials import TrialRow
-from aiopt.report.document import Entry, FailedTrial, Group, Sweep, TrialPoint
+from aiopt.report.document import Density, Entry, FailedTrial, Group, Sweep, TrialPoint
 from aiopt.runs import RunFileError
 
 MOST_POINTS = 2000
 """Points of the scatter plot that are kept; every n-th where there are more."""
+
+
+DENSITY_BINS = (48, 36)
+"""Cells across and up that shade the scatter plot where not every point is kept."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +129,14 @@ def sweep_overview(trials: Trials, *, plan: WalkForwardPlan, statistics: Statist
     outside = sharpe_rows(trials.pnl[:, plan.periods_of(plan.test)], year)
     inside = sharpe_rows(trials.pnl, year)
     finite = outside[np.isfinite(outside)]
-    points = _points(trials, plan)
+    points, points_total, density = _points(trials, plan)
     return Sweep(
         trials=len(trials),
         failed=int((~trials.ok).sum()),
         groups=_groups(trials, inside, outside, statistics),
-        points=points[:: max(1, math.ceil(len(points) / MOST_POINTS))],
-        points_total=len(points),
+        points=points,
+        points_total=points_total,
+        density=density,
         sharpe=finite.tolist(),
         best_sharpe=float(finite.max()) if finite.size else None,
         expected_maximum_sharpe=None if statistics is None else statistics.expected_maximum_sharpe,
@@ -181,21 +186,41 @@ def _before_and_after(
     return before, sharpe_rows(pnl[:, plan.periods_of(fold.test)], year)
 
 
-def _points(trials: Trials, plan: WalkForwardPlan) -> list[TrialPoint]:
-    found = []
+def _points(
+    trials: Trials, plan: WalkForwardPlan
+) -> tuple[list[TrialPoint], int, Density | msgspec.UnsetType]:
+    """Return the points that are kept, their number in all, and where all lie if some are not kept."""
+    parts = []
     for fold in plan.folds:
         before, after = _before_and_after(trials.pnl, fold, plan)
-        for place in np.flatnonzero(np.isfinite(before) & np.isfinite(after)):
-            found.append(
-                TrialPoint(
-                    trial_id=trials.rows[place].trial_id,
-                    fold=fold.index + 1,
-                    in_sample=float(before[place]),
-                    out_of_sample=float(after[place]),
-                    rank=None,
-                )
-            )
-    return found
+        known = np.flatnonzero(np.isfinite(before) & np.isfinite(after))
+        parts.append((np.full(len(known), fold.index), known, before[known], after[known]))
+    folds, places, before, after = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    total = len(places)
+    step = max(1, math.ceil(total / MOST_POINTS))
+    kept = [
+        TrialPoint(
+            trial_id=trials.rows[places[i]].trial_id,
+            fold=int(folds[i]) + 1,
+            in_sample=float(before[i]),
+            out_of_sample=float(after[i]),
+            rank=None,
+        )
+        for i in range(0, total, step)
+    ]
+    return kept, total, msgspec.UNSET if step == 1 else _density(before, after)
+
+
+def _density(x: NDArray[np.float64], y: NDArray[np.float64]) -> Density:
+    counts, across, up = np.histogram2d(x, y, bins=DENSITY_BINS)
+    filled = np.argwhere(counts > 0)
+    return Density(
+        x=(float(across[0]), float(across[-1])),
+        y=(float(up[0]), float(up[-1])),
+        columns=DENSITY_BINS[0],
+        rows=DENSITY_BINS[1],
+        cells=[(int(i), int(j), int(counts[i, j])) for i, j in filled],
+    )
 
 
 def _groups(

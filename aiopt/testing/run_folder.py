@@ -21,6 +21,7 @@ from aiopt import __version__
 from aiopt.config import canonical_json, content_hash
 from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan, plan_walk_forward
 from aiopt.files import atomic_write_bytes, atomic_write_text
+from aiopt.optimize.run_paths import write_paths
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.trials import TrialRow, write_trials
@@ -113,6 +114,7 @@ def write_run_folder(run_dir: Path, model: RunModel | None = None) -> Path:
     write_trials(run_dir / TRIALS, rows, plan=plan)
     ranking = leaderboard.ranking()
     atomic_write_bytes(run_dir / RANKING, canonical_json(ranking))
+    write_paths(run_dir)
     by_id = {row.trial_id: row for row in rows}
     for entry in ranking.entries:
         _write_entry(run_dir, entry, by_id[entry.trial_id], trades[entry.trial_id], plan)

@@ -12,7 +12,8 @@ Time is cut into minutes of the FX week.  A minute of session hour ``h`` has
   ``z``, plus a jump on news minutes (08:30 New York, on some days): volatility clusters;
 - **standard deviation** ``s = s0 * sqrt(a(h)) * sqrt(v)``, with `s0` such that an average day moves 0.5 %;
 - **regime** trend up, trend down, range, or none, lasting hours: a drift of some hundredths of `s`, or a weak
-  pull to a slow anchor.  Over months the price is pulled to where it started.
+  pull to a slow anchor.  Over months the price is pulled to where it started.  A planted edge is
+  another drift, see `aiopt.ticks.planted_edge`.
 
 Inside a minute the latent mid is a random walk with fat-tailed steps.  The quote lies on the price grid
 around it, ``bid < ask`` always, with a spread that depends on the hour and widens with `v`.  After a week-end
@@ -42,6 +43,7 @@ from aiopt.market.calendar import open_time_ns
 from aiopt.market.instrument import Instrument, instrument
 from aiopt.ticks.checks.validation import DEFAULT_RULES, SourcedTicks, Validator
 from aiopt.ticks.manifest import Manifest, hash_partitions, is_tick_store, read_manifest, verify_store
+from aiopt.ticks.planted_edge import Edge, check_edge, edge_note, pull_of
 from aiopt.ticks.schema import TickArrays
 from aiopt.ticks.store import StoreBuild, build_store, locked
 from aiopt.utc import DAY_NS, MINUTE_NS, MINUTES_PER_DAY
@@ -90,6 +92,8 @@ class SampleParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Not negative.
     model : str
         `MODEL`.
+    edge : float or unset
+        Sharpe ratio of a planted edge, see `aiopt.ticks.planted_edge`.
     """
 
     instrument: str = "EURUSD"
@@ -98,6 +102,7 @@ class SampleParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ticks_per_day: int = DEFAULT_TICKS_PER_DAY
     seed: int = 7
     model: str = MODEL
+    edge: Edge = msgspec.UNSET
 
     def __post_init__(self) -> None:
         rules = (("days", self.days, 1, 36_525), ("ticks_per_day", self.ticks_per_day, 1_000, 5_000_000))
@@ -112,6 +117,7 @@ class SampleParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise ConfigError(msg) from failure
         if not dt.date(1990, 1, 1) <= first < dt.date(2090, 1, 1):
             raise ConfigError(f"`start` must lie in 1990 … 2089, but got {self.start}. Change it.")
+        check_edge(self.edge, self.instrument)
 
 
 @dataclass
@@ -124,6 +130,7 @@ class _State:
     variance: float = 1.0
     regime: str = "none"
     regime_left: int = 0
+    pull: float = 0.0  # of a planted edge, per minute
 
 
 # More than seven parameters: each but `out` and `progress` is one of `SampleParameters`, given by name.
@@ -136,6 +143,7 @@ def generate_ticks(  # noqa: PLR0913
     days: int = 31,
     ticks_per_day: int = DEFAULT_TICKS_PER_DAY,
     seed: int = 7,
+    edge: Edge = msgspec.UNSET,
     replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
@@ -145,7 +153,7 @@ def generate_ticks(  # noqa: PLR0913
     ----------
     out : Path
         Folder of the store: empty, absent, or already holding this sample, which is then left as it is.
-    instrument, start, days, ticks_per_day, seed
+    instrument, start, days, ticks_per_day, seed, edge
         See `SampleParameters`.
     replace : bool
         Replace another tick store in `out`.
@@ -167,7 +175,12 @@ def generate_ticks(  # noqa: PLR0913
         If the disk is full or `out` cannot be written.
     """
     parameters = SampleParameters(
-        instrument=_lookup(instrument).symbol, start=start, days=days, ticks_per_day=ticks_per_day, seed=seed
+        instrument=_lookup(instrument).symbol,
+        start=start,
+        days=days,
+        ticks_per_day=ticks_per_day,
+        seed=seed,
+        edge=edge,
     )
     out = Path(out)
     with locked(out):
@@ -243,7 +256,7 @@ def first_state(parameters: SampleParameters) -> object:
     item = _lookup(parameters.instrument)
     price = _START_PRICES.get(item.symbol, math.sqrt(item.plausible_low * item.plausible_high))
     steps = float(round(price * item.price_scale))
-    return _State(price=steps, home=steps, anchor=steps)
+    return _State(price=steps, home=steps, anchor=steps, pull=pull_of(parameters.edge))
 
 
 def _generate(
@@ -266,6 +279,7 @@ def _generate(
         msg = f"The market is closed in all of {span}. Raise days or start on a weekday."
         raise ConfigError(msg)
     rows = sum(part.rows for part in parts)
+    planted = () if parameters.edge is msgspec.UNSET else (parameters.edge,)
     return Manifest(
         aiopt_version=aiopt.__version__,
         instrument=item.symbol,
@@ -278,10 +292,13 @@ def _generate(
         rows_read=rows,
         first_ts_ns=parts[0].first_ts_ns,
         last_ts_ns=parts[-1].last_ts_ns,
-        settings={"model": parameters.model},
+        settings={"model": parameters.model} | ({"edge": f"{parameters.edge:g}"} if planted else {}),
         rules=validator.counts(),
         silent_hours=[],
-        notes=["Generated ticks: no market ever quoted these prices."],
+        notes=[
+            "Generated ticks: no market ever quoted these prices.",
+            *(edge_note(edge) for edge in planted),
+        ],
         files=[],
         partitions=parts,
     )
@@ -344,6 +361,8 @@ def _quotes(
 
 def _drift(state: _State, deviation: float) -> float:
     pull = (state.home - state.price) / 90_000.0
+    if state.pull:
+        return pull + (state.anchor - state.price) * state.pull
     if state.regime == "trend_up":
         return pull + 0.03 * deviation
     if state.regime == "trend_down":
@@ -354,6 +373,8 @@ def _drift(state: _State, deviation: float) -> float:
 
 
 def _advance_regime(state: _State, draw: int, minute_deviation: float) -> None:
+    if state.pull:
+        return  # a planted edge is always there
     if state.regime_left > 0:
         state.regime_left -= 1
         return
@@ -426,9 +447,12 @@ def _holds(out: Path, parameters: SampleParameters) -> bool:
 
 
 def _describe(parameters: SampleParameters) -> str:
+    planted = (
+        "" if parameters.edge is msgspec.UNSET else f", planted edge of Sharpe ratio {parameters.edge:g}"
+    )
     return (
         f"generated ({parameters.model}): {parameters.instrument}, {parameters.days} days from "
-        f"{parameters.start}, seed {parameters.seed}"
+        f"{parameters.start}, seed {parameters.seed}{planted}"
     )
 
 
