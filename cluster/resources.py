@@ -220,6 +220,17 @@ def sweep_workers(nodes: list[dict[str, float]], *, stage: str = "trial") -> int
     return total
 
 
+def worker_memory_bytes() -> int:
+    """Return what a trial worker of this machine may take before it starves its neighbours: an equal share.
+
+    More than the scheduler sets aside for it (`STAGES`), which is what one needs for some months of bars.
+    """
+    machine = detect_machine()
+    offered = plan_node(machine)
+    workers = max(1, sweep_workers([{"CPU": offered.num_cpus, "memory": offered.memory_bytes}]))
+    return offered.memory_bytes // workers
+
+
 def _object_store_bytes(machine: Machine, fixed: ResourceOverrides) -> int:
     if fixed.object_store_gib is not None:
         return int(fixed.object_store_gib * GIB)

@@ -5,9 +5,10 @@ Owns how trials reach workers, come back and are retried.  Knows nothing of engi
 
 All points are sampled before the sweep starts, so what is tried depends on the seed alone, never on the
 number of workers or the order in which they finish.  One Tune trial runs a *batch* of points on one worker,
-which keeps its engine or its screen warm over all batches it gets.  Rows go to the ranking actor as they
-finish, one by one or, screened, some at once: a killed worker loses at most these, and Tune runs its batch
-again (the actor ignores rows it has).
+which keeps its engine or its screen warm over all batches it gets; how many points are a batch follows from
+what the batches before it took (`aiopt.sweep.batching`).  Rows go to the ranking actor as they finish, one by
+one or, screened, some at once: a killed worker loses at most these, and Tune starts its batch again, which
+then runs what has no row yet.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import ray
 from ray import tune
 from ray.exceptions import RayTaskError
@@ -33,31 +35,34 @@ from ray.tune import (
     TuneError,
     Tuner,
 )
+from ray.tune.search import Searcher
 
 from aiopt import errors
 from aiopt.bars.schema import BarSet
 from aiopt.errors import AioptError, ClusterError
+from aiopt.files import GIB
+from aiopt.ranking.packed_row import PackedRow
 from aiopt.screen.failures import BeyondScreenError
-from aiopt.sweep.local import SweepOutcome, check_points
+from aiopt.sweep.batching import Batch, BatchPlan
+from aiopt.sweep.local import ROWS_AT_ONCE, SweepOutcome, check_points
+from aiopt.sweep.ordering import by_indicators, by_series
 from aiopt.sweep.progress import Pace, SweepProgress
 from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
 from aiopt.sweep.trial_runner import TrialRunner, open_runner
-from cluster.resources import STAGES, stage_options, sweep_workers
+from cluster.resources import STAGES, stage_options, sweep_workers, worker_memory_bytes
+from cluster.trial_watch import TrialWatch
 
-BATCHES_PER_WORKER = 16
-"""Enough that the last batches end at about the same time on all workers."""
+FIRST_BATCH, FIRST_SCREENED_BATCH = 2, 64
+"""Points of the first batches, before any was measured."""
 
-MAX_BATCH = 16
-"""Bounds what a killed worker has to repeat, and how long a worker reports nothing to Tune."""
+MAX_BATCH = 4096
+"""Points of a batch at most; most end earlier, see `aiopt.sweep.batching.LONGEST_S`."""
 
-MAX_SCREENED_BATCH = 2048
-"""The same for screened trials, of which a worker runs a thousand a second."""
+POINTS_PER_OBJECT = 512
+"""Points that travel to a worker together."""
 
 MAX_FAILURES = 2
 """How often Tune starts a batch again whose worker died."""
-
-ROWS_PER_CALL = 64
-"""Screened rows handed to the ranking actor at once."""
 
 PROGRESS_EVERY_S = 5.0
 
@@ -76,31 +81,35 @@ _QUIET = {
 }
 
 
-def plan_batches(points: Sequence[TrialPoint], workers: int, largest: int = MAX_BATCH) -> list[list[int]]:
-    """Cut points into batches of one series of bars each.
+class _Batches(Searcher):
+    """Gives Tune the batches, each when a worker can take it."""
 
-    Parameters
-    ----------
-    points : sequence of TrialPoint
-        In the order in which they are to be started.
-    workers : int
-        Trials that run at once.
-    largest : int
-        Points of a batch at most.
+    def __init__(self, plan: BatchPlan) -> None:
+        super().__init__()
+        self._plan = plan
+        self._given: dict[str, Batch] = {}
 
-    Returns
-    -------
-    list of list of int
-        Indices into `points`; every index exactly once.  Batches of one series follow each other, because a
-        worker that changes it loads other bars.
-    """
-    size = min(largest, max(1, -(-len(points) // (max(1, workers) * BATCHES_PER_WORKER))))
-    order: dict[str, list[int]] = {}
-    for index, point in enumerate(points):
-        order.setdefault(point.series, []).append(index)
-    return [
-        indices[start : start + size] for indices in order.values() for start in range(0, len(indices), size)
-    ]
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """Return the next batch, or that there is none."""
+        batch = self._plan.next()
+        if batch is None:
+            return Searcher.FINISHED
+        self._given[trial_id] = batch
+        return {"batch": list(batch)}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Take how long a batch ran."""
+        if result and result.get("trials"):
+            batch = self._given[trial_id]
+            self._plan.measured(Batch(batch.start, batch.start + result["trials"]), result["seconds"])
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Keep nothing: a sweep continues from the rows in its journal."""
+
+    def restore_from_dir(self, checkpoint_dir: str) -> None:
+        """Have nothing to restore."""
 
 
 class SweepTrainable(tune.Trainable):
@@ -116,54 +125,77 @@ class SweepTrainable(tune.Trainable):
         self,
         config: dict[str, Any],
         *,
-        points: list[TrialPoint],
-        batches: list[list[int]],
+        points: list[Any],
         bars: dict[str, Any],
         context: TrialContext,
         ranking: Any,
     ) -> None:
-        """Keep references; bars are fetched when a batch first needs them."""
+        """Keep references; points and bars are fetched when a batch needs them."""
         self._points = points
-        self._batches = batches
         self._bar_references = bars
         self._context = context
         self._ranking = ranking
         self._runner: TrialRunner | None = None
         self._series = ""
-        self._batch = int(config["batch"])
+        self._batch = Batch(*config["batch"])
+        limits = context.limits
+        if limits.memory_gib is None:
+            limits = msgspec.structs.replace(limits, memory_gib=worker_memory_bytes() / GIB)
+        self._watch = TrialWatch(limits, self._give_up)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next batch in the same process."""
-        self._batch = int(new_config["batch"])
+        self._batch = Batch(*new_config["batch"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run one batch and hand each row to the ranking actor as it is finished."""
-        acknowledged, rows = [], []
-        for index in self._batches[self._batch]:
-            point = self._points[index]
-            try:
-                rows.append(self._warm_runner(point).row(point, self._context))
-            except BeyondScreenError as error:
-                return {"done": True, "fatal": ("ConfigError", str(error))}
-            # Screened rows come by the thousand: a call for each would cost more than the trial.
-            if not self._context.screen or len(rows) == ROWS_PER_CALL:
-                acknowledged.append(self._ranking.add_many.remote(rows))
-                rows = []
-        if rows:
-            acknowledged.append(self._ranking.add_many.remote(rows))
+        """Run one batch and hand the rows to the ranking actor as they are finished."""
+        points = self._points_of(self._batch)
+        wanted = set(ray.get(self._ranking.without_result.remote([point.trial_id for point in points])))
+        points = [point for point in points if point.trial_id in wanted]
+        acknowledged: list[Any] = []
+        began = time.monotonic()
         try:
+            for rows in self._rows(points):
+                acknowledged.append(self._ranking.add_packed.remote(rows))
             # The batch is finished when its rows are in the journal, not before.
             ray.get(acknowledged)
+        except BeyondScreenError as error:
+            return {"done": True, "fatal": ("ConfigError", str(error))}
         except AioptError as error:
             # A journal that cannot be written (full disk) fails every further batch too: do not retry.
             cause = error.cause if isinstance(error, RayTaskError) else error
             return {"done": True, "fatal": (type(cause).__name__, str(cause))}
-        trials = len(self._batches[self._batch])
-        return {"done": True, "trials": trials, "node": ray.get_runtime_context().get_node_id()}
+        node = ray.get_runtime_context().get_node_id()
+        return {"done": True, "trials": len(points), "seconds": time.monotonic() - began, "node": node}
+
+    def _points_of(self, batch: Batch) -> list[TrialPoint]:
+        """Return the points of a batch."""
+        first, last = batch.start // POINTS_PER_OBJECT, (batch.stop - 1) // POINTS_PER_OBJECT
+        found = [point for chunk in ray.get(self._points[first : last + 1]) for point in chunk]
+        offset = first * POINTS_PER_OBJECT
+        return found[batch.start - offset : batch.stop - offset]
+
+    def _rows(self, points: list[TrialPoint]) -> Iterator[list[PackedRow]]:
+        """Yield rows as they finish: screened ones come by the thousand, so some at once."""
+        at_once = ROWS_AT_ONCE if self._context.screen else 1
+        rows: list[PackedRow] = []
+        for point in points:
+            runner = self._warm_runner(point)
+            with self._watch.over(point):
+                rows.append(runner.packed(point, self._context))
+            if len(rows) == at_once:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
+
+    def _give_up(self, point: TrialPoint, reason: str) -> None:
+        ray.get(self._ranking.add.remote(failed_row(point, self._context, reason)))
 
     def cleanup(self) -> None:
         """Close what runs trials."""
+        self._watch.close()
         if self._runner is not None:
             self._runner.close()
 
@@ -251,18 +283,20 @@ def run_sweep(
         return [point for point in points if point.trial_id not in finished]
 
     workers = _worker_count()
+    first = FIRST_SCREENED_BATCH if context.screen else FIRST_BATCH
     by_node: Counter[str] = Counter()
     # A second round, one point per batch, tells the point that kills its worker from its neighbours.
-    for batch_workers in (workers, len(points)):
+    for largest in (MAX_BATCH, 1):
         remaining = left()
         if not remaining:
             break
+        order = by_indicators(remaining) if context.screen else by_series(remaining)
+        remaining = [remaining[index] for index in order]
+        plan = BatchPlan([point.series for point in remaining], workers, first=first, largest=largest)
         by_node += _run_tune(
             remaining,
-            plan_batches(remaining, batch_workers, MAX_SCREENED_BATCH if context.screen else MAX_BATCH),
-            references,
-            context,
-            ranking,
+            plan,
+            {"bars": references, "context": context, "ranking": ranking},
             scratch_dir,
             lambda: report(progress()),
         )
@@ -278,25 +312,25 @@ def run_sweep(
 
 def _run_tune(
     points: list[TrialPoint],
-    batches: list[list[int]],
-    bars: dict[str, Any],
-    context: TrialContext,
-    ranking: Any,
+    plan: BatchPlan,
+    shared: Mapping[str, Any],
     scratch_dir: Path,
     poll: Callable[[], None],
 ) -> Counter[str]:
     """Run batches to their end and return the number of points per node."""
-    trainable = tune.with_parameters(
-        SweepTrainable, points=points, batches=batches, bars=bars, context=context, ranking=ranking
-    )
+    starts = range(0, len(points), POINTS_PER_OBJECT)
+    chunks = [ray.put(points[start : start + POINTS_PER_OBJECT]) for start in starts]
+    trainable = tune.with_parameters(SweepTrainable, points=chunks, **shared)
     callback = _ProgressCallback(poll)
     # The name under which the workers appear in the dashboard.
     trainable.__qualname__ = SweepTrainable.__name__
     tuner = Tuner(
         trainable,
-        param_space={"batch": tune.grid_search(list(range(len(batches))))},
         tune_config=TuneConfig(
-            reuse_actors=True, trial_name_creator=lambda trial: f"batch-{trial.config['batch']}"
+            search_alg=_Batches(plan),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: f"batch-{trial.config['batch'][0]}",
         ),
         run_config=RunConfig(
             name="sweep",

@@ -319,7 +319,7 @@ def run_identity(
     # The data hash covers what was read from these, the spread of bars included.
     for name in ("ticks", "bars", "ask_bars", "bar_reading", "spread", "sample", "conversion"):
         del settings[name]
-    del settings["screen"]  # the rows are the same
+    del settings["screen"], settings["limits"]  # the rows are the same
     if config.robustness == RobustnessConfig():
         del settings["robustness"]  # as before there was this stage
     # Without what a later version can widen, the identity is that of the versions before.

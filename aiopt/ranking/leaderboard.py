@@ -164,6 +164,10 @@ class Leaderboard:
         write_sorted_trials(path, self._unpacked(), plan=self._plan)
         return self.counts()
 
+    def without_result(self, trial_ids: Sequence[str]) -> list[str]:
+        """Return those of some trials that have no result yet, in their order."""
+        return [trial_id for trial_id in trial_ids if trial_id not in self._rows]
+
     def trial_ids(self) -> list[str]:
         """Return the ids of all trials that have a result, sorted."""
         return sorted(self._rows)

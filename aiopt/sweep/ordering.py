@@ -35,6 +35,14 @@ def by_indicators(points: Sequence[TrialPoint]) -> list[int]:
     ]
 
 
+def by_series(points: Sequence[TrialPoint]) -> list[int]:
+    """Return the indices of points with those of a series together, in the order of first appearance."""
+    places: dict[str, list[int]] = {}
+    for index, point in enumerate(points):
+        places.setdefault(point.series, []).append(index)
+    return [index for indices in places.values() for index in indices]
+
+
 def _ordered(points: Sequence[TrialPoint], indices: Sequence[int]) -> list[int]:
     keys = {index: _indicator_keys(points[index].spec) for index in indices}
     width = max(len(key) for key in keys.values())

@@ -181,6 +181,7 @@ def plan_context(
         data_hash=data_hash or own,
         markets=terms,
         screen=config.screen,
+        limits=config.limits,
     )
 
 

@@ -6,14 +6,48 @@ what a whole run needs.
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.errors import ConfigError, SearchSpaceError
 from aiopt.evaluation.folds import WalkForwardConfig
+from aiopt.files import GIB
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.strategy.space import METHODS
 from aiopt.timeframe import parse_timeframe
+
+
+class TrialLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a single trial may take on a cluster; one that takes more fails alone, with the reason in its row.
+
+    They decide nothing but that, so they are not part of a run's identity.
+
+    Attributes
+    ----------
+    seconds : float
+        Time of one trial.
+    memory_gib : float or None
+        Memory of its worker; None: the worker's share of its machine.
+    """
+
+    seconds: float = 600.0
+    memory_gib: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds <= 86_400:
+            raise ConfigError(f"`0 < limits.seconds <= 86400` must hold, but got {self.seconds}.")
+        if self.memory_gib is not None and not 0 < self.memory_gib < math.inf:
+            raise ConfigError(f"`limits.memory_gib > 0` must hold, but got {self.memory_gib}.")
+
+    def excess(self, seconds: float, memory_bytes: int) -> str:
+        """Return why a trial must end, as a sentence; empty where it need not."""
+        if seconds > self.seconds:
+            return f"it ran longer than {self.seconds:g} s (`limits.seconds`)"
+        if self.memory_gib is not None and memory_bytes > self.memory_gib * GIB:
+            return f"its worker needed more than {self.memory_gib:.2f} GiB of memory (`limits.memory_gib`)"
+        return ""
 
 
 class SweepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +70,8 @@ class SweepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Costs, balance, leverage of the research backtests.
     walk_forward : WalkForwardConfig
         How the span is cut.
+    limits : TrialLimits
+        Time and memory of a single trial.
     ranking : RankingConfig
         Score, minimum number of trades, duplicates, number of entries to emit.
     """
@@ -48,6 +84,7 @@ class SweepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     backtest: BacktestConfig = BacktestConfig(mode="research")
     walk_forward: WalkForwardConfig = WalkForwardConfig()
     ranking: RankingConfig = RankingConfig()
+    limits: TrialLimits = TrialLimits()
 
     def __post_init__(self) -> None:
         if self.trials < 1:

@@ -27,6 +27,7 @@ from aiopt.series import Symbol, series_name
 from aiopt.strategy.space import Point
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.markets import MarketTerms
+from aiopt.sweep.sweep_config import TrialLimits
 
 _MONEY_DECIMALS = 8
 """Sums of money are rounded to this: it removes float noise far below a cent."""
@@ -82,6 +83,8 @@ class TrialContext:
         Per instrument, in a sweep of several markets; empty for one.
     screen : bool
         Run them by the screen, not in the engine; the rows are the same.
+    limits : TrialLimits
+        What one trial may take.
     """
 
     backtest: BacktestConfig
@@ -90,6 +93,7 @@ class TrialContext:
     data_hash: str
     markets: Mapping[str, MarketTerms] = dataclasses.field(default_factory=dict)
     screen: bool = False
+    limits: TrialLimits = dataclasses.field(default_factory=TrialLimits)
 
     @cached_property
     def segments(self) -> Segments:

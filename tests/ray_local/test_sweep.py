@@ -33,6 +33,7 @@ from aiopt.sweep.confirming import confirm
 from aiopt.sweep.local import SweepOutcome, run_sweep_locally
 from aiopt.sweep.points import plan_points
 from aiopt.sweep.progress import SweepProgress
+from aiopt.sweep.sweep_config import TrialLimits
 from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
 from aiopt.testing.bars import random_walk_bars
 from cluster import lifecycle
@@ -306,6 +307,44 @@ def test_point_that_kills_its_worker_is_recorded_and_its_neighbours_survive(
     assert all(rows[point.trial_id].ok for point in good)
 
 
+def test_a_trial_that_takes_too_much_costs_only_itself(
+    board: Board, points: list[TrialPoint], bars: dict[str, BarSet], context: TrialContext
+) -> None:
+    driver = os.getpid()
+
+    class Greedy:
+        """Stands for a spec that hangs, or that exhausts memory."""
+
+        def __init__(self, gib: float) -> None:
+            self.gib = gib
+            self.spec_hash = f"greedy-{gib}"
+
+        def to_json(self) -> str:
+            return "{}"
+
+        def __getattr__(self, name: str) -> Any:
+            if os.getpid() != driver and not name.startswith("__"):
+                kept = np.ones(int(self.gib * GIB / 8))
+                time.sleep(60)
+                del kept
+            raise AttributeError(name)
+
+    def greedy(name: str, gib: float) -> TrialPoint:
+        return TrialPoint(trial_id=f"{name}@5m-0", family=name, timeframe="5m", params={}, spec=Greedy(gib))  # type: ignore[arg-type]
+
+    limited = dataclasses.replace(context, limits=TrialLimits(seconds=10, memory_gib=1.5))
+    outcome = sweep(
+        board, [points[0], greedy("hangs", 0.0), greedy("swells", 2.0), *points[1:3]], bars, limited
+    )
+    rows = {row.trial_id: row for row in board.rows()}
+    assert (outcome.progress.done, outcome.progress.failed) == (5, 2)
+    assert rows["hangs@5m-0"].error == "it ran longer than 10 s (`limits.seconds`)"
+    assert rows["swells@5m-0"].error == (
+        "its worker needed more than 1.50 GiB of memory (`limits.memory_gib`)"
+    )
+    assert all(rows[point.trial_id].ok for point in points[:3])
+
+
 def test_finished_trials_are_neither_run_again_nor_counted_twice(
     board: Board,
     points: list[TrialPoint],
@@ -353,7 +392,10 @@ def test_unwritable_journal_ends_the_sweep_with_its_reason(
         def progress(self) -> Progress:
             return Progress(rows=0, failed=0, best=None, failures=[])
 
-        def add_many(self, rows: object) -> None:
+        def without_result(self, trial_ids: list[str]) -> list[str]:
+            return trial_ids
+
+        def add_packed(self, rows: object) -> None:
             from aiopt.errors import StorageError
 
             raise StorageError("the disk of /runs is full")

@@ -12,12 +12,13 @@ import pytest
 from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.money import to_amount
 from aiopt.backtest.results import TrialResult, compute_metrics, equity_curve
-from aiopt.errors import BacktestError
+from aiopt.errors import BacktestError, ConfigError
 from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan
 from aiopt.optimize.configuration import OptimizeConfig, load_strategies
 from aiopt.ranking.trials import check_row
 from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.points import plan_points
+from aiopt.sweep.sweep_config import TrialLimits
 from aiopt.sweep.trial import TrialContext, TrialPoint, result_row, run_trial
 from aiopt.trades import Trade
 from aiopt.utc import HOUR_NS
@@ -156,3 +157,24 @@ def test_context_travels_between_processes() -> None:
 
     assert pickle.loads(pickle.dumps(CONTEXT)) == CONTEXT
     assert dataclasses.replace(CONTEXT, seed=2).segments.boundaries_ns == PLAN.boundaries_ns
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds", "memory", "reason"),
+    [
+        (TrialLimits(), 599.0, 2**40, ""),
+        (TrialLimits(seconds=2.5), 2.6, 0, r"it ran longer than 2.5 s (`limits.seconds`)"),
+        (TrialLimits(memory_gib=1.0), 1.0, 2**30, ""),
+        (TrialLimits(memory_gib=1.0), 1.0, 2**30 + 1, "its worker needed more than 1.00 GiB of memory"),
+    ],
+)
+def test_limits_say_what_was_exceeded(limits: TrialLimits, seconds: float, memory: int, reason: str) -> None:
+    found = limits.excess(seconds, memory)
+    assert found.startswith(reason)
+    assert bool(found) == bool(reason)
+
+
+@pytest.mark.parametrize("wrong", [{"seconds": 0.0}, {"seconds": 1e6}, {"memory_gib": 0.0}])
+def test_limits_that_allow_nothing_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="must hold, but got"):
+        TrialLimits(**wrong)
