@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aiopt.face.pine import PineCheck, PineScript, check_pine, emit_pine
     from aiopt.face.rank import RankedStrategies, rank
     from aiopt.face.report import ReportPage, report
+    from aiopt.face.robustness import StressedEntries
     from aiopt.face.run import Run, run
     from aiopt.face.strategies import Families, families, load_spec
     from aiopt.face.sweep import Sweep, sweep
@@ -69,6 +70,7 @@ __all__ = [
     "Backtest",
     "Sweep",
     "RankedStrategies",
+    "StressedEntries",
     "PineScript",
     "PineCheck",
     "Chart",
@@ -97,6 +99,7 @@ lend_names(
         "aiopt.face.charts": ("Chart", "render_chart"),
         "aiopt.face.pine": ("PineCheck", "PineScript", "check_pine", "emit_pine"),
         "aiopt.face.rank": ("RankedStrategies", "rank"),
+        "aiopt.face.robustness": ("StressedEntries",),
         "aiopt.face.report": ("ReportPage",),
         "aiopt.face.run": ("Run", "run"),
         "aiopt.face.strategies": ("Families", "families", "load_spec"),

@@ -19,6 +19,7 @@ from aiopt.errors import ConfigError, InputError, RunExistsError
 if TYPE_CHECKING:
     from aiopt.ranking.reasons import ReasonCount
     from aiopt.report.document import Entry, Report
+    from aiopt.robustness.robustness_file import EntryRobustness
     from aiopt.runs import RunFolder
 
 
@@ -83,6 +84,7 @@ def show_command(run: Path, as_json: bool) -> None:
     else:
         failed = failure_reasons(folder.trial_rows()[1]) if folder.has_trials else []
     rejected = [] if folder.ranking is None else rejection_reasons(folder.ranking.rejected)
+    stressed = {} if folder.robustness is None else {one.rank: one for one in folder.robustness.entries}
     document = {
         **_overview(folder),
         "headline": report.headline,
@@ -97,13 +99,14 @@ def show_command(run: Path, as_json: bool) -> None:
         if folder.ranking is None
         else folder.ranking.statistics.earlier_trials or None,
         "holdout_openings": [] if folder.ranking is None else list(folder.ranking.holdout_openings or ()),
-        "entries": [_entry(entry) for entry in report.entries],
+        "entries": [{**_entry(entry), **_stressed(stressed.get(entry.rank))} for entry in report.entries],
         "failure_reasons": failed,
         "rejection_reasons": rejected,
     }
 
     def human(console: Console) -> None:
         _print(console, folder, report)
+        _print_robustness(console, report)
         _print_reasons(console, report, failed, rejected)
 
     emit(as_json, document, human)
@@ -249,6 +252,29 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "verdict": entry.verdict,
         **windows,
     }
+
+
+def _stressed(found: EntryRobustness | None) -> dict[str, Any]:
+    """Return what an entry does under stress; nothing where that was not measured."""
+    if found is None:
+        return {}
+    near = found.neighbourhood
+    return {
+        "robustness": {
+            "failed": [gate.figure for gate in found.failed],
+            "gates": {gate.figure: gate.passed for gate in found.gates},
+            "share_profitable": {one.name: one.share_profitable for one in found.scenarios if one.draws},
+            "neighbourhood": None if near is None else near.shape,
+        }
+    }
+
+
+def _print_robustness(console: Console, report: Report) -> None:
+    from aiopt.report.robustness import outcome, shape
+
+    for one in [] if report.robustness is None else report.robustness.entries:
+        line = f"Robustness of entry {one.rank}: {outcome(one)} {shape(one)}"
+        console.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
 def _print(console: Console, folder: RunFolder, report: Report) -> None:

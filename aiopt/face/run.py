@@ -17,6 +17,7 @@ from aiopt.face.backtest import trade_table
 from aiopt.face.bars import Bars, read_bars
 from aiopt.face.pine import PineScript
 from aiopt.face.rank import RankedStrategies
+from aiopt.face.robustness import StressedEntries
 from aiopt.face.tables import FrameTable, Table, with_timestamps
 from aiopt.runs import BARS, PINE, EntryRecord, NotARunError, RunFolder, load_run
 from aiopt.strategy.spec import spec_from_mapping
@@ -72,6 +73,23 @@ class Run(Table):
                 f"Finish it first."
             )
         return RankedStrategies(found)
+
+    @cached_property
+    def robustness(self) -> StressedEntries:
+        """The ranked entries under stress, and the gates.
+
+        Raises
+        ------
+        NotARunError
+            If it was not measured: the stage is off, has not come yet, or the run is of an older version.
+        """
+        found = self.folder.robustness
+        if found is None:
+            msg = (
+                f"{self.path}: there is no robustness.json, so nothing is known of its entries under stress."
+            )
+            raise NotARunError(f"{msg} Repeat the run with the stage `robustness` on.")
+        return StressedEntries(found)
 
     @cached_property
     def trials(self) -> FrameTable:

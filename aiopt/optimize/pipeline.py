@@ -40,13 +40,12 @@ from aiopt.optimize.entries import emit_entries
 from aiopt.optimize.markets import RunMarkets
 from aiopt.optimize.run_folder import RunProgress, owned_run
 from aiopt.optimize.run_paths import write_paths
+from aiopt.optimize.run_robustness import write_robustness
 from aiopt.optimize.summary import RunResult, summarise
 from aiopt.ranking.earlier import said_of
 from aiopt.ranking.ranking_config import DEFLATED
-from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.reasons import all_failed, failure_lines
 from aiopt.report import write_report
-from aiopt.robustness.measuring import Robustly
 from aiopt.runs import (
     BARS,
     CONFIG,
@@ -55,7 +54,6 @@ from aiopt.runs import (
     PINE,
     RANKING,
     REPORT_HTML,
-    ROBUSTNESS,
     TRIALS,
     read_json,
 )
@@ -306,22 +304,17 @@ class _Run:
     def stress(self, bars: dict[str, BarSet]) -> None:
         """Run the ranked entries again under stress and write ``robustness.json``; their order stays."""
         settings = self._config.robustness
-        (self._dir / ROBUSTNESS).unlink(missing_ok=True)
-        ranking = read_json(self._dir / RANKING, Ranking)
-        if not settings.enabled or not ranking.entries:
-            return
         self._state.enter("robustness")
         context = plan_context(bars, self._config, self._markets.data_hash, self._markets.terms())
-        spaces = {one.family: one.space for one in self._swept if one.space is not None}
         progress = _paced(self._log, "robustness: paths run again")
         try:
-            found = Robustly(ranking, bars, context, spaces, settings).measure(progress)
+            found = write_robustness(self._dir, bars, context, self._swept, settings, progress)
         except BeyondScreenError as error:
             self._log(f"robustness: not measured, the screen cannot run these bars: {error}")
             return
-        atomic_write_bytes(self._dir / ROBUSTNESS, canonical_json(found))
-        failed = sum(bool(one.failed) for one in found.entries)
-        self._log(f"robustness: {failed} of {len(found.entries)} entries fail a required gate")
+        if found is not None:
+            failed = sum(bool(one.failed) for one in found.entries)
+            self._log(f"robustness: {failed} of {len(found.entries)} entries fail a required gate")
 
     def emit(self, bars: dict[str, BarSet]) -> None:
         """Run the ranked entries again for their trades and write their Pine scripts."""

@@ -65,12 +65,10 @@ def entry_views(found: Robustness | None, unit: str) -> list[EntryView]:
 
 def _view(found: EntryRobustness, unit: str) -> EntryView:
     near = found.neighbourhood
-    required = [gate for gate in found.gates if gate.required]
-    passed = None if not any(gate.passed is not None for gate in required) else not found.failed
     return EntryView(
         found=found,
-        outcome=_outcome(found, required, passed=passed),
-        passed=passed,
+        outcome=outcome(found),
+        passed=gates_passed(found),
         scenarios=Markup(scenario_plot(found, unit)),
         fans=Markup(fan_plot(found, unit)),
         texts=[Fact(name=words(one.name), value=one.text) for one in found.scenarios],
@@ -86,7 +84,7 @@ def _view(found: EntryRobustness, unit: str) -> EntryView:
         ),
         years=year_rows(found.months),
         neighbours=Markup("" if near is None else _neighbours(near)),
-        shape="" if near is None else _shape(near),
+        shape=shape(found),
         map=Markup("" if near is None or near.map is None else stability_map(near.map)),
         gates=[(gate_name(gate.figure), gate) for gate in found.gates],
     )
@@ -109,7 +107,15 @@ def year_rows(months: list[Part]) -> list[Year]:
     return rows
 
 
-def _outcome(found: EntryRobustness, required: list[GateResult], *, passed: bool | None) -> str:
+def gates_passed(found: EntryRobustness) -> bool | None:
+    """Return whether an entry passes its required gates; None where none can be answered."""
+    answered = any(gate.required and gate.passed is not None for gate in found.gates)
+    return not found.failed if answered else None
+
+
+def outcome(found: EntryRobustness) -> str:
+    """Return in a sentence what the required gates say of an entry."""
+    required, passed = [gate for gate in found.gates if gate.required], gates_passed(found)
     if not required:
         return "No gate is required."
     if passed is None:
@@ -129,9 +135,17 @@ def _neighbours(near: Neighbourhood) -> str:
     return spread_plot(rows, title="Sharpe ratio of the neighbours")
 
 
-def _shape(near: Neighbourhood) -> str:
+def shape(found: EntryRobustness) -> str:
+    """Return in a sentence what the neighbourhood looks like; empty where there is none."""
+    near = found.neighbourhood
+    if near is None:
+        return ""
     ratio = near.train.median_ratio
     if near.shape == "unknown" or ratio is None:
         return "The emitted parameters have no positive Sharpe ratio on the train segments."
     kind = "A plateau" if near.shape == "plateau" else "A spike"
-    return f"{kind}: the median neighbour has {short(100 * ratio)} % of the entry's Sharpe ratio."
+    spread, own = near.train.sharpe, near.train.own_sharpe
+    assert spread is not None  # there is a ratio
+    assert own is not None
+    figures = f"train Sharpe ratio of {short(spread.q50)}, the entry {short(own)}"
+    return f"{kind}: the median neighbour has a {figures}."

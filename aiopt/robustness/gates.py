@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aiopt.robustness.robustness_config import Gate
-from aiopt.robustness.robustness_file import GateResult, Neighbourhood, Part, Scenario
+from aiopt.robustness.robustness_file import FoldRank, GateResult, Neighbourhood, Part, Scenario
 
 
 def figures_of(
-    scenarios: Sequence[Scenario], months: Sequence[Part], neighbourhood: Neighbourhood | None
+    scenarios: Sequence[Scenario],
+    months: Sequence[Part],
+    neighbourhood: Neighbourhood | None,
+    ranks: Sequence[FoldRank],
 ) -> dict[str, float | None]:
     """Return every figure that a gate may ask for, by name; None where it is not known."""
     found: dict[str, float | None] = {}
@@ -21,6 +24,7 @@ def figures_of(
     found["months.share_profitable"] = (
         sum(month.net_pnl > 0 for month in months) / len(months) if len(months) > 1 else None
     )
+    found["stability.test_rank"] = sum(one.test for one in ranks) / len(ranks) if ranks else None
     if neighbourhood is None:
         return found
     moves = [one.fold_move for one in neighbourhood.parameters if one.fold_move is not None]

@@ -19,6 +19,7 @@ from aiopt.robustness.distribution import cumulated, fan_places, known
 from aiopt.robustness.gates import figures_of, gate_results
 from aiopt.robustness.moves import Moves, moves_of
 from aiopt.robustness.neighbourhood import Neighbouring
+from aiopt.robustness.ranks import TrialProfits
 from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.robustness.robustness_file import EntryRobustness, Robustness, Scenario
 from aiopt.robustness.stress import Series, Stress, Walked, runs_of
@@ -47,6 +48,8 @@ class Robustly:
         By family; strategies without one are left out.
     config : RobustnessConfig
         What the entries are put through.
+    trials : TrialProfits, optional
+        Of the sweep: where the folds' choices stand among them.
     """
 
     def __init__(
@@ -56,12 +59,14 @@ class Robustly:
         context: TrialContext,
         spaces: Mapping[str, SearchSpace],
         config: RobustnessConfig,
+        trials: TrialProfits | None = None,
     ) -> None:
         self._ranking = ranking
         self._plan: WalkForwardPlan = ranking.plan
         self._context = context
         self._moves = {family: moves_of(space, config.jitter) for family, space in spaces.items()}
         self._config = config
+        self._trials = trials
         self._bars = {name: development_bars(one, self._plan) for name, one in bars.items()}
 
     def measure(self, progress: Progress) -> Robustness:
@@ -156,7 +161,8 @@ class Robustly:
         trends, volatilities = by_regime(starts, path, regimes)
         near = None if moves is None else Neighbouring(entry, moves, screen, plan, self._config)
         neighbourhood = None if near is None else near.measure()
-        figures = figures_of(scenarios, months, neighbourhood)
+        ranks = [] if self._trials is None else self._trials.ranks(entry, plan)
+        figures = figures_of(scenarios, months, neighbourhood, ranks)
         return EntryRobustness(
             rank=entry.rank,
             name=entry.name,
@@ -173,6 +179,7 @@ class Robustly:
             trends=trends,
             volatilities=volatilities,
             neighbourhood=neighbourhood,
+            ranks=ranks,
             gates=gate_results(self._config.gates, figures),
             trials=0 if near is None else near.screened,
         )

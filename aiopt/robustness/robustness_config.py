@@ -31,6 +31,7 @@ OTHER_FIGURES = (
     "neighbourhood.median_ratio",
     "neighbourhood.test_share_profitable",
     "stability.parameter_move",
+    "stability.test_rank",
     "months.share_profitable",
 )
 

@@ -174,6 +174,22 @@ class Neighbourhood(Record, frozen=True, kw_only=True):
     shape: str
 
 
+class FoldRank(Record, frozen=True, kw_only=True):
+    """Where a fold's choice stood among the trials of its group, by profit.
+
+    Attributes
+    ----------
+    fold : int
+        From 1.
+    train, test : float
+        Share of the other trials that earned less, on the train window and on the test segments after it.
+    """
+
+    fold: int
+    train: float
+    test: float
+
+
 class GateResult(Record, frozen=True, kw_only=True):
     """A gate and its outcome; `passed` is None where the figure is not known."""
 
@@ -206,6 +222,8 @@ class EntryRobustness(Record, frozen=True, kw_only=True):
         Of the path without stress, out of sample; see `aiopt.robustness.breakdown`.
     neighbourhood : Neighbourhood or None
         None for a strategy without searched parameters.
+    ranks : list of FoldRank
+        Empty where the trials of the sweep are not known, or the group has no other.
     gates : list of GateResult
     trials : int
         Points screened that are no trial of the sweep.
@@ -226,6 +244,7 @@ class EntryRobustness(Record, frozen=True, kw_only=True):
     trends: list[Part]
     volatilities: list[Part]
     neighbourhood: Neighbourhood | None
+    ranks: list[FoldRank]
     gates: list[GateResult]
     trials: int
 

@@ -15,6 +15,7 @@ import pytest
 from aiopt.config import canonical_json
 from aiopt.runs import LOCK, load_run
 from aiopt.testing.bars import random_walk_bar_set, write_bar_file
+from aiopt.testing.robustness import write_robustness
 from aiopt.testing.run_folder import RunModel, write_run_folder
 from cluster.cli import main as cli
 
@@ -69,6 +70,21 @@ def test_reasons_are_shown_with_counts(run_dir: Path, capsys: pytest.CaptureFixt
     assert "made up for a test" in out
     assert "DSR: deflated Sharpe ratio" in out
     assert "PBO: probability of backtest overfitting" in out
+
+
+def test_what_entries_do_under_stress_is_said_beside_their_verdict(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert all("robustness" not in entry for entry in asked(capsys, "runs", "show", run_dir)["entries"])
+    found = write_robustness(run_dir, skill=-3.0)
+    for entry in asked(capsys, "runs", "show", run_dir)["entries"]:
+        stressed = entry["robustness"]
+        assert stressed["failed"] == [gate.figure for gate in found.entries[0].gates if gate.required]
+        assert stressed["gates"]["markets.share_profitable"] is None
+        assert stressed["neighbourhood"] == "spike"
+        assert "robustness" in entry["verdict"]
+    _, out, _ = call(capsys, "runs", "show", run_dir)
+    assert "Robustness of entry 1: Fails 4 of 4 required gates: Spread: share profitable" in out
 
 
 def test_an_interrupted_sweep_says_what_its_journal_holds(

@@ -21,7 +21,7 @@ AIOPT = {
     *("families", "backtest", "sweep", "rank", "emit_pine", "check_pine", "render_chart", "read_chart"),
     *("report", "run", "Table", "Ticks", "Bars", "Families", "Backtest", "Sweep", "RankedStrategies"),
     *("PineScript", "PineCheck", "Chart", "Reading", "ReportPage", "Run", "StrategySpec", "SearchSpace"),
-    *("BacktestConfig", "WalkForwardConfig", "RankingConfig", "ChartSpec", "errors"),
+    *("BacktestConfig", "WalkForwardConfig", "RankingConfig", "ChartSpec", "errors", "StressedEntries"),
 }
 CLUSTER = {"connect", "build_bars", "sweep", "optimize"}
 ROOT = Path(ao.__file__).parents[1]

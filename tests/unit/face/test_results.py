@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from aiopt.errors import ConfigError, SpecError
 from aiopt.face import engines
 from aiopt.face.html import cell_text, curve, table
 from aiopt.runs import NotARunError
+from aiopt.testing.robustness import write_robustness
 from aiopt.testing.run_folder import write_run_folder
 
 
@@ -172,3 +174,21 @@ def test_a_long_curve_keeps_its_extremes() -> None:
     assert len(page) < 60_000
     # The top of the picture is the spike.
     assert min(float(point.split(",")[1]) for point in page.split('points="')[1].split('"')[0].split()) < 25
+
+
+def test_a_run_shows_its_entries_under_stress(run: ao.Run, tmp_path: Path) -> None:
+    with pytest.raises(ao.errors.InputError, match=r"there is no robustness\.json.*Repeat the run"):
+        _ = run.robustness
+    folder = Path(shutil.copytree(run.path, tmp_path / "stressed"))
+    made = write_robustness(folder, skill=-3.0)
+    found = ao.run(folder).robustness
+    table = found.to_polars()
+    assert set(table["rank"]) == {entry.rank for entry in made.entries}
+    assert table.filter(scenario="markets").is_empty()
+    assert found.gates.to_polars().filter(required=True)["passed"].to_list() == [False] * 4 * len(
+        made.entries
+    )
+    html = found._repr_html_()
+    assert "Entry 1 fails spread.share_profitable" in html
+    assert "fail a required gate" in repr(found)
+    assert "robustness" in ao.run(folder).ranking.entries[0].checks[-1].name

@@ -11,6 +11,7 @@ from aiopt.evaluation.folds import WalkForwardConfig
 from aiopt.ranking.rank import rank_trials
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import Ranking
+from aiopt.ranking.trials import TrialRow
 from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.points import Strategy, judged_by, plan_context, plan_points
@@ -30,6 +31,7 @@ class Ranked:
     ranking: Ranking
     bars: dict[str, BarSet]
     context: TrialContext
+    rows: list[TrialRow]
 
 
 @pytest.fixture(scope="session")
@@ -47,4 +49,4 @@ def ranked() -> Ranked:
     rows = [screen.row(point, context) for point in points]
     ranking = rank_trials(rows, context.plan, judged_by(bars, config))
     assert len(ranking.entries) == 2
-    return Ranked(ranking, bars, context)
+    return Ranked(ranking, bars, context, rows)
