@@ -112,7 +112,7 @@ def make_entry(
         out_of_sample_ts_ns=plan.period_starts_ns(plan.test).tolist(),
         out_of_sample_pnl=candidate.pnl.tolist(),
         holdout_ts_ns=plan.period_starts_ns(plan.holdout).tolist(),
-        holdout_pnl=list(row.holdout_pnl),
+        holdout_pnl=[float(profit) for profit in row.holdout_pnl],
         stress=_stress_table(candidate, config),
         break_even_extra_spread_pips=_break_even(candidate, out_of_sample, config),
         evidence=evidence,

@@ -89,6 +89,11 @@ class Journal:
         except OSError as error:
             raise self._translated(error) from error
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the file."""
+        return self._path.parent
+
     def recovered(self) -> Iterator[tuple[Place, bytes]]:
         """Yield the packed rows that were in the file when it was opened, in its order, and their places."""
         for place in self._recovered:

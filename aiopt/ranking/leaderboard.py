@@ -10,7 +10,7 @@ journal they are kept packed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,7 +21,8 @@ from aiopt.ranking.chosen import chosen_trials
 from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
 from aiopt.ranking.journal import Journal, Place
 from aiopt.ranking.packed_row import PackedRow, described, packed_row
-from aiopt.ranking.packing import unpack_row
+from aiopt.ranking.packing import unpack_into, unpack_row
+from aiopt.ranking.profit_table import profit_table
 from aiopt.ranking.rank import rank_trials
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import Ranking
@@ -87,6 +88,7 @@ class Leaderboard:
         self._plan = plan
         self._train_windows = [*(fold.train for fold in plan.folds), plan.refit]
         self._rows: dict[str, Place | bytes] = {}
+        self._unpacked: list[TrialRow] | None = None
         self._failed = 0
         self._failures = ReasonCounter()
         self._best: BestSoFar | None = None
@@ -154,14 +156,14 @@ class Leaderboard:
         return [unpack_row(self._packed(trial_id)) for trial_id in self.trial_ids()]
 
     def write_trials(self, path: Path) -> dict[str, int]:
-        """Write all rows as ``trials.parquet``, unpacking a few at a time, and return `counts`.
+        """Write all rows as ``trials.parquet`` and return `counts`.
 
         Raises
         ------
         StorageError
             If the disk is full or the folder not writable.
         """
-        write_sorted_trials(path, self._unpacked(), plan=self._plan)
+        write_sorted_trials(path, self._table(), plan=self._plan)
         return self.counts()
 
     def without_result(self, trial_ids: Sequence[str]) -> list[str]:
@@ -190,21 +192,28 @@ class Leaderboard:
 
     def ranking(self, earlier: Earlier = NOTHING_EARLIER) -> Ranking:
         """Rank the rows taken so far.  Equal rows give an equal ranking, whatever their order."""
-        return rank_trials(list(self._unpacked()), self._plan, self._config, earlier)
+        return rank_trials(self._table(), self._plan, self._config, earlier)
 
     def chosen_trials(self) -> list[str]:
         """Return the trials that a fold chooses or that would be emitted, sorted."""
-        return chosen_trials(list(self._unpacked()), self._plan, self._config)
+        return chosen_trials(self._table(), self._plan, self._config)
 
     def close(self) -> None:
         """Close the journal."""
         if self._journal is not None:
             self._journal.close()
 
-    def _unpacked(self) -> Iterator[TrialRow]:
-        """Yield all rows sorted by trial id, their profits as arrays of eight bytes each."""
-        for trial_id in self.trial_ids():
-            yield unpack_row(self._packed(trial_id), compact=True)
+    def _table(self) -> list[TrialRow]:
+        """Return all rows sorted by trial id, their profits views of one table; kept until a row is added."""
+        if self._unpacked is None:
+            width = self._plan.development_periods + self._plan.holdout_periods
+            folder = None if self._journal is None else self._journal.folder
+            table = profit_table(len(self._rows), width, folder)
+            self._unpacked = [
+                unpack_into(self._packed(trial_id), table[place])
+                for place, trial_id in enumerate(self.trial_ids())
+            ]
+        return self._unpacked
 
     def _packed(self, trial_id: str) -> bytes:
         place = self._rows[trial_id]
@@ -236,6 +245,7 @@ class Leaderboard:
 
     def _keep(self, row: PackedRow, place: Place | bytes) -> None:
         self._rows[row.trial_id] = place
+        self._unpacked = None
         if not row.ok:
             self._failed += 1
             self._failures.add(row.error, row.group)

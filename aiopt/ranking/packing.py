@@ -42,6 +42,30 @@ def pack_row(row: TrialRow) -> bytes:
     return zlib.compress(b"".join(parts), _LEVEL)
 
 
+def unpack_into(data: bytes, profits: npt.NDArray[np.float64]) -> TrialRow:
+    """Return the row that was packed, its profits in an array that is given.
+
+    Parameters
+    ----------
+    data : bytes
+        From `pack_row`.
+    profits : ndarray of shape (n_periods,)
+        Written: the profits of the development periods and then of the holdout.  The row's lists are views of
+        it; those of a failed trial are empty.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are no packed row.
+    """
+    row, pnl, holdout = _unpacked(data)
+    total = pnl.size + holdout.size
+    profits[: pnl.size] = pnl
+    profits[pnl.size : total] = holdout
+    views = [cast(list[float], values) for values in (profits[: pnl.size], profits[pnl.size : total])]
+    return msgspec.structs.replace(row, pnl=views[0], holdout_pnl=views[1]) if total else row
+
+
 def unpack_row(data: bytes, *, compact: bool = False) -> TrialRow:
     """Return the row that was packed.
 
@@ -57,6 +81,15 @@ def unpack_row(data: bytes, *, compact: bool = False) -> TrialRow:
     ValueError
         If the bytes are no packed row.
     """
+    row, pnl, holdout = _unpacked(data)
+    if compact:
+        profits = [cast(list[float], array("d", values.tobytes())) for values in (pnl, holdout)]
+    else:
+        profits = [values.tolist() for values in (pnl, holdout)]
+    return msgspec.structs.replace(row, pnl=profits[0], holdout_pnl=profits[1])
+
+
+def _unpacked(data: bytes) -> tuple[TrialRow, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     try:
         plain = zlib.decompress(data)
     except zlib.error as error:
@@ -70,11 +103,7 @@ def unpack_row(data: bytes, *, compact: bool = False) -> TrialRow:
         raise ValueError(f"it is cut off ({error})") from error
     if place != len(plain):
         raise ValueError(f"{len(plain) - place} bytes follow it")
-    if compact:
-        profits = [cast(list[float], array("d", values.tobytes())) for values in (pnl, holdout)]
-    else:
-        profits = [values.tolist() for values in (pnl, holdout)]
-    return msgspec.structs.replace(row, pnl=profits[0], holdout_pnl=profits[1])
+    return row, pnl, holdout
 
 
 def _pack_profits(profits: Sequence[float]) -> bytes:

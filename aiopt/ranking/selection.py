@@ -20,6 +20,7 @@ from aiopt.evaluation.arrays import FloatArray
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratios
 from aiopt.ranking.figures import segment_totals
+from aiopt.ranking.profit_table import stacked
 from aiopt.ranking.trials import TrialRow
 from aiopt.series import Symbol
 
@@ -51,8 +52,7 @@ class Group:
     @cached_property
     def pnl(self) -> FloatArray:
         """Profit per development period, shape (n_rows, n_periods)."""
-        width = len(self.rows[0].pnl) if self.rows else 0
-        return np.array([row.pnl for row in self.rows], dtype=np.float64).reshape(len(self.rows), width)
+        return stacked([row.pnl for row in self.rows])
 
     @cached_property
     def trades(self) -> npt.NDArray[np.int64]:
