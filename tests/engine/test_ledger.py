@@ -93,6 +93,7 @@ def test_an_interrupted_run_is_counted_and_its_end_once(
     tmp_path: Path, ticks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aiopt.sweep.local, "PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr(aiopt.sweep.local, "ROWS_AT_ONCE", 1)
 
     def stop(progress: SweepProgress) -> str:
         if progress.done == 4:
@@ -168,6 +169,7 @@ def test_sweeps_and_backtests_of_a_notebook_count(bars: ao.Bars) -> None:
 
 def test_an_interrupted_sweep_of_a_notebook_counts(bars: ao.Bars, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aiopt.sweep.local, "PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr(aiopt.sweep.local, "ROWS_AT_ONCE", 1)
 
     def stop(points: object, bars: object, context: object, board: object, **options: object) -> None:
         def report(progress: SweepProgress) -> None:
