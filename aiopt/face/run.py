@@ -16,9 +16,11 @@ from aiopt.face import html
 from aiopt.face.backtest import trade_table
 from aiopt.face.bars import Bars, read_bars
 from aiopt.face.pine import PineScript
+from aiopt.face.portfolio import Portfolio
 from aiopt.face.rank import RankedStrategies
 from aiopt.face.robustness import StressedEntries
 from aiopt.face.tables import FrameTable, Table, with_timestamps
+from aiopt.portfolio.reading import read_portfolio
 from aiopt.runs import BARS, PINE, EntryRecord, NotARunError, RunFolder, load_run
 from aiopt.strategy.spec import spec_from_mapping
 
@@ -90,6 +92,21 @@ class Run(Table):
             )
             raise NotARunError(f"{msg} Repeat the run with the stage `robustness` on.")
         return StressedEntries(found)
+
+    @cached_property
+    def portfolio(self) -> Portfolio:
+        """The entries together: correlation, combinations, what each adds, position sizes.
+
+        Raises
+        ------
+        NotARunError
+            If the run has none: it has fewer than two entries, or is not that far, or is older.
+        """
+        found = read_portfolio(self.path)
+        if found is None:
+            msg = f"{self.path}: the run has no portfolio.json. It has fewer than two entries, or is not "
+            raise NotARunError(msg + "that far yet, or an earlier version made it.")
+        return Portfolio(found)
 
     @cached_property
     def trials(self) -> FrameTable:

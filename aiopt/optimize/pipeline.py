@@ -40,12 +40,14 @@ from aiopt.optimize.entries import emit_entries
 from aiopt.optimize.markets import RunMarkets
 from aiopt.optimize.run_folder import RunProgress, owned_run
 from aiopt.optimize.run_paths import write_paths
+from aiopt.optimize.run_portfolio import write_portfolio
 from aiopt.optimize.run_robustness import write_robustness
 from aiopt.optimize.summary import RunResult, summarise
 from aiopt.ranking.earlier import said_of
 from aiopt.ranking.ranking_config import DEFLATED
 from aiopt.ranking.reasons import all_failed, failure_lines
 from aiopt.report import write_report
+from aiopt.report.portfolio import sentence
 from aiopt.runs import (
     BARS,
     CONFIG,
@@ -138,6 +140,7 @@ def run_pipeline(
         run.sweep_and_rank(bars)
         run.stress(bars)
         run.judge_paths()
+        run.combine(bars)
         run.emit(bars)
         run.analyse(bars)
         state.finish()
@@ -315,6 +318,17 @@ class _Run:
         if found is not None:
             failed = sum(bool(one.failed) for one in found.entries)
             self._log(f"robustness: {failed} of {len(found.entries)} entries fail a required gate")
+
+    def combine(self, bars: dict[str, BarSet]) -> None:
+        """Write what the ranked entries come to together, ``portfolio.json``; their order stays."""
+        self._state.enter("portfolio")
+        context = plan_context(bars, self._config, self._markets.data_hash, self._markets.terms())
+        found = write_portfolio(
+            self._dir,
+            lambda points: self._engine.run_trials(points, bars, context),
+            sized_by="screen" if context.screen else "engine",
+        )
+        self._log(f"portfolio: {sentence(found) if found else 'fewer than two entries, nothing to combine'}")
 
     def emit(self, bars: dict[str, BarSet]) -> None:
         """Run the ranked entries again for their trades and write their Pine scripts."""

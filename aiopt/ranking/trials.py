@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -302,7 +302,30 @@ def read_trials(path: Path) -> list[TrialRow]:
     """
     import pyarrow.parquet as pq
 
-    table = _read(path, pq.read_table)
+    return _rows_of(_read(path, pq.read_table), path)
+
+
+def read_some_trials(path: Path, trial_ids: Sequence[str]) -> list[TrialRow]:
+    """Read some rows of ``trials.parquet``, sorted by trial id, without holding the others; as `read_trials`.
+
+    Raises
+    ------
+    DataError
+        Also if one of them is not there.
+    """
+    import pyarrow.parquet as pq
+
+    wanted = sorted(set(trial_ids))
+    found = _rows_of(
+        _read(path, lambda file: pq.read_table(file, filters=[("trial_id", "in", wanted)])), path
+    )
+    missing = set(wanted) - {row.trial_id for row in found}
+    if missing:
+        raise DataError(f"there is no trial {min(missing)!r}. Repeat the run.", file=path)
+    return found
+
+
+def _rows_of(table: pa.Table, path: Path) -> list[TrialRow]:
     if not _SINCE_FORMAT_2 & set(table.schema.names):
         table = _from_format_1(table)
     known = [*TrialRow.__struct_fields__]

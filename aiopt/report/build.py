@@ -16,6 +16,7 @@ from aiopt.bars.manifest import BarManifest, manifests_of
 from aiopt.config import content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.market.instrument import instrument
+from aiopt.portfolio.reading import read_portfolio
 from aiopt.ranking import ranking_file as ranked
 from aiopt.ranking.earlier import earlier_text, opening_lines
 from aiopt.report.analyst import analyst_view
@@ -116,6 +117,7 @@ def build_report(run: RunFolder) -> Report:
         maps=_maps(trials, plan, entries),
         paths=paths_view(run.paths, ranking) if run.paths is not None and ranking else msgspec.UNSET,
         power=msgspec.UNSET if ranking is None else power_text(ranking),
+        portfolio=read_portfolio(run.path) or msgspec.UNSET,
     )
 
 

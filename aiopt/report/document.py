@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from aiopt.portfolio.portfolio_file import RunPortfolio
 from aiopt.report.maps_document import SweepMaps
 from aiopt.report.paths_view import PathsView
 from aiopt.robustness.robustness_file import Robustness
@@ -405,6 +406,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     analyst: Analyst | None = None
     format: int = 1
     robustness: Robustness | None = None
+    portfolio: RunPortfolio | msgspec.UnsetType = msgspec.UNSET
     markets: list[Data] | msgspec.UnsetType = msgspec.UNSET
     ledger: list[str] | msgspec.UnsetType = msgspec.UNSET
     maps: SweepMaps | msgspec.UnsetType = msgspec.UNSET

@@ -22,6 +22,7 @@ from aiopt.report.fold_chart import folds_chart
 from aiopt.report.maps_document import SweepMaps
 from aiopt.report.methods import methods
 from aiopt.report.paths_view import PathsView
+from aiopt.report.portfolio import portfolio_view
 from aiopt.report.robustness import MONTHS, entry_views
 from aiopt.report.svg import utc
 from aiopt.utc import time_text
@@ -64,6 +65,9 @@ def render_html(report: Report, images: Mapping[str, bytes] | None = None) -> st
             methods=methods(report),
             robust=entry_views(report.robustness, report.currency),
             month_names=MONTHS,
+            together=portfolio_view(
+                report.portfolio or None, report.stretches, report.initial_balance, report.currency
+            ),
             readings=_readings(report.analyst, images or {}) if report.analyst else [],
             most_trades=MOST_TRADES,
             version=report.versions.get("aiopt", __version__),
