@@ -12,6 +12,7 @@ of Ray, of engines or of how a report looks; it turns files into records and say
     ├── bars/              the bars the trials read
     ├── trials.parquet     every trial, failed ones too
     ├── leaderboard.jsonl  the leaderboard's journal
+    ├── search.json        what a sampler that learns found, in-sample; only where one did
     ├── ranking.json       the ranking: entries, rejected candidates, statistics
     ├── paths.json         combinatorial paths and walk-forward matrix
     ├── robustness.json    the ranked entries under stress, where the stage is on
@@ -66,6 +67,7 @@ CHARTS = "charts"
 ANALYSES = "analyses.json"
 PROPOSALS = "proposals.json"
 PATHS = "paths.json"
+SEARCH = "search.json"
 REPORT_HTML = "report.html"
 REPORT_JSON = "report.json"
 TRADES_CSV = "trades.csv"

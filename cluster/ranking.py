@@ -22,6 +22,7 @@ from aiopt.ranking.packed_row import PackedRow
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.trials import TrialRow
+from aiopt.ranking.windows import Window, WindowFigures
 from cluster.resources import stage_options
 
 RankingActor = ray.remote(
@@ -99,6 +100,10 @@ class RemoteBoard:
     def chosen_trials(self) -> list[str]:
         """Return the trials that a fold chooses or that would be emitted."""
         return self._ask("chosen_trials")
+
+    def window_figures(self, windows: Sequence[Window]) -> list[list[WindowFigures]]:
+        """Return what trials gave on train windows, computed where the rows are."""
+        return self._ask("window_figures", windows)
 
     def close(self) -> None:
         """End the actor, whose name is then free for the next call in the same job."""

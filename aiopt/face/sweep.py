@@ -31,19 +31,23 @@ from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.reasons import all_failed
 from aiopt.ranking.trials import TrialRow, read_trials
+from aiopt.search.settings import SearchConfig
 from aiopt.series import series_name
 from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import StrategySpec
 
 if TYPE_CHECKING:
     from aiopt.optimize.engine import StageEngine
+    from aiopt.search.record import RunSearches
     from aiopt.sweep.board import Board
     from aiopt.sweep.counting import CountedTrial, SweepCount
+    from aiopt.sweep.local import SweepOutcome
+    from aiopt.sweep.planning import PlannedSweep
     from aiopt.sweep.progress import SweepProgress
     from aiopt.sweep.sweep_config import SweepConfig
     from aiopt.sweep.trial import TrialContext, TrialPoint
 
-Sampler = Literal["sobol", "random", "grid"]
+Sampler = Literal["sobol", "random", "grid", "tpe", "cmaes", "nsga2", "nsga3", "evolution"]
 
 _SHOWN = 10
 
@@ -66,15 +70,23 @@ class Sweep(Table):
         Points, assumptions, segments.
     context : TrialContext
         The walk-forward's plan, and what else all trials share.
+    searches : RunSearches or None
+        What a sampler that learns found on its train windows, in-sample; None where none learned.
     """
 
     def __init__(
-        self, rows: list[TrialRow], bars: Mapping[str, BarSet], config: SweepConfig, context: TrialContext
+        self,
+        rows: list[TrialRow],
+        bars: Mapping[str, BarSet],
+        config: SweepConfig,
+        context: TrialContext,
+        searches: RunSearches | None = None,
     ) -> None:
         self.rows = rows
         self.bars = dict(bars)
         self.config = config
         self.context = context
+        self.searches = searches
 
     def count(self) -> SweepCount:
         """Return the sweep as the ledger of all trials sees it."""
@@ -155,6 +167,7 @@ def sweep(  # each has a default, and groups of them are objects already
     trials: int = 40,
     seed: int = 1,
     sampler: Sampler = "sobol",
+    search: SearchConfig | None = None,
     engine: EngineName = "auto",
     screen: bool = True,
     backtest: BacktestConfig | None = None,
@@ -173,11 +186,15 @@ def sweep(  # each has a default, and groups of them are objects already
         several instruments as a sequence too, each in the same time frames: one sweep, one ranking.  Their
         profits must be in one currency (`BacktestConfig.account_currency`).
     trials : int
-        Points per strategy and time frame.
+        Points per strategy and time frame; of a sampler that learns, of each search: one per fold and one for
+        the refit.
     seed : int
         Same seed, same points.
-    sampler : {"sobol", "random", "grid"}
-        How points are drawn from a search space.
+    sampler : {"sobol", "random", "grid", "tpe", "cmaes", "nsga2", "nsga3", "evolution"}
+        How points are drawn from a search space; from ``"tpe"`` on by what those before gave on the train
+        window of the fold, searched anew for each.
+    search : SearchConfig, optional
+        Generations, objectives and budget of a sampler that learns.
     engine : {"auto", "local", "ray"}
         This process, or the Ray cluster (`cluster.connect`).  Auto: the cluster where it is connected.
     screen : bool
@@ -215,7 +232,8 @@ def sweep(  # each has a default, and groups of them are objects already
     >>> ao.sweep("ema_cross_atr", bars, trials=4)
     <Sweep: 4 trials of ema_cross_atr@5m>
     """
-    from aiopt.sweep.points import Strategy, plan_context, plan_points, told_apart
+    from aiopt.sweep.planning import plan_sweep
+    from aiopt.sweep.points import Strategy, plan_context, told_apart
     from aiopt.sweep.sweep_config import SweepConfig
 
     sets, symbols = _by_series([as_bar_set(one) for one in _each(bars)])
@@ -223,6 +241,7 @@ def sweep(  # each has a default, and groups of them are objects already
         timeframes=tuple(dict.fromkeys(one.timeframe.label for one in sets.values())),
         trials=trials,
         sampler=sampler,
+        search=search or SearchConfig(),
         seed=seed,
         screen=screen,
         backtest=backtest or BacktestConfig(),
@@ -231,25 +250,26 @@ def sweep(  # each has a default, and groups of them are objects already
     )
     found = [as_space(one) for one in _listed(specs)]
     strategies = [Strategy(one.spec, one) if isinstance(one, SearchSpace) else Strategy(one) for one in found]
-    points = plan_points(told_apart(strategies), config, symbols)
     context = plan_context(sets, config)
-    rows = _run(points, sets, config, context, engine, show_progress=show_progress)
-    return Sweep(rows, sets, config, context)
+    planned = plan_sweep(told_apart(strategies), config, context.plan, symbols)
+    rows, searches = _run(planned, sets, config, context, engine, show_progress=show_progress)
+    return Sweep(rows, sets, config, context, searches)
 
 
 def _run(
-    points: Sequence[TrialPoint],
+    planned: PlannedSweep,
     bars: Mapping[str, BarSet],
     config: SweepConfig,
     context: TrialContext,
     engine: str,
     *,
     show_progress: bool,
-) -> list[TrialRow]:
-    """Run every point and return the rows, sorted by trial id."""
+) -> tuple[list[TrialRow], RunSearches | None]:
+    """Run every point and return the rows, sorted by trial id, and what a sampler that learns found."""
     from aiopt.sweep.confirming import confirm
     from aiopt.sweep.counting import counted_file, counted_journal, counted_points, counted_rows
     from aiopt.sweep.local import run_sweep_locally
+    from aiopt.sweep.planning import out_of
 
     found = find_engine(engine)
     with (
@@ -261,23 +281,29 @@ def _run(
         def report(now: SweepProgress) -> None:
             say(now.done, now.total)
 
+        def run(points: Sequence[TrialPoint]) -> SweepOutcome:
+            shown = out_of(planned.trials, report)
+            if found is None:
+                return run_sweep_locally(points, bars, context, board, report=shown)
+            return found.sweep(points, bars, context, board, scratch_dir=folder / "scratch", report=shown)
+
         journal = folder / "leaderboard.jsonl"
         local = Leaderboard(None, config.ranking, context.plan)
         board: Board = local
         if found is not None:
             board = found.open_board(folder.name, journal, config.ranking, context.plan)
-        count = _count(bars, config, context, counted_points(points, context))
+        count = _count(bars, config, context, counted_points(planned.first_points(), context))
         count.prepare()
+        kept: list[RunSearches] = []
         try:
-            if found is None:
-                run_sweep_locally(points, bars, context, board, report=report)
-            else:
-                found.sweep(points, bars, context, board, scratch_dir=folder / "scratch", report=report)
+            points, _ = planned.run(board, run, keep=kept.append)
         except BaseException:
             # What was tried counts, whether or not anybody sees it.
             done = local.rows() if found is None else ()
             count.record([*counted_rows(done), *counted_journal(journal)])
             raise
+        # Of a sampler that learns only now all points are known.
+        count = _count(bars, config, context, counted_points(points, context))
         try:
             # As a file, which is how any board gives its rows.
             counts = board.write_trials(folder / "trials.parquet")
@@ -287,7 +313,7 @@ def _run(
             confirm(points, board, context, lambda again, engine: _again(again, bars, engine, found))
         finally:
             board.close()
-        return read_trials(folder / "trials.parquet")
+        return read_trials(folder / "trials.parquet"), (kept[-1] if kept else None)
 
 
 def _count(

@@ -244,7 +244,7 @@ def load_strategies(config: OptimizeConfig) -> list[Strategy]:
     """
     found = told_apart([_strategy(name) for name in config.strategies])
     for strategy in found:
-        strategy.points(msgspec.structs.replace(config, trials=1))
+        strategy.check(config)
     return found
 
 
@@ -304,12 +304,14 @@ def run_identity(
     data_hash: str,
     conversion: BarSet | None = None,
     markets: Sequence[Mapping[str, Any]] = (),
+    warm_start: str = "",
 ) -> dict[str, Any]:
     """Return what decides a run's result: the content of ``config.json``.
 
     Equal identities give equal rankings.  The paths of ticks, bars, spread model and strategy files are not
     part of it, their content is.  Of the analyst, what it is asked is part, the address it is asked at is
-    not.  A run of several markets has `markets`, from `RunMarkets.identity`, instead of `instrument`.
+    not.  A run of several markets has `markets`, from `RunMarkets.identity`, instead of `instrument`, and
+    one that an earlier run warms up `warm_start`, the hash of its points.
     """
     settings = msgspec.to_builtins(config)
     del settings["markets"]
@@ -322,6 +324,11 @@ def run_identity(
     del settings["screen"], settings["limits"]  # the rows are the same
     if config.robustness == RobustnessConfig():
         del settings["robustness"]  # as before there was this stage
+    if not config.learns:
+        del settings["search"]  # it says nothing then
+    elif warm_start:
+        # What an earlier run begins the searches with, wherever it lies.
+        settings["search"]["warm_start"] = warm_start
     # Without what a later version can widen, the identity is that of the versions before.
     settings["backtest"] = config.backtest.document()
     settings["ranking"] = config.ranking.document()
@@ -368,6 +375,9 @@ def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     for name in ("ticks", "conversion"):
         if isinstance(result.get(name), str):
             result[name] = str((folder / result[name]).resolve())
+    search = result.get("search")
+    if isinstance(search, Mapping) and isinstance(search.get("warm_start"), str):
+        result["search"] = {**search, "warm_start": str((folder / search["warm_start"]).resolve())}
     for name in ("bars", "ask_bars"):
         if isinstance(result.get(name), str):
             result[name] = [result[name]]

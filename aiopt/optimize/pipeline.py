@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from aiopt.optimize.run_paths import write_paths
 from aiopt.optimize.run_portfolio import write_portfolio
 from aiopt.optimize.run_robustness import write_robustness
 from aiopt.optimize.summary import RunResult, summarise
+from aiopt.optimize.warm_start import WarmStart, read_warm_start
 from aiopt.ranking.earlier import said_of
 from aiopt.ranking.ranking_config import DEFLATED
 from aiopt.ranking.reasons import all_failed, failure_lines
@@ -56,10 +58,13 @@ from aiopt.runs import (
     PINE,
     RANKING,
     REPORT_HTML,
+    SEARCH,
     TRIALS,
     read_json,
 )
 from aiopt.screen.failures import BeyondScreenError
+from aiopt.search.record import RunSearches
+from aiopt.strategy.space import Point
 from aiopt.sweep.board import Board
 from aiopt.sweep.confirming import confirm
 from aiopt.sweep.counting import (
@@ -71,7 +76,8 @@ from aiopt.sweep.counting import (
     looks_of,
 )
 from aiopt.sweep.markets import finest_of_each, span_lines
-from aiopt.sweep.points import Strategy, judged_by, lanes_of, plan_context, plan_points
+from aiopt.sweep.planning import PlannedSweep, out_of, plan_sweep
+from aiopt.sweep.points import Strategy, judged_by, lanes_of, plan_context
 from aiopt.sweep.progress import SweepProgress
 from aiopt.sweep.trial import TrialContext, TrialPoint
 
@@ -125,7 +131,15 @@ def run_pipeline(
         config = markets.markets[0].config
     config = msgspec.structs.replace(config, ranking=markets.judged(config.ranking))
     conversion = None if markets.several else markets.markets[0].conversion
-    identity = run_identity(config, strategies, markets.data_hash, conversion, markets.identity())
+    warm = None if config.search.warm_start is None else read_warm_start(config, strategies)
+    identity = run_identity(
+        config,
+        strategies,
+        markets.data_hash,
+        conversion,
+        markets.identity(),
+        warm_start="" if warm is None else warm.content,
+    )
     run_dir = runs_dir / (run_id or default_run_id(identity))
     with owned_run(run_dir, identity, force=force) as state:
         say(f"run folder {run_dir}")
@@ -135,7 +149,7 @@ def run_pipeline(
                 write_report(run_dir)
             return summarise(run_dir, log, finished_before=True)
         atomic_write_bytes(run_dir / MANIFEST, markets.manifest_bytes())
-        run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), say)
+        run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), warm, say)
         bars = run.build_bars()
         run.sweep_and_rank(bars)
         run.stress(bars)
@@ -160,6 +174,7 @@ class _Run:
         markets: RunMarkets,
         state: RunProgress,
         engine: StageEngine,
+        warm: WarmStart | None,
         log: Log,
     ) -> None:
         self._dir = run_dir
@@ -173,6 +188,7 @@ class _Run:
         self._engine = engine
         self._swept = strategies
         self._metrics = engine.metrics(run_dir.name)
+        self._warm = warm
 
     def build_bars(self) -> dict[str, BarSet]:
         """Build bid and ask bars of every timeframe, and load them."""
@@ -206,15 +222,15 @@ class _Run:
             self._log(f"analysis: {len(proposed)} proposals are swept too")
             strategies += proposed
         self._swept = strategies
-        points = plan_points(strategies, config, self._markets.symbols)
-        count = self._counted_before(points, bars, context)
+        sweep = plan_sweep(strategies, config, context.plan, self._markets.symbols, self._first(context))
+        count = self._counted_before(sweep, bars, context)
         board = self._engine.open_board(
             self._dir.name, self._dir / LEADERBOARD, judged_by(bars, config), context.plan
         )
         if self._state.changes:
             self._log(f"sweep: begun with other versions ({'; '.join(self._state.changes)})")
             proof = prove_harmless(
-                points,
+                sweep.first_points(),
                 board,
                 self._state.changes,
                 lambda again: self._engine.run_trials(again, bars, replace(context, screen=False)),
@@ -222,14 +238,12 @@ class _Run:
             self._state.proved(proof)
             self._log(f"sweep: continued, {proof}")
         try:
-            outcome = self._engine.sweep(
-                points, bars, context, board, scratch_dir=self._dir / SCRATCH, report=self._show_progress
-            )
+            points, by_node = self._search(sweep, bars, context, board)
         except BaseException:
             # What was tried counts, whether or not the run is ever continued.
             count.record(counted_journal(self._dir / LEADERBOARD))
             raise
-        for node, trials in sorted(outcome.trials_by_node.items()):
+        for node, trials in sorted(by_node.items()):
             self._log(f"sweep: node {node[:8]} ran {trials} trials")
         shutil.rmtree(self._dir / SCRATCH, ignore_errors=True)
         counts = board.write_trials(self._dir / TRIALS)
@@ -252,10 +266,11 @@ class _Run:
         board.close()
 
     def _counted_before(
-        self, points: list[TrialPoint], bars: dict[str, BarSet], context: TrialContext
+        self, sweep: PlannedSweep, bars: dict[str, BarSet], context: TrialContext
     ) -> SweepCount:
         """Open the ledger, and say what was tried on the data before and what the sweep could find."""
         judging = self._config.ranking
+        points = sweep.first_points()
         count = SweepCount(self._author, looks_of(bars, context))
         count.prepare()
         earlier = count.earlier(counted_points(points, context))
@@ -264,13 +279,42 @@ class _Run:
         for line in power_lines(
             n_periods=context.plan.periods_of(context.plan.test).size,
             periods_per_year=context.plan.periods_per_year,
-            n_trials=len(points) + earlier.count,
+            n_trials=sweep.trials + earlier.count,
             n_paths=lanes_of(points, judging.lanes),
             confidence=judging.confidence,
             deflated=judging.evidence == DEFLATED,
         ):
             self._log(f"sweep: {line}")
         return count
+
+    def _search(
+        self, sweep: PlannedSweep, bars: dict[str, BarSet], context: TrialContext, board: Board
+    ) -> tuple[list[TrialPoint], Counter[str]]:
+        """Run every point; where the sampler learns generation by generation, kept in ``search.json``."""
+        path = self._dir / SEARCH
+        if self._config.learns:
+            self._log(
+                f"sweep: {self._config.sampler} searches anew for each of {self._config.walk_forward.folds} "
+                f"folds and the refit, on its train window alone; all {sweep.trials:,} points count as trials"
+            )
+        report = out_of(sweep.trials, self._show_progress)
+        return sweep.run(
+            board,
+            lambda points: self._engine.sweep(
+                points, bars, context, board, scratch_dir=self._dir / SCRATCH, report=report
+            ),
+            keep=lambda found: atomic_write_bytes(path, canonical_json(found)),
+            recorded=read_json(path, RunSearches) if path.is_file() else None,
+        )
+
+    def _first(self, context: TrialContext) -> Mapping[str, tuple[Point, ...]]:
+        """Return the points that searches begin with."""
+        if self._warm is None:
+            return {}
+        self._warm.check_unseen(context.plan)
+        found = self._warm.points
+        self._log(f"sweep: searches of {len(found)} groups begin with points of {self._warm.name}")
+        return found
 
     def _confirm(
         self, points: list[TrialPoint], bars: dict[str, BarSet], context: TrialContext, board: Board

@@ -117,9 +117,7 @@ def disk_needed(config: OptimizeConfig, strategies: Sequence[Strategy], span: Sp
     timeframes = [parse_timeframe(label) for label in config.timeframes]
     bars = sum(span.ns // timeframe.ns + 1 for timeframe in timeframes)
     trials = sum(
-        (strategy.trials or config.trials if strategy.space is not None else 1)
-        * len(strategy.timeframes or timeframes)
-        for strategy in strategies
+        strategy.trials_of(config) * len(strategy.timeframes or timeframes) for strategy in strategies
     )
     periods = span.ns // config.ranking.period_ns + 1
     return (

@@ -117,6 +117,8 @@ def rerun_trial(
         params=msgspec.json.decode(row.params_json),
         spec=msgspec.json.decode(row.spec_json, type=StrategySpec),
         instrument=row.instrument,
+        search=row.search,
+        generation=row.generation,
     )
     terms = {str(row.instrument): MarketTerms(backtest, row.data_hash)} if row.instrument else {}
     context = TrialContext(

@@ -100,15 +100,21 @@ def make_tables(rows: Iterable[DevelopmentRow], cuts: Cuts) -> list[GroupTable]:
 
 
 def read_development(path: Path) -> Iterator[DevelopmentRow]:
-    """Yield the trials of a ``trials.parquet`` that succeeded, sorted by trial id, without their holdout."""
+    """Yield the trials of a ``trials.parquet`` that succeeded, sorted by trial id, without their holdout.
+
+    Where the sampler learned, only the trials drawn before the first result: the others were found with data
+    that a combinatorial path or another walk-forward would test them on.
+    """
     import pyarrow.parquet as pq
 
     columns = ["trial_id", "group", "spec_hash", "status", "segment_trades", "pnl"]
     with pq.ParquetFile(path) as file:
+        learned = "generation" in file.schema_arrow.names
+        columns += ["generation"] if learned else []
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
             names = {name: batch.column(name) for name in columns}
             for place, status in enumerate(names["status"].to_pylist()):
-                if status != "ok":
+                if status != "ok" or (learned and names["generation"][place].as_py() > 0):
                     continue
                 yield DevelopmentRow(
                     trial_id=names["trial_id"][place].as_py(),

@@ -75,10 +75,16 @@ class Baseline:
 def make_baseline(
     groups: Sequence[Group], plan: WalkForwardPlan, config: RankingConfig, earlier: int = 0
 ) -> Baseline:
-    """Return the statistics of all trials; `earlier` trials of others count beside them."""
+    """Return the statistics of all trials; `earlier` trials of others count beside them.
+
+    All are counted; what choosing at random gave and overfitting is said of `Group.drawn_blind`.
+    """
     test = plan.periods_of(plan.test)
-    filled = [group for group in groups if group.rows]
-    sharpe = {group.name: sharpe_ratios(group.pnl[:, test], periods_per_year=1) for group in filled}
+    blind = [group.drawn_blind() for group in groups]
+    filled = [group for group in blind if group.rows]
+    sharpe = {group.name: np.empty(0) for group in groups} | {
+        group.name: sharpe_ratios(group.pnl[:, test], periods_per_year=1) for group in filled
+    }
     every = np.concatenate(list(sharpe.values())) if sharpe else np.empty(0)
     every = every[np.isfinite(every)]
     return Baseline(
@@ -88,7 +94,7 @@ def make_baseline(
         variance_theory=1 / max(1, len(test) - 1),
         variance_cross_section=float(every.var(ddof=1)) if every.size >= 2 else math.nan,
         sharpe=sharpe,
-        overfit={group.name: _overfit(group.pnl, config) for group in filled},
+        overfit={group.name: _overfit(group.pnl, config) for group in blind},
     )
 
 
@@ -109,7 +115,8 @@ def make_statistics(
     earlier : EarlierTrials or unset
         Trials of others that count too.
     """
-    filled = [group for group in groups if group.rows]
+    blind = [group.drawn_blind() for group in groups]
+    filled = [group for group in blind if group.rows]
     pnl = np.vstack([group.pnl for group in filled]) if filled else np.empty((0, plan.development_periods))
     profits = pnl[:, plan.periods_of(plan.test)].sum(axis=1)
     ratios = np.concatenate(list(baseline.sharpe.values())) if filled else np.empty(0)
@@ -132,10 +139,10 @@ def make_statistics(
         pbo=known(overfit.pbo),
         probability_of_loss=known(overfit.probability_of_loss),
         periods_per_year=plan.periods_per_year,
-        groups=[_group(group, baseline, candidates.get(group.name, 0), plan) for group in groups],
-        refused_trials=sum(any(row.segment_refused) for group in filled for row in group.rows),
-        capped_trials=sum(any(row.segment_capped) for group in filled for row in group.rows),
-        ruined_trials=sum(any(row.segment_ruined) for group in filled for row in group.rows),
+        groups=[_group(group, baseline, candidates.get(group.name, 0), plan) for group in blind],
+        refused_trials=sum(any(row.segment_refused) for group in groups for row in group.rows),
+        capped_trials=sum(any(row.segment_capped) for group in groups for row in group.rows),
+        ruined_trials=sum(any(row.segment_ruined) for group in groups for row in group.rows),
         earlier_trials=earlier,
     )
 

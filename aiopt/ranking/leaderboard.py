@@ -28,6 +28,7 @@ from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.reasons import ReasonCount, ReasonCounter
 from aiopt.ranking.trials import TrialRow, check_row, write_sorted_trials
+from aiopt.ranking.windows import Window, WindowFigures, window_figures
 
 
 class BestSoFar(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +198,24 @@ class Leaderboard:
     def chosen_trials(self) -> list[str]:
         """Return the trials that a fold chooses or that would be emitted, sorted."""
         return chosen_trials(self._table(), self._plan, self._config)
+
+    def window_figures(self, windows: Sequence[Window]) -> list[list[WindowFigures]]:
+        """Return what trials gave on train windows: small answers, for a sampler that learns.
+
+        Raises
+        ------
+        KeyError
+            If a trial has no result yet.
+        InputError
+            If a window reaches into the holdout.
+        """
+        return [
+            [
+                window_figures(unpack_row(self._packed(trial_id), compact=True), self._plan, window.segments)
+                for trial_id in window.trial_ids
+            ]
+            for window in windows
+        ]
 
     def close(self) -> None:
         """Close the journal."""

@@ -1,14 +1,15 @@
 """Which trial each fold would have chosen, knowing its train window only.
 
-Owns in-sample scores, lanes and the refit choice.  Test segments are looked at by nothing in this module; the
-holdout is not even in its tables.
+Owns in-sample scores, lanes and the refit choice.  Where the sampler learned, a fold chooses among the trials
+of its own search: the others were found with data that the fold had not seen yet.  Nothing in this module
+looks at test segments; the holdout is not even in its tables.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +22,7 @@ from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratios
 from aiopt.ranking.figures import segment_totals
 from aiopt.ranking.profit_table import stacked
-from aiopt.ranking.trials import TrialRow
+from aiopt.ranking.trials import EVERY_SEARCH, TrialRow
 from aiopt.series import Symbol
 
 
@@ -39,6 +40,10 @@ class Group:
         All trials of the group, and those that failed.
     instrument : str or unset
         What was traded, in a run of several markets.
+    searches : tuple of frozenset of int
+        Where the sampler learned: per row, which searches proposed this strategy, be it under another id.
+    blind : tuple of bool
+        Where the sampler learned: per row, whether a search drew it without looking at the run's data.
     """
 
     name: str
@@ -48,6 +53,37 @@ class Group:
     tried: int
     failed: int
     instrument: Symbol = msgspec.UNSET
+    searches: tuple[frozenset[int], ...] = ()
+    blind: tuple[bool, ...] = ()
+
+    def may_choose(self, search: int) -> npt.NDArray[np.bool_]:
+        """Return which rows fold `search` may choose: those of its own search, all where none learned.
+
+        Parameters
+        ----------
+        search : int
+            Index of the fold; the number of folds for the refit.
+        """
+        if not self.searches:
+            return np.ones(len(self.rows), dtype=bool)
+        return np.array([bool(one & {search, EVERY_SEARCH}) for one in self.searches], dtype=bool)
+
+    def drawn_blind(self) -> Group:
+        """Return the group with only those trials that no result of this run led to.
+
+        A trial that a search was led to has seen what the search saw, other folds' test segments among it.
+        What choosing at random would have given, and how far choosing the best overfits, is therefore said
+        of the trials drawn before the first result.
+        """
+        if not self.searches:
+            return self
+        kept = [place for place, blind in enumerate(self.blind) if blind]
+        return replace(
+            self,
+            rows=tuple(self.rows[place] for place in kept),
+            searches=tuple(self.searches[place] for place in kept),
+            blind=tuple(True for _ in kept),
+        )
 
     @cached_property
     def pnl(self) -> FloatArray:
@@ -100,9 +136,16 @@ def make_groups(rows: Sequence[TrialRow]) -> list[Group]:
     groups = []
     for name in sorted(members):
         distinct: dict[str, TrialRow] = {}
+        searches: dict[str, set[int]] = {}
+        blind: set[str] = set()
         for row in members[name]:
-            if row.ok:
-                distinct.setdefault(row.spec_hash, row)
+            if not row.ok:
+                continue
+            distinct.setdefault(row.spec_hash, row)
+            if row.search is not msgspec.UNSET:
+                searches.setdefault(row.spec_hash, set()).add(row.search)
+                if row.generation == 0:
+                    blind.add(row.spec_hash)
         first = members[name][0]
         groups.append(
             Group(
@@ -113,6 +156,8 @@ def make_groups(rows: Sequence[TrialRow]) -> list[Group]:
                 tried=len(members[name]),
                 failed=sum(not row.ok for row in members[name]),
                 instrument=first.instrument,
+                searches=tuple(frozenset(searches[key]) for key in distinct) if searches else (),
+                blind=tuple(key in blind for key in distinct) if searches else (),
             )
         )
     return groups
@@ -175,10 +220,11 @@ def choose_lanes(
     if not group.rows:
         return [], f"all {group.tried} trials failed"
     windows = {f"fold {fold.index + 1}": fold.train for fold in plan.folds} | {"the refit": plan.refit}
-    orders = {
-        name: best_first(in_sample_scores(group, plan, train, min_trades=min_trades))
-        for name, train in windows.items()
-    }
+    orders = {}
+    for number, (name, train) in enumerate(windows.items()):
+        scores = in_sample_scores(group, plan, train, min_trades=min_trades)
+        scores[~group.may_choose(number)] = np.nan
+        orders[name] = best_first(scores)
     empty = [name for name, order in orders.items() if not order]
     if empty:
         return [], (

@@ -40,6 +40,12 @@ _SPANS = ("segment", "holdout")
 
 _INSTRUMENT = "instrument"
 
+_SEARCHED = ("search", "generation")
+"""Columns of a run whose sampler learns, and of no other."""
+
+EVERY_SEARCH = -1
+"""`TrialRow.search` of a trial that no search proposed: a strategy without a search space."""
+
 
 class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The result of one trial: one strategy with one set of parameters on one timeframe.
@@ -59,6 +65,12 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Strategy family and bar length, e.g. ``"5m"``.
     instrument : str or unset
         What was traded, in a run of several markets; unset, and no column of the file, in a run of one.
+    search : int or unset
+        Which search of the group proposed it, in a run whose sampler learns: 0 for the first fold's, and so
+        on, the number of folds for the refit's; only that fold's choice may take it.  `EVERY_SEARCH`: any
+        may.  Unset, and no column, where points do not depend on results.
+    generation : int or unset
+        Of that search, from 0; points of generation 0 were drawn without looking at this run's data.
     params_json, spec_json : str
         Parameters and StrategySpec as JSON.
     spec_hash, config_hash, data_hash : str
@@ -131,6 +143,13 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     holdout_ruined: list[int] = []
     holdout_pnl: list[float] = []
     instrument: Symbol = msgspec.UNSET
+    search: int | msgspec.UnsetType = msgspec.UNSET
+    generation: int | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def searched(self) -> bool:
+        """Whether it is a trial of a run whose sampler learns."""
+        return self.search is not msgspec.UNSET
 
     @property
     def ok(self) -> bool:
@@ -150,6 +169,11 @@ def check_row(row: TrialRow, plan: WalkForwardPlan) -> None:
     expected = f"{row.family}@{series_name(row.instrument, row.timeframe)}"
     rule = f"group is family@{series_name('instrument' if row.instrument else msgspec.UNSET, 'timeframe')}"
     _hold(row, rule, row.group == expected, row.group)
+    if row.search is not msgspec.UNSET:
+        folds = plan.config.folds
+        _hold(row, f"{EVERY_SEARCH} <= search <= {folds}", EVERY_SEARCH <= row.search <= folds, row.search)
+    known = isinstance(row.generation, int) and row.generation >= 0
+    _hold(row, "generation >= 0 where there is a search", known == row.searched, row.generation)
     if not row.ok:
         _hold(row, "a failed trial has a reason", bool(row.error), row.error)
         filled = [n for n in row.__struct_fields__ if isinstance(getattr(row, n), list) and getattr(row, n)]
@@ -180,12 +204,16 @@ def _hold(row: TrialRow, rule: str, held: bool, value: object) -> None:
 
 
 @cache
-def trials_schema(*, several_markets: bool = False) -> pa.Schema:
-    """Return the Arrow schema of ``trials.parquet``; a run of one market has no column of instruments."""
+def trials_schema(*, several_markets: bool = False, searched: bool = False) -> pa.Schema:
+    """Return the Arrow schema of ``trials.parquet``.
+
+    A run of one market has no column of instruments, and one whose sampler does not learn none of searches.
+    """
     import pyarrow as pa
 
     kinds = {
         "int": pa.int64(),
+        "int | msgspec.UnsetType": pa.int64(),
         "float": pa.float64(),
         "list[int]": pa.list_(pa.int64()),
         "list[float]": pa.list_(pa.float64()),
@@ -194,7 +222,7 @@ def trials_schema(*, several_markets: bool = False) -> pa.Schema:
     fields = [
         pa.field(name, kinds.get(annotations[name], pa.string()), nullable=False)
         for name in TrialRow.__struct_fields__
-        if name != _INSTRUMENT or several_markets
+        if (name != _INSTRUMENT or several_markets) and (name not in _SEARCHED or searched)
     ]
     return pa.schema(fields)
 
@@ -214,7 +242,7 @@ def write_trials(path: Path, rows: Iterable[TrialRow], *, plan: WalkForwardPlan 
     Raises
     ------
     InputError
-        If two rows have the same trial id, or only some name an instrument.
+        If two rows have the same trial id, or only some name an instrument or a search.
     StorageError
         If the disk is full or the folder not writable.
     """
@@ -233,7 +261,8 @@ def write_sorted_trials(path: Path, rows: Iterable[TrialRow], *, plan: WalkForwa
     first = next(source, None)
     several = first is not None and bool(first.instrument)
     source = itertools.chain(() if first is None else (first,), source)
-    schema = trials_schema(several_markets=several)
+    searched = first is not None and first.searched
+    schema = trials_schema(several_markets=several, searched=searched)
     if plan is not None:
         schema = schema.with_metadata({_METADATA_KEY: canonical_json({"plan": plan})})
     last = ""
@@ -242,8 +271,9 @@ def write_sorted_trials(path: Path, rows: Iterable[TrialRow], *, plan: WalkForwa
             for row in batch:
                 if row.trial_id <= last:
                     raise InputError(f"Two trials have the id {row.trial_id!r}. Give each its own.")
-                if bool(row.instrument) != several:
-                    msg = f"All trials of a run or none name their instrument, but {row.trial_id!r} differs "
+                if bool(row.instrument) != several or row.searched != searched:
+                    what = "instrument" if bool(row.instrument) != several else "search"
+                    msg = f"All trials of a run or none name their {what}, but {row.trial_id!r} differs "
                     raise InputError(msg + "from those before it. Run them as one run.")
                 last = row.trial_id
             columns = [_column([getattr(row, field.name) for row in batch], field.type) for field in schema]
@@ -329,8 +359,9 @@ def _rows_of(table: pa.Table, path: Path) -> list[TrialRow]:
     if not _SINCE_FORMAT_2 & set(table.schema.names):
         table = _from_format_1(table)
     known = [*TrialRow.__struct_fields__]
-    if _INSTRUMENT not in table.schema.names:
-        known.remove(_INSTRUMENT)
+    for name in (_INSTRUMENT, *_SEARCHED):
+        if name not in table.schema.names:
+            known.remove(name)
     if table.schema.names != known:
         missing = [name for name in known if name not in table.schema.names]
         other = [name for name in table.schema.names if name not in TrialRow.__struct_fields__]

@@ -11,6 +11,7 @@ from aiopt.ranking.leaderboard import Progress
 from aiopt.ranking.packed_row import PackedRow
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.trials import TrialRow
+from aiopt.ranking.windows import Window, WindowFigures
 
 
 class Board(Protocol):
@@ -46,6 +47,10 @@ class Board(Protocol):
 
     def chosen_trials(self) -> list[str]:
         """Return the trials that a fold chooses or that would be emitted."""
+        ...
+
+    def window_figures(self, windows: Sequence[Window]) -> list[list[WindowFigures]]:
+        """Return what trials gave on train windows, in the order asked."""
         ...
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from aiopt.config import content_hash
 from aiopt.errors import SearchSpaceError
 from aiopt.evaluation.folds import plan_walk_forward
 from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.search.proposer import check_space
 from aiopt.series import series_name
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.space import Point, SearchSpace
@@ -62,8 +63,27 @@ class Strategy(msgspec.Struct, frozen=True):
         space = None if self.space is None else msgspec.structs.replace(self.space, spec=spec)
         return msgspec.structs.replace(self, spec=spec, space=space)
 
+    def check(self, config: SweepConfig) -> None:
+        """Refuse a space without a valid point, or one that the sampler cannot treat.
+
+        Raises
+        ------
+        SearchSpaceError
+            Naming the dimensions or constraints and the remedy.
+        """
+        if self.space is None:
+            return
+        if config.learns:
+            check_space(self.space, config.sampler)
+        else:
+            self.points(msgspec.structs.replace(config, trials=1))
+
+    def trials_of(self, config: SweepConfig) -> int:
+        """Return how many points may be tried per series at most."""
+        return 1 if self.space is None else (self.trials or config.trials) * config.searches
+
     def points(self, config: SweepConfig) -> list[Point]:
-        """Return the parameter sets to try, the same on every machine."""
+        """Return the parameter sets to try, the same on every machine; of a sampler that does not learn."""
         if self.space is None:
             return [{}]
         return self.space.sample(self.trials or config.trials, config.seed, config.sampler)  # type: ignore[arg-type]

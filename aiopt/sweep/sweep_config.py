@@ -15,7 +15,7 @@ from aiopt.errors import ConfigError, SearchSpaceError
 from aiopt.evaluation.folds import WalkForwardConfig
 from aiopt.files import GIB
 from aiopt.ranking.ranking_config import RankingConfig
-from aiopt.strategy.space import METHODS
+from aiopt.search.settings import LEARNING, SearchConfig, check_sampler
 from aiopt.timeframe import parse_timeframe
 
 
@@ -58,9 +58,13 @@ class SweepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timeframes : tuple of str
         Bar lengths to try every strategy on.
     trials : int
-        Points per strategy and timeframe.
+        Points per strategy and timeframe; of a sampler that learns, points of each of its searches: one per
+        fold, and one for the refit.
     sampler : str
-        ``sobol``, ``random`` or ``grid``.
+        ``sobol``, ``random`` or ``grid``, or one that learns: ``tpe``, ``cmaes``, ``nsga2``, ``nsga3`` or
+        ``evolution``.
+    search : SearchConfig
+        Generations, objectives and budget of a sampler that learns.
     seed : int
         Seed of the sampled points.
     screen : bool
@@ -79,6 +83,7 @@ class SweepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timeframes: tuple[str, ...] = ("1m", "5m")
     trials: int = 40
     sampler: str = "sobol"
+    search: SearchConfig = SearchConfig()
     seed: int = 1
     screen: bool = True
     backtest: BacktestConfig = BacktestConfig(mode="research")
@@ -92,8 +97,7 @@ class SweepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise SearchSpaceError(msg)
         labels = tuple(parse_timeframe(text).label for text in self.timeframes)
         check_named("timeframes", labels)
-        if self.sampler not in METHODS:
-            raise ConfigError(f"There is no sampler {self.sampler!r}. Use {', '.join(METHODS)}.")
+        check_sampler(self.sampler, self.search)
         if self.seed < 0:
             raise ConfigError(f"`seed >= 0` must hold, but got seed={self.seed}.")
         if self.backtest.mode != "research":
@@ -103,6 +107,16 @@ class SweepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
             raise ConfigError(msg)
         msgspec.structs.force_setattr(self, "timeframes", labels)
+
+    @property
+    def learns(self) -> bool:
+        """Whether the sampler learns."""
+        return self.sampler in LEARNING
+
+    @property
+    def searches(self) -> int:
+        """How many times every search space is searched: once per fold and for the refit if it learns."""
+        return self.walk_forward.folds + 1 if self.learns else 1
 
 
 def check_named(name: str, values: tuple[str, ...]) -> None:

@@ -50,6 +50,8 @@ class TrialPoint:
         With these parameters.
     instrument : str or unset
         What is traded, in a sweep of several markets.
+    search, generation : int or unset
+        Where the sampler learns: what proposed it, see `TrialRow`.
     """
 
     trial_id: str
@@ -58,6 +60,8 @@ class TrialPoint:
     params: Point
     spec: StrategySpec
     instrument: Symbol = msgspec.UNSET
+    search: int | msgspec.UnsetType = msgspec.UNSET
+    generation: int | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def series(self) -> str:
@@ -232,6 +236,8 @@ def _identity(point: TrialPoint, context: TrialContext) -> dict[str, Any]:
         "family": point.family,
         "timeframe": point.timeframe,
         "instrument": point.instrument,
+        "search": point.search,
+        "generation": point.generation,
         "params_json": canonical_json(point.params).decode(),
         "spec_json": point.spec.to_json(),
         "spec_hash": point.spec.spec_hash,

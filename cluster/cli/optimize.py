@@ -29,6 +29,7 @@ from aiopt.optimize.configuration import (
 )
 from aiopt.optimize.market_config import parse_market
 from aiopt.optimize.preflight import check_run
+from aiopt.search.settings import SAMPLERS
 from cluster import lifecycle
 from cluster.cli.node import resource_options, state_dir_option
 from cluster.resources import node_resources
@@ -108,7 +109,20 @@ from cluster.submit import Job, job_script, runtime_environment
 @click.option("--name", help="First part of the run folder's name.")
 @click.option("--timeframes", help="Comma-separated, e.g. 1m,5m.")
 @click.option("--strategies", help="Comma-separated families or YAML files.")
-@click.option("--trials", type=int, help="Points per strategy and timeframe.")
+@click.option(
+    "--trials", type=int, help="Points per strategy and timeframe; where --sampler learns, per fold."
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(SAMPLERS),
+    help="How points are drawn; those from tpe on learn, anew on every fold's train window. Default: sobol.",
+)
+@click.option(
+    "--objectives", help="What a sampler that learns seeks, comma-separated, e.g. sharpe or return,drawdown."
+)
+@click.option(
+    "--warm-start", type=click.Path(path_type=Path), help="Older run whose best points begin each search."
+)
 @click.option("--seed", type=int, help="Seed of the sampled points.")
 @click.option("--top", type=int, help="Entries to emit.")
 @click.option("--force", is_flag=True, help="Delete a run folder that is in the way and start over.")
@@ -193,6 +207,8 @@ _NESTED = {
     "drop_bad": ("bar_reading", "drop_bad"),
     "spread_pips": ("spread", "pips"),
     "spread_file": ("spread", "file"),
+    "objectives": ("search", "objectives"),
+    "warm_start": ("search", "warm_start"),
 }
 """Flags of settings that are nested in the configuration."""
 
@@ -212,6 +228,8 @@ def _overrides(settings: dict[str, Any]) -> dict[str, Any]:
         from aiopt.ticks.sources import parse_columns
 
         given["column_map"] = parse_columns(given["column_map"])
+    if "objectives" in given:
+        given["objectives"] = [part.strip() for part in given["objectives"].split(",") if part.strip()]
     for name, (group, key) in _NESTED.items():
         if name in given:
             given[group] = {**given.get(group, {}), key: given.pop(name)}

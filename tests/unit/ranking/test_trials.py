@@ -35,10 +35,11 @@ def test_the_bytes_do_not_depend_on_the_order(tmp_path: Path) -> None:
 def test_the_columns_are_those_of_a_row_and_polars_reads_them(tmp_path: Path) -> None:
     write_trials(tmp_path / "t", ROWS)
     frame = pl.read_parquet(tmp_path / "t")
-    *columns, instrument = TrialRow.__struct_fields__
+    *columns, instrument, search, generation = TrialRow.__struct_fields__
     assert frame.columns == columns == trials_schema().names
-    assert instrument == "instrument"
+    assert (instrument, search, generation) == ("instrument", "search", "generation")
     assert trials_schema(several_markets=True).names == [*columns, instrument]
+    assert trials_schema(searched=True).names == [*columns, search, generation]
     assert frame.schema["pnl"] == pl.List(pl.Float64)
     assert frame.schema["segment_trades"] == pl.List(pl.Int64)
     assert frame["status"].to_list().count("failed") == 1
