@@ -12,8 +12,7 @@ of Ray, of engines or of how a report looks; it turns files into records and say
     ├── bars/              the bars the trials read
     ├── trials.parquet     every trial, failed ones too
     ├── leaderboard.jsonl  the leaderboard's journal
-    ├── search.json        what a sampler that learns found, in-sample; only where one did
-    ├── ranking.json       the ranking: entries, rejected candidates, statistics
+    ├── ranking.json       the ranking: entries, rejections, statistics; search.json: searches, in-sample
     ├── paths.json         combinatorial paths and walk-forward matrix
     ├── robustness.json    the ranked entries under stress, where the stage is on
     ├── entries/           one EntryRecord per ranked entry: trades and equity of its emitted parameters
