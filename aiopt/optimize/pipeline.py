@@ -149,7 +149,8 @@ def run_pipeline(
                 write_report(run_dir)
             return summarise(run_dir, log, finished_before=True)
         atomic_write_bytes(run_dir / MANIFEST, markets.manifest_bytes())
-        run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), warm, say)
+        run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), say)
+        run.warm = warm
         bars = run.build_bars()
         run.sweep_and_rank(bars)
         run.stress(bars)
@@ -174,7 +175,6 @@ class _Run:
         markets: RunMarkets,
         state: RunProgress,
         engine: StageEngine,
-        warm: WarmStart | None,
         log: Log,
     ) -> None:
         self._dir = run_dir
@@ -188,7 +188,7 @@ class _Run:
         self._engine = engine
         self._swept = strategies
         self._metrics = engine.metrics(run_dir.name)
-        self._warm = warm
+        self.warm: WarmStart | None = None
 
     def build_bars(self) -> dict[str, BarSet]:
         """Build bid and ask bars of every timeframe, and load them."""
@@ -309,11 +309,11 @@ class _Run:
 
     def _first(self, context: TrialContext) -> Mapping[str, tuple[Point, ...]]:
         """Return the points that searches begin with."""
-        if self._warm is None:
+        if self.warm is None:
             return {}
-        self._warm.check_unseen(context.plan)
-        found = self._warm.points
-        self._log(f"sweep: searches of {len(found)} groups begin with points of {self._warm.name}")
+        self.warm.check_unseen(context.plan)
+        found = self.warm.points
+        self._log(f"sweep: searches of {len(found)} groups begin with points of {self.warm.name}")
         return found
 
     def _confirm(
