@@ -24,7 +24,7 @@ from aiopt.report.methods import methods
 from aiopt.report.paths_view import PathsView
 from aiopt.report.portfolio import portfolio_view
 from aiopt.report.robustness import MONTHS, entry_views
-from aiopt.report.svg import utc
+from aiopt.report.svg import short, utc
 from aiopt.utc import time_text
 
 MOST_TRADES = 250
@@ -99,6 +99,7 @@ def page_environment() -> jinja2.Environment:
             "year": lambda ns: utc(ns).year,
             "day": day,
             "figure": figure,
+            "short": lambda value: short(value, signed=True),
             "moment": moment,
             "plain": plain,
             "words": lambda text: str(text).replace("_", " "),

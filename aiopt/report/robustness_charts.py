@@ -41,15 +41,15 @@ def spread_plot(rows: Sequence[Row], *, title: str, unit: str = "") -> str:
     if not rows:
         return ""
     left, right, step = 190.0, _WIDTH - 190.0, 30.0
-    height = 44 + step * len(rows)
+    height = 54 + step * len(rows)
     canvas = Canvas(_WIDTH, int(height), label=title, minimum=700)
     ends = [end for row in rows for end in (row.spread.q05, row.spread.q95)]
     x = Linear(*padded(ends, include=[0.0, *(row.own for row in rows if row.own is not None)]), left, right)
     for tick in x.ticks(8):
-        canvas.line(x(tick), 6, x(tick), height - 30, "grid")
-        canvas.text(x(tick), height - 14, short(tick), "tick", anchor="middle")
-    canvas.line(x(0.0), 4, x(0.0), height - 30, "zero")
-    canvas.text((left + right) / 2, height - 1, title, "label", anchor="middle")
+        canvas.line(x(tick), 6, x(tick), height - 40, "grid")
+        canvas.text(x(tick), height - 24, short(tick), "tick", anchor="middle")
+    canvas.line(x(0.0), 4, x(0.0), height - 40, "zero")
+    canvas.text((left + right) / 2, height - 5, title, "label", anchor="middle")
     for number, row in enumerate(rows):
         y = 22.0 + step * number
         spread = row.spread
