@@ -120,7 +120,7 @@ class Robustly:
         screen = WalkScreen(series.bars, series.config, plan)
         paths = [self._own_path(entry, screen) for entry in entries]
         walked = [Walked(entry.name, steps_of(entry), self._moves.get(entry.family)) for entry in entries]
-        scenarios = Stress(series, walked, plan, self._config, advance).run()
+        scenarios = Stress(series, walked, plan, self._config, advance, screen).run()
         starts = path_periods_ns(walked[0].steps, plan.period_ns)
         regimes = regimes_at(series.bars, starts)
         return [

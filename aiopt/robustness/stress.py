@@ -25,7 +25,7 @@ from aiopt.robustness.robustness_config import COMMISSION_FACTORS, SCENARIOS, Ro
 from aiopt.robustness.robustness_file import Scenario
 from aiopt.robustness.walks import Path, Step, WalkScreen
 
-BARS_DRAWN = 20_000_000
+BARS_DRAWN = 10_000_000
 """Bars that the draws of one scenario of one series may come to, together."""
 
 FEWEST_DRAWS = 20
@@ -105,8 +105,11 @@ class Stress:
         What is drawn.
     advance : callable
         Told of progress.
+    screen : WalkScreen
+        Of the series, without stress.
     """
 
+    # reason: what is run, on what, by which rules, and who is told
     def __init__(
         self,
         series: Series,
@@ -114,12 +117,14 @@ class Stress:
         plan: WalkForwardPlan,
         config: RobustnessConfig,
         advance: Advance,
+        screen: WalkScreen,
     ) -> None:
         self._series = series
         self._entries = list(entries)
         self._plan = plan
         self._config = config
         self._advance = advance
+        self._screen = screen
         self._draws = draws_for(config, len(series.bars))
 
     def run(self) -> list[list[Scenario]]:
@@ -181,19 +186,20 @@ class Stress:
 
     def _walk(self, bars: BarSet, assumed: BacktestConfig, found: list[list[Path]], times: int = 1) -> None:
         """Add the path of each entry, on some bars and under some assumptions."""
-        screen = WalkScreen(bars, assumed, self._plan)
+        screen = WalkScreen(bars, assumed, self._plan, self._screen)
         for walked, paths in zip(self._entries, found, strict=True):
             paths.append(screen.path(walked.steps))
         self._advance(len(self._entries) * times)
 
     def _jittered(self) -> list[list[Path]]:
-        screen = WalkScreen(self._series.bars, self._series.config, self._plan)
         found: list[list[Path]] = [[] for _ in self._entries]
         for draw in range(self._draws):
             for walked, paths in zip(self._entries, found, strict=True):
                 if walked.moves is not None:
                     random = self._random("jitter", walked.name, draw)
-                    paths.append(screen.path([walked.moves.jittered(step, random) for step in walked.steps]))
+                    paths.append(
+                        self._screen.path([walked.moves.jittered(step, random) for step in walked.steps])
+                    )
             self._advance(len(self._entries))
         return found
 

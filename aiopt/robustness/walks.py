@@ -27,9 +27,6 @@ from aiopt.timeframe import time_grid
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_MEMORY_BYTES = 64 * 2**20
-"""Of the indicators of one draw: few specs run on the same bars."""
-
 
 @dataclass(frozen=True)
 class Step:
@@ -106,10 +103,15 @@ class WalkScreen:
         Assumptions.
     plan : WalkForwardPlan
         Of the run.
+    like : WalkScreen, optional
+        One whose indicators are used where the bids are the same.
     """
 
-    def __init__(self, bars: BarSet, config: BacktestConfig, plan: WalkForwardPlan) -> None:
-        self._session = ScreenSession(bars, config, memory_bytes=_MEMORY_BYTES)
+    def __init__(
+        self, bars: BarSet, config: BacktestConfig, plan: WalkForwardPlan, like: WalkScreen | None = None
+    ) -> None:
+        known = None if like is None or like._session.bars.bid is not bars.bid else like._session
+        self._session = ScreenSession(bars, config, like=known)
         edges = [edge for edge in plan.boundaries_ns if edge <= plan.holdout_start_ns]
         self._segments = Segments(tuple(edges))
         self._plan = plan

@@ -19,7 +19,7 @@ from aiopt.backtest.requirements import check_bars
 from aiopt.backtest.results import TrialResult, compute_metrics
 from aiopt.backtest.stop_fills import stop_rule
 from aiopt.bars.schema import BarSet
-from aiopt.errors import DataError
+from aiopt.errors import ConfigError, DataError
 from aiopt.indicators.windows import FloatArray
 from aiopt.screen.amounts import PART
 from aiopt.screen.columns import Columns
@@ -106,11 +106,14 @@ class ScreenSession:
         Assumptions, the same for all runs.
     memory_bytes : int
         What indicators and other columns may take; those used longest ago are computed again.
+    like : ScreenSession, optional
+        A session over the same bids, whose indicators are used, and their memory: asks and assumptions may
+        differ.
 
     Raises
     ------
     ConfigError, DataError
-        As `BacktestSession` raises them.
+        As `BacktestSession` raises them; also if the bids of `like` are others.
     BeyondScreenError
         If bars or assumptions lie outside what the screen treats exactly.
 
@@ -121,7 +124,12 @@ class ScreenSession:
     """
 
     def __init__(
-        self, bars: BarSet, config: BacktestConfig, *, memory_bytes: int = DEFAULT_MEMORY_BYTES
+        self,
+        bars: BarSet,
+        config: BacktestConfig,
+        *,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        like: ScreenSession | None = None,
     ) -> None:
         check_bars(bars, config)
         quoted = bars
@@ -133,7 +141,11 @@ class ScreenSession:
         self._scale = 10**decimals
         self._market = market_of(bars, config, quoted=quoted, rule=self._rule, decimals=decimals)
         n_bars = len(bars)
-        self._series = SeriesRows(bars, Columns(n_bars, memory_bytes))
+        if like is not None and like.bars.bid is not bars.bid:
+            msg = "A session is like another one only over the very same bids, but these are other arrays."
+            raise ConfigError(f"{msg} Leave `like` out.")
+        columns = Columns(n_bars, memory_bytes) if like is None else like._series.columns
+        self._series = SeriesRows(bars, columns)
         self._bid_close, self._ask_close = np.array(bars.bid.close), np.array(bars.ask.close)
         self._tick = bars.price_step
         self._tick_scale = float(10 ** price_digits(self._tick))

@@ -8,15 +8,19 @@ import msgspec
 import numpy as np
 import pytest
 
+from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
 from aiopt.errors import InputError
+from aiopt.market.instrument import instrument
 from aiopt.ranking.ranking_file import NO_EVIDENCE, SURVIVES, WEAK, Ranking
 from aiopt.robustness.measuring import Robustly
 from aiopt.robustness.robustness_config import SCENARIOS, Gate, RobustnessConfig
 from aiopt.robustness.robustness_file import Robustness, with_robustness
 from aiopt.runs import RunFileError, read_json
 from aiopt.screen.failures import ScreenMismatchError
+from aiopt.series import series_name
+from aiopt.sweep.markets import MarketTerms
 from tests.unit.robustness.conftest import SETTINGS, SPACES, Ranked
 
 
@@ -116,6 +120,33 @@ def test_a_path_that_is_not_the_ranking_s_stops_the_run(ranked: Ranked) -> None:
     )
     with pytest.raises(ScreenMismatchError, match=r"1 of .* periods differ.*must not be trusted"):
         measure(ranked, ranking=wrong)
+
+
+def test_other_markets_of_the_run_are_tried_with_the_same_rules(ranked: Ranked) -> None:
+    bars = ranked.bars["15m"]
+    sides = (replace(side, instrument="GBPUSD") for side in (bars.bid, bars.ask))
+    twin = BarSet(instrument("GBPUSD"), bars.timeframe, *sides, False, "twin")
+    both = {series_name(one.instrument.symbol, "15m"): one for one in (bars, twin)}
+    costs = BacktestConfig(commission_per_million=0.0)
+    context = replace(
+        ranked.context,
+        markets={
+            "EURUSD": MarketTerms(ranked.context.backtest, "one"),
+            "GBPUSD": MarketTerms(costs, "two"),
+        },
+    )
+    entries = [msgspec.structs.replace(entry, instrument="EURUSD") for entry in ranked.ranking.entries]
+    ranking = msgspec.structs.replace(ranked.ranking, entries=entries)
+    config = msgspec.structs.replace(SETTINGS, draws=1)
+    found = Robustly(ranking, both, context, SPACES, config).measure(lambda done, total: None)
+    for one, entry in zip(found.entries, entries, strict=True):
+        (markets,) = [scenario for scenario in one.scenarios if scenario.name == "markets"]
+        assert markets.draws == 1
+        assert "GBPUSD" in markets.text
+        # The same quotes without commission.
+        assert markets.net_pnl is not None
+        paid = entry.out_of_sample.commission
+        assert markets.net_pnl.q50 == pytest.approx(one.net_pnl + paid, abs=1e-4)
 
 
 def test_the_neighbourhood_has_a_map_and_a_place_for_the_emitted_point(found: Robustness) -> None:
