@@ -111,7 +111,7 @@ class WalkScreen:
         self, bars: BarSet, config: BacktestConfig, plan: WalkForwardPlan, like: WalkScreen | None = None
     ) -> None:
         known = None if like is None or like._session.bars.bid is not bars.bid else like._session
-        self._session = ScreenSession(bars, config, like=known)
+        self._session: ScreenSession = ScreenSession(bars, config, like=known)
         edges = [edge for edge in plan.boundaries_ns if edge <= plan.holdout_start_ns]
         self._segments = Segments(tuple(edges))
         self._plan = plan

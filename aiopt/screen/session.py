@@ -145,7 +145,7 @@ class ScreenSession:
             msg = "A session is like another one only over the very same bids, but these are other arrays."
             raise ConfigError(f"{msg} Leave `like` out.")
         columns = Columns(n_bars, memory_bytes) if like is None else like._series.columns
-        self._series = SeriesRows(bars, columns)
+        self._series: SeriesRows = SeriesRows(bars, columns)
         self._bid_close, self._ask_close = np.array(bars.bid.close), np.array(bars.ask.close)
         self._tick = bars.price_step
         self._tick_scale = float(10 ** price_digits(self._tick))
