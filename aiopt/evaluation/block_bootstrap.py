@@ -81,6 +81,73 @@ def resample_means(
     return ResampledMeans(np.concatenate(means), np.concatenate(errors))
 
 
+@dataclass(frozen=True)
+class ResampledRatios:
+    """Result of `resample_ratios`: mean and Sharpe ratio of each resample, with their standard errors.
+
+    Attributes
+    ----------
+    means, mean_errors : ndarray of shape (n_resamples,)
+        As in `ResampledMeans`, the observed mean not taken off.
+    ratios, ratio_errors : ndarray of shape (n_resamples,)
+        Mean over sample standard deviation, per period; NaN where a resample does not vary.
+    """
+
+    means: FloatArray
+    mean_errors: FloatArray
+    ratios: FloatArray
+    ratio_errors: FloatArray
+
+
+def resample_ratios(
+    values: npt.ArrayLike, *, n_resamples: int, block_length: float, seed: int
+) -> ResampledRatios:
+    """Resample one path by the stationary bootstrap, with the errors of each resample from its own blocks.
+
+    Parameters
+    ----------
+    values : array_like of shape (n_periods,)
+        Profit per period; must vary.
+    n_resamples, block_length, seed
+        As in `resample_means`.
+
+    Raises
+    ------
+    MetricInputError
+        If an argument is out of range.
+    """
+    series = finite_vector(values, "values")
+    scale = float(np.abs(series).max())
+    scaled = (series / scale)[:, None]
+    sums, squares = _wrapped_sums(scaled)[:, 0], _wrapped_sums(scaled**2)[:, 0]
+    parts = [
+        _ratio_and_error(sums, squares, fresh, starts)
+        for fresh, starts in draw_blocks(series.size, n_resamples, block_length=block_length, seed=seed)
+    ]
+    means, mean_errors_, ratios, ratio_errors = (
+        np.concatenate(columns) for columns in zip(*parts, strict=True)
+    )
+    return ResampledRatios(means * scale, mean_errors_ * scale, ratios, ratio_errors)
+
+
+def ratio_influence(values: npt.ArrayLike) -> FloatArray:
+    """Return what each period adds to the error of the Sharpe ratio: its mean has the ratio's error.
+
+    ``z - SR (z² - 1) / 2`` with ``z`` the standardised profit (Lo, "The Statistics of Sharpe Ratios",
+    Financial Analysts Journal 58(4), 2002).
+
+    Parameters
+    ----------
+    values : array_like of shape (n_periods,)
+        Profit per period; must vary.
+    """
+    series = finite_vector(values, "values")
+    mean, deviation = series.mean(), series.std()
+    z = (series - mean) / deviation
+    influence: FloatArray = z - mean / deviation / 2 * (z**2 - 1)
+    return influence
+
+
 def draw_blocks(
     n_periods: int, n_resamples: int, *, block_length: float, seed: int
 ) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]]:
@@ -230,3 +297,50 @@ def _mean_and_error(
             # Differences of rounded squares: what is left of equal blocks is no spread.
             errors[row, path] = np.sqrt(spread) / n if spread > 1e-18 * squares[path] else 0.0
     return means, errors
+
+
+@compiled
+def _ratio_and_error(
+    sums: FloatArray, squares: FloatArray, fresh: npt.NDArray[np.bool_], starts: npt.NDArray[np.int64]
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    rows, n = fresh.shape
+    means, errors = np.empty(rows), np.empty(rows)
+    ratios, ratio_errors = np.empty(rows), np.empty(rows)
+    earned, squared, lengths = np.empty(n), np.empty(n), np.empty(n)
+    for row in range(rows):
+        blocks, begin = 0, 0
+        total, total_squared = 0.0, 0.0
+        while begin < n:
+            end = begin + 1
+            while end < n and not fresh[row, end]:
+                end += 1
+            low = starts[row, begin]
+            high = low + end - begin
+            earned[blocks] = sums[high] - sums[low]
+            squared[blocks] = squares[high] - squares[low]
+            lengths[blocks] = end - begin
+            total += earned[blocks]
+            total_squared += squared[blocks]
+            blocks += 1
+            begin = end
+        mean = total / n
+        variance = total_squared / n - mean * mean
+        spread = 0.0
+        for block in range(blocks):
+            spread += (earned[block] - lengths[block] * mean) ** 2
+        means[row] = mean
+        errors[row] = np.sqrt(spread) / n if spread > 1e-18 * total_squared else 0.0
+        # Values are at most 1: what is left below this is rounding.
+        if variance <= 1e-18 or n < 2:
+            ratios[row], ratio_errors[row] = np.nan, np.nan
+            continue
+        deviation = np.sqrt(variance)
+        ratio = mean / deviation
+        spread = 0.0
+        for block in range(blocks):
+            shift = earned[block] - lengths[block] * mean
+            power = squared[block] - 2 * mean * earned[block] + lengths[block] * mean * mean
+            spread += (shift / deviation - ratio / 2 * (power / variance - lengths[block])) ** 2
+        ratios[row] = ratio * np.sqrt((n - 1) / n)
+        ratio_errors[row] = np.sqrt(spread) / n
+    return means, errors, ratios, ratio_errors

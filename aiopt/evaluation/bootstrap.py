@@ -1,10 +1,12 @@
 """Resampling: intervals that respect dependence in time, and drawdowns under another order of trades.
 
-Owns the stationary block bootstrap and the Monte Carlo of trade order; every function is seeded.  Knows
-nothing of what was selected from how many: that is what `aiopt.evaluation.deflated` is for.
+Owns the intervals and the Monte Carlo of trade order; every function is seeded.  Knows nothing of what was
+selected from how many: that is what `aiopt.evaluation.multiple_testing` and `deflated` are for.
 
-Source: Politis and Romano, "The Stationary Bootstrap", Journal of the American Statistical Association
-89(428), 1994, doi:10.1080/01621459.1994.10476870.
+Intervals are studentised (bootstrap-t): in every resample the estimate's distance from the observed one is
+divided by the resample's own standard error, so the interval follows the skewness of the profits.  Source:
+Ledoit and Wolf, "Robust performance hypothesis testing with the Sharpe ratio", Journal of Empirical Finance
+15(5), 2008.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from aiopt.compiled import compiled
 from aiopt.evaluation.arrays import FloatArray, finite_vector, require
+from aiopt.evaluation.block_bootstrap import mean_errors, ratio_influence, resample_ratios
 
 _CHUNK = 4_000_000
 """Resampled elements held at once."""
@@ -43,8 +47,8 @@ class BootstrapResult:
     mean : Interval
         Of the mean per period, in the unit of the returns.
     p_value : float
-        Share of resamples, centred to mean 0, whose mean is at least the observed one: one-sided, for the
-        hypothesis that the mean is not above 0.
+        Share of resamples, centred to mean 0, whose t statistic is at least the observed one: one-sided, for
+        the hypothesis that the mean is not above 0.
     block_length : float
         Expected block length used, in periods.
     """
@@ -152,7 +156,7 @@ def bootstrap_returns(
     confidence: float = 0.95,
     block_length: float | None = None,
 ) -> BootstrapResult:
-    """Return percentile intervals of the Sharpe ratio and the mean by the stationary block bootstrap.
+    """Return studentised intervals of the Sharpe ratio and the mean by the stationary block bootstrap.
 
     Parameters
     ----------
@@ -187,47 +191,26 @@ def bootstrap_returns(
     require(length >= 1, "block_length >= 1", f"block_length={length}", "A block has at least one period.")
     if values.size < 2 or not np.ptp(values) > 0:
         return BootstrapResult(Interval(_NAN, _NAN), Interval(_NAN, _NAN), _NAN, length)
-    means, deviations = _moments(values, n_resamples, length, seed)
-    smallest = 1e-12 * float(np.abs(values).max())
-    varies = deviations > smallest
-    ratios = means[varies] / deviations[varies] * math.sqrt(periods_per_year)
-    enough = varies.mean() >= 0.95
-    observed = float(values.mean())
-    # The observed mean is one of its own resamples: a p-value is never 0.
-    exceeding = int((means - observed >= observed).sum())
+    found = resample_ratios(values, n_resamples=n_resamples, block_length=length, seed=seed)
+    annual = math.sqrt(periods_per_year)
+    ratio = float(values.mean() / values.std(ddof=1))
+    influence = ratio_influence(values)
+    errors = mean_errors(np.column_stack([values, influence]), block_length=length)
+    varies = np.isfinite(found.ratios)
+    mean = float(values.mean())
+    moved = _t_statistics(found.means - mean, found.mean_errors)
+    turned = _t_statistics(found.ratios[varies] - ratio, found.ratio_errors[varies])
+    sharpe = _studentised(ratio, float(errors[1]), turned, confidence)
+    if varies.mean() < 0.95:
+        sharpe = Interval(_NAN, _NAN)
+    # The observed statistic is one of its own resamples: a p-value is never 0.
+    exceeding = int((moved >= mean / errors[0]).sum()) if errors[0] > 0 else n_resamples
     return BootstrapResult(
-        sharpe=_interval(ratios, confidence) if enough else Interval(_NAN, _NAN),
-        mean=_interval(means, confidence),
+        sharpe=Interval(sharpe.low * annual, sharpe.high * annual),
+        mean=_studentised(mean, float(errors[0]), moved, confidence),
         p_value=(exceeding + 1) / (n_resamples + 1),
         block_length=length,
     )
-
-
-def stationary_bootstrap_indices(
-    n_periods: int, n_resamples: int, *, block_length: float, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """Return indices of resamples: blocks of geometric length that start anywhere and wrap round.
-
-    Parameters
-    ----------
-    n_periods, n_resamples : int
-        Shape of the result, transposed.
-    block_length : float
-        Expected length of a block, at least 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    ndarray of shape (n_resamples, n_periods), int64
-        In ``[0, n_periods)``.
-    """
-    fresh = rng.random((n_resamples, n_periods)) < 1 / block_length
-    fresh[:, 0] = True
-    starts = rng.integers(0, n_periods, size=(n_resamples, n_periods))
-    position = np.arange(n_periods)
-    block = np.maximum.accumulate(np.where(fresh, position, 0), axis=1)
-    return (np.take_along_axis(starts, block, axis=1) + position - block) % n_periods
 
 
 @dataclass(frozen=True)
@@ -290,26 +273,34 @@ def shuffled_drawdowns(pnl: npt.ArrayLike, *, seed: int, n_shuffles: int = 1000)
     )
 
 
-def _moments(values: FloatArray, n_resamples: int, length: float, seed: int) -> tuple[FloatArray, FloatArray]:
-    rng = np.random.default_rng(seed)
-    means, deviations = [], []
-    for rows in _chunks(n_resamples, values.size):
-        sample = values[stationary_bootstrap_indices(values.size, rows, block_length=length, rng=rng)]
-        means.append(sample.mean(axis=1))
-        deviations.append(sample.std(axis=1, ddof=1))
-    return np.concatenate(means), np.concatenate(deviations)
+def _t_statistics(distances: FloatArray, errors: FloatArray) -> FloatArray:
+    """Return distances over errors; without an error, infinite in the direction of the distance."""
+    bare = np.where(distances > 0, np.inf, np.where(distances < 0, -np.inf, 0.0))
+    return np.divide(distances, errors, out=bare, where=errors > 0)
 
 
+@compiled
 def _deepest(orders: FloatArray) -> FloatArray:
-    path = np.cumsum(orders, axis=1)
-    peak = np.maximum(np.maximum.accumulate(path, axis=1), 0.0)
-    return (peak - path).max(axis=1)
+    found = np.empty(len(orders))
+    for row in range(len(orders)):
+        equity, peak, deepest = 0.0, 0.0, 0.0
+        for profit in orders[row]:
+            equity += profit
+            peak = max(peak, equity)
+            deepest = max(deepest, peak - equity)
+        found[row] = deepest
+    return found
 
 
-def _interval(values: FloatArray, confidence: float) -> Interval:
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(values, [tail, 100 - tail])
-    return Interval(float(low), float(high))
+def _studentised(value: float, error: float, statistics: FloatArray, confidence: float) -> Interval:
+    """Return the bootstrap-t interval; NaN where the resamples leave a side open."""
+    if not statistics.size or not error > 0:
+        return Interval(_NAN, _NAN)
+    tail = (1 - confidence) / 2
+    low = value - error * float(np.quantile(statistics, 1 - tail, method="higher"))
+    high = value - error * float(np.quantile(statistics, tail, method="lower"))
+    bounded = math.isfinite(low) and math.isfinite(high)
+    return Interval(low, high) if bounded else Interval(_NAN, _NAN)
 
 
 def _chunks(total: int, width: int) -> Iterator[int]:

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from aiopt.errors import MetricInputError
-from aiopt.evaluation.arrays import finite_matrix, require
+from aiopt.evaluation.arrays import require
 
 EULER_MASCHERONI = 0.5772156649015329
 
@@ -169,42 +167,6 @@ def minimum_track_record_length(
     if not (variance > 0 and sharpe > benchmark):
         return _NAN
     return 1 + variance * float(ndtri(confidence) / (sharpe - benchmark)) ** 2
-
-
-def effective_trials(returns: npt.ArrayLike) -> float:
-    """Return how many independent trials a set of correlated ones is worth.
-
-    ``ρ + (1 − ρ) N`` with ρ the mean correlation of all pairs, a negative mean counted as 0 (Bailey and
-    López de Prado, 2014).  For information: deflating by it is less strict than by the number of all trials.
-
-    Parameters
-    ----------
-    returns : array_like of shape (n_periods, n_trials)
-        Finite.  Columns that do not vary are left out.
-
-    Returns
-    -------
-    float
-        Between 1 and the number of columns that vary; NaN if there is none.
-
-    Raises
-    ------
-    MetricInputError
-        If `returns` is not a finite matrix.
-    """
-    values = finite_matrix(returns, "returns")
-    if values.shape[0] < 2:
-        return _NAN
-    centred = values - values.mean(axis=0)
-    size = np.sqrt((centred**2).sum(axis=0))
-    varies = size > 1e-12 * np.abs(values).max(axis=0, initial=0) * math.sqrt(values.shape[0])
-    n = int(varies.sum())
-    if n < 2:
-        return float(n) if n else _NAN
-    # The sum of all correlations is the squared length of the sum of the unit vectors: no N x N matrix.
-    total = float(((centred[:, varies] / size[varies]).sum(axis=1) ** 2).sum())
-    mean = min(1.0, max(0.0, (total - n) / (n * (n - 1))))
-    return mean + (1 - mean) * n
 
 
 def _unit_variance(sharpe: float, skewness: float, kurtosis: float) -> float:

@@ -12,7 +12,9 @@ Owns three tests of profits over the same periods, all on the same stationary-bo
   23(4), 2005): one p-value for the best t statistic, where paths that lose plainly count less.
 
 The t statistics are studentised anew in every resample: paths that trade rarely or win small and lose large
-have skewed means, and the normal distribution says "luck" too seldom of them.  Knows nothing of strategies.
+have skewed means, and the normal distribution says "luck" too seldom of them.  They are balanced (Romano and
+Wolf, "Balanced control of generalized error rates", Annals of Statistics 38(1), 2010): divided by the heaviness
+of each path's own tail, so that one such path does not set the bar for all.  Knows nothing of strategies.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from aiopt.evaluation.arrays import FloatArray, finite_matrix, require
 from aiopt.evaluation.block_bootstrap import (
@@ -34,6 +37,9 @@ from aiopt.evaluation.block_bootstrap import (
 
 LEAST_PERIODS = 20
 """Of fewer periods nothing is said: a resample of them has too few blocks."""
+
+_TAIL = 0.95
+"""Where the tails of paths are compared."""
 
 _NAN = float("nan")
 
@@ -50,8 +56,8 @@ class ManyPaths:
         Max-T, adjusted for all paths by step-down; 1 where a path does not vary; NaN of a path that was only
         compared with, and throughout where there are too few periods.
     critical_t : float
-        The t statistic that the best path needs: the `level` quantile of the best of all paths without an
-        edge.  NaN as `spa`.
+        The t statistic that the best path needs if its tails are no heavier than normal: the `level`
+        quantile of the best of all paths without an edge.  NaN as `spa`.
     reality_check, spa : float
         One p-value for all paths together; NaN where nothing varies or there are too few periods.
     block_length : float
@@ -125,8 +131,9 @@ def compare_paths(
     elif asked.any():
         active, claims = values[:, varies], asked[varies]
         resampled = resample_means(active, n_resamples=n_resamples, block_length=length, seed=seed)
-        studentised = _studentised(resampled)
-        p_values[asked] = step_down(statistics[asked], studentised[:, claims], beside=studentised[:, ~claims])
+        tails, studentised = _balanced(_studentised(resampled))
+        observed = statistics[asked] / tails[claims]
+        p_values[asked] = step_down(observed, studentised[:, claims], beside=studentised[:, ~claims])
         critical = float(np.quantile(studentised.max(axis=1), level, method="higher"))
         means = active.mean(axis=0)
         reality = _share_above(float(means[claims].max()), resampled.means.max(axis=1))
@@ -197,6 +204,20 @@ def _studentised(resampled: ResampledMeans) -> FloatArray:
     means, errors = resampled.means, resampled.errors
     bare = np.where(means > 0, np.inf, np.where(means < 0, -np.inf, 0.0))
     return np.divide(means, errors, out=bare, where=errors > 0)
+
+
+def _balanced(studentised: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return how heavy the upper tail of each path is, and the statistics divided by it.
+
+    A path with one large loss has resamples without it, and in those its t statistic is high.  Left alone it
+    would set the bar for all others.  So each path is measured in its own 95% quantile, where that is above
+    the normal one: 1 for paths with ordinary tails, and infinite for a path that often has no error at all.
+    """
+    tails = np.maximum(1.0, np.quantile(studentised, _TAIL, axis=0, method="higher") / ndtri(_TAIL))
+    hopeless = np.isinf(tails)
+    balanced = studentised / np.where(hopeless, 1.0, tails)
+    balanced[:, hopeless] = 0.0
+    return tails, balanced
 
 
 def _superior_ability(

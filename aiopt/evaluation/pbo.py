@@ -6,6 +6,10 @@ Overfitting", Journal of Computational Finance 20(4), 2017, doi:10.21314/JCF.201
 The periods are cut into S blocks.  For each of the C(S, S/2) ways to call half of the blocks in-sample, the
 trial with the best in-sample Sharpe ratio is looked up in the other half.  PBO is the share of ways in which
 it ends at or below the median there.
+
+The paper cuts without regard to trades: one that is open where an in-sample block meets an out-of-sample
+block earns in both, and speaks for itself.  So the periods of in-sample blocks next to such a boundary can be
+purged (López de Prado, "Advances in Financial Machine Learning", Wiley, 2018, chapter 7).
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from aiopt.compiled import compiled
 from aiopt.errors import MetricInputError
 from aiopt.evaluation.arrays import FloatArray, finite_matrix, require
 
@@ -42,7 +47,7 @@ class Overfitting:
     probability_of_loss: float
 
 
-def probability_of_overfitting(returns: npt.ArrayLike, *, n_blocks: int = 10) -> Overfitting:
+def probability_of_overfitting(returns: npt.ArrayLike, *, n_blocks: int = 10, purge: int = 0) -> Overfitting:
     """Return how often choosing the best trial in-sample chooses no better than the median out of sample.
 
     Parameters
@@ -51,6 +56,9 @@ def probability_of_overfitting(returns: npt.ArrayLike, *, n_blocks: int = 10) ->
         Profit or return per period.  Finite.  A trial without variance in a half has Sharpe ratio 0 there.
     n_blocks : int
         Even, 2 to 16; blocks are as equal in length as possible.
+    purge : int
+        Periods left out of an in-sample block on each side where it meets an out-of-sample block.  A block
+        has at least two more than twice as many.
 
     Returns
     -------
@@ -78,19 +86,22 @@ def probability_of_overfitting(returns: npt.ArrayLike, *, n_blocks: int = 10) ->
         f"n_periods={n_periods}, n_blocks={n_blocks}",
         "Use a longer series or fewer blocks.",
     )
+    require(
+        purge >= 0 and 2 * purge + 2 <= n_periods // n_blocks,
+        "purge >= 0 and 2 * purge + 2 <= n_periods // n_blocks",
+        f"purge={purge}, n_periods={n_periods}, n_blocks={n_blocks}",
+        "Purge fewer periods or use fewer blocks.",
+    )
     if not (np.ptp(values, axis=0) > 0).any():
         msg = "At least one trial must vary, but all are constant. There is nothing to choose from."
         raise MetricInputError(msg)
     # Every trial on its own scale, so that sums of squares lose no digits.
     scale = np.abs(values).max(axis=0)
     values = values / np.where(scale > 0, scale, 1.0)
-    starts = np.arange(n_blocks) * n_periods // n_blocks
-    counts = np.diff(np.append(starts, n_periods)).astype(np.float64)
-    sums = np.add.reduceat(values, starts, axis=0)
-    squares = np.add.reduceat(values**2, starts, axis=0)
+    blocks = _Blocks.of(values, n_blocks, purge)
     splits = _splits(n_blocks)
     step = max(1, _CHUNK // n_trials)
-    parts = [_judge(splits[i : i + step], counts, sums, squares) for i in range(0, len(splits), step)]
+    parts = [_judge(splits[i : i + step], blocks) for i in range(0, len(splits), step)]
     ranks = np.concatenate([rank for rank, _ in parts])
     lost = np.concatenate([loss for _, loss in parts])
     omega = ranks / (n_trials + 1)
@@ -111,12 +122,71 @@ def _splits(n_blocks: int) -> FloatArray:
     return splits
 
 
-def _judge(
-    splits: FloatArray, counts: FloatArray, sums: FloatArray, squares: FloatArray
-) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+@dataclass(frozen=True)
+class _Sums:
+    """Of some periods of each block: their number, and per trial the sum and the sum of squares."""
+
+    counts: FloatArray
+    sums: FloatArray
+    squares: FloatArray
+
+    def over(self, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return the same over the blocks of each split; shapes (n_splits, 1 or n_trials)."""
+        # einsum, not BLAS: the same bits whatever the number of threads.
+        return (
+            np.einsum("sb,b->s", weights, self.counts)[:, None],
+            np.einsum("sb,bt->st", weights, self.sums, optimize=False),
+            np.einsum("sb,bt->st", weights, self.squares, optimize=False),
+        )
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Whole blocks, and the first and last periods of each that a purge takes off."""
+
+    whole: _Sums
+    head: _Sums
+    tail: _Sums
+
+    @classmethod
+    def of(cls, values: FloatArray, n_blocks: int, purge: int) -> _Blocks:
+        edges = np.append(np.arange(n_blocks) * len(values) // n_blocks, len(values))
+        starts, stops = edges[:-1], edges[1:]
+        parts = []
+        for low, high in ((starts, stops), (starts, starts + purge), (stops - purge, stops)):
+            chosen = [values[a:b] for a, b in zip(low, high, strict=True)]
+            parts.append(
+                _Sums(
+                    counts=(high - low).astype(np.float64),
+                    sums=np.array([part.sum(axis=0) for part in chosen]),
+                    squares=np.array([(part**2).sum(axis=0) for part in chosen]),
+                )
+            )
+        return cls(*parts)
+
+    def inside(self, splits: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return Sharpe ratio and mean of the blocks in-sample, purged where they meet the others."""
+        beside = 1.0 - splits
+        head, tail = np.zeros_like(splits), np.zeros_like(splits)
+        head[:, 1:] = splits[:, 1:] * beside[:, :-1]
+        tail[:, :-1] = splits[:, :-1] * beside[:, 1:]
+        kept = [
+            whole - first - last
+            for whole, first, last in zip(
+                self.whole.over(splits), self.head.over(head), self.tail.over(tail), strict=True
+            )
+        ]
+        return _sharpe(*kept)
+
+    def outside(self, splits: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return Sharpe ratio and mean of the other blocks."""
+        return _sharpe(*self.whole.over(1.0 - splits))
+
+
+def _judge(splits: FloatArray, blocks: _Blocks) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Return, per split, the out-of-sample rank of the trial chosen in-sample, and whether it lost."""
-    inside, _ = _sharpe(splits, counts, sums, squares)
-    outside, mean = _sharpe(1.0 - splits, counts, sums, squares)
+    inside, _ = blocks.inside(splits)
+    outside, mean = blocks.outside(splits)
     rows = np.arange(len(splits))
     best = inside.argmax(axis=1)
     own = outside[rows, best][:, None]
@@ -125,13 +195,32 @@ def _judge(
     return below + (equal + 1) / 2, mean[rows, best] < 0
 
 
-def _sharpe(
-    half: FloatArray, counts: FloatArray, sums: FloatArray, squares: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    # einsum, not BLAS: the same bits whatever the number of threads.
-    n = np.einsum("sb,b->s", half, counts)[:, None]
-    mean = np.einsum("sb,bt->st", half, sums, optimize=False) / n
-    variance = np.einsum("sb,bt->st", half, squares, optimize=False) / n - mean**2
+def _sharpe(n: FloatArray, sums: FloatArray, squares: FloatArray) -> tuple[FloatArray, FloatArray]:
+    mean = sums / n
+    variance = squares / n - mean**2
     ratio = np.zeros_like(mean)
     np.divide(mean, np.sqrt(np.maximum(variance, 0.0)), out=ratio, where=variance > 1e-14)
     return ratio, mean
+
+
+def longest_holding(profits: FloatArray) -> int:
+    """Return the longest run of periods with a profit or loss: no trade was open for longer.
+
+    Parameters
+    ----------
+    profits : ndarray of shape (n_trials, n_periods)
+        Positions marked to market, so that a period in which one is open has a profit or loss; trades that
+        follow each other without a pause make one run.
+    """
+    return int(_longest_run(np.ascontiguousarray(profits)))
+
+
+@compiled
+def _longest_run(profits: FloatArray) -> int:
+    longest = 0
+    for row in range(len(profits)):
+        run = 0
+        for profit in profits[row]:
+            run = run + 1 if profit != 0.0 else 0
+            longest = max(longest, run)
+    return longest

@@ -13,23 +13,32 @@ import msgspec
 import numpy as np
 
 from aiopt.evaluation.arrays import FloatArray
-from aiopt.evaluation.deflated import effective_trials, expected_maximum_sharpe
+from aiopt.evaluation.deflated import expected_maximum_sharpe
+from aiopt.evaluation.effective import EffectiveTrials, periods_per_unit
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratios
-from aiopt.evaluation.pbo import probability_of_overfitting
+from aiopt.evaluation.pbo import longest_holding, probability_of_overfitting
 from aiopt.ranking.earlier import EarlierTrials
 from aiopt.ranking.figures import known
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import GroupStatistics, Statistics
 from aiopt.ranking.selection import Group, in_sample_scores
+from aiopt.utc import DAY_NS
+
+_TRIALS_AT_ONCE = 1024
+"""Trials whose correlations are taken at once."""
+
+_LEAST_KEPT = 4
+"""At most one period in so many of a block is purged at each end, however long trades are held."""
 
 
 @dataclass(frozen=True)
 class Overfit:
-    """PBO and probability of loss; NaN where a group has fewer than two trials that can be compared."""
+    """PBO and probability of loss, NaN where fewer than two trials can be compared; periods purged."""
 
     pbo: float
     probability_of_loss: float
+    purge: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ def make_statistics(
         succeeded=baseline.trials - sum(group.failed for group in groups),
         failed=sum(group.failed for group in groups),
         candidates=sum(candidates.values()),
-        effective_trials=known(effective_trials(pnl.T)) if filled else None,
+        effective_trials=known(_effective(filled, plan)),
         sharpe_variance_theory=baseline.variance_theory,
         sharpe_variance_cross_section=known(baseline.variance_cross_section),
         expected_maximum_sharpe=baseline.expected_maximum * annual,
@@ -138,6 +147,7 @@ def make_statistics(
         rank_correlation=known(_rank_correlation(filled, plan)) if filled else None,
         pbo=known(overfit.pbo),
         probability_of_loss=known(overfit.probability_of_loss),
+        pbo_purge_periods=overfit.purge,
         periods_per_year=plan.periods_per_year,
         groups=[_group(group, baseline, candidates.get(group.name, 0), plan) for group in blind],
         refused_trials=sum(any(row.segment_refused) for group in groups for row in group.rows),
@@ -170,13 +180,25 @@ def _group(group: Group, baseline: Baseline, candidates: int, plan: WalkForwardP
     )
 
 
+def _effective(groups: Sequence[Group], plan: WalkForwardPlan) -> float:
+    """Return how many independent trials all of them are worth, one group in memory at a time."""
+    per_day = max(1, DAY_NS // plan.period_ns)
+    found = EffectiveTrials(plan.development_periods, periods_per_unit(plan.development_periods, per_day))
+    for group in groups:
+        for start in range(0, len(group.rows), _TRIALS_AT_ONCE):
+            found.add(group.pnl[start : start + _TRIALS_AT_ONCE])
+    return found.number()
+
+
 def _overfit(pnl: FloatArray, config: RankingConfig) -> Overfit:
     """Return PBO over trials that vary; those that never trade were no choice."""
     active = pnl[np.ptp(pnl, axis=1) > 0] if pnl.size else pnl
     if len(active) < 2 or pnl.shape[1] < 2 * config.pbo_blocks:
         return Overfit(math.nan, math.nan)
-    result = probability_of_overfitting(active.T, n_blocks=config.pbo_blocks)
-    return Overfit(result.pbo, result.probability_of_loss)
+    # A trade open over a boundary of blocks earns on both sides of it.
+    purge = min(longest_holding(active), pnl.shape[1] // config.pbo_blocks // _LEAST_KEPT)
+    result = probability_of_overfitting(active.T, n_blocks=config.pbo_blocks, purge=purge)
+    return Overfit(result.pbo, result.probability_of_loss, purge)
 
 
 def _rank_correlation(groups: Sequence[Group], plan: WalkForwardPlan) -> float:

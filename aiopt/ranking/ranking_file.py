@@ -407,6 +407,9 @@ class Statistics(Record, frozen=True, kw_only=True):
         test segment are disjoint.
     pbo, probability_of_loss : float or None
         Of choosing among all trials of all groups.
+    pbo_purge_periods : int
+        Periods purged from an in-sample block where it meets an out-of-sample one: the longest holding, at
+        most a quarter of a block.
     refused_trials, capped_trials, ruined_trials : int
         Trials whose entries the margin refused, whose sizes it cut, or who lost their account, in some
         development segment.
@@ -438,6 +441,7 @@ class Statistics(Record, frozen=True, kw_only=True):
     ruined_trials: int = 0
     earlier_trials: EarlierTrials | msgspec.UnsetType = msgspec.UNSET
     luck: LuckTest | None = None
+    pbo_purge_periods: int = 0
 
 
 class Ranking(Record, frozen=True, kw_only=True):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
 from aiopt.errors import MetricInputError
-from aiopt.evaluation.block_bootstrap import draw_blocks, mean_errors, politis_white_length, resample_means
+from aiopt.evaluation.block_bootstrap import (
+    draw_blocks,
+    mean_errors,
+    politis_white_length,
+    ratio_influence,
+    resample_means,
+    resample_ratios,
+)
 
 
 def autoregressive(rng: np.random.Generator, n: int, carry: float) -> np.ndarray:
@@ -16,6 +24,36 @@ def autoregressive(rng: np.random.Generator, n: int, carry: float) -> np.ndarray
     for i in range(1, n):
         shocks[i] += carry * shocks[i - 1]
     return shocks
+
+
+def test_blocks_begin_anywhere_and_have_the_length_asked_for() -> None:
+    parts = list(draw_blocks(200, 400, block_length=8.0, seed=0))
+    fresh = np.concatenate([one for one, _ in parts])
+    starts = np.concatenate([one for _, one in parts])
+    assert fresh.shape == starts.shape == (400, 200)
+    assert fresh[:, 0].all()
+    assert fresh[:, 1:].mean() == pytest.approx(1 / 8, rel=0.03)
+    assert starts.min() >= 0
+    assert starts.max() < 200
+    counts = np.bincount(starts[fresh], minlength=200)
+    assert counts.min() > 0.4 * counts.mean()
+
+
+def test_ratios_equal_those_of_the_resampled_series() -> None:
+    values = np.random.default_rng(4).standard_t(4, 41) * 300 + 30
+    got = resample_ratios(values, n_resamples=15, block_length=3.0, seed=8)
+    ((fresh, starts),) = draw_blocks(41, 15, block_length=3.0, seed=8)
+    for row in range(15):
+        begins = [*np.flatnonzero(fresh[row]), 41]
+        blocks = [values[(starts[row, a] + np.arange(b - a)) % 41] for a, b in itertools.pairwise(begins)]
+        series = np.concatenate(blocks)
+        influence = np.split(ratio_influence(series), begins[1:-1])
+        assert got.means[row] == pytest.approx(series.mean())
+        assert got.ratios[row] == pytest.approx(series.mean() / series.std(ddof=1))
+        assert got.mean_errors[row] == pytest.approx(
+            math.sqrt(sum((block - series.mean()).sum() ** 2 for block in blocks)) / 41
+        )
+        assert got.ratio_errors[row] == pytest.approx(math.sqrt(sum(p.sum() ** 2 for p in influence)) / 41)
 
 
 def test_moments_equal_those_of_the_resampled_series() -> None:

@@ -125,24 +125,6 @@ def test_false_discoveries_are_rare_on_noise() -> None:
     assert found <= 15
 
 
-def test_effective_trials_of_copies_and_of_strangers() -> None:
-    rng = np.random.default_rng(2)
-    one = rng.normal(size=(500, 1))
-    strangers = rng.normal(size=(500, 40))
-    assert deflated.effective_trials(np.repeat(one, 20, axis=1)) == pytest.approx(1.0)
-    assert deflated.effective_trials(strangers) == pytest.approx(40, abs=1.5)
-    assert deflated.effective_trials(np.hstack([strangers, np.zeros((500, 9))])) == pytest.approx(40, abs=1.5)
-    assert math.isnan(deflated.effective_trials(np.zeros((10, 3))))
-    assert deflated.effective_trials(one) == 1.0
-
-
-def test_effective_trials_equal_the_correlation_matrix() -> None:
-    rng = np.random.default_rng(3)
-    values = rng.normal(size=(60, 7)) + rng.normal(size=(60, 1))
-    off = np.corrcoef(values.T)[np.triu_indices(7, 1)].mean()
-    assert deflated.effective_trials(values) == pytest.approx(off + (1 - off) * 7)
-
-
 @pytest.mark.parametrize("name", ["sharpe", "skewness", "kurtosis"])
 def test_nan_stays_nan(name: str) -> None:
     call = {"sharpe": 0.1, "skewness": 0.0, "kurtosis": 3.0, "n_periods": 50} | {name: math.nan}

@@ -8,17 +8,23 @@ import numpy as np
 import pytest
 
 from aiopt.errors import MetricInputError
-from aiopt.evaluation.pbo import probability_of_overfitting
+from aiopt.evaluation.pbo import longest_holding, probability_of_overfitting
 
 
-def literal(returns: np.ndarray, n_blocks: int) -> tuple[float, float]:
+def literal(returns: np.ndarray, n_blocks: int, purge: int = 0) -> tuple[float, float]:
     """CSCV as the paper tells it, with loops."""
     blocks = [
         returns[b * len(returns) // n_blocks : (b + 1) * len(returns) // n_blocks] for b in range(n_blocks)
     ]
+
+    def kept(b: int, chosen: tuple[int, ...]) -> np.ndarray:
+        first = purge if b > 0 and b - 1 not in chosen else 0
+        last = purge if b < n_blocks - 1 and b + 1 not in chosen else 0
+        return blocks[b][first : len(blocks[b]) - last]
+
     worse, lost, splits = 0, 0, 0
     for chosen in itertools.combinations(range(n_blocks), n_blocks // 2):
-        inside = np.vstack([blocks[b] for b in chosen])
+        inside = np.vstack([kept(b, chosen) for b in chosen])
         outside = np.vstack([blocks[b] for b in range(n_blocks) if b not in chosen])
         ratio = inside.mean(axis=0) / inside.std(axis=0)
         best = int(ratio.argmax())
@@ -37,6 +43,25 @@ def test_equals_the_literal_algorithm(n_periods: int, n_trials: int, n_blocks: i
     returns = np.random.default_rng(n_periods).normal(0.02, 1, size=(n_periods, n_trials))
     got = probability_of_overfitting(returns, n_blocks=n_blocks)
     assert (got.pbo, got.probability_of_loss) == pytest.approx(literal(returns, n_blocks))
+
+
+@pytest.mark.parametrize("purge", [1, 3])
+def test_purging_equals_the_literal_algorithm(purge: int) -> None:
+    returns = np.random.default_rng(purge).normal(0.02, 1, size=(83, 8))
+    got = probability_of_overfitting(returns, n_blocks=6, purge=purge)
+    assert (got.pbo, got.probability_of_loss) == pytest.approx(literal(returns, 6, purge))
+    assert got.logits.tolist() != probability_of_overfitting(returns, n_blocks=6).logits.tolist()
+
+
+def test_the_longest_holding_is_the_longest_run() -> None:
+    profits = np.array([[0.0, 1, -1, 0, 2, 0], [3.0, 0, 0, 1, -1, 1]])
+    assert longest_holding(profits) == 3
+    assert longest_holding(np.zeros((2, 4))) == 0
+
+
+def test_a_purge_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(MetricInputError, match=r"2 \* purge \+ 2 <= n_periods // n_blocks"):
+        probability_of_overfitting(np.random.default_rng(0).normal(size=(100, 3)), purge=5)
 
 
 def test_choosing_among_noise_is_choosing_blindly() -> None:
