@@ -13,8 +13,9 @@ Owns three tests of profits over the same periods, all on the same stationary-bo
 
 The t statistics are studentised anew in every resample: paths that trade rarely or win small and lose large
 have skewed means, and the normal distribution says "luck" too seldom of them.  They are balanced (Romano and
-Wolf, "Balanced control of generalized error rates", Annals of Statistics 38(1), 2010): divided by the heaviness
-of each path's own tail, so that one such path does not set the bar for all.  Knows nothing of strategies.
+Wolf, "Balanced control of generalized error rates", Annals of Statistics 38(1), 2010): divided by the
+heaviness of each path's own tail, so that one such path does not set the bar for all.  Knows nothing of
+strategies.
 """
 
 from __future__ import annotations

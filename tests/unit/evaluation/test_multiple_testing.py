@@ -127,6 +127,21 @@ def test_a_path_whose_losses_a_resample_can_miss_is_not_believed() -> None:
     assert got.p_values[0] > 0.3
 
 
+def test_one_path_with_a_large_loss_does_not_set_the_bar_for_all() -> None:
+    rng = np.random.default_rng(12)
+    paths = rng.normal(0, 1, (300, 10))
+    paths[:, 0] += 0.26 - paths[:, 0].mean()
+    alone = compare_paths(paths, seed=0, block_length=1.0)
+    # Many small wins and one loss that eats them: a third of its resamples have a t statistic near 10.
+    wins = np.abs(rng.normal(0.2, 0.05, (300, 1)))
+    wins[150] = -wins.sum()
+    beside = compare_paths(np.hstack([paths, wins]), seed=0, block_length=1.0)
+    assert alone.p_values[0] < 0.01
+    assert beside.p_values[0] < 0.01
+    assert beside.critical_t == pytest.approx(alone.critical_t, rel=0.1)
+    assert beside.p_values[10] > 0.3
+
+
 def test_same_seed_same_result() -> None:
     paths = np.random.default_rng(10).normal(0.1, 1, (80, 3))
     one, two, other = (compare_paths(paths, seed=s) for s in (1, 1, 2))
