@@ -18,8 +18,8 @@ from aiopt.evaluation.multiple_testing import LEAST_PERIODS, ManyPaths, compare_
 from aiopt.ranking.candidates import Candidate
 from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
 from aiopt.ranking.figures import known
+from aiopt.ranking.luck_record import LuckTest
 from aiopt.ranking.ranking_config import RankingConfig
-from aiopt.ranking.ranking_file import LuckTest
 from aiopt.utc import DAY_NS
 
 ENOUGH_UNITS = 100

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from aiopt.ranking.luck_record import LuckTest
 from aiopt.ranking.ranking_config import DEFLATED, RankingConfig
-from aiopt.ranking.ranking_file import LuckTest
 from aiopt.report.document import Fact
 
 
