@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +18,7 @@ import polars as pl
 
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.schema import BarSet
+from aiopt.config import canonical_json
 from aiopt.errors import BacktestError, ConfigError, SearchSpaceError
 from aiopt.evaluation.folds import WalkForwardConfig
 from aiopt.evaluation.metrics import sharpe_ratio
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from aiopt.optimize.engine import StageEngine
     from aiopt.search.record import RunSearches
     from aiopt.sweep.board import Board
-    from aiopt.sweep.counting import CountedTrial, SweepCount
+    from aiopt.sweep.counting import SweepCount
     from aiopt.sweep.local import SweepOutcome
     from aiopt.sweep.planning import PlannedSweep
     from aiopt.sweep.progress import SweepProgress
@@ -90,9 +91,9 @@ class Sweep(Table):
 
     def count(self) -> SweepCount:
         """Return the sweep as the ledger of all trials sees it."""
-        from aiopt.sweep.counting import counted_rows
-
-        return _count(self.bars, self.config, self.context, counted_rows(self.rows))
+        tried = [(row.trial_id, row.params_json, row.group) for row in self.rows]
+        hashes = {row.trial_id: row.spec_hash for row in self.rows}
+        return _count(self.bars, self.config, self.context, tried, hashes.__getitem__)
 
     @property
     def failures(self) -> dict[str, int]:
@@ -267,7 +268,7 @@ def _run(
 ) -> tuple[list[TrialRow], RunSearches | None]:
     """Run every point and return the rows, sorted by trial id, and what a sampler that learns found."""
     from aiopt.sweep.confirming import confirm
-    from aiopt.sweep.counting import counted_file, counted_journal, counted_points, counted_rows
+    from aiopt.sweep.counting import counted_file, counted_journal, counted_rows
     from aiopt.sweep.local import run_sweep_locally
     from aiopt.sweep.planning import out_of
 
@@ -292,7 +293,7 @@ def _run(
         board: Board = local
         if found is not None:
             board = found.open_board(folder.name, journal, config.ranking, context.plan)
-        count = _count(bars, config, context, counted_points(planned.first_points(), context))
+        count = _count_points(bars, config, context, planned.first_points())
         count.prepare()
         kept: list[RunSearches] = []
         try:
@@ -303,7 +304,7 @@ def _run(
             count.record([*counted_rows(done), *counted_journal(journal)])
             raise
         # Of a sampler that learns only now all points are known.
-        count = _count(bars, config, context, counted_points(points, context))
+        count = _count_points(bars, config, context, points)
         try:
             # As a file, which is how any board gives its rows.
             counts = board.write_trials(folder / "trials.parquet")
@@ -316,15 +317,38 @@ def _run(
         return read_trials(folder / "trials.parquet"), (kept[-1] if kept else None)
 
 
-def _count(
-    bars: Mapping[str, BarSet], config: SweepConfig, context: TrialContext, tried: Sequence[CountedTrial]
+def _count_points(
+    bars: Mapping[str, BarSet], config: SweepConfig, context: TrialContext, points: Sequence[TrialPoint]
 ) -> SweepCount:
+    """Return a sweep as the ledger sees it, from its points."""
+    tried = [
+        (point.trial_id, canonical_json(point.params).decode(), f"{point.family}@{point.series}")
+        for point in points
+    ]
+    specs = {point.trial_id: point.spec for point in points}
+    return _count(bars, config, context, tried, lambda name: specs[name].spec_hash)
+
+
+def _count(
+    bars: Mapping[str, BarSet],
+    config: SweepConfig,
+    context: TrialContext,
+    tried: Sequence[tuple[str, str, str]],
+    spec_hash: Callable[[str], str],
+) -> SweepCount:
+    """Return a sweep as the ledger sees it, from the id, parameters and group of each trial.
+
+    Of each group one strategy is hashed: its parameters tell the others apart, and a hash takes long.
+    """
     from aiopt.sweep.counting import SweepCount, author_of, looks_of
 
     looks = looks_of(bars, context)
-    trials = sorted([str(one.instrument or ""), *one.terms] for one in tried)
+    ordered = sorted(tried)
+    first = {group: name for name, _, group in reversed(ordered)}
+    specs = {group: spec_hash(name) for group, name in first.items()}
     hashes = {symbol: look.span.data_hash for symbol, look in looks.items()}
-    return SweepCount(author_of("sweep", [trials, hashes, config.walk_forward]), looks)
+    basis = [config.backtest.config_hash, config.walk_forward, config.ranking.period]
+    return SweepCount(author_of("sweep", [ordered, specs, hashes, basis]), looks)
 
 
 def _by_series(given: Sequence[BarSet]) -> tuple[dict[str, BarSet], tuple[str, ...]]:

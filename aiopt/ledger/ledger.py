@@ -145,7 +145,7 @@ class Ledger:
             self._keep(line)
         return True
 
-    def earlier(self, author: Author, looks: Sequence[Look], own: Keys) -> Earlier:
+    def earlier(self, author: Author, looks: Sequence[Look], own: Keys | None = None) -> Earlier:
         """Return what others tried on the markets of a sweep, and who saw its holdouts.
 
         A trial counts if any of its data lies in the sweep's out-of-sample stretch of the same market; how
@@ -157,22 +157,26 @@ class Ledger:
             Of the sweep; what it opened itself is no earlier opening.
         looks : sequence of Look
             One for each market.
-        own : ndarray of uint64
-            Keys of the sweep's own trials, of all markets.
+        own : ndarray of uint64, optional
+            Keys of the sweep's own trials, of all markets.  Where they are not known yet: all that its author
+            has recorded.
+
+        Notes
+        -----
+        Keys of other spans differ, and of one span each is in one line alone (see `record`): so the distinct
+        ones are counted by adding lines up.
         """
         self.lines()
         kinds: dict[str, set[str]] = {"run": set(), "sweep": set(), "backtest": set()}
         counted = 0
         for look in looks:
-            found = []
             for line in self._on_market(look.span):
                 if not line.span.reaches(look.test_start_ns, look.test_stop_ns):
                     continue
-                others = _without(line.found(), own)
-                if others.size:
-                    found.append(others)
+                others = _others(line, author, look.span, own)
+                counted += others
+                if others:
                     kinds[line.author.kind].add(line.author.identity)
-            counted += _distinct(found)
         trials: EarlierTrials | msgspec.UnsetType = msgspec.UNSET
         if counted:
             trials = EarlierTrials(
@@ -184,14 +188,7 @@ class Ledger:
         holdout = [self._openings_before(author, look.span, own) for look in looks]
         return Earlier(trials=trials, holdout=tuple(one for one in holdout if one.times or one.trials))
 
-    def distinct(self, span: Span) -> int:
-        """Return how many distinct trials overlap a span of a market, whoever made them."""
-        found = [
-            one.found() for one in self._on_market(span) if one.span.reaches(span.start_ns, span.stop_ns)
-        ]
-        return _distinct(found)
-
-    def _openings_before(self, author: Author, span: Span, own: Keys) -> EarlierOpenings:
+    def _openings_before(self, author: Author, span: Span, own: Keys | None) -> EarlierOpenings:
         start, stop = span.holdout_start_ns, span.stop_ns
         opened = [
             one
@@ -201,18 +198,18 @@ class Ledger:
             and one.span.holdout_start_ns < stop
             and start < one.span.stop_ns
         ]
-        seen = [
-            _without(one.found(), own)
+        seen = sum(
+            _others(one, author, span, own)
             for one in self._on_market(span)
             if one.span.developed_on(start, stop) and start < stop
-        ]
+        )
         first = opened[0] if opened else None
         return EarlierOpenings(
             instrument=span.instrument,
             times=len({one.author.identity for one in opened}),
             first="" if first is None else first.author.name,
             first_at="" if first is None else first.at,
-            trials=_distinct(seen),
+            trials=seen,
         )
 
     def _on_market(self, span: Span) -> list[Tried]:
@@ -263,12 +260,15 @@ def _opened(folder: Path) -> Ledger:
     return Ledger(folder)
 
 
-def _without(keys: Keys, own: Keys) -> Keys:
-    return keys[~np.isin(keys, own, assume_unique=True)]
-
-
-def _distinct(found: Sequence[Keys]) -> int:
-    return int(np.unique(np.concatenate(found)).size) if found else 0
+def _others(line: Tried, author: Author, span: Span, own: Keys | None) -> int:
+    """Return how many trials of a line are not among a sweep's own, which are all on `span`."""
+    if own is None:
+        return 0 if line.author.identity == author.identity else line.found().size
+    keys = line.found()
+    if line.span != span or not own.size:
+        return keys.size
+    places = np.minimum(np.searchsorted(own, keys), own.size - 1)
+    return int((own[places] != keys).sum())
 
 
 def _now() -> str:

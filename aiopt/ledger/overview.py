@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from aiopt.ledger.ledger import Ledger
-from aiopt.ledger.records import Keys, Kind, Opening, Span, Tried
+from aiopt.ledger.records import Kind, Opening, Span, Tried
 from aiopt.utc import time_text
 
 _SYNTHETIC = " (generated)"
@@ -101,27 +100,24 @@ def overview(ledger: Ledger, instrument: str | None = None) -> LedgerOverview:
     lines = [one for one in ledger.lines() if instrument is None or one.span.instrument == instrument]
     authors: dict[tuple[str, Span], AuthorRow] = {}
     openings = []
-    keys: dict[str, list[Keys]] = {}
+    distinct: dict[str, int] = {}
     opened: dict[str, int] = {}
     for line in lines:
         market = line.span.instrument + (_SYNTHETIC if line.span.synthetic else "")
-        keys.setdefault(market, [])
+        distinct.setdefault(market, 0)
         if isinstance(line, Opening):
             opened[market] = opened.get(market, 0) + 1
             openings.append(_opening(line, market))
             continue
-        keys[market].append(line.found())
+        # Each line has what no line before had.
+        distinct[market] += line.found().size
         place = (line.author.identity, line.span)
         authors[place] = _author(line, market, authors.get(place))
     return LedgerOverview(
         authors=list(authors.values()),
         markets=[
-            MarketRow(
-                market=market,
-                distinct=int(np.unique(np.concatenate(found)).size) if found else 0,
-                openings=opened.get(market, 0),
-            )
-            for market, found in keys.items()
+            MarketRow(market=market, distinct=count, openings=opened.get(market, 0))
+            for market, count in distinct.items()
         ],
         openings=openings,
     )

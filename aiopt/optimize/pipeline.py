@@ -72,7 +72,6 @@ from aiopt.sweep.counting import (
     author_of,
     counted_file,
     counted_journal,
-    counted_points,
     looks_of,
 )
 from aiopt.sweep.markets import finest_of_each, span_lines
@@ -273,7 +272,7 @@ class _Run:
         points = sweep.first_points()
         count = SweepCount(self._author, looks_of(bars, context))
         count.prepare()
-        earlier = count.earlier(counted_points(points, context))
+        earlier = count.earlier()
         for line in said_of(earlier):
             self._log(f"ledger: {line}")
         for line in power_lines(

@@ -26,7 +26,7 @@ from aiopt.ranking.trials import TrialRow
 from aiopt.series import Symbol
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.markets import finest_of_each
-from aiopt.sweep.trial import TrialContext, TrialPoint
+from aiopt.sweep.trial import TrialContext
 
 COLUMNS = ("instrument", "spec_hash", "timeframe", "config_hash", "status")
 """Of ``trials.parquet`` that the ledger needs; runs of one market have no instrument."""
@@ -86,8 +86,13 @@ class SweepCount:
             fresh += self.ledger.record(self.author, span, keys, failed=sum(not one.ok for one in found))
         return fresh
 
-    def earlier(self, trials: Iterable[CountedTrial]) -> Earlier:
-        """Return what others tried on the same data; `trials` are the sweep's own."""
+    def earlier(self, trials: Iterable[CountedTrial] | None = None) -> Earlier:
+        """Return what others tried on the same data.
+
+        `trials` are the sweep's own; without them what it recorded before is.
+        """
+        if trials is None:
+            return self.ledger.earlier(self.author, list(self.looks.values()))
         own: list[Keys] = [
             trial_keys(self.looks[symbol].span, (one.terms for one in found))
             for symbol, found in self._by_market(trials).items()
@@ -150,20 +155,6 @@ def counted_rows(rows: Iterable[TrialRow]) -> list[CountedTrial]:
     return [
         CountedTrial(row.instrument, TrialTerms(row.spec_hash, row.timeframe, row.config_hash), row.ok)
         for row in rows
-    ]
-
-
-def counted_points(points: Iterable[TrialPoint], context: TrialContext) -> list[CountedTrial]:
-    """Return what the ledger needs of points whose rows are not known yet."""
-    return [
-        CountedTrial(
-            point.instrument,
-            TrialTerms(
-                point.spec.spec_hash, point.timeframe, context.terms(point.instrument).backtest.config_hash
-            ),
-            ok=True,
-        )
-        for point in points
     ]
 
 

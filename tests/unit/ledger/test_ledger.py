@@ -57,7 +57,7 @@ def reopened(ledger: Ledger) -> Ledger:
 
 
 def count(ledger: Ledger, author: Author, asked: Look, own: Keys | None = None) -> int:
-    return ledger.earlier(author, [asked], np.empty(0, np.uint64) if own is None else own).count
+    return ledger.earlier(author, [asked], own).count
 
 
 def test_a_fresh_ledger_knows_nothing_and_makes_no_folder(ledger: Ledger) -> None:
@@ -78,6 +78,8 @@ def test_each_distinct_trial_counts_once(ledger: Ledger) -> None:
     assert count(ledger, BOB, asked, keys(WHOLE, 2, 4)) == 2
     # The sweep itself, repeated: only what the other one alone had tried.
     assert count(ledger, ALICE, asked, keys(WHOLE, 1, 2, 3)) == 1
+    # Before its rows are known: all that it recorded is its own.
+    assert count(ledger, ALICE, asked) == 1
     named = ledger.earlier(BOB, [asked], keys(WHOLE, 4)).trials
     assert (named.runs, named.sweeps, named.backtests) == (1, 0, 0)
 
