@@ -14,7 +14,7 @@ from aiopt.bars.building.build import BarBuild, build
 from aiopt.bars.request import BarRequest
 from aiopt.bars.schema import BarSet
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.optimize.engine import Amount, Metrics
+from aiopt.optimize.engine import Amount, Metrics, untold
 from aiopt.optimize.entries import EntryOutput, EntryTask, run_entry
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.trials import TrialRow
@@ -28,7 +28,7 @@ from cluster.ranking import RemoteBoard
 from cluster.resources import stage_options
 from cluster.sweep import run_sweep
 
-POINTS_PER_TASK = 24
+POINTS_PER_TASK = 8
 """Of trials that are run again: enough to pay for loading the bars, few enough to share them out."""
 
 
@@ -61,7 +61,11 @@ class RayStages:
         return run_sweep(points, bars, context, board.actor, scratch_dir=scratch_dir, report=report)
 
     def run_trials(
-        self, points: Sequence[TrialPoint], bars: Mapping[str, BarSet], context: TrialContext
+        self,
+        points: Sequence[TrialPoint],
+        bars: Mapping[str, BarSet],
+        context: TrialContext,
+        progress: Amount = untold,
     ) -> list[TrialRow]:
         """Run some points, a few of one series of bars per task."""
         run = ray.remote(**stage_options("trial"))(_rows_of)
@@ -74,6 +78,11 @@ class RayStages:
             for series, found in by_series.items()
             for start in range(0, len(found), POINTS_PER_TASK)
         ]
+        pending, done = list(tasks), 0
+        while pending:
+            finished, pending = ray.wait(pending, num_returns=len(pending), timeout=1.0)
+            done += sum(len(ray.get(task)) for task in finished)
+            progress(done, len(points))
         return [row for rows in ray.get(tasks) for row in rows]
 
     def run_entries(

@@ -28,6 +28,10 @@ Amount = Callable[[float, float], None]
 """Called with what is done of a stage and all of it."""
 
 
+def untold(done: float, total: float) -> None:
+    """Tell nobody how far a stage is."""
+
+
 class Metrics(Protocol):
     """Where the figures of a running run go."""
 
@@ -61,7 +65,11 @@ class StageEngine(Protocol):
         ...
 
     def run_trials(
-        self, points: Sequence[TrialPoint], bars: Mapping[str, BarSet], context: TrialContext
+        self,
+        points: Sequence[TrialPoint],
+        bars: Mapping[str, BarSet],
+        context: TrialContext,
+        progress: Amount = untold,
     ) -> list[TrialRow]:
         """Run some points and return their rows, in any order."""
         ...
@@ -104,10 +112,18 @@ class LocalStages:
         return run_sweep_locally(points, bars, context, board, report=report)
 
     def run_trials(
-        self, points: Sequence[TrialPoint], bars: Mapping[str, BarSet], context: TrialContext
+        self,
+        points: Sequence[TrialPoint],
+        bars: Mapping[str, BarSet],
+        context: TrialContext,
+        progress: Amount = untold,
     ) -> list[TrialRow]:
         """Run some points and return their rows."""
-        return list(run_points(points, bars, context))
+        found = []
+        for row in run_points(points, bars, context):
+            found.append(row)
+            progress(len(found), len(points))
+        return found
 
     def run_entries(
         self, tasks: Sequence[EntryTask], bars: Mapping[str, BarSet], progress: Amount

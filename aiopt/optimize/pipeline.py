@@ -323,7 +323,12 @@ class _Run:
             return
         self._log("screen: the engine runs again what the folds chose, and some others")
         count = confirm(
-            points, board, context, lambda again, engine: self._engine.run_trials(again, bars, engine)
+            points,
+            board,
+            context,
+            lambda again, engine: self._engine.run_trials(
+                again, bars, engine, _paced(self._log, "screen: trials run again")
+            ),
         )
         self._log(f"screen: {count} of {len(points)} trials run again in the engine, all rows equal")
 
