@@ -15,6 +15,7 @@ purged (López de Prado, "Advances in Financial Machine Learning", Wiley, 2018, 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,15 +72,62 @@ def probability_of_overfitting(returns: npt.ArrayLike, *, n_blocks: int = 10, pu
     MetricInputError
         If there are fewer than two trials, fewer than two periods per block, or no trial ever varies.
     """
-    values = finite_matrix(returns, "returns")
-    n_periods, n_trials = values.shape
+    return overfitting_of_parts([returns], n_blocks=n_blocks, purge=purge)
+
+
+def overfitting_of_parts(
+    parts: Iterable[npt.ArrayLike], *, n_blocks: int = 10, purge: int = 0
+) -> Overfitting:
+    """Return the same of trials that come a few at a time; only their sums per block are kept.
+
+    Parameters
+    ----------
+    parts : iterable of array_like of shape (n_periods, n_trials_of_the_part)
+        As `returns` of `probability_of_overfitting`.
+    n_blocks, purge
+        As there.
+
+    Raises
+    ------
+    MetricInputError
+        As there.
+    """
     require(
         n_blocks % 2 == 0 and 2 <= n_blocks <= 16,
         "2 <= n_blocks <= 16, even",
         f"n_blocks={n_blocks}",
         "Use 10.",
     )
+    found, n_trials, varies = [], 0, False
+    for part in parts:
+        values = finite_matrix(part, "returns")
+        _check_length(values.shape[0], n_blocks, purge)
+        n_trials += values.shape[1]
+        varies = varies or bool((np.ptp(values, axis=0) > 0).any())
+        # Every trial on its own scale, so that sums of squares lose no digits.
+        scale = np.abs(values).max(axis=0)
+        found.append(_Blocks.of(values / np.where(scale > 0, scale, 1.0), n_blocks, purge))
     require(n_trials >= 2, "n_trials >= 2", f"n_trials={n_trials}", "PBO compares trials: pass several.")
+    if not varies:
+        msg = "At least one trial must vary, but all are constant. There is nothing to choose from."
+        raise MetricInputError(msg)
+    blocks = _Blocks.joined(found)
+    splits = _splits(n_blocks)
+    step = max(1, _CHUNK // n_trials)
+    judged = [_judge(splits[i : i + step], blocks) for i in range(0, len(splits), step)]
+    ranks = np.concatenate([rank for rank, _ in judged])
+    lost = np.concatenate([loss for _, loss in judged])
+    omega = ranks / (n_trials + 1)
+    logits = np.log(omega / (1 - omega))
+    # Compared as ranks: the log odds of the middle are 0 only up to rounding.
+    return Overfitting(
+        pbo=float(np.mean(2 * ranks <= n_trials + 1)),
+        logits=logits,
+        probability_of_loss=float(np.mean(lost)),
+    )
+
+
+def _check_length(n_periods: int, n_blocks: int, purge: int) -> None:
     require(
         n_periods >= 2 * n_blocks,
         "n_periods >= 2 * n_blocks",
@@ -91,26 +139,6 @@ def probability_of_overfitting(returns: npt.ArrayLike, *, n_blocks: int = 10, pu
         "purge >= 0 and 2 * purge + 2 <= n_periods // n_blocks",
         f"purge={purge}, n_periods={n_periods}, n_blocks={n_blocks}",
         "Purge fewer periods or use fewer blocks.",
-    )
-    if not (np.ptp(values, axis=0) > 0).any():
-        msg = "At least one trial must vary, but all are constant. There is nothing to choose from."
-        raise MetricInputError(msg)
-    # Every trial on its own scale, so that sums of squares lose no digits.
-    scale = np.abs(values).max(axis=0)
-    values = values / np.where(scale > 0, scale, 1.0)
-    blocks = _Blocks.of(values, n_blocks, purge)
-    splits = _splits(n_blocks)
-    step = max(1, _CHUNK // n_trials)
-    parts = [_judge(splits[i : i + step], blocks) for i in range(0, len(splits), step)]
-    ranks = np.concatenate([rank for rank, _ in parts])
-    lost = np.concatenate([loss for _, loss in parts])
-    omega = ranks / (n_trials + 1)
-    logits = np.log(omega / (1 - omega))
-    # Compared as ranks: the log odds of the middle are 0 only up to rounding.
-    return Overfitting(
-        pbo=float(np.mean(2 * ranks <= n_trials + 1)),
-        logits=logits,
-        probability_of_loss=float(np.mean(lost)),
     )
 
 
@@ -129,6 +157,15 @@ class _Sums:
     counts: FloatArray
     sums: FloatArray
     squares: FloatArray
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Sums]) -> _Sums:
+        """Return the sums of the trials of several parts."""
+        return cls(
+            counts=parts[0].counts,
+            sums=np.concatenate([part.sums for part in parts], axis=1),
+            squares=np.concatenate([part.squares for part in parts], axis=1),
+        )
 
     def over(self, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return the same over the blocks of each split; shapes (n_splits, 1 or n_trials)."""
@@ -163,6 +200,15 @@ class _Blocks:
                 )
             )
         return cls(*parts)
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Blocks]) -> _Blocks:
+        """Return the blocks of the trials of several parts."""
+        return cls(
+            whole=_Sums.joined([part.whole for part in parts]),
+            head=_Sums.joined([part.head for part in parts]),
+            tail=_Sums.joined([part.tail for part in parts]),
+        )
 
     def inside(self, splits: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return Sharpe ratio and mean of the blocks in-sample, purged where they meet the others."""

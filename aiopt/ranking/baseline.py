@@ -6,7 +6,7 @@ Owns the statistics an entry has to be seen against.  Chooses nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,7 +17,7 @@ from aiopt.evaluation.deflated import expected_maximum_sharpe
 from aiopt.evaluation.effective import EffectiveTrials, periods_per_unit
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratios
-from aiopt.evaluation.pbo import longest_holding, probability_of_overfitting
+from aiopt.evaluation.pbo import longest_holding, overfitting_of_parts
 from aiopt.ranking.earlier import EarlierTrials
 from aiopt.ranking.figures import known
 from aiopt.ranking.ranking_config import RankingConfig
@@ -103,7 +103,7 @@ def make_baseline(
         variance_theory=1 / max(1, len(test) - 1),
         variance_cross_section=float(every.var(ddof=1)) if every.size >= 2 else math.nan,
         sharpe=sharpe,
-        overfit={group.name: _overfit(group.pnl, config) for group in blind},
+        overfit={group.name: _overfit([group], config) for group in blind},
     )
 
 
@@ -126,11 +126,11 @@ def make_statistics(
     """
     blind = [group.drawn_blind() for group in groups]
     filled = [group for group in blind if group.rows]
-    pnl = np.vstack([group.pnl for group in filled]) if filled else np.empty((0, plan.development_periods))
-    profits = pnl[:, plan.periods_of(plan.test)].sum(axis=1)
+    test = plan.periods_of(plan.test)
+    profits = np.concatenate([np.empty(0), *(group.pnl[:, test].sum(axis=1) for group in filled)])
     ratios = np.concatenate(list(baseline.sharpe.values())) if filled else np.empty(0)
     annual = math.sqrt(plan.periods_per_year)
-    overfit = _overfit(pnl, config)
+    overfit = _overfit(filled, config)
     return Statistics(
         trials=baseline.trials,
         succeeded=baseline.trials - sum(group.failed for group in groups),
@@ -185,20 +185,39 @@ def _effective(groups: Sequence[Group], plan: WalkForwardPlan) -> float:
     per_day = max(1, DAY_NS // plan.period_ns)
     found = EffectiveTrials(plan.development_periods, periods_per_unit(plan.development_periods, per_day))
     for group in groups:
-        for start in range(0, len(group.rows), _TRIALS_AT_ONCE):
-            found.add(group.pnl[start : start + _TRIALS_AT_ONCE])
+        for part in _few_at_a_time(group):
+            found.add(part)
     return found.number()
 
 
-def _overfit(pnl: FloatArray, config: RankingConfig) -> Overfit:
+def _overfit(groups: Sequence[Group], config: RankingConfig) -> Overfit:
     """Return PBO over trials that vary; those that never trade were no choice."""
-    active = pnl[np.ptp(pnl, axis=1) > 0] if pnl.size else pnl
-    if len(active) < 2 or pnl.shape[1] < 2 * config.pbo_blocks:
+    n_trials, n_periods, longest = 0, 0, 0
+    for part in _varying(groups):
+        n_trials, n_periods = n_trials + len(part), part.shape[1]
+        longest = max(longest, longest_holding(part))
+    if n_trials < 2 or n_periods < 2 * config.pbo_blocks:
         return Overfit(math.nan, math.nan)
     # A trade open over a boundary of blocks earns on both sides of it.
-    purge = min(longest_holding(active), pnl.shape[1] // config.pbo_blocks // _LEAST_KEPT)
-    result = probability_of_overfitting(active.T, n_blocks=config.pbo_blocks, purge=purge)
+    purge = min(longest, n_periods // config.pbo_blocks // _LEAST_KEPT)
+    parts = (part.T for part in _varying(groups))
+    result = overfitting_of_parts(parts, n_blocks=config.pbo_blocks, purge=purge)
     return Overfit(result.pbo, result.probability_of_loss, purge)
+
+
+def _varying(groups: Sequence[Group]) -> Iterator[FloatArray]:
+    """Yield the trials that vary, some at a time, shape (n_rows, n_periods)."""
+    for group in groups:
+        for part in _few_at_a_time(group):
+            active = part[np.ptp(part, axis=1) > 0]
+            if len(active):
+                yield active
+
+
+def _few_at_a_time(group: Group) -> Iterator[FloatArray]:
+    """Yield the profits of a group, shape (some rows, n_periods)."""
+    for start in range(0, len(group.rows), _TRIALS_AT_ONCE):
+        yield group.pnl[start : start + _TRIALS_AT_ONCE]
 
 
 def _rank_correlation(groups: Sequence[Group], plan: WalkForwardPlan) -> float:

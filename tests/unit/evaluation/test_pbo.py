@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aiopt.errors import MetricInputError
-from aiopt.evaluation.pbo import longest_holding, probability_of_overfitting
+from aiopt.evaluation.pbo import longest_holding, overfitting_of_parts, probability_of_overfitting
 
 
 def literal(returns: np.ndarray, n_blocks: int, purge: int = 0) -> tuple[float, float]:
@@ -120,3 +120,12 @@ def test_trials_that_never_trade_are_allowed_beside_others() -> None:
 def test_degenerate_input_is_refused(returns: np.ndarray, n_blocks: int, message: str) -> None:
     with pytest.raises(MetricInputError, match=f"(?i){message}"):
         probability_of_overfitting(returns, n_blocks=n_blocks)
+
+
+@pytest.mark.parametrize("cuts", [[1], [7, 8], [3, 20, 39]])
+def test_trials_a_few_at_a_time_give_the_same_to_the_last_bit(cuts: list[int]) -> None:
+    returns = np.random.default_rng(5).normal(size=(203, 40))
+    whole = probability_of_overfitting(returns, n_blocks=6, purge=2)
+    parts = overfitting_of_parts(np.split(returns, cuts, axis=1), n_blocks=6, purge=2)
+    assert (parts.pbo, parts.probability_of_loss) == (whole.pbo, whole.probability_of_loss)
+    assert np.array_equal(parts.logits, whole.logits)
