@@ -227,19 +227,15 @@ def fair_bars(seed: int, spread_pips: float) -> BarSet:
     steps = np.rint(rng.normal(size=(BARS, STEPS)) * scale[:, None] * 2).astype(np.int64)
     path = 120_000 + np.cumsum(steps.ravel()).reshape(BARS, STEPS)
     opened = np.concatenate(([120_000], path[:-1, -1]))
-    sides = (
-        opened,
-        np.maximum(opened, path.max(axis=1)),
-        np.minimum(opened, path.min(axis=1)),
-        path[:, -1],
-    )
-    prices = [_price(values) for values in sides]
     bid = BarArrays(
-        "EURUSD",
-        clock.timeframe,
-        "bid",
-        clock.ts_open_ns,
-        *prices,
+        instrument="EURUSD",
+        timeframe=clock.timeframe,
+        price="bid",
+        ts_open_ns=clock.ts_open_ns,
+        open=_price(opened),
+        high=_price(np.maximum(opened, path.max(axis=1))),
+        low=_price(np.minimum(opened, path.min(axis=1))),
+        close=_price(path[:, -1]),
         volume=np.ones(BARS),
         data_hash=f"fair {seed}",
     )

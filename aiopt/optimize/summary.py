@@ -18,6 +18,7 @@ from aiopt.ranking.reasons import (
     rejection_lines,
     rejection_reasons,
 )
+from aiopt.ranking.verdict import luck_line
 from aiopt.report.build import read_manifests
 from aiopt.runs import CONFIG, MANIFEST, PINE, REPORT_HTML, TRIALS, backtest_of, load_run, read_json
 
@@ -161,7 +162,9 @@ def ranking_table(ranking: Ranking, *, synthetic: bool, spread: str) -> list[str
     empty = ["No candidate could be ranked; why, stands below."] if not rows else []
     table = [*lines, ""] if rows else []
     seen = opening_lines(ranking.holdout_openings or ())
-    return ["", *table, *empty, ranking.headline, *seen, f"Spread: {spread}.", *note, ""]
+    luck = luck_line(ranking)
+    told = [ranking.headline, *([luck] if luck else []), *seen]
+    return ["", *table, *empty, *told, f"Spread: {spread}.", *note, ""]
 
 
 def shared_text(texts: Mapping[str, str]) -> str:
@@ -185,5 +188,6 @@ def _entry_document(run_dir: Path, entry: Entry) -> dict[str, Any]:
         "out_of_sample": msgspec.to_builtins(entry.out_of_sample),
         "holdout": msgspec.to_builtins(entry.holdout),
         "verdict": entry.verdict,
+        "p_value_family_wise": entry.evidence.p_value_family_wise,
         "pine": str(run_dir / PINE / f"{entry.name}.pine"),
     }

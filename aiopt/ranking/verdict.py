@@ -19,6 +19,7 @@ from aiopt.ranking.ranking_file import (
     Entry,
     Evidence,
     Figures,
+    Ranking,
     Statistics,
 )
 
@@ -130,6 +131,30 @@ def headline(entries: Sequence[Entry], statistics: Statistics) -> str:
         return f"Of {tried}, no entry passes every check; {weak} of {len(entries)} show weak evidence."
     needed = _needed(entries, statistics)
     return f"Of {tried}, nothing beats chance: no entry shows evidence of an edge{needed}."
+
+
+def luck_line(ranking: Ranking) -> str:
+    """Return in one line what the test of all candidates together says; empty where there is none."""
+    luck = ranking.statistics.luck
+    if luck is None:
+        return ""
+    if luck.note:
+        return f"Luck: not tested, {luck.note}."
+    found = [entry.evidence.p_value_family_wise for entry in ranking.entries]
+    found += [rejection.p_value_family_wise for rejection in ranking.rejected]
+    known = [value for value in found if value is not None]
+    if not known:
+        return ""
+    beside = [
+        f"{name} {value:.3f}"
+        for name, value in (("Reality Check", luck.reality_check_p_value), ("SPA", luck.spa_p_value))
+        if value is not None
+    ]
+    others = f" ({', '.join(beside)})" if beside else ""
+    return (
+        f"Luck: the best of {luck.candidates} candidates has a max-T p-value of {min(known):.3f}{others}; "
+        f"{1 - ranking.config.confidence:.2g} and less is evidence."
+    )
 
 
 def _needed(entries: Sequence[Entry], statistics: Statistics) -> str:

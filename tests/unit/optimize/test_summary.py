@@ -8,6 +8,7 @@ import msgspec
 
 from aiopt.optimize.summary import COLUMNS, SYNTHETIC, ranking_table, summarise
 from aiopt.ranking.ranking_file import Ranking
+from aiopt.ranking.verdict import luck_line
 from aiopt.runs import RANKING, read_json
 from aiopt.testing.run_folder import RunModel, write_run_folder
 
@@ -19,11 +20,13 @@ def test_a_table_has_a_row_per_entry_and_none_without_entries(tmp_path: Path) ->
     header = next(number for number, line in enumerate(lines) if COLUMNS[3] in line)
     rows = lines[header + 1 : header + 1 + len(ranking.entries)]
     assert [line.split()[:2] for line in rows] == [[str(one.rank), one.group] for one in ranking.entries]
-    assert lines[-4:] == [ranking.headline, "Spread: bid and ask of the ticks.", SYNTHETIC, ""]
+    luck = luck_line(ranking)
+    assert luck.startswith("Luck: the best of ")
+    assert lines[-5:] == [ranking.headline, luck, "Spread: bid and ask of the ticks.", SYNTHETIC, ""]
     nothing = msgspec.structs.replace(ranking, entries=[])
     empty = "No candidate could be ranked; why, stands below."
     table = ranking_table(nothing, synthetic=False, spread="constant 0.8 pips")
-    assert table == ["", empty, ranking.headline, "Spread: constant 0.8 pips.", ""]
+    assert table == ["", empty, ranking.headline, luck_line(nothing), "Spread: constant 0.8 pips.", ""]
 
 
 def test_the_end_of_a_run_says_why_candidates_were_rejected_and_trials_failed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from aiopt.ranking.earlier import Earlier, EarlierTrials
 from aiopt.ranking.rank import rank_trials
 from aiopt.ranking.ranking_config import RankingConfig, StressConfig
 from aiopt.ranking.ranking_file import NO_EVIDENCE, SURVIVES
+from aiopt.ranking.verdict import luck_line
 from aiopt.testing.sweeps import PLAN, failed, noise_sweep, trial
 from aiopt.utc import HOUR_NS
 
@@ -108,6 +109,22 @@ def test_without_an_answer_nothing_is_beyond_luck() -> None:
     assert entry.verdict == NO_EVIDENCE
     assert ranking.statistics.luck is not None
     assert "in 18 periods only, and 20 are needed" in ranking.statistics.luck.note
+
+
+def test_the_line_names_the_best_p_value_or_why_there_is_none() -> None:
+    ranking = rank_trials(SWEEP, PLAN, FAST)
+    values = [entry.evidence.p_value_family_wise for entry in ranking.entries]
+    values += [rejection.p_value_family_wise for rejection in ranking.rejected]
+    best = min(value for value in values if value is not None)
+    line = luck_line(ranking)
+    assert line.startswith(
+        f"Luck: the best of 10 candidates has a max-T p-value of {best:.3f} (Reality Check "
+    )
+    assert line.endswith("; 0.05 and less is evidence.")
+    thin = [msgspec.structs.replace(row, segment_trades=[20, 20, 20, 7, 7, 7, 7]) for row in noise_sweep(3)]
+    told = luck_line(rank_trials(thin, PLAN, FAST))
+    assert told == "Luck: not tested, no candidate has 30 trades out of sample (`min_oos_trades`)."
+    assert luck_line(rank_trials([], PLAN, FAST)).startswith("Luck: not tested")
 
 
 def test_too_few_resamples_for_the_confidence_are_refused() -> None:
