@@ -84,7 +84,7 @@ def _print(console: Console, path: Path, found: LedgerOverview, added: dict[str,
         console.print("new: trials that nobody had made before; failed ones count.")
     for market in found.markets:
         console.print(
-            f"{market.market}: {market.distinct:,} distinct trials, {market.openings:,} holdouts opened."
+            f"{market.market}: {market.distinct:,} distinct trials, holdouts opened: {market.openings:,}."
         )
     if found.openings:
         console.print()

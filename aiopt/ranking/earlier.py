@@ -102,7 +102,7 @@ def opening_lines(openings: Sequence[EarlierOpenings]) -> list[str]:
             text += f", and {seen}" if found.trials else ""
         else:
             text = f"{holdout} was not unseen: {seen}"
-        lines.append(f"{text}: its figures are no longer those of data that nobody had seen.")
+        lines.append(f"{text}; its figures are no longer those of data that nobody had seen.")
     return lines
 
 

@@ -69,7 +69,7 @@ def test_the_sentence_names_where_they_came_from(found: EarlierTrials, text: str
 
 def test_a_holdout_seen_before_is_said() -> None:
     (line,) = opening_lines([OPENED])
-    assert line.startswith("This holdout was opened 2 times before, first by eurusd-1f0c on 2026-11-03:")
+    assert line.startswith("This holdout was opened 2 times before, first by eurusd-1f0c on 2026-11-03;")
     seen = msgspec.structs.replace(OPENED, times=0, first="", first_at="", trials=40)
     one, other = opening_lines([msgspec.structs.replace(OPENED, times=1, trials=3), seen])
     assert "The holdout of EURUSD was opened once before" in one
