@@ -29,6 +29,7 @@ MORE = {
     "backtest": "strategies.md#where-stops-fill",
     "optimize": "configuration.md",
     "compare": "files.md",
+    "paths": "../explanation/paths.md",
     "runs": "../architecture.md#a-run-folder",
     "serve": "../how-to/serving.md",
     "model": "../how-to/serving.md#what-a-swap-does",

@@ -20,6 +20,7 @@ from aiopt.face.portfolio import Portfolio
 from aiopt.face.rank import RankedStrategies
 from aiopt.face.robustness import StressedEntries
 from aiopt.face.tables import FrameTable, Table, with_timestamps
+from aiopt.paths.paths_file import RunPaths
 from aiopt.portfolio.reading import read_portfolio
 from aiopt.runs import BARS, PINE, EntryRecord, NotARunError, RunFolder, load_run
 from aiopt.strategy.spec import spec_from_mapping
@@ -124,6 +125,23 @@ class Run(Table):
                 f"first."
             )
         return FrameTable(pl.read_parquet(path), "trials")
+
+    @cached_property
+    def paths(self) -> RunPaths:
+        """Combinatorial paths and walk-forward matrix of every group: evidence beside the ranking.
+
+        Raises
+        ------
+        NotARunError
+            If the run has none: it is not ranked yet, or an earlier version ranked it.
+        """
+        found = self.folder.paths
+        if found is None:
+            raise NotARunError(
+                f"{self.path}: the run has no paths.json: it is not ranked yet, or an earlier version ranked "
+                "it. Finish it, or repeat it with --force."
+            )
+        return found
 
     def trades(self, rank: int = 1) -> FrameTable:
         """Return the trades of an entry over the whole span; columns as `Backtest.trades`."""

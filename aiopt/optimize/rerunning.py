@@ -96,9 +96,14 @@ def rerun_trial(
     DataError
         If its bars are missing or damaged, or the conversion bars are others.
     """
-    config = run.config
-    if config is None:
-        raise RunFileError(f"{run.path}: {CONFIG} must be there, but is not. Repeat the run.")
+    point, context = trial_of(run, row, plan)
+    with BacktestSession(bars_of_trial(run, row, conversion), context.backtest, progress=progress) as session:
+        return run_trial(session, point, context)
+
+
+def trial_of(run: RunFolder, row: TrialRow, plan: WalkForwardPlan) -> tuple[TrialPoint, TrialContext]:
+    """Return a trial and what it is measured by; errors as `rerun_trial`."""
+    config = _config(run)
     where = f"{run.path / CONFIG}, backtest"
     settings = backtest_of(config, row.instrument)
     backtest = decode(settings, BacktestConfig, where=where, error=RunFileError)
@@ -109,7 +114,6 @@ def rerun_trial(
             "The run is of another version of aiopt: rerun it with that one."
         )
         raise RunFileError(msg)
-    bars = _bars(run, row, config, conversion)
     point = TrialPoint(
         trial_id=row.trial_id,
         family=row.family,
@@ -124,8 +128,7 @@ def rerun_trial(
     context = TrialContext(
         backtest=backtest, plan=plan, seed=row.seed, data_hash=row.data_hash, markets=terms
     )
-    with BacktestSession(bars, backtest, progress=progress) as session:
-        return run_trial(session, point, context)
+    return point, context
 
 
 def differences(before: TrialRow, after: TrialRow) -> dict[str, tuple[Any, Any]]:
@@ -141,7 +144,15 @@ def differences(before: TrialRow, after: TrialRow) -> dict[str, tuple[Any, Any]]
     return found
 
 
-def _bars(run: RunFolder, row: TrialRow, config: dict[str, Any], conversion: Path | None) -> BarSet:
+def _config(run: RunFolder) -> dict[str, Any]:
+    if run.config is None:
+        raise RunFileError(f"{run.path}: {CONFIG} must be there, but is not. Repeat the run.")
+    return run.config
+
+
+def bars_of_trial(run: RunFolder, row: TrialRow, conversion: Path | None) -> BarSet:
+    """Return the run's own bars that a trial ran on; errors as `rerun_trial`."""
+    config = _config(run)
     symbol = str(row.instrument or config.get("instrument", ""))
     folder = run.path / BARS / symbol / row.timeframe
     if not folder.is_dir():

@@ -8,6 +8,7 @@ from pathlib import Path
 from aiopt.config import canonical_json
 from aiopt.files import atomic_write_bytes
 from aiopt.paths.judging import judge_paths
+from aiopt.paths.learned import learned_trials, left_out_text
 from aiopt.paths.paths_file import RunPaths
 from aiopt.paths.tables import read_development
 from aiopt.ranking.ranking_file import Ranking
@@ -33,6 +34,7 @@ def write_paths(run_dir: Path, *, progress: Progress | None = None) -> RunPaths:
         ranking.plan,
         ranking.config,
         trials_counted=ranking.statistics.trials + (earlier.trials if earlier else 0),
+        left_out=left_out_text(learned_trials(run_dir / TRIALS)),
         progress=progress,
     )
     atomic_write_bytes(run_dir / PATHS, canonical_json(found))

@@ -24,6 +24,7 @@ def judge_paths(
     config: RankingConfig,
     *,
     trials_counted: int,
+    left_out: str = "",
     progress: Progress | None = None,
 ) -> RunPaths:
     """Return the paths of all groups of a run.
@@ -38,6 +39,8 @@ def judge_paths(
         Lanes and the least number of trades.
     trials_counted : int
         All trials made on the data.
+    left_out : str
+        What is not among the rows, and why.
     progress : callable, optional
         Called with the groups judged and their number.
 
@@ -77,4 +80,5 @@ def judge_paths(
         embargo_periods=combination.embargo,
         segments=len(combination.block_edges) - 1,
         trials_counted=trials_counted,
+        left_out=left_out,
     )

@@ -74,7 +74,9 @@ def paths_view(found: RunPaths, ranking: Ranking) -> PathsView:
     ranking : Ranking
         Of the same run.
     """
-    ranks = {(entry.group, entry.lane): entry.rank for entry in ranking.entries}
+    # Where a sampler learned, the lanes here are not those that the entries are of.
+    entries = [] if found.left_out else ranking.entries
+    ranks = {(entry.group, entry.lane): entry.rank for entry in entries}
     rows = [
         PathRow(
             name=f"{group.group}, lane {lane.lane}" if rank is None else f"Entry {rank}: {group.group}",

@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("aiopt.cli.report", "Write the report of a run again."),
     "runs": ("aiopt.cli.runs", "List, show and delete runs."),
     "trials": ("aiopt.cli.trials", "List, show and rerun trials of a run; count all ever made."),
+    "paths": ("aiopt.cli.paths", "Show what other paths through a run's trials say."),
     "serve": ("cluster.cli.serve", "Start, show and stop the model endpoint."),
     "model": ("cluster.cli.model", "List, load, swap and roll back served models."),
     "cluster": ("cluster.cli.node", "Start, join, inspect and stop the local Ray cluster."),
@@ -63,6 +64,7 @@ LOOKS_UP = {
     "pine",
     "compare",
     "trials",
+    "paths",
     "runs",
 }
 """Groups whose commands look instruments up: each of them has --instruments."""

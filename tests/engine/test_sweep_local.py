@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import aiopt.sweep.local
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarSet
-from aiopt.errors import BacktestError, SearchSpaceError
+from aiopt.errors import BacktestError, ConfigError, SearchSpaceError
 from aiopt.evaluation.folds import WalkForwardConfig
 from aiopt.market.instrument import instrument
 from aiopt.optimize.configuration import OptimizeConfig, load_strategies
+from aiopt.optimize.finer_grid import grid_plan, paths_on_grid
 from aiopt.optimize.pipeline import run_pipeline
+from aiopt.optimize.rerunning import bars_of_trial
 from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.packed_row import PackedRow, packed_row
 from aiopt.ranking.ranking_config import RankingConfig
@@ -33,6 +37,7 @@ from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
 from aiopt.testing.bars import random_walk_bars
 from aiopt.ticks.sample import generate_ticks
 from aiopt.utc import HOUR_NS
+from cluster.cli.main import cli
 
 CONFIG = OptimizeConfig(
     name="tiny",
@@ -174,6 +179,19 @@ def test_a_screened_sweep_with_gaps_is_that_of_the_engine(tmp_path: Path, ticks:
     assert any("trials run again in the engine, all rows equal" in line for line in lines)
     assert run.paths is not None
     assert (run.paths.purge_periods, run.paths.embargo_periods) == (3, 2)
+    # A finer grid leaves the run as it is and does not reach into the holdout.
+    before = {path: path.read_bytes() for path in run.path.rglob("*.json")}
+    plan, rows = run.trial_rows()
+    assert plan is not None
+    grid = grid_plan(plan, bars_of_trial(run, next(rows), None), 6)
+    assert (grid.start_ns, grid.holdout) == (plan.start_ns, ())
+    assert grid.stop_ns <= plan.holdout_start_ns - 2 * HOUR_NS
+    finer = CliRunner().invoke(cli, ["paths", str(run.path), "--segments", "6", "--json"])
+    assert finer.exit_code == 0, finer.output
+    assert json.loads(finer.stdout)["segments"] == 6
+    assert {path: path.read_bytes() for path in run.path.rglob("*.json")} == before
+    with pytest.raises(ConfigError, match="`3 <= segments <= 200` must hold, but got 2"):
+        paths_on_grid(run, 2)
 
 
 def test_a_sweep_whose_trials_all_fail_says_why(
