@@ -33,11 +33,15 @@ def command(run_dir: Path, segments: int | None, conversion: Path | None, as_jso
     They say how much the result depends on the cut, beside the verdict.  A grid of other segments needs other
     backtests, because positions are closed at every segment's end: --segments makes them.
     """
-    from aiopt.face.run import run
+    from aiopt.runs import NotARunError, load_run
 
-    found = run(run_dir)
-    level = found.ranking.ranking.config.confidence
-    paths = found.paths if segments is None else _again(found.folder, segments, conversion)
+    run = load_run(run_dir)
+    ranking = run.ranking
+    paths = run.paths if segments is None else _again(run, segments, conversion)
+    if ranking is None or paths is None:
+        msg = f"{run_dir} must have a paths.json, but has none: it is not ranked yet, or an earlier version "
+        raise NotARunError(msg + "ranked it. Finish the run, or repeat it with --force.")
+    level = ranking.config.confidence
     emit(as_json, msgspec.to_builtins(paths), lambda console: _print(console, paths, level))
     return EXIT_OK
 
