@@ -26,6 +26,7 @@ from aiopt.report.luck import luck_facts
 from aiopt.report.maps_document import SweepMaps
 from aiopt.report.paths_view import paths_view, power_text
 from aiopt.report.quality import data_quality
+from aiopt.report.searches import searches_view
 from aiopt.report.summary import sentences, unranked_headline
 from aiopt.report.sweep import Trials, entry_points, sweep_overview, trial_arrays
 from aiopt.report.sweep_maps import sweep_maps
@@ -118,6 +119,7 @@ def build_report(run: RunFolder) -> Report:
         paths=paths_view(run.paths, ranking) if run.paths is not None and ranking else msgspec.UNSET,
         power=msgspec.UNSET if ranking is None else power_text(ranking),
         portfolio=read_portfolio(run.path) or msgspec.UNSET,
+        searches=searches_view(run.path) or msgspec.UNSET,
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 from aiopt.portfolio.portfolio_file import RunPortfolio
 from aiopt.report.maps_document import SweepMaps
 from aiopt.report.paths_view import PathsView
+from aiopt.report.searches import SearchesView
 from aiopt.robustness.robustness_file import Robustness
 from aiopt.series import Symbol
 from aiopt.trades import Trade
@@ -412,6 +413,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     maps: SweepMaps | msgspec.UnsetType = msgspec.UNSET
     paths: PathsView | msgspec.UnsetType = msgspec.UNSET
     power: list[str] | msgspec.UnsetType = msgspec.UNSET
+    searches: SearchesView | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def all_data(self) -> list[Data]:

@@ -24,6 +24,7 @@ from aiopt.report.methods import methods
 from aiopt.report.paths_view import PathsView
 from aiopt.report.portfolio import portfolio_view
 from aiopt.report.robustness import MONTHS, entry_views
+from aiopt.report.searches import search_pictures
 from aiopt.report.svg import short, utc
 from aiopt.utc import time_text
 
@@ -58,6 +59,8 @@ def render_html(report: Report, images: Mapping[str, bytes] | None = None) -> st
             pictures={entry.rank: _entry_pictures(entry, report) for entry in report.entries},
             sweep_pictures=_sweep_pictures(report.sweep) if report.sweep else {},
             map_pictures=_map_pictures(report.maps, report.currency) if report.maps else {},
+            searched=report.searches or None,
+            search_pictures=search_pictures(report.searches) if report.searches else [],
             path_pictures=_path_pictures(report.paths) if report.paths else {},
             data_pictures=[_data_picture(data) for data in report.all_data],
             run_facts=_run_facts(report),

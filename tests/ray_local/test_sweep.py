@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import ray
@@ -29,8 +30,10 @@ from aiopt.optimize.configuration import OptimizeConfig, load_strategies
 from aiopt.ranking.leaderboard import Leaderboard, Progress
 from aiopt.ranking.ranking_config import RankingConfig, StressConfig
 from aiopt.ranking.trials import read_trials, write_trials
+from aiopt.search.settings import SearchConfig
 from aiopt.sweep.confirming import confirm
 from aiopt.sweep.local import SweepOutcome, run_sweep_locally
+from aiopt.sweep.planning import plan_sweep
 from aiopt.sweep.points import plan_points
 from aiopt.sweep.progress import SweepProgress
 from aiopt.sweep.sweep_config import TrialLimits
@@ -429,3 +432,33 @@ def test_metrics_reach_the_endpoint(ray_driver: object) -> None:
     values = {line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in found}
     assert values["ray_aiopt_trials_per_second"] == 12.5
     assert values["ray_aiopt_best_score"] == 1.25
+
+
+def test_searches_give_the_rows_of_this_process(
+    board: Board, bars: dict[str, BarSet], context: TrialContext
+) -> None:
+    """A sampler that learns asks for a generation at a time; which worker ends first decides nothing."""
+    config = msgspec.structs.replace(
+        CONFIG, strategies=("rsi_reversion", "ema_cross_atr"), sampler="evolution", trials=10
+    )
+    config = msgspec.structs.replace(config, search=SearchConfig(population=5))
+    screened = dataclasses.replace(context, screen=True)
+    found: dict[str, tuple[bytes, bytes]] = {}
+    for where in ("here", "ray"):
+        planned = plan_sweep(load_strategies(config), config, context.plan)
+        local = Leaderboard(None, CONFIG.ranking, context.plan)
+        records: list[bytes] = []
+        remote = RemoteBoard(board.actor)
+        points, _ = planned.run(
+            local if where == "here" else remote,
+            lambda asked, where=where, local=local: (
+                run_sweep_locally(asked, bars, screened, local)
+                if where == "here"
+                else sweep(board, list(asked), bars, screened)
+            ),
+            keep=lambda record, records=records: records.append(canonical_json(record)),
+        )
+        assert len(points) == planned.trials == 2 * 3 * 10
+        rows = local.rows() if where == "here" else board.rows()
+        found[where] = (canonical_json(rows), records[-1])
+    assert found["here"] == found["ray"]

@@ -127,6 +127,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.ranking",
         "aiopt.robustness.robustness_file",
         "aiopt.runs",
+        "aiopt.search.record",
         *_STRATEGY,
     },
     "aiopt.screen": {"aiopt.backtest", "aiopt.evaluation", *_STRATEGY},
