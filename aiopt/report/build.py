@@ -75,10 +75,9 @@ def build_report(run: RunFolder) -> Report:
     sweep = None if trials is None or plan is None else _sweep(trials, plan, ranking, entries)
     earlier = [] if ranking is None else _earlier(ranking)
     rejected = [] if ranking is None else [rejected_view(one) for one in ranking.rejected]
-    status = _status(run)
     return Report(
         run_id=run.run_id,
-        status=status,
+        status=(status := _status(run)),
         stage=run.state.stage,
         error=run.state.error,
         missing=run.describe_missing(),
