@@ -77,7 +77,7 @@ def build_report(run: RunFolder) -> Report:
     rejected = [] if ranking is None else [rejected_view(one) for one in ranking.rejected]
     return Report(
         run_id=run.run_id,
-        status=(status := _status(run)),
+        status=_status(run),
         stage=run.state.stage,
         error=run.state.error,
         missing=run.describe_missing(),
