@@ -145,6 +145,11 @@ def test_the_pipeline_needs_no_cluster(tmp_path: Path, ticks: Path) -> None:
         assert Path(entry["pine"]).read_text().startswith("//@version=6")
     assert any("6/6 trials (100%)" in line for line in lines)
     assert not (run.path / ".tune").exists()
+    assert run.robustness is not None
+    assert [one.trial_id for one in run.robustness.entries] == [
+        one.trial_id for one in load_run(run.path).ranking.entries
+    ]
+    assert any("entries fail a required gate" in line for line in lines)
     assert run.paths is not None
     assert {one.group for one in run.paths.groups} == {
         row.group for row in read_trials(run.path / "trials.parquet")

@@ -173,7 +173,8 @@ def test_interrupted_then_killed_then_resumed_equals_undisturbed(
     undisturbed = Path(finished["run_dir"])
     assert (run_dir / "trials.parquet").read_bytes() == (undisturbed / "trials.parquet").read_bytes()
     assert (run_dir / "ranking.json").read_bytes() == (undisturbed / "ranking.json").read_bytes()
-    assert (run_dir / "analyses.json").read_bytes() == (undisturbed / "analyses.json").read_bytes()
+    for name in ("analyses.json", "robustness.json"):
+        assert (run_dir / name).read_bytes() == (undisturbed / name).read_bytes(), name
 
 
 def begun_by_other_software(run_dir: Path) -> None:
