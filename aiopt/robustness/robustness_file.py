@@ -299,7 +299,10 @@ def with_robustness(ranking: Ranking, found: Robustness) -> Ranking:
         msg = f"robustness.json is of the entries {ours}, but the ranking has {theirs}. Repeat the run."
         raise InputError(msg)
     entries = [_judged(one, two) for one, two in zip(ranking.entries, found.entries, strict=True)]
-    return msgspec.structs.replace(ranking, entries=entries, headline=headline(entries, ranking.statistics))
+    said = ranking.headline
+    if any(one.survives != two.survives for one, two in zip(ranking.entries, entries, strict=True)):
+        said = headline(entries, ranking.statistics)
+    return msgspec.structs.replace(ranking, entries=entries, headline=said)
 
 
 def _judged(entry: Entry, found: EntryRobustness) -> Entry:
