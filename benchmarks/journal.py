@@ -2,8 +2,9 @@
 
 Every ready family is backtested once with its own parameters over a year of generated bars (a random walk,
 bid and ask), and its row is put into a leaderboard.  Bytes on disk are those the journal grows by; as JSON,
-what a row took in format 1.  Memory is what Python allocates (`tracemalloc`): packed, as the leaderboard
-keeps rows, and unpacked: with arrays, as a ranking reads them, and with lists, as other readers have them.
+what a row took in format 1.  Memory is what Python allocates (`tracemalloc`): of a leaderboard with a journal,
+of one without, and of rows unpacked: with arrays, as a ranking reads them, and with lists, as other readers
+have them.
 
 `AIOPT_BENCH_JOURNAL_DAYS` sets the span; figures are scaled to a year of 365.25 days.
 """
@@ -67,7 +68,8 @@ def _measured(rows: list[TrialRow], context: TrialContext) -> list[tuple[str, fl
         ("hours_with_profit", busy, "hours/trial/year"),
         ("json", sum(len(canonical_json(row)) for row in rows), in_bytes),
         ("journal", _on_disk(packed, context), in_bytes),
-        ("leaderboard", _memory(lambda: _board(rows, context)) / COPIES, in_bytes),
+        ("leaderboard", _board_memory(rows, context) / COPIES, in_bytes),
+        ("leaderboard_without_journal", _memory(lambda: _board(rows, context, None)) / COPIES, in_bytes),
         ("arrays", _memory(lambda: _unpacked(packed, compact=True)) / COPIES, in_bytes),
         ("lists", _memory(lambda: _unpacked(packed, compact=False)) / COPIES, in_bytes),
     ]
@@ -106,8 +108,13 @@ def _rows(timeframe: str) -> tuple[list[TrialRow], TrialContext]:
     return rows, context
 
 
-def _board(rows: list[TrialRow], context: TrialContext) -> Leaderboard:
-    board = Leaderboard(None, RankingConfig(), context.plan)
+def _board_memory(rows: list[TrialRow], context: TrialContext) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        return _memory(lambda: _board(rows, context, Path(folder) / "leaderboard.jsonl"))
+
+
+def _board(rows: list[TrialRow], context: TrialContext, journal: Path | None) -> Leaderboard:
+    board = Leaderboard(journal, RankingConfig(), context.plan)
     for copy in range(COPIES):
         board.add_many(msgspec.structs.replace(row, trial_id=f"{row.trial_id}-{copy}") for row in rows)
     return board
