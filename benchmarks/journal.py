@@ -2,9 +2,9 @@
 
 Every ready family is backtested once with its own parameters over a year of generated bars (a random walk,
 bid and ask), and its row is put into a leaderboard.  Bytes on disk are those the journal grows by; as JSON,
-what a row took in format 1.  Memory is what Python allocates (`tracemalloc`): of a leaderboard with a journal,
-of one without, and of rows unpacked: with arrays, as a ranking reads them, and with lists, as other readers
-have them.
+what a row took in format 1.  Memory is what Python allocates (`tracemalloc`): of a leaderboard with a
+journal, of one without, and of rows unpacked: with arrays, as a ranking reads them, and with lists, as other
+readers have them.
 
 `AIOPT_BENCH_JOURNAL_DAYS` sets the span; figures are scaled to a year of 365.25 days.
 """

@@ -19,6 +19,7 @@ from aiopt.market.instrument import instrument
 from aiopt.portfolio.reading import read_portfolio
 from aiopt.ranking import ranking_file as ranked
 from aiopt.ranking.earlier import earlier_text, opening_lines
+from aiopt.ranking.trials import count_trials, iter_trials, read_plan
 from aiopt.report.analyst import analyst_view
 from aiopt.report.document import Data, Entry, Report, Sweep
 from aiopt.report.entries import AccountView, entry_view, rejected_view, stretches
@@ -215,13 +216,20 @@ def _trials(run: RunFolder, ranking: ranked.Ranking | None) -> tuple[Trials | No
     plan = None if ranking is None else ranking.plan
     if not run.has_trials:
         return None, plan
-    kept, rows = run.trial_rows()
+    path = run.trials_path
+    if path is not None:
+        plan = plan or read_plan(path)
+        if plan is None:
+            return None, None
+        rows, count = iter_trials(path), count_trials(path)
+        return trial_arrays(rows, plan.development_periods, count=count, folder=run.path), plan
+    kept, finished = run.trial_rows()
+    # A journal has them in the order in which they finished.
+    ordered = sorted(finished, key=lambda row: row.trial_id)
     plan = plan or kept
     if plan is None:
         return None, None
-    # A journal has them in the order in which they finished.
-    ordered = sorted(rows, key=lambda row: row.trial_id)
-    return trial_arrays(ordered, plan.development_periods), plan
+    return trial_arrays(ordered, plan.development_periods, folder=run.path), plan
 
 
 def _entries(

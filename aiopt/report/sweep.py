@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from aiopt.evaluation.folds import Fold as WalkForwardFold
 from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.ranking.profit_table import profit_table
 from aiopt.ranking.ranking_file import Statistics
 from aiopt.ranking.trials import TrialRow
 from aiopt.report.document import Density, Entry, FailedTrial, Group, Sweep, TrialPoint
@@ -25,6 +27,8 @@ from aiopt.runs import RunFileError
 MOST_POINTS = 2000
 """Points of the scatter plot that are kept; every n-th where there are more."""
 
+
+_ROWS_AT_ONCE = 4096
 
 DENSITY_BINS = (48, 36)
 """Cells across and up that shade the scatter plot where not every point is kept."""
@@ -37,7 +41,7 @@ class Trials:
     Attributes
     ----------
     rows : list of TrialRow
-        As in ``trials.parquet``.
+        As in ``trials.parquet``, without their profits.
     params : list of dict
         Parameters of each trial.
     ok : ndarray of shape (n_trials,), bool
@@ -56,38 +60,47 @@ class Trials:
         return len(self.rows)
 
 
-def trial_arrays(rows: Sequence[TrialRow], periods: int) -> Trials:
+def trial_arrays(
+    rows: Iterable[TrialRow], periods: int, *, count: int | None = None, folder: Path | None = None
+) -> Trials:
     """Return the trials with their profits as one array.
 
     Parameters
     ----------
-    rows : sequence of TrialRow
+    rows : iterable of TrialRow
         Each ok row has `periods` profits.
     periods : int
         Periods of the development segments.
+    count : int, optional
+        Rows there are, where they come one by one.
+    folder : Path, optional
+        Where the array lies if it is large; by default in memory.
 
     Raises
     ------
     RunFileError
         If a row has another number of periods or parameters that are not JSON.
     """
-    pnl = np.full((len(rows), periods), math.nan)
-    params = []
+    if count is None:
+        rows = list(rows)
+        count = len(rows)
+    pnl = profit_table(count, periods, folder)
+    kept, params = [], []
     for place, row in enumerate(rows):
-        if row.ok:
-            if len(row.pnl) != periods:
-                msg = (
-                    f"Trial {row.trial_id} has {len(row.pnl)} periods, but the other trials have "
-                    f"{periods}. Repeat the run."
-                )
-                raise RunFileError(msg)
-            pnl[place] = row.pnl
+        if row.ok and len(row.pnl) != periods:
+            msg = (
+                f"Trial {row.trial_id} has {len(row.pnl)} periods, but the other trials have "
+                f"{periods}. Repeat the run."
+            )
+            raise RunFileError(msg)
+        pnl[place] = row.pnl if row.ok else math.nan
         try:
             params.append(json.loads(row.params_json))
         except json.JSONDecodeError as error:
             msg = f"The parameters of trial {row.trial_id} are not JSON: {error}. Repeat the run."
             raise RunFileError(msg) from error
-    return Trials(rows=list(rows), params=params, ok=np.array([row.ok for row in rows], dtype=bool), pnl=pnl)
+        kept.append(msgspec.structs.replace(row, pnl=[], holdout_pnl=[]))
+    return Trials(rows=kept, params=params, ok=np.array([row.ok for row in kept], dtype=bool), pnl=pnl)
 
 
 def sharpe_rows(pnl: NDArray[np.float64], periods_per_year: float) -> NDArray[np.float64]:
@@ -104,13 +117,25 @@ def sharpe_rows(pnl: NDArray[np.float64], periods_per_year: float) -> NDArray[np
     ndarray of shape (n,)
         NaN for rows that hold a NaN, do not vary or have fewer than two periods.
     """
-    if pnl.shape[1] < 2:
-        return np.full(len(pnl), math.nan)
-    deviation = pnl.std(axis=1, ddof=1)
-    known = np.isfinite(deviation) & (deviation > 0)
     result = np.full(len(pnl), math.nan)
-    result[known] = pnl[known].mean(axis=1) / deviation[known] * math.sqrt(periods_per_year)
+    if pnl.shape[1] < 2:
+        return result
+    for start in range(0, len(pnl), _ROWS_AT_ONCE):
+        part = pnl[start : start + _ROWS_AT_ONCE]
+        deviation = part.std(axis=1, ddof=1)
+        known = np.isfinite(deviation) & (deviation > 0)
+        ratios = part[known].mean(axis=1) / deviation[known] * math.sqrt(periods_per_year)
+        result[start : start + len(part)][known] = ratios
     return result
+
+
+def _sharpe_over(
+    pnl: NDArray[np.float64], periods: NDArray[np.int64], periods_per_year: float
+) -> NDArray[np.float64]:
+    """Return `sharpe_rows` over some periods, which are copied for some rows at a time."""
+    starts = range(0, len(pnl), _ROWS_AT_ONCE)
+    parts = [sharpe_rows(pnl[start : start + _ROWS_AT_ONCE, periods], periods_per_year) for start in starts]
+    return np.concatenate([np.empty(0), *parts])
 
 
 def sweep_overview(trials: Trials, *, plan: WalkForwardPlan, statistics: Statistics | None) -> Sweep:
@@ -126,7 +151,7 @@ def sweep_overview(trials: Trials, *, plan: WalkForwardPlan, statistics: Statist
         The ranking's figures of the sweep; None for a run that is not ranked yet.
     """
     year = plan.periods_per_year
-    outside = sharpe_rows(trials.pnl[:, plan.periods_of(plan.test)], year)
+    outside = _sharpe_over(trials.pnl, plan.periods_of(plan.test), year)
     inside = sharpe_rows(trials.pnl, year)
     finite = outside[np.isfinite(outside)]
     points, points_total, density = _points(trials, plan)
@@ -182,8 +207,8 @@ def _before_and_after(
     pnl: NDArray[np.float64], fold: WalkForwardFold, plan: WalkForwardPlan
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     year = plan.periods_per_year
-    before = sharpe_rows(pnl[:, plan.periods_of(fold.train)], year)
-    return before, sharpe_rows(pnl[:, plan.periods_of(fold.test)], year)
+    before = _sharpe_over(pnl, plan.periods_of(fold.train), year)
+    return before, _sharpe_over(pnl, plan.periods_of(fold.test), year)
 
 
 def _points(

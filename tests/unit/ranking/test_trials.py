@@ -6,12 +6,23 @@ import random
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 
 from aiopt.errors import DataError, InputError
+from aiopt.ranking import trials
 from aiopt.ranking.packing import pack_row, unpack_row
-from aiopt.ranking.trials import TrialRow, check_row, read_plan, read_trials, trials_schema, write_trials
+from aiopt.ranking.trials import (
+    TrialRow,
+    check_row,
+    count_trials,
+    iter_trials,
+    read_plan,
+    read_trials,
+    trials_schema,
+    write_trials,
+)
 from aiopt.testing.sweeps import PLAN, failed, noise_sweep
 
 ROWS = [*noise_sweep(1, trials=4), failed(77)]
@@ -88,3 +99,20 @@ def test_the_instrument_of_several_markets_is_the_last_column(tmp_path: Path) ->
     wrong = msgspec.structs.replace(rows[0], instrument="GBPUSD")
     with pytest.raises(InputError, match="group is family@instrument@timeframe"):
         check_row(wrong, PLAN)
+
+
+def test_rows_come_one_by_one_with_their_profits_as_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "ROWS_AT_ONCE", 3)
+    rows = [*noise_sweep(1, trials=4), failed(77)]
+    path = tmp_path / "trials.parquet"
+    write_trials(path, rows, plan=PLAN)
+    found = list(iter_trials(path))
+    assert count_trials(path) == len(found) == len(rows)
+    for one, known in zip(found, read_trials(path), strict=True):
+        assert isinstance(one.pnl, np.ndarray)
+        lists = {name: getattr(one, name).tolist() for name in ("pnl", "holdout_pnl")}
+        assert msgspec.structs.replace(one, **lists) == known
+    with pytest.raises(DataError, match="there is no such file"):
+        next(iter_trials(tmp_path / "none.parquet"))
