@@ -140,12 +140,12 @@ def _gain_chart(name: str, lines: Sequence[Sequence[float | None]], objective: s
     known = [value for line in lines for value in line if value is not None]
     if not known:
         return ""
-    canvas = Canvas(520, 230, label=f"Best {objective} in-sample per generation, {name}")
+    canvas = Canvas(1080, 230, label=f"Best {objective} in-sample per generation, {name}", minimum=560)
     most = max(len(line) for line in lines)
-    x = Linear(1.0, float(max(most, 2)), 62, 500)
+    x = Linear(1.0, float(max(most, 2)), 62, 1060)
     y = Linear(*padded(known), 180, 14)
     for tick in y.ticks(5):
-        canvas.line(62, y(tick), 506, y(tick), "grid")
+        canvas.line(62, y(tick), 1066, y(tick), "grid")
         canvas.text(54, y(tick) + 4, short(tick), "tick", anchor="end")
     for tick in x.ticks(8):
         if tick == int(tick):
@@ -159,5 +159,5 @@ def _gain_chart(name: str, lines: Sequence[Sequence[float | None]], objective: s
         if points:
             tip = f"{where}: {short(last[-1])}"
             canvas.circle(*points[-1], 4, "dot pathdot", tip=tip)
-    canvas.text(281, 222, f"generation (best {objective}, in-sample)", "label", anchor="middle")
+    canvas.text(561, 222, f"generation (best {objective}, in-sample)", "label", anchor="middle")
     return canvas.render()
