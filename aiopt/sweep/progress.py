@@ -43,6 +43,8 @@ class SweepProgress:
         """Return one plain line for a log."""
         share = 100 * self.done / self.total if self.total else 100
         eta = _duration((self.total - self.done) / self.rate) if self.rate > 0 else "unknown"
+        if self.done == self.earlier < self.total:
+            eta += " (workers start; the first run on a machine compiles code)"
         failed = f", {self.failed} failed" if self.failed else ""
         best = ""
         if self.best is not None:

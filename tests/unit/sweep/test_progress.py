@@ -46,3 +46,14 @@ def test_a_sweep_whose_trials_fail_says_so_and_why(failures: list[ReasonCount], 
 
 def test_nothing_is_said_of_failures_before_a_trial_is_done() -> None:
     assert progress([], done=0).warning() == ""
+
+
+def test_a_sweep_without_a_trial_yet_says_what_it_waits_for() -> None:
+    assert (
+        progress([], done=0)
+        .line()
+        .startswith(
+            "0/20 trials (0%), 0.00 trials/s, ETA unknown (workers start; the first run on a machine "
+        )
+    )
+    assert "workers start" not in progress([]).line()
