@@ -67,11 +67,11 @@ class BatchPlan:
         self._seconds[self._series[batch.start]] = seconds / (batch.stop - batch.start)
 
     def _size(self, series: str) -> int:
-        if not self._seconds:
-            return min(self._first, self._largest)
-        each = max(self._seconds.get(series, max(self._seconds.values())), 1e-9)
         # Towards the end ever smaller ones, so that all workers end at about the same time.
         fair = math.ceil((len(self._series) - self._next) / (2 * self._workers))
+        if not self._seconds:
+            return min(self._first, self._largest, fair)
+        each = max(self._seconds.get(series, max(self._seconds.values())), 1e-9)
         size = max(SHORTEST_S / each, min(LONGEST_S / each, fair))
         return max(1, min(int(size), self._largest))
 

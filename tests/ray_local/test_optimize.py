@@ -145,8 +145,8 @@ def test_second_call_prints_the_same_result_at_once(place: Workplace, finished: 
 def test_interrupted_then_killed_then_resumed_equals_undisturbed(
     place: Workplace, finished: dict[str, Any]
 ) -> None:
-    """Signals are computed bar by bar here: slow enough to interrupt, and the rows must be the same."""
-    slow = {"AIOPT_OPTIMIZE__BACKTEST__SIGNALS": "streaming"}
+    """In the engine, with signals bar by bar: slow enough to interrupt, and the rows must be the same."""
+    slow = {"AIOPT_OPTIMIZE__BACKTEST__SIGNALS": "streaming", "AIOPT_OPTIMIZE__SCREEN": "false"}
     process = place.start("resumed", **slow)
     rows = wait_for_rows(place, process, 2)
     process.send_signal(signal.SIGINT)

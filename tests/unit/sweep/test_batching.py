@@ -46,3 +46,8 @@ def test_slow_points_come_one_by_one() -> None:
 
 def test_no_point() -> None:
     assert BatchPlan([], 2, first=1, largest=1).next() is None
+
+
+def test_few_points_are_shared_out_before_any_was_measured() -> None:
+    plan = BatchPlan(["5m"] * 24, 2, first=64, largest=4096)
+    assert plan.next() == Batch(0, 6)
