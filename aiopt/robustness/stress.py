@@ -227,7 +227,8 @@ class Stress:
             yield bars, msgspec.structs.replace(assumed, commission_per_million=min(per_million, 1e5))
         elif name == "delay":
             late = assumed.entry_delay_bars + config.delay_bars
-            yield bars, msgspec.structs.replace(assumed, entry_delay_bars=late)
+            # How signals are computed changes no trade, and streamed ones cannot come late.
+            yield bars, msgspec.structs.replace(assumed, entry_delay_bars=late, signals="arrays")
         elif name == "markets":
             yield from self._series.others.values()
         else:
