@@ -23,7 +23,7 @@ NOT_RUN = {
     "a served model": ("analyst",),
     "many seconds for each Pine script": ("pine",),
     "a whole month of ticks": ("ticks sample",),
-    "bars that the trials of a run were computed on": ("trials rerun",),
+    "bars that the trials of a run were computed on": ("trials rerun", "paths"),
 }
 """What a command's example would need, and which commands do."""
 
