@@ -13,7 +13,7 @@ def luck_facts(luck: LuckTest | None, config: RankingConfig) -> list[Fact]:
         return []
     by = "deflated Sharpe ratio" if config.evidence == DEFLATED else "max-T p-value of each candidate"
     facts = [
-        Fact(name="Beyond luck is judged by", value=by, note="`ranking.evidence`"),
+        Fact(name="Beyond luck is judged by", value=by, note="the setting ranking.evidence"),
         Fact(name="Candidates compared", value=f"{luck.candidates:,}", note=_left_out(luck)),
     ]
     if luck.tests > 1:
