@@ -23,10 +23,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from aiopt.evaluation.arrays import FloatArray, finite_matrix, require
 from aiopt.evaluation.block_bootstrap import (
@@ -43,6 +44,24 @@ _TAIL = 0.95
 """Where the tails of paths are compared."""
 
 _NAN = float("nan")
+
+
+class EarlierTests(NamedTuple):
+    """What was tested on the same data before, with paths that are not at hand: taken as independent.
+
+    Attributes
+    ----------
+    families : int
+        Of as many paths as are compared now.
+    singles : int
+        Of one path each.
+    """
+
+    families: int = 0
+    singles: int = 0
+
+
+NO_EARLIER = EarlierTests()
 
 
 @dataclass(frozen=True)
@@ -88,6 +107,7 @@ def compare_paths(
     n_resamples: int = 1000,
     block_length: float | None = None,
     level: float = 0.95,
+    earlier: EarlierTests = NO_EARLIER,
 ) -> ManyPaths:
     """Test all paths together against the hypothesis that none earns anything.
 
@@ -107,6 +127,9 @@ def compare_paths(
         Expected length of a block in periods; by default `common_block_length`.
     level : float
         In (0, 1); of `ManyPaths.critical_t`.
+    earlier : EarlierTests
+        P-values of paths and the critical t are adjusted for it (Šidák): ``1 - (1 - p)^(1 + families)
+        (1 - q)^singles`` with the p-value ``q`` of the path had it been the only one.
 
     Raises
     ------
@@ -134,8 +157,10 @@ def compare_paths(
         resampled = resample_means(active, n_resamples=n_resamples, block_length=length, seed=seed)
         tails, studentised = _balanced(_studentised(resampled))
         observed = statistics[asked] / tails[claims]
-        p_values[asked] = step_down(observed, studentised[:, claims], beside=studentised[:, ~claims])
-        critical = float(np.quantile(studentised.max(axis=1), level, method="higher"))
+        adjusted = step_down(observed, studentised[:, claims], beside=studentised[:, ~claims])
+        alone = ((studentised[:, claims] >= observed).sum(axis=0) + 1) / (n_resamples + 1)
+        p_values[asked] = _with_earlier(adjusted, alone, earlier)
+        critical = _critical(studentised.max(axis=1), level, earlier)
         means = active.mean(axis=0)
         reality = _share_above(float(means[claims].max()), resampled.means.max(axis=1))
         spa = _superior_ability(means, errors[varies], claims, resampled, n_periods)
@@ -150,6 +175,26 @@ def compare_paths(
         n_resamples=n_resamples,
         seed=seed,
     )
+
+
+def _with_earlier(p_values: FloatArray, alone: FloatArray, earlier: EarlierTests) -> FloatArray:
+    """Return p-values adjusted for independent tests before; `alone` are those of single paths."""
+    if not any(earlier):
+        return p_values
+    most = 1 - 1e-16
+    families = (1 + earlier.families) * np.log1p(-np.minimum(p_values, most))
+    return -np.expm1(families + earlier.singles * np.log1p(-np.minimum(alone, most)))
+
+
+def _critical(largest: FloatArray, level: float, earlier: EarlierTests) -> float:
+    """Return the statistic below which the best of all paths, and of those before, stays at a level."""
+    if not earlier.singles:
+        return float(np.quantile(largest, level ** (1 / (1 + earlier.families)), method="higher"))
+    ordered = np.sort(largest)
+    below = np.arange(1, ordered.size + 1) / (ordered.size + 1)
+    # The statistics are balanced: the tail of a single path is about normal.
+    enough = below ** (1 + earlier.families) * ndtr(ordered) ** earlier.singles >= level
+    return float(ordered[enough][0]) if enough.any() else math.inf
 
 
 def common_block_length(paths: npt.ArrayLike) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from aiopt.evaluation.arrays import FloatArray
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.evaluation.multiple_testing import LEAST_PERIODS, ManyPaths, compare_paths
+from aiopt.evaluation.multiple_testing import LEAST_PERIODS, EarlierTests, ManyPaths, compare_paths
 from aiopt.ranking.candidates import Candidate
 from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
 from aiopt.ranking.figures import known
@@ -61,12 +61,13 @@ def weigh_luck(
         Every lane of every group, before any is dropped for what it did out of sample: dropping first would
         be a choice on test data that the test knows nothing of.
     plan, config, earlier
-        As in `aiopt.ranking.rank.rank_trials`.  The paths of earlier runs are not at hand: each of them
-        counts as an independent test of as many candidates, and p-values are adjusted for it (Šidák).
+        As in `aiopt.ranking.rank.rank_trials`.  The paths of earlier runs and sweeps are not at hand: each of
+        them counts as an independent test of as many candidates, a backtest as one of a single path, and
+        p-values are adjusted for it (Šidák).
     """
-    tests = 1
+    before = EarlierTests()
     if earlier.trials:
-        tests += earlier.trials.runs + earlier.trials.sweeps + earlier.trials.backtests
+        before = EarlierTests(earlier.trials.runs + earlier.trials.sweeps, earlier.trials.backtests)
     names = [candidate.name for candidate in compared]
     tested = [candidate.totals.trades >= config.min_oos_trades for candidate in compared]
     width = plan.periods_of(plan.test).size
@@ -77,12 +78,12 @@ def weigh_luck(
         seed=config.seed,
         tested=tested,
         # A p-value that several tests adjust must be able to get small enough.
-        n_resamples=max(config.bootstrap_resamples, math.ceil(2 * (tests - 1) / (1 - config.confidence))),
-        level=config.confidence ** (1 / tests),
+        n_resamples=max(config.bootstrap_resamples, math.ceil(2 * sum(before) / (1 - config.confidence))),
+        level=config.confidence,
+        earlier=before,
     )
     years = width / plan.periods_per_year
     flat = int(np.isnan(result.t_statistics).sum())
-    p_values = -np.expm1(tests * np.log1p(-np.minimum(result.p_values, 1 - 1e-16)))
     return Luck(
         record=LuckTest(
             candidates=len(compared),
@@ -93,14 +94,15 @@ def weigh_luck(
             block_length_units=result.block_length,
             resamples=result.n_resamples,
             seed=result.seed,
-            tests=tests,
+            tests=1 + before.families,
+            backtests=before.singles,
             critical_t=known(result.critical_t),
             needed_sharpe=known(result.critical_t / math.sqrt(years)) if years > 0 else None,
             reality_check_p_value=known(result.reality_check),
             spa_p_value=known(result.spa),
             note=_note(result, sum(tested), config),
         ),
-        p_values=dict(zip(names, p_values.tolist(), strict=True)),
+        p_values=dict(zip(names, result.p_values.tolist(), strict=True)),
         t_statistics=dict(zip(names, result.t_statistics.tolist(), strict=True)),
     )
 

@@ -25,8 +25,9 @@ class LuckTest(msgspec.Struct, frozen=True, kw_only=True):
     resamples, seed : int
         Of the bootstrap.
     tests : int
-        This one and one for every earlier run, sweep and backtest on the same data; p-values of candidates
-        are adjusted for them.
+        This one and one for every earlier run and sweep on the same data.
+    backtests : int
+        Earlier single backtests on it: tests of one path.  P-values of candidates are adjusted for both.
     critical_t : float or None
         The t statistic that the best of all candidates needs at the level of confidence; None where nothing
         could be tested.
@@ -52,3 +53,4 @@ class LuckTest(msgspec.Struct, frozen=True, kw_only=True):
     spa_p_value: float | None
     note: str = ""
     tests: int = 1
+    backtests: int = 0

@@ -16,11 +16,11 @@ def luck_facts(luck: LuckTest | None, config: RankingConfig) -> list[Fact]:
         Fact(name="Beyond luck is judged by", value=by, note="the setting ranking.evidence"),
         Fact(name="Candidates compared", value=f"{luck.candidates:,}", note=_left_out(luck)),
     ]
-    if luck.tests > 1:
+    if luck.tests > 1 or luck.backtests:
         facts.append(
             Fact(
                 name="Tests on this data",
-                value=f"{luck.tests:,}",
+                value=f"{luck.tests:,}" + (f" and {luck.backtests:,} of one path" if luck.backtests else ""),
                 note="earlier runs, sweeps and backtests count; p-values are adjusted for them (Šidák)",
             )
         )

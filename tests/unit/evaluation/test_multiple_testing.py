@@ -9,7 +9,7 @@ import pytest
 
 from aiopt.errors import MetricInputError
 from aiopt.evaluation.block_bootstrap import mean_errors
-from aiopt.evaluation.multiple_testing import common_block_length, compare_paths, step_down
+from aiopt.evaluation.multiple_testing import EarlierTests, common_block_length, compare_paths, step_down
 
 superior = pytest.importorskip("arch.bootstrap")
 
@@ -162,3 +162,32 @@ def test_same_seed_same_result() -> None:
 def test_bad_input_names_the_rule(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(MetricInputError, match=message):
         compare_paths(**{"paths": np.ones((30, 2)) * np.arange(2), "seed": 0} | wrong)  # type: ignore[arg-type]
+
+
+def test_earlier_tests_raise_the_bar_a_family_more_than_a_single_path() -> None:
+    rng = np.random.default_rng(3)
+    paths = rng.normal(0, 1, (250, 12)) + np.r_[0.13, np.zeros(11)]
+    found = [
+        compare_paths(paths, seed=0, n_resamples=4000, block_length=1.0, earlier=before)
+        for before in (EarlierTests(), EarlierTests(singles=5), EarlierTests(families=5), EarlierTests(5, 5))
+    ]
+    p_values = [one.p_values[0] for one in found]
+    assert p_values == sorted(p_values)
+    assert len(set(p_values)) == 4
+    assert p_values[2] == pytest.approx(1 - (1 - p_values[0]) ** 6)
+    bars = [one.critical_t for one in found]
+    assert bars == sorted(bars)
+    assert bars[0] < bars[2]
+    # Twelve paths before are one family of twelve, about.
+    family, twelve = (
+        compare_paths(paths, seed=0, n_resamples=4000, block_length=1.0, earlier=before).p_values[0]
+        for before in (EarlierTests(families=1), EarlierTests(singles=12))
+    )
+    assert twelve == pytest.approx(family, rel=0.25)
+
+
+def test_more_tests_than_the_resamples_can_tell_leave_no_bar() -> None:
+    paths = np.random.default_rng(4).normal(0, 1, (100, 2))
+    got = compare_paths(paths, seed=0, n_resamples=100, earlier=EarlierTests(singles=10**6))
+    assert got.critical_t == math.inf
+    assert (got.p_values > 0.99).all()

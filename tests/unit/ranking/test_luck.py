@@ -95,6 +95,23 @@ def test_earlier_runs_on_the_data_are_tests_too() -> None:
     assert fifth.statistics.luck.critical_t > alone.statistics.luck.critical_t  # type: ignore[operator]
 
 
+def test_an_earlier_backtest_is_a_test_of_one_path() -> None:
+    rng = np.random.default_rng(11)
+    n = PLAN.development_periods + PLAN.holdout_periods
+    rows = [*noise_sweep(2), trial(50, rng.normal(0.1, 1, n), group="beta@5m")]
+    runs, backtests = (
+        Earlier(trials=EarlierTrials(trials=4, runs=count, sweeps=0, backtests=4 - count)) for count in (4, 0)
+    )
+    after_runs, after_backtests = (rank_trials(rows, PLAN, FAST, earlier) for earlier in (runs, backtests))
+    luck = after_backtests.statistics.luck
+    assert luck is not None
+    assert (luck.tests, luck.backtests, luck.resamples) == (1, 4, 160)
+    many, few = (r.entries[0].evidence.p_value_family_wise for r in (after_runs, after_backtests))
+    assert many is not None
+    assert few is not None
+    assert few < many
+
+
 def test_without_an_answer_nothing_is_beyond_luck() -> None:
     plan = WalkForwardPlan(
         config=WalkForwardConfig(train_segments=2, folds=2, holdout_segments=0),
