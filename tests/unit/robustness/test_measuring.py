@@ -93,6 +93,12 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_does_not(
     assert canonical_json(other.entries) != canonical_json(found.entries)
 
 
+def test_streamed_signals_change_nothing(ranked: Ranked, found: Robustness) -> None:
+    streamed = msgspec.structs.replace(ranked.context.backtest, signals="streaming")
+    context = replace(ranked.context, backtest=streamed)
+    assert canonical_json(measure(replace(ranked, context=context))) == canonical_json(found)
+
+
 def test_the_holdout_changes_nothing(ranked: Ranked, found: Robustness) -> None:
     bars = ranked.bars["15m"]
     after = bars.bid.ts_open_ns >= ranked.ranking.plan.holdout_start_ns
