@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Regenerate the exact locks: base (what `make optimize` installs), cpu and gpu (base + serving), dev (cpu + tests).
+# Regenerate the exact locks: base (what `make optimize` installs), cpu and gpu (base + serving and
+# training), dev (cpu + tests).
 # Needs `uv` (pip install uv).  The locks are installed with `pip install --no-deps`, so nothing else ever arrives.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,8 +11,8 @@ compile() {
 pins() { grep -oE '^[A-Za-z0-9_.-]+==[^ ]+' "$1"; }
 compile --generate-hashes --output-file requirements/base.lock
 # The hash of torch is PyPI's; install.sh brings the CPU build first, so pip never compares it.
-compile --extra cpu --generate-hashes --override requirements/cpu.overrides \
+compile --extra cpu --extra train --generate-hashes --override requirements/cpu.overrides \
   --constraint <(pins requirements/base.lock) --output-file requirements/cpu.lock
-compile --extra cpu --extra dev --generate-hashes --override requirements/cpu.overrides \
+compile --extra cpu --extra train --extra dev --generate-hashes --override requirements/cpu.overrides \
   --constraint <(pins requirements/cpu.lock) --output-file requirements/dev.lock
-compile --extra gpu --generate-hashes --constraint <(pins requirements/base.lock) --output-file requirements/gpu.lock
+compile --extra gpu --extra train --generate-hashes --constraint <(pins requirements/base.lock) --output-file requirements/gpu.lock

@@ -15,6 +15,8 @@ from aiopt.strategy.dimensions import Choice, Dimension, IntRange, is_named
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import PriceDistance, SessionFilter, StrategySpec, spec_from_mapping
+from aiopt.strategy.spec_exits import exit_names
+from aiopt.strategy.spec_limits import limit_names
 from aiopt.strategy.spec_yaml import plain_mapping
 from aiopt.timeframe import parse_timeframe
 
@@ -139,7 +141,7 @@ def fitted(
     dimensions = {key: value for key, value in space.dimensions.items() if key in used}
     rules = tuple(rule for rule in space.constraints if _names(rule) <= used)
     stop = _stop_parameter(space.spec)
-    limit = None if stop is None else getattr(constraints, f"max_stop_{stop[0]}")
+    limit = None if stop is None else getattr(constraints, f"max_stop_{stop[0]}", None)
     if stop is not None and limit is not None:
         narrowed = at_most(dimensions[stop[1]], limit)
         if narrowed is None:
@@ -233,7 +235,8 @@ def stop_of(spec: StrategySpec) -> str:
     distance = spec.stop_loss
     if distance is None:
         return "no stop"
-    return f"{spec.value_of(distance.value):g} {'ATR' if distance.unit == 'atr' else 'pips'}"
+    word = {"atr": "ATR", "pips": "pips", "percent": "%"}[distance.unit]
+    return f"{spec.value_of(distance.value):g} {word}"
 
 
 def _stop_parameter(spec: StrategySpec) -> tuple[str, str] | None:
@@ -255,6 +258,7 @@ def _used_params(spec: StrategySpec, sides: Sides) -> set[str]:
             used |= _names(text)
     distances: list[PriceDistance | None] = [spec.stop_loss, spec.take_profit]
     used |= {d.value for d in distances if d is not None and isinstance(d.value, str)}
+    used |= set(exit_names(spec)) | set(limit_names(spec))
     for indicator in spec.indicators.values():
         used |= {value for value in indicator.args.values() if isinstance(value, str)}
     return used & spec.params.keys()

@@ -92,6 +92,11 @@ def score_rows(scores: Sequence[Scores], baselines: dict[str, float]) -> list[tu
         of(
             "calibration error of the confidence", *(own(one, _number(one.calibration.ece)) for one in scores)
         ),
+        *(
+            [of("… after a map fitted on other charts", *(own(one, _mapped(one)) for one in scores))]
+            if any(one.calibrated is not None for one in scores)
+            else []
+        ),
         of("Brier score (of the overall accuracy)", *(own(one, _brier(one.calibration)) for one in scores)),
         of(
             "… of what the reader said of itself",
@@ -118,6 +123,10 @@ def _percent(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _mapped(one: Scores) -> str:
+    return "–" if one.calibrated is None else _number(one.calibrated.ece)
 
 
 def _brier(found: Calibration) -> str:

@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 
 from aiopt.analyst.analysis import BIASES, Analysis, AnalysisRequest, AnalysisResult, Bias
+from aiopt.analyst.rules_calibration import calibrated_confidence
 from aiopt.analyst.scoring import Calibration, Share, calibration, wilson
 
 Reader = Callable[[AnalysisRequest], Awaitable[AnalysisResult]]
@@ -125,6 +126,9 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
         calibration then say nothing.
     errors : dict of str to int
         The most frequent reasons of invalid answers.
+    calibrated : Calibration or None
+        Of the combined confidence after `aiopt.analyst.rules_calibration`; None for models, whose map comes
+        with their checkpoint.
     """
 
     reader: str
@@ -145,6 +149,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     followed: Share
     circular: bool = False
     errors: dict[str, int] = {}
+    calibrated: Calibration | None = None
 
 
 async def ask_all(
@@ -281,7 +286,21 @@ def score(
         followed=_share(answer.followed for answer in upright if answer.followed is not None),
         circular=circular,
         errors=dict(Counter(answer.error for answer in answers if not answer.valid).most_common(5)),
+        calibrated=_calibrated(answers, readings),
     )
+
+
+def _calibrated(answers: Sequence[Answer], readings: Sequence[Analysis]) -> Calibration | None:
+    """Return the calibration of mapped confidences; None where a reading has no map."""
+    pairs = [
+        (calibrated_confidence(reading), _right(answer))
+        for answer, reading in zip(answers, readings, strict=True)
+        if answer.variant == "upright" and answer.valid
+    ]
+    known = [(value, hit) for value, hit in pairs if value is not None]
+    if not known or len(known) != len(pairs):
+        return None
+    return calibration([value for value, _ in known], [hit for _, hit in known])
 
 
 def baselines(cases: Sequence[EvalCase]) -> dict[str, float]:

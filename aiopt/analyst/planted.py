@@ -82,11 +82,15 @@ class PlantedCase:
     bars : BarArrays
         `N_BARS` five-minute bars, synthetic.
     kind : str
-        One of `PLANTED_KINDS`.
+        One of `PLANTED_KINDS`, or of another generator's kinds.
     bias : {"long", "short", "neutral"}
         Side the pattern stands for.
     first_bar, last_bar : int
         Where it is; ``0, 0`` for ``"none"``.
+    generator : str
+        A key of `aiopt.analyst.generators.GENERATORS`.
+    trend, volatility : str or None
+        The hidden state at the end, of a process; None where nothing but the shape is known.
     """
 
     bars: BarArrays
@@ -94,6 +98,9 @@ class PlantedCase:
     bias: Bias
     first_bar: int
     last_bar: int
+    generator: str = "templates"
+    trend: str | None = None
+    volatility: str | None = None
 
 
 def planted_case(kind: str, *, seed: int, noise: float = 1.0) -> PlantedCase:
@@ -127,7 +134,7 @@ def planted_case(kind: str, *, seed: int, noise: float = 1.0) -> PlantedCase:
     bias: Bias = "long" if kind in LONG_KINDS else "short" if kind in SHORT_KINDS else "neutral"
     height = rng.uniform(0.002, 0.006)
     middle = rng.uniform(1.05, 1.25)
-    bars = _bars(middle + height * (rows - rows.mean()))
+    bars = bars_of_rows(middle + height * (rows - rows.mean()))
     return PlantedCase(bars=bars, kind=kind, bias=bias, first_bar=first, last_bar=last)
 
 
@@ -144,7 +151,7 @@ def mirrored_bars(bars: BarArrays) -> BarArrays:
     """Return the bars upside down round the middle of their range."""
     top = round(float(bars.low.min() + bars.high.max()), 5)
     rows = np.column_stack([top - bars.open, top - bars.low, top - bars.high, top - bars.close])
-    return _with_rows(bars, rows)
+    return with_rows(bars, rows)
 
 
 def shuffled_bars(bars: BarArrays, *, seed: int) -> BarArrays:
@@ -155,7 +162,7 @@ def shuffled_bars(bars: BarArrays, *, seed: int) -> BarArrays:
     close = bars.open[0] + np.cumsum(changes)
     shift = (close - bars.close[order])[:, None]
     rows = np.column_stack([bars.open, bars.high, bars.low, bars.close])[order] + shift
-    return _with_rows(bars, rows)
+    return with_rows(bars, rows)
 
 
 def blank_bars(*, seed: int) -> BarArrays:
@@ -163,7 +170,7 @@ def blank_bars(*, seed: int) -> BarArrays:
     price = np.random.default_rng(seed).uniform(1.05, 1.25)
     rows = np.full((N_BARS, 4), round(price, 5))
     rows[:, 1] += 1e-5
-    return _bars(rows)
+    return bars_of_rows(rows)
 
 
 def _shape(kind: str, rng: np.random.Generator, noise: float) -> tuple[FloatArray, int, int]:
@@ -209,14 +216,15 @@ def _candles(path: FloatArray, rng: np.random.Generator, wick: float) -> FloatAr
     return np.column_stack([opened, high, low, path])
 
 
-def _with_rows(bars: BarArrays, rows: FloatArray) -> BarArrays:
+def with_rows(bars: BarArrays, rows: FloatArray) -> BarArrays:
     """Return bars at the same times with other prices, to the tick."""
     opened, high, low, close = (np.ascontiguousarray(column) for column in np.round(rows, 5).T)
     digest = hashlib.sha256(np.round(rows, 5).tobytes()).hexdigest()
     return replace(bars, open=opened, high=high, low=low, close=close, data_hash=digest)
 
 
-def _bars(rows: FloatArray) -> BarArrays:
+def bars_of_rows(rows: FloatArray) -> BarArrays:
+    """Return generated five-minute bars of rows of open, high, low, close, rounded to the tick."""
     # To the tick; rounding keeps the order of the four prices of a bar.
     opened, high, low, close = np.round(rows, 5).T
     timeframe = parse_timeframe("5m")

@@ -128,12 +128,17 @@ def analysis_messages(
     prompt = prompt_of(prompt_version)
     parts: list[dict[str, Any]] = []
     if picture and request.chart_png is not None:
-        url = f"data:image/png;base64,{base64.b64encode(request.chart_png).decode()}"
-        parts.append({"type": "image_url", "image_url": {"url": url}})
+        parts.append(image_part(request.chart_png))
     parts.append({"type": "text", "text": f"{describe(request, numbers=numbers)}\n{prompt.question}"})
     # Many text-only servers take nothing but a string as content.
     content: Any = parts if len(parts) > 1 else parts[0]["text"]
     return [{"role": "system", "content": prompt.system}, {"role": "user", "content": content}]
+
+
+def image_part(png: bytes) -> dict[str, Any]:
+    """Return a picture as a part of a message."""
+    url = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def retry_messages(messages: list[dict[str, Any]], reply: str, error: str) -> list[dict[str, Any]]:

@@ -160,17 +160,17 @@ async def propose_strategy(
     """
     settings = settings or AnalystSettings()
     timeframe = constraints.timeframe or timeframe
-    by_rules = _by_rules(analysis, constraints, timeframe, name)
+    by_rules = propose_by_rules(analysis, constraints, timeframe, name)
     if complete is None or isinstance(by_rules, Refusal):
         return by_rules
 
     def parse(reply: ChatReply) -> Proposal | Refusal:
-        return _parsed_strategy(reply, constraints, timeframe, name)
+        return parsed_strategy(reply, constraints, timeframe, name)
 
     model = settings.models[0]
     question = ChatRequest(
         model=model,
-        messages=_strategy_messages(analysis, constraints, timeframe),
+        messages=strategy_messages(analysis, constraints, timeframe),
         schema=strategy_schema(constraints),
         schema_name="strategy",
         max_tokens=settings.max_tokens,
@@ -184,10 +184,22 @@ async def propose_strategy(
     return msgspec.structs.replace(answer, attempts=tuple(attempts))
 
 
-def _by_rules(
+def propose_by_rules(
     analysis: Analysis, constraints: StrategyConstraints, timeframe: str, name: str | None
 ) -> Proposal | Refusal:
-    """Return the most fitting family, with its defaults, traded on the allowed sides."""
+    """Return the most fitting family, with its defaults, traded on the allowed sides.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        The reading.
+    constraints : StrategyConstraints
+        What to keep to.
+    timeframe : str
+        Bar length it is meant for.
+    name : str or None
+        Name and family of the spec; None: ``FAMILY_proposed``.
+    """
     if analysis.confidence < constraints.min_confidence:
         reason = (
             f"The reading's confidence is {analysis.confidence:.2f}, below the minimum of "
@@ -244,9 +256,16 @@ class _StrategyReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rationale: str
 
 
-def _parsed_strategy(
+def parsed_strategy(
     reply: ChatReply, constraints: StrategyConstraints, timeframe: str, name: str | None
 ) -> Proposal | Refusal:
+    """Return the proposal or refusal a model wrote.
+
+    Raises
+    ------
+    ReplyError
+        If it breaks the schema, the constraints or the family's ranges.
+    """
     found = decode_reply(reply.text, _StrategyReply)
     check_text(found.rationale, "rationale", MAX_RATIONALE, ReplyError)
     if found.decision == "refuse":
@@ -307,9 +326,10 @@ def _allowed_sides(constraints: StrategyConstraints) -> list[str]:
     return ["both", "long", "short"] if constraints.sides == "both" else [constraints.sides]
 
 
-def _strategy_messages(
+def strategy_messages(
     analysis: Analysis, constraints: StrategyConstraints, timeframe: str
 ) -> list[dict[str, Any]]:
+    """Return the chat messages that ask for a strategy; the same reading gives the same messages."""
     lines = [
         "<data>",
         f"timeframe: {timeframe or 'unknown'}",

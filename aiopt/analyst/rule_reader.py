@@ -27,7 +27,7 @@ from aiopt.patterns import (
     zigzag,
 )
 
-RULES_VERSION = "rules/1"
+RULES_VERSION = "rules/2"
 
 RECENT_CANDLES = 3
 RECENT_BREAKOUTS = 10

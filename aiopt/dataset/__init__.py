@@ -5,6 +5,7 @@ nothing of strategies, backtests, engines or Ray.
 """
 
 from aiopt.dataset.build import ChartRenderer, build_dataset, plan_rows
+from aiopt.dataset.checking import check_answers
 from aiopt.dataset.dataset_config import (
     BarrierConfig,
     CostConfig,
@@ -31,4 +32,5 @@ __all__ = [
     "read_info",
     "split_files",
     "verify_files",
+    "check_answers",
 ]

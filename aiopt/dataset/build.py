@@ -341,7 +341,10 @@ def _draw_shard(
 def _write_shard(
     out_dir: Path, shard: _Shard, source: RowSource, images: list[tuple[str, bytes]] | None, key: str
 ) -> None:
-    table = table_of(source, shard.rows, shard.split, images, key)
+    try:
+        table = table_of(source, shard.rows, shard.split, images, key)
+    except DataError as failure:
+        raise DataError(failure.reason, file=out_dir / shard.path) from failure
     size = _ROW_GROUP if images is None else _ROW_GROUP_IMAGES
     with atomic_path(out_dir / shard.path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=size)

@@ -21,15 +21,19 @@ from aiopt.analyst import (
     analysis_messages,
     read_by_rules,
 )
+from aiopt.analyst.answers import answer_text
+from aiopt.analyst.schema import ANALYSIS_SCHEMA
 from aiopt.bars.schema import BarSet
-from aiopt.config import canonical_json
 from aiopt.dataset.dataset_config import ImageConfig
 from aiopt.dataset.labels import BUY, HOLD, SELL
 
 BIAS = {SELL: "short", HOLD: "neutral", BUY: "long"}
 """The analyst's words for the classes SELL, HOLD, BUY."""
 
-VERSIONS = {"prompt": DEFAULT_PROMPT, "schema": SCHEMA_VERSION, "rules": RULES_VERSION}
+ANSWERS = "grammar/1"
+"""How answers are written: as `aiopt.analyst.answers` does."""
+
+VERSIONS = {"prompt": DEFAULT_PROMPT, "schema": SCHEMA_VERSION, "rules": RULES_VERSION, "answers": ANSWERS}
 """What decides the wording of questions and answers, besides the bars."""
 
 
@@ -83,7 +87,13 @@ class Conversations:
         )
 
     def messages(self, bar: int) -> list[dict[str, Any]]:
-        """Return system, user and assistant messages of a decision bar."""
+        """Return system, user and assistant messages of a decision bar.
+
+        Raises
+        ------
+        DataError
+            If the serving grammar cannot write the answer.
+        """
         request = self.request(bar)
         system, user = analysis_messages(request, DEFAULT_PROMPT, picture=False)
         question = [_text(user["content"])]
@@ -92,7 +102,10 @@ class Conversations:
         return [
             {"role": "system", "content": [_text(system["content"])]},
             {"role": "user", "content": question},
-            {"role": "assistant", "content": [_text(canonical_json(self._answer(bar, request)).decode())]},
+            {
+                "role": "assistant",
+                "content": [_text(answer_text(self._answer(bar, request), ANALYSIS_SCHEMA))],
+            },
         ]
 
     def _answer(self, bar: int, request: AnalysisRequest) -> Mapping[str, Any]:

@@ -94,12 +94,18 @@ def compute_features(bars: BarSet, config: FeatureConfig) -> Features:
 
 def indicator_name(plot: IndicatorPlot, output: str) -> str:
     """Return the column of an indicator's output: ``rsi_14``, ``macd_12_26_9_signal``, ``ema_20_hl2``."""
-    parts = [plot.kind, *(f"{value:g}".replace(".", "p") for value in plot.resolved_args().values())]
+    parts = [plot.kind, *(_word(value) for value in plot.resolved_args().values())]
     if plot.source != "close":
         parts.append(plot.source)
     if output != "value":
         parts.append(output)
     return "_".join(parts)
+
+
+def _word(value: float | str) -> str:
+    """Return an argument as a part of a column's name."""
+    text = value if isinstance(value, str) else f"{value:g}"
+    return text.replace(".", "p").replace("/", "_")
 
 
 def _shape(side: BarArrays, true_range: FloatArray) -> dict[str, FloatArray]:

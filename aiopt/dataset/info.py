@@ -6,7 +6,7 @@ Owns the document and reading it.  Knows nothing of how datasets are built.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -141,6 +141,9 @@ def read_info(folder: Path) -> DatasetInfo:
     except msgspec.DecodeError as failure:
         msg = f"The file is not valid JSON: {failure}. Build the dataset again."
         raise DataError(msg, file=path) from failure
+    if isinstance(document, dict) and "layout" in document:
+        msg = "This is a set of tasks, not a dataset of features and labels. Read it with "
+        raise DataError(f"{msg}`aiopt.dataset.tasks.read_task_info`.", file=path)
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         msg = f"`schema_version = {SCHEMA_VERSION}` must hold, but got {version!r}. Build it again."
@@ -148,7 +151,16 @@ def read_info(folder: Path) -> DatasetInfo:
     return decode(document, DatasetInfo, where=str(path), error=DataError)
 
 
-def verify_files(folder: Path, info: DatasetInfo) -> list[str]:
+class WithFiles(Protocol):
+    """Facts that name files: of a dataset or of a set of tasks."""
+
+    @property
+    def files(self) -> list[ShardFile]:
+        """All files."""
+        ...
+
+
+def verify_files(folder: Path, info: WithFiles) -> list[str]:
     """Return what is wrong with the files of a dataset: missing, or of other content than recorded."""
     found = []
     for file in info.files:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from aiopt.dataset.conversation import Conversations
 from aiopt.dataset.dataset_config import SCHEMA_VERSION, DatasetConfig
 from aiopt.dataset.features import Features
 from aiopt.dataset.labels import Labels
+from aiopt.errors import DataError
 
 METADATA_KEY = b"aiopt_dataset"
 """Key of the file metadata that says which build a file is of."""
@@ -69,6 +71,11 @@ def table_of(
         File name and PNG of each row.
     key : str
         Hash that identifies the build, kept in the schema's metadata.
+
+    Raises
+    ------
+    DataError
+        If the serving grammar cannot write a row's answer: names the row.
     """
     bars, config = source.bars, source.config
     opened = bars.bid.ts_open_ns
@@ -97,9 +104,18 @@ def table_of(
         else:
             columns["image_file"] = pa.array([f"charts/{name}" for name, _ in images])
     if source.conversations is not None:
-        messages = [source.conversations.messages(int(bar)) for bar in rows]
-        columns["messages"] = pa.array(messages, type=MESSAGES_TYPE)
+        columns["messages"] = pa.array(_messages(source.conversations, rows), type=MESSAGES_TYPE)
     metadata = {METADATA_KEY: canonical_json({"key": key, "schema_version": SCHEMA_VERSION})}
     if "image" in columns:
         metadata[b"huggingface"] = canonical_json(_HUGGING_FACE)
     return pa.table(columns).replace_schema_metadata(metadata)
+
+
+def _messages(conversations: Conversations, rows: NDArray[np.int64]) -> list[list[dict[str, Any]]]:
+    found = []
+    for number, bar in enumerate(rows):
+        try:
+            found.append(conversations.messages(int(bar)))
+        except DataError as failure:
+            raise DataError(f"Row {number}, of bar {bar}: {failure}") from failure
+    return found

@@ -23,12 +23,26 @@ INDICATORS = {
     "k": {"kind": "stochastic", "args": {"k_length": 5, "k_smooth": 2, "d_smooth": 3}},
     "a": {"kind": "atr", "args": {"length": 8}},
     "d": {"kind": "dmi", "args": {"length": 6, "smoothing": 5}},
+    "t": {"kind": "supertrend", "args": {"length": 5, "multiplier": 1.3}},
+    "c": {"kind": "cci", "source": "ha_close", "args": {"length": 9}},
+    "v": {"kind": "vwma", "source": "ha_high", "args": {"length": 6}},
+    "f": {"kind": "wma", "source": "volume", "args": {"length": 4}},
+    "i": {"kind": "inside_bar"},
+    "j": {"kind": "doji"},
+    "u": {"kind": "bullish_engulfing"},
+    "x": {"kind": "shooting_star"},
+}
+HIGHER = {
+    "l": {"kind": "higher_ema", "args": {"timeframe": "2h", "length": 2}},
+    "q": {"kind": "higher_donchian", "args": {"timeframe": "2h", "length": 2}},
 }
 PARAMS = {"n": 3, "g": 1.7}
 PRICES = (
     *("open", "high", "low", "close", "hl2", "hlc3", "ohlc4"),
-    *("b.upper", "b.lower", "b.middle", "s", "e", "w"),
+    *("b.upper", "b.lower", "b.middle", "s", "e", "w", "v", "t.line"),
 )
+HIGHER_PRICES = ("l", "q.upper", "q.lower")
+PATTERNS = ("i", "j", "u", "x")
 OSCILLATORS = ("r", "k.k", "k.d", "d.plus", "d.minus", "d.adx")
 
 
@@ -39,8 +53,9 @@ class _Writer:
     the tolerance of comparisons, in every engine its own.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, higher: bool) -> None:
         self.random = random.Random(seed)
+        self.prices = PRICES + HIGHER_PRICES * 3 if higher else PRICES
 
     def one(self, *options: str) -> str:
         return self.random.choice(options)
@@ -58,8 +73,8 @@ class _Writer:
             return f"{self.one('min', 'max')}({self.price(depth - 1)}, {self.price(depth - 1)})"
         if draw < 0.5:
             offset = self.one("a", "abs(m.macd)", "0.00013", "g * 0.0001")
-            return f"{self.past(self.one(*PRICES))} {self.one('+', '-')} {offset}"
-        return self.past(self.one(*PRICES))
+            return f"{self.past(self.one(*self.prices))} {self.one('+', '-')} {offset}"
+        return self.past(self.one(*self.prices))
 
     def oscillator(self) -> str:
         return self.past(self.one(*OSCILLATORS))
@@ -75,7 +90,10 @@ class _Writer:
             lambda: f"m.macd / a {operator} {self.one('0.37', '-0.2', 'm.signal / a')}",
             lambda: f"(high - low) / (close - open) {operator} {self.one('2.3177', '-1.377')}",
             lambda: f"{self.one('close', 'open')} {self.one('==', '!=')} {self.one('high', 'close[1]')}",
-            lambda: f"volume {operator} 250",
+            lambda: f"{self.one('volume', 'f')} {operator} 250.3",
+            lambda: f"t.direction {self.one('<', '>')} 0",
+            lambda: f"{self.past(self.one(*PATTERNS))} {self.one('>', '<=')} 0",
+            lambda: f"{self.past('c')} {operator} {self.one('75.3', '-90.1', 'c[1]')}",
         ]
         return self.random.choice(atoms)()
 
@@ -90,9 +108,130 @@ class _Writer:
         return self.atom()
 
 
-def random_spec(seed: int) -> StrategySpec:
-    """Return a spec whose conditions, stops, session and size are drawn; same seed, same spec."""
-    writer = _Writer(seed)
+def _random_exits(draw: random.Random) -> dict[str, dict]:
+    """Return some of the exits beside stop, target and signals."""
+
+    def distance(pips: float, times: float) -> dict:
+        if draw.random() < 0.5:
+            return {"unit": "pips", "value": draw.choice([pips, round(pips * 1.37, 2)])}
+        return {"unit": "atr", "value": draw.choice([times, "g"]), "indicator": "a"}
+
+    exits: dict[str, dict] = {}
+    if draw.random() < 0.6:
+        exits["trailing_stop"] = {"distance": distance(3.0, 1.1)}
+        if draw.random() < 0.4:
+            exits["trailing_stop"]["after"] = distance(2.0, 0.8)
+    if draw.random() < 0.5:
+        exits["break_even"] = {"after": distance(2.5, 0.9), "plus_pips": draw.choice([0.0, 0.4, 1.0])}
+    if draw.random() < 0.5 or not exits:
+        time: dict = {"bars": draw.choice([1, 2, 7, 20, "n"])}
+        clock = {"at": draw.choice(["16:00", "23:50", "00:00"]), "timezone": "America/New_York"}
+        exits["time_stop"] = draw.choice([time, clock, time | clock])
+    return exits
+
+
+def _random_levels(draw: random.Random, stop: dict | None, target: dict | None) -> tuple[dict | None, ...]:
+    """Return stop and target in per cent, or laid from the entry's own price, or both."""
+
+    def drawn(kept: dict | None, percents: list[float], pips: list[float]) -> dict | None:
+        found = kept
+        if draw.random() < 0.75:
+            # Half ticks cannot be ruled out, as a share of a price is any number; they are rare.
+            percent = {"unit": "percent", "value": draw.choice(percents)}
+            found = draw.choice([percent, {"unit": "pips", "value": draw.choice(pips)}])
+        origin = draw.choice([None, "entry", "entry", "position"])
+        if found is not None and draw.random() < 0.4:
+            found = {**found, "rounding": "away"}
+        return found if found is None or origin is None else {**found, "origin": origin}
+
+    return (
+        drawn(stop, [0.03, 0.0417, 0.081], [3.0, 4.6]),
+        drawn(target, [0.0293, 0.066, 0.12], [3.8, 9.0]),
+    )
+
+
+def _fitting(stop: dict | None, size: dict, further: dict) -> tuple[dict | None, dict]:
+    """Return a stop that lies from where the other exits allow it, and a size that allows the stop."""
+    origin = None if stop is None else stop.get("origin")
+    if origin == "entry" and further.keys() & {"trailing_stop", "break_even"}:
+        origin = "position"
+    if origin is None or stop is None:
+        return stop, size
+    return {**stop, "origin": origin}, {"kind": "fixed"} if origin == "position" else size
+
+
+def _random_limits(draw: random.Random) -> dict[str, object]:
+    """Return some of what holds entries back, tight enough to do so on a thousand bars."""
+    limits: dict[str, object] = {}
+    if draw.random() < 0.6:
+        limits["pause_bars"] = draw.choice([1, 2, 5, 24, "n"])
+    if draw.random() < 0.5:
+        limits["trades_per_day"] = draw.choice([1, 2, 6, "n"])
+    if draw.random() < 0.5 or not limits:
+        percent = {"percent": draw.choice([0.003, 0.02, 0.3])}
+        money = {"money": draw.choice([1.5, 10, 60.0, "g"])}
+        limits["daily_loss"] = draw.choice([percent, money])
+    return limits
+
+
+def _random_targets(draw: random.Random, target: dict | None) -> list[dict]:
+    """Return targets of parts; beside a target of the rest some share is left for it."""
+    count = draw.choice([1, 2, 2, 3, 4])
+    options = [10, 25, 12.5, 100 / 3 / count, 80 / count]
+    shares: list[float | str] = [draw.choice(options) for _ in range(count)]
+    if target is None and draw.random() < 0.4:
+        shares[-1] = 100 - sum(float(share) for share in shares[:-1])
+    elif draw.random() < 0.3:
+        shares[0] = "g"  # a parameter; 1.7 per cent
+    pips, times, found = 0.4, 0.15, []
+    for share in shares:
+        # Whole ticks: half of one is a tie that float noise decides, in every engine its own way.
+        pips = round(pips + draw.choice([0.7, 1.3, 2.1]), 2)
+        times = round(times + draw.choice([0.2, 0.35]), 2)
+        away: dict = {"unit": "pips", "value": pips}
+        if draw.random() < 0.4:
+            away = {"unit": "atr", "value": times, "indicator": "a"}
+        found.append({"share": share, **away})
+    return found
+
+
+SESSIONS = (
+    None,
+    {"start": "09:30", "end": "16:15", "timezone": "America/New_York"},
+    {"start": "22:00", "end": "07:00", "timezone": "Europe/London", "weekdays": [1, 3, 5, 7]},
+)
+
+
+def random_spec(
+    seed: int,
+    *,
+    exits: bool = False,
+    limits: bool = False,
+    targets: bool = False,
+    higher: bool = False,
+    levels: bool = False,
+    adds: bool = False,
+) -> StrategySpec:
+    """Return a spec drawn at random; same arguments, same spec.
+
+    Parameters
+    ----------
+    seed : int
+        Of conditions, stops, session and size.
+    exits : bool
+        Whether moving stops and time stops are drawn too; then most specs have no exit signals.
+    limits : bool
+        Whether what holds entries back is drawn too.
+    targets : bool
+        Whether targets of parts are drawn too.
+    higher : bool
+        Whether conditions read a higher timeframe too, of two hours: for bars of at most one.
+    levels : bool
+        Whether stop and target are drawn in per cent and from the entry's own price too.
+    adds : bool
+        Whether several entries may be open at once; then half of the specs have no exit signals.
+    """
+    writer = _Writer(seed, higher=higher)
     texts = {name: writer.condition() for name in ("entry_long", "entry_short", "exit_long", "exit_short")}
     draw = writer.random.random()
     if draw < 0.1:
@@ -103,26 +242,39 @@ def random_spec(seed: int) -> StrategySpec:
         [None, {"unit": "atr", "value": 1.5, "indicator": "a"}, {"unit": "pips", "value": 4}]
     )
     target = writer.random.choice([None, {"unit": "atr", "value": "g", "indicator": "a"}])
-    session = writer.random.choice(
-        [
-            None,
-            {"start": "09:30", "end": "16:15", "timezone": "America/New_York"},
-            {"start": "22:00", "end": "07:00", "timezone": "Europe/London", "weekdays": [1, 3, 5, 7]},
-        ]
-    )
+    if levels:
+        stop, level = _random_levels(random.Random(f"levels {seed}"), stop, target)
+        target = target if targets else level  # targets of parts lie from the signal's close, all of them
+    session = writer.random.choice(SESSIONS)
     size = {"kind": "risk", "risk_pct": 0.8} if stop and writer.random.random() < 0.5 else {"kind": "fixed"}
-    text = " ".join([*texts.values(), str(stop), str(target)])
+    further: dict = {}
+    if exits:
+        further = _random_exits(random.Random(f"exits {seed}"))
+        if seed % 3:  # exit signals come so often that little else would end a position
+            texts = {name: value for name, value in texts.items() if name.startswith("entry")}
+    if limits:
+        further["limits"] = _random_limits(random.Random(f"limits {seed}"))
+    if targets:
+        drawn = _random_targets(random.Random(f"targets {seed}"), target)
+        further["targets"] = drawn
+    if adds:
+        further["pyramiding"] = random.Random(f"pyramiding {seed}").choice([2, 2, 3, 4, 10])
+    if (adds or levels) and seed % 2:  # exit signals come so often that little else would happen
+        texts = {name: value for name, value in texts.items() if name.startswith("entry")}
+    stop, size = _fitting(stop, size, further)
+    text = " ".join([*texts.values(), str(stop), str(target), str(further)])
     used = set(re.findall(r"(?<![.\w])[a-z]\b", text.replace("'", " ")))
     return StrategySpec.from_json(
         msgspec.json.encode(
             {
                 "name": f"random_{seed}",
                 "params": {name: value for name, value in PARAMS.items() if name in used},
-                "indicators": {name: value for name, value in INDICATORS.items() if name in used},
+                "indicators": {name: value for name, value in (INDICATORS | HIGHER).items() if name in used},
                 "stop_loss": stop,
                 "take_profit": target,
                 "session": session,
                 "size": size,
+                **further,
                 **texts,
             }
         )

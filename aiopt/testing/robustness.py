@@ -47,7 +47,14 @@ def write_robustness(run_dir: Path, *, skill: float = 1.0, years: int = 1) -> Ro
     ranking = read_json(run_dir / RANKING, Ranking)
     config = RobustnessConfig()
     entries = [_entry(entry, skill, years, config) for entry in ranking.entries]
-    found = Robustness(entries=entries, config=config, trials=sum(one.trials for one in entries))
+    found = Robustness(
+        entries=entries,
+        config=config,
+        trials=sum(one.trials for one in entries),
+        paths=sum(scenario.draws for one in entries for scenario in one.scenarios),
+        confirmed=len(SCENARIOS) - 1,
+        in_engine=0,
+    )
     atomic_write_bytes(run_dir / ROBUSTNESS, canonical_json(found))
     return found
 

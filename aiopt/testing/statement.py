@@ -48,7 +48,8 @@ class StatementLine:
     @property
     def pnl(self) -> Decimal:
         """What the balance gained."""
-        return self.gross - self.commission + self.swap
+        with localcontext(Context(prec=_DIGITS)):
+            return self.gross - self.commission + self.swap
 
 
 def account_statement(

@@ -258,7 +258,7 @@ def test_read_by_rules_and_by_a_model(bar_file: Path, tmp_path: Path) -> None:
     assert json.loads(result.stdout)["analysis"]["source"] == "rules"
     assert chart.read_bytes().startswith(b"\x89PNG")
     text = invoke("read", "--bars", bar_file, "--window", 60).stdout
-    assert "Read by rules, revision rules/1." in text
+    assert "Read by rules, revision rules/2." in text
     assert "Bias" in text
     with serving(lambda n, p: model_says(1, p)) as endpoint:
         by_model = invoke("read", "--png", chart, "--endpoint", endpoint.url, "--json")

@@ -6,14 +6,21 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from aiopt.analyst import AnalysisRequest, analysis_messages, parse_analysis, read_by_rules
+from aiopt.analyst.analysis import PriceLevel, VisiblePattern
+from aiopt.analyst.answers import why_refused
+from aiopt.analyst.schema import ANALYSIS_SCHEMA
 from aiopt.charts import PreparedChart, render_windows
 from aiopt.charts.windows import Window
 from aiopt.dataset import (
@@ -23,6 +30,7 @@ from aiopt.dataset import (
     LabelConfig,
     SplitConfig,
     build_dataset,
+    check_answers,
     plan_rows,
     read_info,
     split_files,
@@ -153,14 +161,77 @@ def test_conversations_are_the_analysts_and_answer_what_the_label_says(pictured:
         by_rules = read_by_rules(request)
         assert analysis.bias == words[row["label_class_6"]]
         assert analysis.regime == by_rules.regime
-        assert analysis.patterns == by_rules.patterns
-        assert analysis.levels == by_rules.levels
+        # Prices as the grammar writes them: six decimals.
+        assert [rounded(one) for one in analysis.patterns] == [rounded(one) for one in by_rules.patterns]
+        assert [rounded(one) for one in analysis.levels] == [rounded(one) for one in by_rules.levels]
+        assert why_refused(assistant["content"][0]["text"], ANALYSIS_SCHEMA) == ""
         assert "Bias" not in analysis.rationale
         share = (found["label_class_6"] == row["label_class_6"]).mean()
         assert analysis.confidence == pytest.approx(share, abs=0.0051)
         seen.add(analysis.bias)
     assert len(seen) > 1
-    assert read_info(pictured).messages == {"prompt": "read/1", "schema": "analysis/1", "rules": "rules/1"}
+    assert read_info(pictured).messages == {
+        "prompt": "read/1",
+        "schema": "analysis/1",
+        "rules": "rules/2",
+        "answers": "grammar/1",
+    }
+
+
+def rounded(found: VisiblePattern | PriceLevel) -> VisiblePattern | PriceLevel:
+    changes = {"price": round(found.price, 6)}
+    if isinstance(found, PriceLevel):
+        changes["strength"] = round(found.strength, 6)
+    return msgspec.structs.replace(found, **changes)
+
+
+def test_a_row_whose_answer_the_grammar_cannot_write_ends_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoken(*arguments: object) -> str:
+        return 'The trend "rose".'
+
+    monkeypatch.setattr("aiopt.analyst.rule_reader._rationale", spoken)
+    with pytest.raises(
+        DataError, match=r"train-00000-of-00001\.parquet: Row 0, of bar \d+: answer\.rationale must be text"
+    ):
+        build_dataset(BARS, tmp_path / "set", DatasetConfig(features=FEATURES, messages_horizon=6, stride=60))
+    assert not list((tmp_path / "set").rglob("*.parquet"))
+
+
+def test_check_finds_the_row_of_an_answer_no_engine_could_give(pictured: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(pictured, folder)
+    info = read_info(folder)
+    assert check_answers(folder) == info.rows
+    first = folder / info.files[1].path
+    rows = pq.read_table(first)
+    messages = rows["messages"].to_pylist()
+    answer = messages[2][-1]["content"][0]
+    answer["text"] = json.dumps(json.loads(answer["text"]))
+    changed = rows.set_column(
+        rows.schema.get_field_index("messages"),
+        "messages",
+        pa.array(messages, rows.schema.field("messages").type),
+    )
+    pq.write_table(changed, first)
+    with pytest.raises(DataError, match=rf"{first.name}, row 2: .*must go on with .* but has"):
+        check_answers(folder)
+    messages[2] = messages[2][:-1]
+    changed = rows.set_column(
+        rows.schema.get_field_index("messages"),
+        "messages",
+        pa.array(messages, rows.schema.field("messages").type),
+    )
+    pq.write_table(changed, first)
+    with pytest.raises(DataError, match=rf"{first.name}, row 2: .*has no answer"):
+        check_answers(folder)
+
+
+def test_check_says_so_where_there_is_no_answer(tmp_path: Path) -> None:
+    build_dataset(BARS, tmp_path / "set", DatasetConfig(features=FEATURES, stride=60))
+    with pytest.raises(DataError, match="holds no conversations"):
+        check_answers(tmp_path / "set")
 
 
 def test_conversations_without_charts_have_no_image(tmp_path: Path) -> None:

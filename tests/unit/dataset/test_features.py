@@ -20,7 +20,12 @@ from aiopt.testing.bars import random_walk_bar_set
 from tests.unit.dataset.futures import shaken
 
 BARS = random_walk_bar_set(700, seed=11, timeframe="5m")
-CONFIG = FeatureConfig(indicators=tuple(INDICATORS), regime_window=50)
+SLOW = {"ichimoku", "previous_day", "previous_week", "session_range"} | {
+    kind for kind in INDICATORS if kind.startswith("higher_")
+}
+"""Kinds whose first value comes after the rank's."""
+KINDS = tuple(kind for kind in INDICATORS if kind not in SLOW)
+CONFIG = FeatureConfig(indicators=KINDS, regime_window=50)
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,0 +1,105 @@
+"""No reader is judged on what it was trained on: the check between two datasets.
+
+Owns what counts as seen: the time that train and validation show or look ahead to, of any instrument, since
+markets move together; and every chart of theirs, by its prices.  Reads facts and hashes only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from aiopt.dataset.info import read_info
+from aiopt.dataset.tasks.task_info import Span, TaskSetInfo, is_task_set, read_task_info
+from aiopt.errors import DataError
+from aiopt.timeframe import parse_timeframe
+from aiopt.utc import time_text
+
+SEEN_SPLITS = ("train", "validation")
+"""Whoever stops training, or chooses among readers, by validation has seen it."""
+
+
+def seen_spans(folder: Path) -> dict[str, Span]:
+    """Return the time that training on a dataset has seen, by split and series.
+
+    Raises
+    ------
+    DataError
+        If the folder is no finished dataset.
+    """
+    found = {}
+    if is_task_set(folder):
+        tasks = read_task_info(folder)
+        for split in SEEN_SPLITS:
+            for name, span in tasks.splits[split].spans.items():
+                found[f"{name} of {split}"] = span
+        return found
+    info = read_info(folder)
+    # A dataset's facts name the first decision; its chart and its features began before.
+    images = 200 if info.config.images is None else info.config.images.window
+    before = max(images, info.config.features.regime_window) * parse_timeframe(info.timeframe).ns
+    for split in SEEN_SPLITS:
+        if split in info.splits and not info.synthetic:
+            facts = info.splits[split]
+            found[f"{info.instrument}-{info.timeframe} of {split}"] = Span(
+                first_ns=facts.first_decision_ns - before, last_ns=facts.last_label_ns
+            )
+    return found
+
+
+def refuse_overlap(trained: Sequence[Path], judged: Path, split: str) -> None:
+    """Raise if a reader trained on some datasets would be judged on what it has seen.
+
+    Parameters
+    ----------
+    trained : sequence of Path
+        Datasets and sets of tasks it was trained on.
+    judged : Path
+        The set of tasks it is to be judged on.
+    split : str
+        The split of it.
+
+    Raises
+    ------
+    DataError
+        Names both spans, or the chart they share.
+    """
+    info = read_task_info(judged)
+    if split in SEEN_SPLITS:
+        msg = f"A reader must not be judged on {split!r}: it was trained or chosen by it. Judge it on test."
+        raise DataError(msg, file=judged)
+    hashes = _hashes(judged, info, (split,))
+    for folder in trained:
+        for seen_name, seen in seen_spans(folder).items():
+            for name, span in info.splits[split].spans.items():
+                if seen.first_ns < span.last_ns and span.first_ns < seen.last_ns:
+                    msg = (
+                        f"No reader may be judged on time it was trained on, but {folder} shows "
+                        f"{_text(seen)} ({seen_name}), and {split} of this set {_text(span)} ({name}). Train "
+                        "on bars that end before, or judge on later ones."
+                    )
+                    raise DataError(msg, file=judged)
+        if is_task_set(folder):
+            shared = hashes & _hashes(folder, read_task_info(folder), SEEN_SPLITS)
+            if shared:
+                msg = (
+                    f"No reader may be judged on charts it was trained on, but {len(shared)} charts of "
+                    f"{split} are in {folder} too, e.g. that with the prices' hash {min(shared)[:12]}. Build "
+                    "the set with another seed or other sources."
+                )
+                raise DataError(msg, file=judged)
+
+
+def _hashes(folder: Path, info: TaskSetInfo, splits: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    for file in info.files:
+        if file.split in splits:
+            table = pl.read_parquet(Path(folder) / file.path, columns=["chart_sha256"])
+            found |= set(table["chart_sha256"].to_list())
+    return found
+
+
+def _text(span: Span) -> str:
+    return f"{time_text(span.first_ns, 'm')} to {time_text(span.last_ns, 'm')}"

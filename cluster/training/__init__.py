@@ -1,0 +1,1 @@
+"""Training on Ray: the loop of `aiopt.training` inside Ray Train's workers."""
