@@ -4,12 +4,13 @@ Everything runs over the same 33,120 one-minute bars (a month) with bid, ask and
 times are CPU seconds.  The screen's include indicators, signals and costs, and each of its points is new.
 The session's include signals; the bare loop, vectorbt and raptorbt are given theirs.
 
-The rivals run a one-sided rule with a stop and a target in per cent, and the screen the same rule in pips:
-trades can differ where a stop in per cent of the entry lies elsewhere than one in pips from the signal.
-They run in the interpreter named by `AIOPT_BENCH_RIVALS_PYTHON` (`pip install vectorbt raptorbt` in a virtual
-environment of its own); without it their figures are left out.
+The rivals run a one-sided rule with a stop and a target, and the screen the same rule.  Which trades they
+share is counted against the screen on the rivals' one price, without a spread: same bar of entry and of exit.
+They run in the interpreter named by `AIOPT_BENCH_RIVALS_PYTHON` (`pip install vectorbt raptorbt backtesting`
+in a virtual environment of its own) and Jesse in that of `AIOPT_BENCH_JESSE_PYTHON`; without one its figures
+are left out.
 
-`AIOPT_BENCH_SCREEN_POINTS` sets the points per family.
+`AIOPT_BENCH_SCREEN_POINTS` sets the points per family, `AIOPT_BENCH_RIVAL_POINTS` those of the rivals' rule.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from aiopt.backtest.pricing import add_spread
 from aiopt.bars.schema import BarSet
 from aiopt.market.instrument import instrument
 from aiopt.screen.session import ScreenSession
+from aiopt.screen.trade_table import ENTRY_BAR, EXIT_BAR, REASON, STOP_LOSS, TAKE_PROFIT
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.signals import compute_signals
 from aiopt.strategy.spec import IndicatorSpec, PriceDistance, StrategySpec
@@ -40,7 +43,7 @@ from benchmarks._harness import Figure
 BARS = 33_120
 POINTS = int(os.environ.get("AIOPT_BENCH_SCREEN_POINTS", "1000"))
 ENGINE_POINTS = 2
-RIVAL_POINTS = 40
+RIVAL_POINTS = int(os.environ.get("AIOPT_BENCH_RIVAL_POINTS", "40"))
 SEED = 11
 SIZES = {"tick_size": 1e-5, "pip_size": 1e-4, "initial_balance": 100_000.0}
 
@@ -65,8 +68,7 @@ def run() -> list[Figure]:
         Figure(name="screen_vs_session_speedup", value=engine["seconds"] / cold, unit="x", target=200.0),
         Figure(name="screen_vs_nautilus_speedup", value=loop["seconds"] / cold, unit="x", target=1000.0),
     ]
-    python = os.environ.get("AIOPT_BENCH_RIVALS_PYTHON")
-    return figures + (_rivals(python) if python else [])
+    return figures + _rivals()
 
 
 def bars_of_a_month() -> BarSet:
@@ -149,7 +151,20 @@ def _rival_specs() -> list[StrategySpec]:
     ]
 
 
-def _rivals(python: str) -> list[Figure]:
+RIVALS = {
+    "AIOPT_BENCH_RIVALS_PYTHON": ("vectorbt", "raptorbt", "backtesting"),
+    "AIOPT_BENCH_JESSE_PYTHON": ("jesse",),
+}
+"""Who runs in the interpreter that a variable names."""
+
+TARGETS = {"vectorbt": 20.0, "raptorbt": 5.0}
+"""Least speedups that were asked for."""
+
+
+def _rivals() -> list[Figure]:
+    pythons = {os.environ[name]: rivals for name, rivals in RIVALS.items() if os.environ.get(name)}
+    if not pythons:
+        return []
     bars, specs = bars_of_a_month(), _rival_specs()
     config = BacktestConfig(commission_per_million=35.0, stop_slippage_ticks=0.0)
     session = ScreenSession(bars, config)
@@ -170,24 +185,56 @@ def _rivals(python: str) -> list[Figure]:
             exits=np.array([arrays.exit_long for arrays in signals]),
             stop=np.array([spec.params["stop_pips"] * 1e-4 / price for spec in specs]),
             target=np.array([spec.params["target_pips"] * 1e-4 / price for spec in specs]),
+            stop_price=np.array([spec.params["stop_pips"] * 1e-4 for spec in specs]),
+            target_price=np.array([spec.params["target_pips"] * 1e-4 for spec in specs]),
             fees=np.array(35e-6),
         )
         script = Path(__file__).with_name("_rivals.py")
-        done = subprocess.run([python, str(script), str(path)], check=True, capture_output=True, text=True)
-    found = json.loads(done.stdout.splitlines()[-1])
+        found: dict[str, Any] = {}
+        for python, names in pythons.items():
+            call = [python, str(script), str(path), *names]
+            done = subprocess.run(call, check=True, capture_output=True, text=True, cwd=folder)
+            found |= json.loads(done.stdout.splitlines()[-1])
+    on_one_price = _on_one_price(bars, specs, config)
     figures = [Figure(name="screen_trial_of_the_rivals_rule", value=seconds, unit="s")]
     for name, rival in found.items():
-        differ = sum(abs(one - other) for one, other in zip(ours, rival["trades"], strict=True)) / sum(ours)
+        counts = [len(trades) for trades in rival["trades"]]
+        pairs = list(zip(ours, counts, strict=False))  # a slow rival runs the first points alone
+        differ = sum(abs(one - other) for one, other in pairs) / sum(one for one, _ in pairs)
         figures += [
             Figure(name=f"{name}_trial", value=rival["seconds"], unit="s"),
             Figure(
                 name=f"screen_vs_{name}_speedup",
                 value=rival["seconds"] / seconds,
                 unit="x",
-                target={"vectorbt": 20.0, "raptorbt": 5.0}[name],
+                target=TARGETS.get(name),
             ),
             Figure(name=f"{name}_trade_count_difference", value=differ, unit="share of trades"),
+            *_compared(name, on_one_price, rival["trades"]),
         ]
         if differ > 0.2:
-            raise AssertionError(f"{name} must do the same work, but trades {rival['trades']}, not {ours}")
+            raise AssertionError(f"{name} must do the same work, but trades {counts}, not {ours}")
     return figures
+
+
+def _on_one_price(bars: BarSet, specs: list[StrategySpec], config: BacktestConfig) -> list[list[list[int]]]:
+    """Return entry bar, exit bar and reason of every trade where ask and bid are one price."""
+    one = replace(bars, ask=replace(bars.bid, price="ask"))
+    session = ScreenSession(one, config)
+    return [session.screen(spec).trades[:, [ENTRY_BAR, EXIT_BAR, REASON]].tolist() for spec in specs]
+
+
+def _compared(name: str, ours: list[list[list[int]]], theirs: list[list[list[int]]]) -> list[Figure]:
+    """Return how many of our trades a rival has, and how the others differ."""
+    kinds = dict.fromkeys(("equal", "other_bar_of_stop_or_target", "other_bar_of_signal", "other_entry"), 0)
+    for mine, rival in zip(ours, theirs, strict=False):
+        exits = dict(rival)
+        for entry, leave, reason in mine:
+            if entry not in exits:
+                kinds["other_entry"] += 1
+            elif exits[entry] == leave:
+                kinds["equal"] += 1
+            else:
+                level = reason in (STOP_LOSS, TAKE_PROFIT)
+                kinds["other_bar_of_stop_or_target" if level else "other_bar_of_signal"] += 1
+    return [Figure(name=f"{name}_trades_{kind}", value=count, unit="trades") for kind, count in kinds.items()]

@@ -24,8 +24,10 @@ from aiopt.bars.files import load_bar_set
 from aiopt.bars.schema import BarSet
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.market.instrument import instrument
+from aiopt.ranking.groups import Group, make_groups
 from aiopt.ranking.leaderboard import Leaderboard
-from aiopt.ranking.selection import Group, best_first, in_sample_scores, make_groups
+from aiopt.ranking.measures import measure_group
+from aiopt.ranking.selection import best_first, in_sample_scores
 from aiopt.search.settings import LEARNING
 from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.local import SweepOutcome, run_sweep_locally
@@ -99,14 +101,14 @@ def _figures(sampler: str, bars: BarSet) -> list[Figure]:
 
 def _best(group: Group, plan: WalkForwardPlan, min_trades: int) -> tuple[float, float]:
     """Return the mean of the best in-sample ratio over all windows, and of what the choices did next."""
-    inside, outside = [], []
+    inside, outside, own = [], [], measure_group(group, plan)
     for number, train in enumerate([*(fold.train for fold in plan.folds), plan.refit]):
-        scores = in_sample_scores(group, plan, train, min_trades=min_trades)
+        scores = in_sample_scores(own, plan, train, min_trades=min_trades)
         scores[~group.may_choose(number)] = np.nan
         best = best_first(scores)[0]
         inside.append(float(scores[best]))
         if number < len(plan.folds):
-            tested = in_sample_scores(group, plan, plan.folds[number].test, min_trades=1)
+            tested = in_sample_scores(own, plan, plan.folds[number].test, min_trades=1)
             # No trade in the segment earned nothing.
             outside.append(float(np.nan_to_num(tested[best])))
     return float(np.mean(inside)), float(np.mean(outside))

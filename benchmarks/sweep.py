@@ -9,6 +9,9 @@ run and pack the same points and write no journal.  Both are run for a small and
 the difference of their times over the difference of their sizes is the time per point, so that the start of
 workers is in neither.  In the engine on a month of five-minute bars, screened on a month of minutes.
 
+*Generations*: wall time of a generation of a sampler that learns on the cluster, the median of all but the
+first, which starts the workers, with asking and learning; and of the same points in that pool.
+
 Then the figures of `benchmarks.screen`.  Give it an idle machine.
 """
 
@@ -35,6 +38,7 @@ from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.board import Board
 from aiopt.sweep.ordering import by_indicators, by_series
+from aiopt.sweep.planning import plan_sweep
 from aiopt.sweep.points import Strategy, judged_by, plan_context, plan_points
 from aiopt.sweep.progress import SweepProgress
 from aiopt.sweep.sweep_config import SweepConfig
@@ -52,6 +56,7 @@ ENGINE_POINTS = 20, 80
 """Per family, of the small and the large sweep."""
 SCREENED_POINTS = 400, 2400
 MONTH_BARS = 33_120
+GENERATIONS = 6
 SEED = 11
 
 
@@ -63,6 +68,7 @@ def run() -> list[Figure]:
             *_overhead(
                 "screened_sweep_overhead_ratio", folder, "1m", SCREENED_POINTS, screened=True, goal=1.1
             ),
+            *_generations(folder),
             *_year(folder),
         ]
     return figures + screen.run()
@@ -173,6 +179,51 @@ class _Memory:
                 if memory and "SweepTrainable" in " ".join(line or ()):
                     # The bars lie in shared memory and are counted here as well.
                     self.peak = max(self.peak, memory.rss)
+
+
+# --- generations ----------------------------------------------------------------------------------------
+
+
+def _generations(folder: Path) -> list[Figure]:
+    from cluster.ranking import RemoteBoard
+    from cluster.sweep import run_generations
+
+    bars = {"1m": _bars(MONTH_BARS, "1m")}
+    config = SweepConfig(timeframes=("1m",), trials=16 * GENERATIONS, sampler="evolution", seed=SEED)
+    context = plan_context(bars, config)
+    strategies = [Strategy(space.spec, space) for space in FAMILIES.values()]
+    planned = plan_sweep(strategies, config, context.plan)
+    journal = folder / "generations.jsonl"
+    board = RemoteBoard.start("generations", journal, judged_by(bars, config), context.plan)
+    board.trial_ids()  # started
+    times: list[float] = []
+    last: list[TrialPoint] = []
+
+    def timed() -> Iterator[list[TrialPoint]]:
+        for points in planned.generations(board, keep=lambda found: None):
+            times.append(time.monotonic())
+            last[:] = points
+            yield points
+        times.append(time.monotonic())
+
+    run_generations(timed(), bars, context, board.actor, scratch_dir=folder / "generations", report=_silent)
+    done = board.progress()
+    if (done.rows, done.failed) != (planned.trials, 0):
+        raise AssertionError(f"every trial must succeed, but {done} of {planned.trials}")
+    board.close()
+    wall = float(np.median(np.diff(times)[1:]))
+    pooled = _pooled(last, bars["1m"], context)
+    return [
+        Figure(name="generation_points", value=len(last), unit="trials"),
+        Figure(name="generation_first_wall", value=times[1] - times[0], unit="s"),
+        Figure(name="generation_sweep_wall", value=wall, unit="s"),
+        Figure(name="generation_pool_wall", value=pooled, unit="s"),
+        Figure(name="generation_overhead", value=wall - pooled, unit="s"),
+    ]
+
+
+def _silent(progress: SweepProgress) -> None:
+    """Say nothing."""
 
 
 # --- what Ray adds --------------------------------------------------------------------------------------

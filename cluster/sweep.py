@@ -3,21 +3,23 @@
 Owns how trials reach workers, come back and are retried.  Knows nothing of engines or scores: a trial is
 `aiopt.sweep.trial_runner`'s, a result is a row handed to the ranking actor.
 
-All points are sampled before the sweep starts, so what is tried depends on the seed alone, never on the
-number of workers or the order in which they finish.  One Tune trial runs a *batch* of points on one worker,
-which keeps its engine or its screen warm over all batches it gets; how many points are a batch follows from
-what the batches before it took (`aiopt.sweep.batching`).  Rows go to the ranking actor as they finish, one by
-one or, screened, some at once: a killed worker loses at most these, and Tune starts its batch again, which
-then runs what has no row yet.
+Points come in generations, all of a sampler that does not learn in one. The next is asked for when every
+point before it has a row, in Tune's own loop, and workers stay warm meanwhile; what is tried depends on the
+seed alone, never on the number of workers or the order in which they finish. A Tune trial is one worker: it
+takes *batches* of points (`aiopt.sweep.batch_queue`) and keeps its engine or its screen warm over all it
+gets; how many points are a batch follows from what the batches before it took (`aiopt.sweep.batching`).
+Rows go to the ranking actor as they finish, those of half a second at once: a killed worker loses at most
+these, and its batch goes back into the queue; who takes it runs what has no row yet.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +34,9 @@ from ray.tune import (
     PlacementGroupFactory,
     RunConfig,
     TuneConfig,
-    TuneError,
     Tuner,
 )
-from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aiopt import errors
 from aiopt.bars.schema import BarSet
@@ -43,13 +44,15 @@ from aiopt.errors import AioptError, ClusterError
 from aiopt.files import GIB
 from aiopt.ranking.packed_row import PackedRow
 from aiopt.screen.failures import BeyondScreenError
-from aiopt.sweep.batching import Batch, BatchPlan
+from aiopt.sweep.batch_queue import WAIT, BatchQueue, Work
+from aiopt.sweep.batching import BatchPlan
 from aiopt.sweep.local import ROWS_AT_ONCE, SweepOutcome, check_points
 from aiopt.sweep.ordering import by_indicators, by_series
 from aiopt.sweep.progress import Pace, SweepProgress
 from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
 from aiopt.sweep.trial_runner import TrialRunner, open_runner
-from cluster.resources import STAGES, stage_options, sweep_workers, worker_memory_bytes
+from cluster.resources import stage_options, worker_memory_bytes
+from cluster.sweep_feed import Deal, Workers, worker_count
 from cluster.trial_watch import TrialWatch
 
 FIRST_BATCH, FIRST_SCREENED_BATCH = 2, 64
@@ -58,13 +61,20 @@ FIRST_BATCH, FIRST_SCREENED_BATCH = 2, 64
 MAX_BATCH = 4096
 """Points of a batch at most; most end earlier, see `aiopt.sweep.batching.LONGEST_S`."""
 
-POINTS_PER_OBJECT = 512
-"""Points that travel to a worker together."""
-
 MAX_FAILURES = 2
 """How often Tune starts a batch again whose worker died."""
 
+HAND_OVER_S = 0.5
+"""Rows wait no longer for others to be handed over with: a call costs as much for one as for some."""
+
+STEP_S = 12.0
+"""So long a worker takes batches before Tune hears of it, for which it would wait.  A sweep that must end
+waits for its workers."""
+
 PROGRESS_EVERY_S = 5.0
+
+ASK_EVERY_S, WAIT_S = 0.05, 5.0
+"""How often a worker that waits asks for a batch, and how long until Tune hears of it."""
 
 _QUIET = {
     # No CSV, JSON and TensorBoard files per trial: rows go to the leaderboard's journal.
@@ -73,43 +83,14 @@ _QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # With a searcher Tune starts one worker after the other; `Workers` asks for no more than there is room.
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     # The older output engine is the one that `verbose=0` silences.
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
-
-
-class _Batches(Searcher):
-    """Gives Tune the batches, each when a worker can take it."""
-
-    def __init__(self, plan: BatchPlan) -> None:
-        super().__init__()
-        self._plan = plan
-        self._given: dict[str, Batch] = {}
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """Return the next batch, or that there is none."""
-        batch = self._plan.next()
-        if batch is None:
-            return Searcher.FINISHED
-        self._given[trial_id] = batch
-        return {"batch": list(batch)}
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Take how long a batch ran."""
-        if result and result.get("trials"):
-            batch = self._given[trial_id]
-            self._plan.measured(Batch(batch.start, batch.start + result["trials"]), result["seconds"])
-
-    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Keep nothing: a sweep continues from the rows in its journal."""
-
-    def restore_from_dir(self, checkpoint_dir: str) -> None:
-        """Have nothing to restore."""
 
 
 class SweepTrainable(tune.Trainable):
@@ -125,32 +106,43 @@ class SweepTrainable(tune.Trainable):
         self,
         config: dict[str, Any],
         *,
-        points: list[Any],
         bars: dict[str, Any],
         context: TrialContext,
         ranking: Any,
+        queue: Any,
     ) -> None:
         """Keep references; points and bars are fetched when a batch needs them."""
-        self._points = points
         self._bar_references = bars
         self._context = context
         self._ranking = ranking
+        self._queue = queue
         self._runner: TrialRunner | None = None
         self._series = ""
-        self._batch = Batch(*config["batch"])
         limits = context.limits
         if limits.memory_gib is None:
             limits = msgspec.structs.replace(limits, memory_gib=worker_memory_bytes() / GIB)
         self._watch = TrialWatch(limits, self._give_up)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next batch in the same process."""
-        self._batch = Batch(*new_config["batch"])
-        return True
-
     def step(self) -> dict[str, Any]:
-        """Run one batch and hand the rows to the ranking actor as they are finished."""
-        points = self._points_of(self._batch)
+        """Run batches for a while, or until there are none."""
+        began = time.monotonic()
+        while (ended := self._run_batch()) is None:
+            if time.monotonic() - began >= STEP_S:
+                return {"done": False}
+        return ended
+
+    def _run_batch(self) -> dict[str, Any] | None:
+        """Run the next batch and hand the rows to the ranking actor; say what ends or interrupts the work."""
+        work: Work = ray.get(self._queue.work.remote(self.trial_id))
+        waited = time.monotonic()
+        while work.batch == WAIT and time.monotonic() - waited < WAIT_S:
+            time.sleep(ASK_EVERY_S)
+            work = ray.get(self._queue.work.remote(self.trial_id))
+        if work.batch is None:
+            return {"done": True}
+        if work.batch == WAIT:
+            return {"done": False}
+        points = _points_of(work)
         wanted = set(ray.get(self._ranking.without_result.remote([point.trial_id for point in points])))
         points = [point for point in points if point.trial_id in wanted]
         acknowledged: list[Any] = []
@@ -166,27 +158,21 @@ class SweepTrainable(tune.Trainable):
             # A journal that cannot be written (full disk) fails every further batch too: do not retry.
             cause = error.cause if isinstance(error, RayTaskError) else error
             return {"done": True, "fatal": (type(cause).__name__, str(cause))}
-        node = ray.get_runtime_context().get_node_id()
-        return {"done": True, "trials": len(points), "seconds": time.monotonic() - began, "node": node}
-
-    def _points_of(self, batch: Batch) -> list[TrialPoint]:
-        """Return the points of a batch."""
-        first, last = batch.start // POINTS_PER_OBJECT, (batch.stop - 1) // POINTS_PER_OBJECT
-        found = [point for chunk in ray.get(self._points[first : last + 1]) for point in chunk]
-        offset = first * POINTS_PER_OBJECT
-        return found[batch.start - offset : batch.stop - offset]
+        seconds, node = time.monotonic() - began, ray.get_runtime_context().get_node_id()
+        ray.get(self._queue.finished.remote(self.trial_id, points=len(points), seconds=seconds, node=node))
+        return None
 
     def _rows(self, points: list[TrialPoint]) -> Iterator[list[PackedRow]]:
         """Yield rows as they finish: screened ones come by the thousand, so some at once."""
-        at_once = ROWS_AT_ONCE if self._context.screen else 1
         rows: list[PackedRow] = []
+        handed_over = time.monotonic()
         for point in points:
             runner = self._warm_runner(point)
             with self._watch.over(point):
                 rows.append(runner.packed(point, self._context))
-            if len(rows) == at_once:
+            if len(rows) == ROWS_AT_ONCE or time.monotonic() - handed_over >= HAND_OVER_S:
                 yield rows
-                rows = []
+                rows, handed_over = [], time.monotonic()
         if rows:
             yield rows
 
@@ -210,13 +196,31 @@ class SweepTrainable(tune.Trainable):
         return self._runner
 
 
+def _points_of(work: Work) -> list[TrialPoint]:
+    """Return the points of a batch."""
+    assert work.batch is not None
+    found = [point for parcel in ray.get(list(work.parcels)) for point in parcel]
+    return found[work.batch.start - work.offset : work.batch.stop - work.offset]
+
+
 class _ProgressCallback(Callback):
     """Reports from Tune's event loop, and ends it when a worker reports what no retry can mend."""
 
-    def __init__(self, poll: Callable[[], None]) -> None:
+    def __init__(self, poll: Callable[[], None], workers: Workers) -> None:
         self._poll = poll
+        self._workers = workers
         self._due = 0.0
-        self.fatal: AioptError | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out who hears of progress: Tune pickles its settings into a file that nothing reads.
+
+        A listener may be what no pickle takes, such as `print` after Ray Data put its own in its place.
+        """
+        return {**self.__dict__, "_poll": None}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _ProgressCallback:
+        """Return itself, as `Workers` does."""
+        return self
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Poll when it is time."""
@@ -231,8 +235,13 @@ class _ProgressCallback(Callback):
         """End the sweep when a worker reports what no retry can mend."""
         if "fatal" in result:
             kind, message = result["fatal"]
-            self.fatal = getattr(errors, kind, ClusterError)(message)
-            raise self.fatal
+            self._workers.failure = getattr(errors, kind, ClusterError)(message)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """End the sweep where not a worker died but its code raised outside a trial: no retry mends it."""
+        error = trial.get_pickled_error()
+        if isinstance(error, RayTaskError):
+            self._workers.failure = ClusterError(f"A batch of trials failed: {error}")
 
 
 def run_sweep(
@@ -250,6 +259,37 @@ def run_sweep(
     ----------
     points : sequence of TrialPoint
         All points of the run, finished ones too.
+    bars, context, ranking, scratch_dir, report
+        As for `run_generations`, and its errors.
+
+    Raises
+    ------
+    SearchSpaceError
+        If there is no point at all.
+    """
+    check_points(points)
+    return run_generations(
+        [points], bars, context, ranking, scratch_dir=scratch_dir, report=report, total=len(points)
+    )
+
+
+# reason: what runs, on what, where the rows go and who hears of it
+def run_generations(
+    generations: Iterable[Sequence[TrialPoint]],
+    bars: Mapping[str, BarSet],
+    context: TrialContext,
+    ranking: Any,
+    *,
+    scratch_dir: Path,
+    report: Callable[[SweepProgress], None],
+    total: int = 0,
+) -> SweepOutcome:
+    """Run the points of one generation after the other, those that have no row, on workers that stay warm.
+
+    Parameters
+    ----------
+    generations : iterable of sequence of TrialPoint
+        The next is asked for when all points before have rows.
     bars : mapping of str to BarSet
         Per series, see `aiopt.series.series_name`.
     context : TrialContext
@@ -260,77 +300,92 @@ def run_sweep(
         Folder for Tune's bookkeeping; nothing in it is needed afterwards.
     report : callable
         Called with the progress every few seconds and once at the end.
+    total : int
+        Points of all generations, for the progress.
 
     Raises
     ------
-    SearchSpaceError
-        If there is no point at all.
     ClusterError
         If no node can run a single trial.
+    AioptError
+        As `generations` raises it.
     """
-    check_points(points)
     os.environ.update(_QUIET)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    known = set(ray.get(ranking.trial_ids.remote()))
-    pace = Pace(len(points), len(known))
-    references = {label: ray.put(bar_set) for label, bar_set in bars.items()}
+    pace = Pace(total, len(ray.get(ranking.trial_ids.remote())))
 
     def progress() -> SweepProgress:
         return pace.progress(ray.get(ranking.progress.remote()))
 
-    def left() -> list[TrialPoint]:
-        finished = set(ray.get(ranking.trial_ids.remote()))
-        return [point for point in points if point.trial_id not in finished]
-
-    workers = _worker_count()
-    first = FIRST_SCREENED_BATCH if context.screen else FIRST_BATCH
+    workers = worker_count()
+    deals = _deals(generations, context, ranking, workers)
     by_node: Counter[str] = Counter()
-    # A second round, one point per batch, tells the point that kills its worker from its neighbours.
-    for largest in (MAX_BATCH, 1):
-        remaining = left()
-        if not remaining:
-            break
-        order = by_indicators(remaining) if context.screen else by_series(remaining)
-        remaining = [remaining[index] for index in order]
-        plan = BatchPlan([point.series for point in remaining], workers, first=first, largest=largest)
-        by_node += _run_tune(
-            remaining,
-            plan,
-            {"bars": references, "context": context, "ranking": ranking},
-            scratch_dir,
-            lambda: report(progress()),
+    # Where every point has a row already no worker is started.
+    first = next(deals, None)
+    if first is not None:
+        # Beside the driver, with which it ends: a queue on another node would be lost with that node.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        queue = ray.remote(num_cpus=0, scheduling_strategy=here)(BatchQueue).remote(
+            BatchPlan([], workers, first=1, largest=1),
+            max_failures=MAX_FAILURES,
+            max_idle_deaths=MAX_FAILURES + 2 * workers,
         )
-    lost = [
-        failed_row(point, context, f"the worker process died {MAX_FAILURES + 1} times running this trial")
-        for point in left()
-    ]
-    ray.get([ranking.add.remote(row) for row in lost])
+        references = {label: ray.put(bar_set) for label, bar_set in bars.items()}
+        try:
+            by_node = _run_tune(
+                Workers(queue, itertools.chain([first], deals)),
+                {"bars": references, "context": context, "ranking": ranking, "queue": queue},
+                scratch_dir,
+                lambda: report(progress()),
+            )
+        finally:
+            # Tune keeps what it gave to workers, handles too, as long as the driver lives.
+            ray.kill(queue)
     final = progress()
     report(final)
     return SweepOutcome(progress=final, trials_by_node=dict(by_node))
 
 
+def _deals(
+    generations: Iterable[Sequence[TrialPoint]], context: TrialContext, ranking: Any, workers: int
+) -> Iterator[Deal]:
+    """Yield what is to run, round by round, and record at the end of a generation what killed its workers."""
+    first = FIRST_SCREENED_BATCH if context.screen else FIRST_BATCH
+    for points in generations:
+        # A second round, one point per batch, tells the point that kills its worker from its neighbours.
+        for largest in (MAX_BATCH, 1):
+            left = _without_row(points, ranking)
+            if not left:
+                break
+            order = by_indicators(left) if context.screen else by_series(left)
+            left = [left[index] for index in order]
+            plan = BatchPlan([point.series for point in left], workers, first=first, largest=largest)
+            yield Deal(left, plan)
+        else:
+            died = f"the worker process died {MAX_FAILURES + 1} times running this trial"
+            lost = [failed_row(point, context, died) for point in _without_row(points, ranking)]
+            ray.get([ranking.add.remote(row) for row in lost])
+
+
+def _without_row(points: Sequence[TrialPoint], ranking: Any) -> list[TrialPoint]:
+    wanted = set(ray.get(ranking.without_result.remote([point.trial_id for point in points])))
+    return [point for point in points if point.trial_id in wanted]
+
+
 def _run_tune(
-    points: list[TrialPoint],
-    plan: BatchPlan,
-    shared: Mapping[str, Any],
-    scratch_dir: Path,
-    poll: Callable[[], None],
+    workers: Workers, shared: Mapping[str, Any], scratch_dir: Path, poll: Callable[[], None]
 ) -> Counter[str]:
-    """Run batches to their end and return the number of points per node."""
-    starts = range(0, len(points), POINTS_PER_OBJECT)
-    chunks = [ray.put(points[start : start + POINTS_PER_OBJECT]) for start in starts]
-    trainable = tune.with_parameters(SweepTrainable, points=chunks, **shared)
-    callback = _ProgressCallback(poll)
+    """Run all deals to their end and return the number of points per node."""
+    trainable = tune.with_parameters(SweepTrainable, **shared)
+    callback = _ProgressCallback(poll, workers)
     # The name under which the workers appear in the dashboard.
     trainable.__qualname__ = SweepTrainable.__name__
     tuner = Tuner(
         trainable,
         tune_config=TuneConfig(
-            search_alg=_Batches(plan),
+            search_alg=workers,
             num_samples=-1,
-            reuse_actors=True,
-            trial_name_creator=lambda trial: f"batch-{trial.config['batch'][0]}",
+            trial_name_creator=lambda trial: f"worker-{trial.trial_id}",
         ),
         run_config=RunConfig(
             name="sweep",
@@ -342,32 +397,10 @@ def _run_tune(
         ),
     )
     try:
-        results = tuner.fit()
-    except TuneError:
-        # Tune wraps what a callback raises in a traceback as text.
-        if callback.fatal is None:
+        tuner.fit()
+    except Exception:
+        # Tune wraps what is raised inside its loop in a traceback as text.
+        if workers.failure is None:
             raise
-        raise callback.fatal from None
-    defects = [error for error in results.errors if isinstance(error, RayTaskError)]
-    if defects:
-        # Not a worker that died but an exception outside the trials: no retry mends it.
-        raise ClusterError(f"A batch of trials failed: {defects[0]}") from defects[0]
-    finished = [result.metrics for result in results if result.error is None and result.metrics]
-    by_node: Counter[str] = Counter()
-    for metrics in finished:
-        by_node[metrics["node"]] += metrics["trials"]
-    return by_node
-
-
-def _worker_count() -> int:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    workers = sweep_workers(nodes)
-    if workers == 0:
-        share = STAGES["trial"]
-        msg = (
-            f"A trial needs {share.num_cpus:g} CPU and {share.memory_bytes >> 20} MiB of memory on one "
-            f"node, and no node has them. Give the cluster more (`aiopt cluster up --num-cpus … "
-            f"--memory-gib …`)."
-        )
-        raise ClusterError(msg)
-    return workers
+        raise workers.failure from None
+    return Counter(ray.get(shared["queue"].points_by_node.remote()))

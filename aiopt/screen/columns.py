@@ -22,6 +22,11 @@ MOST_ROWS = 512
 """More would seldom be found again, and each costs its first use."""
 
 
+def rows_held(n_bars: int, limit_bytes: int) -> int:
+    """Return how many series of so many bars are held in some memory."""
+    return min(max(limit_bytes // (8 * n_bars), FEWEST_ROWS), MOST_ROWS)
+
+
 @compiled
 def _numbers(values: FloatArray) -> tuple[int, bool]:
     """Return the first bar with a number, and whether a later one has none."""
@@ -46,8 +51,7 @@ class Columns:
     """
 
     def __init__(self, n_bars: int, limit_bytes: int) -> None:
-        rows = min(max(limit_bytes // (8 * n_bars), FEWEST_ROWS), MOST_ROWS)
-        self.values: FloatArray = np.empty((rows, n_bars))
+        self.values: FloatArray = np.empty((rows_held(n_bars, limit_bytes), n_bars))
         """Row by row; a row is valid until as many others were asked for as there are rows."""
         self.first: NDArray[np.int64] = np.zeros(len(self.values), dtype=np.int64)
         """First bar of each row that has a number; `n_bars` where none has."""

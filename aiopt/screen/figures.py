@@ -29,7 +29,7 @@ from aiopt.screen.trade_table import (
     UNITS,
 )
 
-_MONEY_SCALE = 1e8
+MONEY_SCALE = 1e8
 """Equity is rounded to eight decimals, as `aiopt.backtest.results` rounds it."""
 
 
@@ -37,10 +37,9 @@ _MONEY_SCALE = 1e8
 def trade_floats(trades: NDArray[np.int64], floats: NDArray[np.float64]) -> None:
     """Write profit, commission and swap of each trade, shape (n_trades, 3), as the nearest floats."""
     for k in range(trades.shape[0]):
-        row = trades[k]
-        floats[k, 0] = to_float(row[NET], row[NET_PART])
-        floats[k, 1] = to_float(row[COMMISSION], row[COMMISSION_PART])
-        floats[k, 2] = to_float(row[SWAP], row[SWAP_PART])
+        floats[k, 0] = to_float(trades[k, NET], trades[k, NET_PART])
+        floats[k, 1] = to_float(trades[k, COMMISSION], trades[k, COMMISSION_PART])
+        floats[k, 2] = to_float(trades[k, SWAP], trades[k, SWAP_PART])
 
 
 @compiled
@@ -73,8 +72,10 @@ def equity_at(
         The result, account currency, rounded to eight decimals.
     """
     whole, part = initial
-    nights, rates = market.rollovers, market.rates
+    nights, rates, steps_per_unit = market.rollovers, market.rates, market.costs.steps_per_unit
+    bid_close, ask_close = closes
     at = 0
+    settled, is_settled = 0.0, False  # the balance as it is written, where it was worked out
     for k in range(bars.size):
         bar = bars[k]
         if bar < 0:
@@ -83,17 +84,26 @@ def equity_at(
         while at < n_closed and trades[at, EXIT_BAR] <= bar:
             whole, part = added(whole, part, trades[at, NET], trades[at, NET_PART])
             at += 1
+            is_settled = False
+        if at >= trades.shape[0] or trades[at, ENTRY_BAR] > bar:
+            # Nothing is held, as at most closes: the equity is the balance.
+            if not is_settled:
+                settled, is_settled = np.rint(to_float(whole, part) * MONEY_SCALE) / MONEY_SCALE, True
+            equity[k] = settled
+            continue
         balance, rest = whole, part
         profit = 0.0
-        if at < trades.shape[0] and trades[at, ENTRY_BAR] <= bar:
-            row = trades[at]
-            less, less_part = negated(row[ENTRY_COST], row[ENTRY_COST_PART])
+        # What left one position in parts are several trades of one entry.
+        held = at
+        while held < trades.shape[0] and trades[held, ENTRY_BAR] <= bar:
+            long, units = trades[held, SIDE] > 0, trades[held, UNITS]
+            less, less_part = negated(trades[held, ENTRY_COST], trades[held, ENTRY_COST_PART])
             balance, rest = added(balance, rest, less, less_part)
-            if nights.divisor and row[EXIT_BAR] >= 0:
+            if nights.divisor and trades[held, EXIT_BAR] >= 0:
                 swap, swap_part = night_swap(
-                    row[SIDE] > 0,
-                    row[UNITS],
-                    nights.at_open[row[ENTRY_BAR]],
+                    long,
+                    units,
+                    nights.at_open[trades[held, ENTRY_BAR]],
                     # Up to the rollovers booked by this bar; those behind the exit lie on later bars.
                     nights.bar.size,
                     bar,
@@ -101,11 +111,11 @@ def equity_at(
                     rates,
                 )
                 balance, rest = added(balance, rest, swap, swap_part)
-            price = row[ENTRY_STEPS] / market.costs.steps_per_unit
-            size = float(row[UNITS])
-            moved = closes[0][bar] - price if row[SIDE] > 0 else price - closes[1][bar]
-            profit = moved * size
-            if rates.unit:
-                profit *= rates.value[bar]
+            price = trades[held, ENTRY_STEPS] / steps_per_unit
+            moved = bid_close[bar] - price if long else price - ask_close[bar]
+            profit += moved * float(units)
+            held += 1
+        if rates.unit:
+            profit *= rates.value[bar]
         value = to_float(balance, rest) + profit
-        equity[k] = np.rint(value * _MONEY_SCALE) / _MONEY_SCALE
+        equity[k] = np.rint(value * MONEY_SCALE) / MONEY_SCALE

@@ -114,6 +114,95 @@ class Levels(NamedTuple):
     tick_scale: float
 
 
+class Targets(NamedTuple):
+    """`aiopt.strategy.targets.TargetPlan` as numbers and rows of columns; empty without targets of parts.
+
+    Attributes
+    ----------
+    share, value : ndarray of shape (n_targets,)
+        Per cent of an entry, and the distance in quote currency; times a column where there is one.
+    row : ndarray of shape (n_targets,), int64
+        Rows of these columns, -1 for none.
+    step : int
+        Units of which parts are whole multiples.
+    closes_all : bool
+        Whether the last target takes what is left.
+    """
+
+    share: NDArray[np.float64]
+    value: NDArray[np.float64]
+    row: NDArray[np.int64]
+    step: int
+    closes_all: bool
+
+
+class Laid(NamedTuple):
+    """`aiopt.strategy.distances.LaidLevel` as numbers.
+
+    Attributes
+    ----------
+    is_laid : bool
+        Whether the level is laid from the entry's price at all.
+    value : float
+        Distance in quote currency; times a column where there is one, times the entry's price `of_entry`.
+    row : int
+        Row of that column, -1 for none.
+    farther : float
+        What rounding away adds, quote currency.
+    of_entry, waits : bool
+        As there.
+    """
+
+    is_laid: bool
+    value: float
+    row: int
+    farther: float
+    of_entry: bool
+    waits: bool
+
+
+class Exits(NamedTuple):
+    """`aiopt.strategy.exits.ExitPlan` as numbers and rows of columns.
+
+    Attributes
+    ----------
+    moves, trails, trails_late, evens : bool
+        Whether a stop moves, or stop or target wait for the close of the entry bar; by which rule; whether
+        the trailing stop waits for a move.
+    trail, trail_after, even_after : float
+        Distances in quote currency; times a column where there is one.
+    trail_row, trail_after_row, even_after_row : int
+        Rows of these columns, -1 for none.
+    even_plus : float
+        Quote currency.
+    time_bars : int
+        0 for never.
+    next_strike : ndarray of shape (n_bars,), int64
+        From `aiopt.strategy.exits.next_strikes`; empty without a clock.
+    targets : Targets
+        Of parts.
+    stop, target : Laid
+        Those that are laid from the entry's own price.
+    """
+
+    moves: bool
+    trails: bool
+    trails_late: bool
+    evens: bool
+    trail: float
+    trail_after: float
+    even_after: float
+    trail_row: int
+    trail_after_row: int
+    even_after_row: int
+    even_plus: float
+    time_bars: int
+    next_strike: NDArray[np.int64]
+    targets: Targets
+    stop: Laid
+    target: Laid
+
+
 class Bounds(NamedTuple):
     """`aiopt.backtest.boundaries.Boundaries` as arrays, and what ends a position there.
 
@@ -207,6 +296,24 @@ def level_steps(price: float, tick: float, tick_scale: float, steps_per_unit: in
     """Return a price on the nearest tick, halves up, in steps."""
     ticks = math.floor(price / tick + 0.5)
     return int(np.rint(np.rint(ticks * tick * tick_scale) / tick_scale * steps_per_unit))
+
+
+@compiled
+def laid_steps(
+    entry: int,
+    above: bool,
+    laid: Laid,
+    columns: NDArray[np.float64],
+    signal_bar: int,
+    tick: float,
+    steps_per_unit: int,
+) -> int:
+    """Return where a level lies above or below an entry's price, in steps."""
+    away = laid.value if laid.row < 0 else laid.value * columns[laid.row, signal_bar]
+    if laid.of_entry:
+        away *= entry / steps_per_unit
+    ticks = max(1, math.floor((away + laid.farther) / tick + 0.5))
+    return entry + (1 if above else -1) * ticks * int(np.rint(tick * steps_per_unit))
 
 
 @compiled

@@ -16,9 +16,12 @@ from aiopt.screen.columns import Columns
 from aiopt.screen.failures import BeyondScreenError
 from aiopt.screen.program import Program
 from aiopt.strategy.conditions import Call, Name, Node, Output, Series, Value, format_condition, walk
+from aiopt.strategy.distances import CLOSE, Away
 from aiopt.strategy.evaluation import evaluate_value
+from aiopt.strategy.higher_timeframes import check_higher_timeframes
 from aiopt.strategy.signals import series_arrays
 from aiopt.strategy.spec import StrategySpec
+from aiopt.strategy.spec_exits import distances_of
 
 
 class SeriesRows:
@@ -41,15 +44,13 @@ class SeriesRows:
 
     def check_room(self, spec: StrategySpec, program: Program) -> None:
         """Refuse a spec whose series would drive each other out."""
-        kinds = [spec.definition(name) for name in spec.indicators]
-        outputs = sum(len(kind.outputs) + len(kind.costly.names if kind.costly else ()) for kind in kinds)
-        needed, room = outputs + len(program.columns), len(self.columns.values)
-        if needed > room:
-            msg = f"The screen holds {room} series of {len(self.bars):,} bars, but this strategy may read "
-            raise BeyondScreenError(f"{msg}{needed}. Use `screen: off` (--no-screen).")
+        excess = room_excess(spec, program, room=len(self.columns.values), n_bars=len(self.bars))
+        if excess:
+            raise BeyondScreenError(f"{excess} Use `screen: off` (--no-screen).")
 
     def indicator_rows(self, spec: StrategySpec) -> dict[str, int]:
         """Return the row of every output of every indicator, by the names conditions use."""
+        check_higher_timeframes(spec, self.bars.timeframe)
         found: dict[str, int] = {}
         names = spec.output_names()
         for identifier, indicator in spec.indicators.items():
@@ -84,6 +85,27 @@ class SeriesRows:
 
         return columns.rows_filled(keys, prepare)
 
+    def rows_of_distances(self, spec: StrategySpec, indicators: Mapping[str, int]) -> Mapping[str, int]:
+        """Return the rows of what stops and targets of a spec may be multiples of, by `Away.series`."""
+        if not _takes_percent(spec):
+            return indicators
+        (row,) = self.columns.rows_of([CLOSE], lambda: [series_arrays(self.bars.bid, CLOSE)])
+        return {**indicators, CLOSE: row}
+
+    def multiple(self, spec: StrategySpec, away: Away, rows: Mapping[str, int]) -> tuple[float, int]:
+        """Return a distance as a number and the row it is a multiple of, -1 for none."""
+        if away.series is None:
+            return away.value + away.farther, -1
+        row = rows[away.series]
+        if not away.farther:
+            return away.value, row
+        content = away.series if away.series == CLOSE else _content(spec, Name(away.series))
+        (row,) = self.columns.rows_of(
+            [("distance", content, away.value, away.farther)],
+            lambda: [away.value * self.columns.values[row] + away.farther],
+        )
+        return 1.0, row
+
     def row(self, spec: StrategySpec, node: Value, indicators: Mapping[str, int]) -> int:
         """Return the row of a column of a program."""
         match node:
@@ -109,6 +131,21 @@ class SeriesRows:
             if isinstance(part, Series):
                 environment[part.name] = series_arrays(self.bars.bid, part.name)
         return evaluate_value(node, environment, len(self.bars))
+
+
+def room_excess(spec: StrategySpec, program: Program, *, room: int, n_bars: int) -> str:
+    """Return why a spec reads more series than are held, as a sentence; empty where it does not."""
+    kinds = [spec.definition(name) for name in spec.indicators]
+    outputs = sum(len(kind.outputs) + len(kind.costly.names if kind.costly else ()) for kind in kinds)
+    rounded = sum(distance.rounding == "away" for _, distance in distances_of(spec))
+    needed = outputs + len(program.columns) + _takes_percent(spec) + rounded
+    if needed <= room:
+        return ""
+    return f"The screen holds {room} series of {n_bars:,} bars, but this strategy may read {needed}."
+
+
+def _takes_percent(spec: StrategySpec) -> bool:
+    return any(distance.unit == "percent" for _, distance in distances_of(spec))
 
 
 def _content(spec: StrategySpec, part: Node) -> Any:

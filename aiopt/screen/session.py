@@ -22,13 +22,17 @@ from aiopt.bars.schema import BarSet
 from aiopt.errors import ConfigError, DataError
 from aiopt.indicators.windows import FloatArray
 from aiopt.screen.amounts import PART
-from aiopt.screen.columns import Columns
+from aiopt.screen.columns import Columns, rows_held
+from aiopt.screen.entry_limits import LimitsOverBars
+from aiopt.screen.exits import exits_of
 from aiopt.screen.figures import equity_at, trade_floats
 from aiopt.screen.machine import BLOCK, Code, Inputs, delay_entries, run_program
 from aiopt.screen.market import market_of
-from aiopt.screen.orders import Account, Bounds, Levels, Sizing
+from aiopt.screen.orders import Account, Bounds, Exits, Levels, Sizing
 from aiopt.screen.program import SIGNALS, Program, program_of, scalar_value
-from aiopt.screen.series_rows import SeriesRows
+from aiopt.screen.pyramid import simulate_pyramid
+from aiopt.screen.pyramid_figures import pyramid_equity_at
+from aiopt.screen.series_rows import SeriesRows, room_excess
 from aiopt.screen.simulator import simulate
 from aiopt.screen.trade_table import (
     COUNTS,
@@ -56,9 +60,12 @@ from aiopt.screen.trade_table import (
     UNITS,
     Table,
 )
+from aiopt.strategy.distances import level_away
+from aiopt.strategy.exits import Clock, exit_plan, next_strikes
 from aiopt.strategy.session_filter import session_mask
 from aiopt.strategy.signals import price_digits
 from aiopt.strategy.spec import PriceDistance, RiskSize, SessionFilter, StrategySpec
+from aiopt.strategy.spec_pyramiding import entries_of
 from aiopt.trades import OpenTrade, Trade
 
 DEFAULT_MEMORY_BYTES = 256 * 2**20
@@ -66,6 +73,24 @@ DEFAULT_MEMORY_BYTES = 256 * 2**20
 
 _PRICE_DECIMALS_BEYOND_TICK = 1
 """As in the engine: a mid price is half a tick."""
+
+
+def beyond_screen(spec: StrategySpec, n_bars: int) -> str:
+    """Return why no session over so many bars runs a spec, as a sentence; empty where one does.
+
+    Parameters
+    ----------
+    spec : StrategySpec
+        The values of its parameters do not matter.
+    n_bars : int
+        Of the series.
+    """
+    room = rows_held(n_bars, DEFAULT_MEMORY_BYTES)
+    return room_excess(spec, _program_of(spec), room=room, n_bars=n_bars)
+
+
+def _program_of(spec: StrategySpec) -> Program:
+    return program_of({name: getattr(spec, name) for name in SIGNALS}, frozenset(spec.params))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,18 +103,21 @@ class ScreenResult:
         Closed trades in the order of their exits; columns as in `aiopt.screen.trade_table`.
     floats : ndarray of shape (n_trades, 3)
         Profit, commission and swap of each, account currency.
-    open_trade : ndarray of shape (TRADE_COLUMNS,) or None
-        A position that was still open.
+    open_trades : ndarray of shape (n_open, TRADE_COLUMNS), int64
+        Entries that were still open, the oldest first.
     refused_bars, capped_bars, ruined_bars : ndarray of int64
         As in `TrialResult`.
+    adds : bool
+        Whether several entries may be open at once.
     """
 
     trades: NDArray[np.int64]
     floats: FloatArray
-    open_trade: NDArray[np.int64] | None
+    open_trades: NDArray[np.int64]
     refused_bars: NDArray[np.int64]
     capped_bars: NDArray[np.int64]
     ruined_bars: NDArray[np.int64]
+    adds: bool = False
 
     def __repr__(self) -> str:
         return f"ScreenResult({len(self.trades)} trades, {self.floats[:, 0].sum():,.2f} profit)"
@@ -150,6 +178,8 @@ class ScreenSession:
         self._tick = bars.price_step
         self._tick_scale = float(10 ** price_digits(self._tick))
         self._sessions: dict[SessionFilter, NDArray[np.bool_]] = {}
+        self._strikes: dict[Clock, NDArray[np.int64]] = {}
+        self._limits = LimitsOverBars(bars.bid.ts_open_ns)
         self._boundaries: tuple[Segments | None, Boundaries] | None = None
         self.flags = np.zeros(n_bars, dtype=np.uint8)
         """Signals of the last run, bits of `aiopt.screen.machine`; sizes by risk may drop some."""
@@ -202,7 +232,7 @@ class ScreenSession:
             As there.
         """
         found = self.screen(spec, segments=segments)
-        trades = self._trades(found)
+        trades, open_trades = self._trades(found), self._open_trades(found)
         equity = self.equity(found, np.arange(-1, len(self.bars)))
         return TrialResult(
             spec_hash=spec.spec_hash,
@@ -210,7 +240,8 @@ class ScreenSession:
             data_hash=self.bars.data_hash,
             seed=self.config.seed,
             trades=trades,
-            open_trade=self._open_trade(found),
+            open_trade=open_trades[0] if open_trades else None,
+            added_trades=tuple(open_trades[1:]),
             equity=equity,
             metrics=compute_metrics(trades, equity, self.bars.bid.ts_open_ns),
             refused_bars=tuple(found.refused_bars.tolist()),
@@ -233,16 +264,14 @@ class ScreenSession:
         indicators = self._series.indicator_rows(spec)
         bounds, may_enter = self._bounds(segments)
         self._signals(spec, indicators, may_enter)
-        market, table = self._market, self._table
-        simulate(
-            self.flags,
-            self._series.columns.values,
-            market,
-            bounds,
-            self._levels(spec, indicators),
-            self._size(spec),
-            table,
-        )
+        rows = self._series.rows_of_distances(spec, indicators)
+        exits = self._exits(spec, rows)
+        market, table, most = self._market, self._table, entries_of(spec)
+        run = self.flags, self._series.columns.values, market, bounds, self._levels(spec, rows)
+        if most > 1:
+            simulate_pyramid(*run, self._size(spec), most, table)
+        else:
+            simulate(*run, exits, self._limits.of(spec), self._size(spec), table)
         counts = table.counts
         if counts[NO_QUOTE_BAR]:
             bar, stop = counts[NO_QUOTE_BAR], counts[NO_QUOTE_STEPS] / self._scale
@@ -255,10 +284,11 @@ class ScreenSession:
         return ScreenResult(
             trades=trades,
             floats=floats,
-            open_trade=table.trades[closed].copy() if counts[HAS_OPEN] else None,
+            open_trades=table.trades[closed : closed + counts[HAS_OPEN]].copy(),
             refused_bars=table.refused[: counts[N_REFUSED]].copy(),
             capped_bars=table.capped[: counts[N_CAPPED]].copy(),
             ruined_bars=table.ruined[: counts[N_RUINED]].copy(),
+            adds=most > 1,
         )
 
     def equity(self, found: ScreenResult, bars: NDArray[np.int64]) -> FloatArray:
@@ -276,25 +306,22 @@ class ScreenSession:
         ndarray of shape (n,), account currency
             Elements of `TrialResult.equity`.
         """
-        trades = found.trades
-        if found.open_trade is not None:
-            trades = np.concatenate([trades, found.open_trade[None]])
+        trades, closed = found.trades, len(found.trades)
+        if len(found.open_trades):
+            trades = np.concatenate([trades, found.open_trades])
         equity = np.empty(bars.size)
-        equity_at(
-            bars,
-            trades,
-            len(found.trades),
-            self._sizing.account.initial,
-            (self._bid_close, self._ask_close),
-            self._market,
-            equity,
-        )
+        of = self._sizing.account.initial, (self._bid_close, self._ask_close), self._market, equity
+        if found.adds:
+            by_entry = np.argsort(trades[:, ENTRY_BAR], kind="stable")
+            pyramid_equity_at(bars, trades, by_entry, closed, *of)
+        else:
+            equity_at(bars, trades, closed, *of)
         return equity
 
     # --- signals ----------------------------------------------------------------------------------------
 
     def _program(self, spec: StrategySpec) -> Program:
-        return program_of({name: getattr(spec, name) for name in SIGNALS}, frozenset(spec.params))
+        return _program_of(spec)
 
     def _signals(
         self, spec: StrategySpec, indicators: Mapping[str, int], may_enter: NDArray[np.bool_]
@@ -359,9 +386,9 @@ class ScreenSession:
         )
         return bounds, found.may_enter
 
-    def _levels(self, spec: StrategySpec, indicators: Mapping[str, int]) -> Levels:
-        stop, stop_row = self._distance(spec, spec.stop_loss, indicators)
-        target, target_row = self._distance(spec, spec.take_profit, indicators)
+    def _levels(self, spec: StrategySpec, rows: Mapping[str, int]) -> Levels:
+        stop, stop_row = self._distance(spec, spec.stop_loss, rows)
+        target, target_row = self._distance(spec, spec.take_profit, rows)
         return Levels(
             has_stop=spec.stop_loss is not None,
             has_target=spec.take_profit is not None,
@@ -374,15 +401,29 @@ class ScreenSession:
             tick_scale=self._tick_scale,
         )
 
+    def _exits(self, spec: StrategySpec, rows: Mapping[str, int]) -> Exits:
+        plan = exit_plan(spec, pip_size=self.bars.instrument.pip_size, tick_size=self._tick)
+        clock = None if plan is None else plan.clock
+        if clock is not None and clock not in self._strikes:
+            self._strikes[clock] = next_strikes(clock, self.bars.bid.ts_open_ns, self.bars.timeframe.ns)
+        exits = exits_of(plan, rows, None if clock is None else self._strikes[clock])
+        self._make_room(1 + exits.targets.share.size)
+        return exits
+
+    def _make_room(self, parts: int) -> None:
+        """Have a table with rows for so many trades per bar."""
+        rows = parts * len(self.bars) + 1
+        if len(self._table.trades) < rows:
+            trades = np.zeros((rows, TRADE_COLUMNS), dtype=np.int64)
+            self._table = self._table._replace(trades=trades)
+
     def _distance(
-        self, spec: StrategySpec, distance: PriceDistance | None, indicators: Mapping[str, int]
+        self, spec: StrategySpec, distance: PriceDistance | None, rows: Mapping[str, int]
     ) -> tuple[float, int]:
         if distance is None:
             return 0.0, -1
-        value = float(spec.value_of(distance.value))
-        if distance.indicator is None:
-            return value * self.bars.instrument.pip_size, -1
-        return value, indicators[distance.indicator]
+        away = level_away(spec, distance, self.bars.instrument.pip_size, self._tick)
+        return self._series.multiple(spec, away, rows)
 
     def _size(self, spec: StrategySpec) -> Sizing:
         size = spec.size
@@ -408,7 +449,7 @@ class ScreenSession:
                 stop_price=self._price(row[STOP_STEPS]),
                 target_price=self._price(row[TARGET_STEPS]),
                 size=float(row[UNITS]),
-                exit_reason=REASONS[row[REASON]],  # type: ignore[arg-type]
+                exit_reason=REASONS[row[REASON]],
                 pnl=pnl,
                 commission=commission,
                 swap=swap,
@@ -420,17 +461,17 @@ class ScreenSession:
     def _price(self, steps: int) -> float | None:
         return None if steps == NO_LEVEL else steps / self._scale
 
-    def _open_trade(self, found: ScreenResult) -> OpenTrade | None:
-        if found.open_trade is None:
-            return None
-        row = found.open_trade.tolist()
-        return OpenTrade(
-            entry_bar=row[ENTRY_BAR],
-            entry_ts_ns=int(self.bars.bid.ts_open_ns[row[ENTRY_BAR]]),
-            side="long" if row[SIDE] > 0 else "short",
-            entry_price=row[ENTRY_STEPS] / self._scale,
-            stop_price=self._price(row[STOP_STEPS]),
-            target_price=self._price(row[TARGET_STEPS]),
-            size=float(row[UNITS]),
-            commission=(row[ENTRY_COST] * PART + row[ENTRY_COST_PART]) / PART,
-        )
+    def _open_trades(self, found: ScreenResult) -> list[OpenTrade]:
+        return [
+            OpenTrade(
+                entry_bar=row[ENTRY_BAR],
+                entry_ts_ns=int(self.bars.bid.ts_open_ns[row[ENTRY_BAR]]),
+                side="long" if row[SIDE] > 0 else "short",
+                entry_price=row[ENTRY_STEPS] / self._scale,
+                stop_price=self._price(row[STOP_STEPS]),
+                target_price=self._price(row[TARGET_STEPS]),
+                size=float(row[UNITS]),
+                commission=(row[ENTRY_COST] * PART + row[ENTRY_COST_PART]) / PART,
+            )
+            for row in found.open_trades.tolist()
+        ]

@@ -10,10 +10,34 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-REASONS = ("stop_loss", "take_profit", "exit_signal", "reverse", "segment_end", "end_of_data", "ruin")
+from aiopt.trades import ExitReason
+
+REASONS: tuple[ExitReason, ...] = (
+    "stop_loss",
+    "take_profit",
+    "exit_signal",
+    "reverse",
+    "segment_end",
+    "end_of_data",
+    "ruin",
+    "trailing",
+    "break_even",
+    "time",
+)
 """Exit reasons by their numbers in a table of trades."""
 
-STOP_LOSS, TAKE_PROFIT, EXIT_SIGNAL, REVERSE, SEGMENT_END, END_OF_DATA, RUIN = range(7)
+(
+    STOP_LOSS,
+    TAKE_PROFIT,
+    EXIT_SIGNAL,
+    REVERSE,
+    SEGMENT_END,
+    END_OF_DATA,
+    RUIN,
+    TRAILING,
+    BREAK_EVEN,
+    TIME,
+) = range(10)
 
 (
     ENTRY_BAR,
@@ -39,7 +63,8 @@ STOP_LOSS, TAKE_PROFIT, EXIT_SIGNAL, REVERSE, SEGMENT_END, END_OF_DATA, RUIN = r
 """Columns of a table of trades, int64; amounts take two."""
 
 N_TRADES, N_REFUSED, N_CAPPED, N_RUINED, HAS_OPEN, NO_QUOTE_BAR, NO_QUOTE_STEPS, COUNTS = range(8)
-"""What `simulate` counts; `NO_QUOTE_BAR` is 0 or a bar that reaches a stop none of its quotes does."""
+"""What is counted: `HAS_OPEN` trades are still open; `NO_QUOTE_BAR` is 0 or a bar that reaches a stop none of
+its quotes does."""
 
 NO_LEVEL = np.iinfo(np.int64).min
 """A stop or target that is not there."""
@@ -51,7 +76,7 @@ class Table(NamedTuple):
     Attributes
     ----------
     trades : ndarray of shape (n_bars, TRADE_COLUMNS), int64
-        One row per trade, in the order of their exits; behind them an open one, if there is.
+        One row per trade, in the order of their exits; behind them open ones, if there are.
     refused, capped, ruined : ndarray of shape (n_bars,), int64
         Bars.
     counts : ndarray of shape (COUNTS,), int64

@@ -50,6 +50,14 @@ class BatchPlan:
     def __repr__(self) -> str:
         return f"BatchPlan({self._next:,} of {len(self._series):,} points handed out)"
 
+    def follows(self, other: BatchPlan) -> None:
+        """Take over how long points took in a plan before this one."""
+        self._seconds = {**other._seconds, **self._seconds}
+
+    def has_more(self) -> bool:
+        """Tell whether there are points that were not handed out."""
+        return self._next < len(self._series)
+
     def next(self) -> Batch | None:
         """Return the next batch, or None when every point was handed out."""
         start = self._next

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,9 @@ from aiopt.ranking.packed_row import PackedRow
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.trials import TrialRow
 from aiopt.ranking.windows import Window, WindowFigures
+
+Reading = Callable[[float, float], None]
+"""Called with the trials read and their number: a leaderboard reads all of them to judge them."""
 
 
 class Board(Protocol):
@@ -37,15 +40,17 @@ class Board(Protocol):
         """Return counts, the best so far and why trials failed."""
         ...
 
-    def write_trials(self, path: Path) -> dict[str, int]:
-        """Write ``trials.parquet`` and return the counts."""
+    def write_trials(
+        self, path: Path, *, every_series: bool = False, progress: Reading | None = None
+    ) -> dict[str, int]:
+        """Write ``trials.parquet`` and return the counts; see `aiopt.ranking.Leaderboard.write_trials`."""
         ...
 
-    def ranking(self, earlier: Earlier = NOTHING_EARLIER) -> Ranking:
+    def ranking(self, earlier: Earlier = NOTHING_EARLIER, *, progress: Reading | None = None) -> Ranking:
         """Rank the rows; `earlier` trials of others count too."""
         ...
 
-    def chosen_trials(self) -> list[str]:
+    def chosen_trials(self, *, progress: Reading | None = None) -> list[str]:
         """Return the trials that a fold chooses or that would be emitted."""
         ...
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from aiopt.bars.schema import BarSet
 from aiopt.errors import InputError
 from aiopt.ranking.trials import TrialRow
 from aiopt.screen.failures import ScreenMismatchError
-from aiopt.sweep.board import Board
+from aiopt.sweep.board import Board, Reading
+from aiopt.sweep.disagreement import first_difference
 from aiopt.sweep.trial import TrialContext, TrialPoint
 
 RANDOM_SHARE = 0.005
@@ -51,6 +53,9 @@ def confirm(
     board: Board,
     context: TrialContext,
     run: Callable[[Sequence[TrialPoint], TrialContext], Sequence[TrialRow]],
+    *,
+    bars: Mapping[str, BarSet] | None = None,
+    reading: Reading | None = None,
 ) -> int:
     """Run trials of a screened sweep in the engine and hold their rows against those of the screen.
 
@@ -64,6 +69,10 @@ def confirm(
         Of the sweep; nothing is to confirm where it was not screened.
     run : callable
         Runs points.
+    bars : mapping of str to BarSet, optional
+        Per series: with them a difference is told by the bar on which it begins.
+    reading : callable, optional
+        Called with the trials read to find what was chosen, and their number.
 
     Returns
     -------
@@ -77,7 +86,7 @@ def confirm(
     """
     if not context.screen:
         return 0
-    again = points_to_confirm(points, board.chosen_trials(), seed=context.seed)
+    again = points_to_confirm(points, board.chosen_trials(progress=reading), seed=context.seed)
     by_id = {point.trial_id: point for point in again}
     rows = run(again, dataclasses.replace(context, screen=False))
     for row in rows:
@@ -85,7 +94,9 @@ def confirm(
             # The leaderboard takes a row it has, and refuses another result of the same trial.
             board.add(row)
         except InputError as error:
-            raise ScreenMismatchError(_mismatch(by_id[row.trial_id], row, str(error))) from error
+            point = by_id[row.trial_id]
+            parted = "" if bars is None else first_difference(point, bars[point.series], context)
+            raise ScreenMismatchError(_mismatch(point, row, f"{error} {parted}".rstrip())) from error
     return len(rows)
 
 
@@ -98,5 +109,5 @@ def _mismatch(point: TrialPoint, row: TrialRow, difference: str) -> str:
     return (
         f"The screen and the engine disagree on trial {point.trial_id}, so the screen must not be trusted "
         f"and this run is not ranked. The engine finds {json.dumps(figures)}; {difference} "
-        f"Run it again with `screen: off`, and report the strategy: {point.spec.to_json()}"
+        f"Run it again with `screen: off` (--no-screen), and report the strategy: {point.spec.to_json()}"
     )

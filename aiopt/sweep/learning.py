@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -140,28 +140,28 @@ class LearningSweep:
         """Return the points of the first generation: they depend on no result."""
         return self._ask() if not any(lane.points for lane in self._lanes) else self._first_again()
 
-    def run(
-        self, board: Board, run: RunPoints, *, keep: Keep, recorded: RunSearches | None = None
-    ) -> tuple[list[TrialPoint], Counter[str]]:
-        """Search until every search has ended.
+    @property
+    def points(self) -> list[TrialPoint]:
+        """All points proposed so far."""
+        return [point for lane in self._lanes for point in lane.points]
+
+    def generations(
+        self, board: Board, *, keep: Keep, recorded: RunSearches | None = None
+    ) -> Iterator[list[TrialPoint]]:
+        """Yield the points of one generation after the other, until every search has ended.
+
+        The next is asked for when all points before have rows.
 
         Parameters
         ----------
         board : Board
-            Takes the rows, and gives the figures that searches are told.
-        run : callable
-            Runs points.
+            Gives the figures that searches are told.
         keep : callable
             Called with where the searches stand: after a generation where the budget is one of time, and with
             everything at the end.
         recorded : RunSearches, optional
             What `keep` was last given in this run folder: where time was the budget, the generations recorded
             are run again whatever the clock says, and if they were all, no other.
-
-        Returns
-        -------
-        list of TrialPoint, Counter
-            All points, and how many were run per node.
 
         Raises
         ------
@@ -171,12 +171,10 @@ class LearningSweep:
         began = time.monotonic()
         before_s = float(recorded.elapsed_s or 0.0) if recorded is not None else 0.0
         minutes = self._config.search.budget.minutes
-        by_node: Counter[str] = Counter()
         done = 0
         out = self.first_points()
         while out:
-            outcome = run([point for lane in self._lanes for point in lane.points])
-            by_node.update(outcome.trials_by_node)
+            yield out
             self._learn(board)
             done += 1
             elapsed_s = before_s + time.monotonic() - began
@@ -190,7 +188,28 @@ class LearningSweep:
                     self._end()
             out = self._ask()
         keep(self._record(done, elapsed_s=None))
-        return [point for lane in self._lanes for point in lane.points], by_node
+
+    def run(
+        self, board: Board, run: RunPoints, *, keep: Keep, recorded: RunSearches | None = None
+    ) -> tuple[list[TrialPoint], Counter[str]]:
+        """Search until every search has ended, each generation by a call of `run`.
+
+        Parameters
+        ----------
+        board, keep, recorded
+            As for `generations`, and its errors.
+        run : callable
+            Runs points, and puts their rows on the board.
+
+        Returns
+        -------
+        list of TrialPoint, Counter
+            All points, and how many were run per node.
+        """
+        by_node: Counter[str] = Counter()
+        for _ in self.generations(board, keep=keep, recorded=recorded):
+            by_node.update(run(self.points).trials_by_node)
+        return self.points, by_node
 
     # --- one generation -----------------------------------------------------------------------------------
 

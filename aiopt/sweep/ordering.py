@@ -6,7 +6,7 @@ of ten thousand points reads many more.  Owns that order; rows do not depend on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.trial import TrialPoint
@@ -25,13 +25,21 @@ def by_indicators(points: Sequence[TrialPoint]) -> list[int]:
         To run.
     """
     places: dict[str, dict[str, list[int]]] = {}
+    known: dict[int, tuple[str, ...]] = {}
+
+    def keys_of(spec: StrategySpec) -> tuple[str, ...]:
+        # By identity: points of several series share a spec, and its hash takes as long as its keys.
+        if id(spec) not in known:
+            known[id(spec)] = _indicator_keys(spec)
+        return known[id(spec)]
+
     for index, point in enumerate(points):
         places.setdefault(point.series, {}).setdefault(point.family, []).append(index)
     return [
         index
         for families in places.values()
         for indices in families.values()
-        for index in _ordered(points, indices)
+        for index in _ordered(points, indices, keys_of)
     ]
 
 
@@ -43,8 +51,10 @@ def by_series(points: Sequence[TrialPoint]) -> list[int]:
     return [index for indices in places.values() for index in indices]
 
 
-def _ordered(points: Sequence[TrialPoint], indices: Sequence[int]) -> list[int]:
-    keys = {index: _indicator_keys(points[index].spec) for index in indices}
+def _ordered(
+    points: Sequence[TrialPoint], indices: Sequence[int], keys_of: Callable[[StrategySpec], tuple[str, ...]]
+) -> list[int]:
+    keys = {index: keys_of(points[index].spec) for index in indices}
     width = max(len(key) for key in keys.values())
     different = [len({key[place] for key in keys.values() if place < len(key)}) for place in range(width)]
     first = sorted(range(width), key=lambda place: -different[place])

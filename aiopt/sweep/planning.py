@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from aiopt.evaluation.folds import WalkForwardPlan
@@ -31,6 +31,17 @@ class PlannedSweep(Protocol):
 
     def first_points(self) -> list[TrialPoint]:
         """Return the points that depend on no result."""
+        ...
+
+    @property
+    def points(self) -> list[TrialPoint]:
+        """All points known so far."""
+        ...
+
+    def generations(
+        self, board: Board, *, keep: Keep, recorded: RunSearches | None = None
+    ) -> Iterator[list[TrialPoint]]:
+        """Yield the points that may run together, see `LearningSweep.generations`."""
         ...
 
     def run(
@@ -60,6 +71,17 @@ class FixedSweep:
     def first_points(self) -> list[TrialPoint]:
         """Return all points."""
         return self._points
+
+    @property
+    def points(self) -> list[TrialPoint]:
+        """All points."""
+        return self._points
+
+    def generations(
+        self, board: Board, *, keep: Keep, recorded: RunSearches | None = None
+    ) -> Iterator[list[TrialPoint]]:
+        """Yield all points at once; there is nothing to keep."""
+        yield self._points
 
     def run(
         self, board: Board, run: RunPoints, *, keep: Keep, recorded: RunSearches | None = None

@@ -133,18 +133,20 @@ def plan_points(
         The markets of a sweep of several, from `symbols_of`: each gets the same points.
     """
     sampled = [(strategy, strategy.points(config)) for strategy in strategies]
+    # A strategy with its parameters is checked whole, which takes longest: once, not per series.
+    specs = [[strategy.spec.with_params(point) for point in points] for strategy, points in sampled]
     return [
         TrialPoint(
             trial_id=f"{strategy.family}@{series_name(instrument, timeframe)}-{number:05d}",
             family=strategy.family,
             timeframe=timeframe,
             params=points[number],
-            spec=strategy.spec.with_params(points[number]),
+            spec=specs[place][number],
             instrument=instrument,
         )
         for timeframe in config.timeframes
         for number in range(max(len(points) for _, points in sampled))
-        for strategy, points in sampled
+        for place, (strategy, points) in enumerate(sampled)
         if number < len(points) and timeframe in (strategy.timeframes or config.timeframes)
         for instrument in instruments or (msgspec.UNSET,)
         if not strategy.instruments or instrument in strategy.instruments

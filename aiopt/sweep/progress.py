@@ -42,7 +42,7 @@ class SweepProgress:
     def line(self) -> str:
         """Return one plain line for a log."""
         share = 100 * self.done / self.total if self.total else 100
-        eta = _duration((self.total - self.done) / self.rate) if self.rate > 0 else "unknown"
+        eta = duration_text((self.total - self.done) / self.rate) if self.rate > 0 else "unknown"
         if self.done == self.earlier < self.total:
             eta += " (workers start; the first run on a machine compiles code)"
         failed = f", {self.failed} failed" if self.failed else ""
@@ -50,7 +50,7 @@ class SweepProgress:
         if self.best is not None:
             best = f", best so far {self.best.trial_id} (in-sample Sharpe {self.best.in_sample_sharpe:.2f})"
         return (
-            f"{self.done}/{self.total} trials ({share:.0f}%{failed}), {self.rate:.2f} trials/s, "
+            f"{self.done:,}/{self.total:,} trials ({share:.0f}%{failed}), {self.rate:.2f} trials/s, "
             f"ETA {eta}{best}"
         )
 
@@ -101,6 +101,7 @@ class Pace:
         return (done - before) / (now - began) if done > before else 0.0
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """Return a length of time for people, e.g. ``"3m05s"``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -27,6 +27,7 @@ from aiopt.series import Symbol, series_name
 from aiopt.strategy.space import Point
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.markets import MarketTerms
+from aiopt.sweep.segment_sums import COUNTS, SUMS, sum_segments
 from aiopt.sweep.sweep_config import TrialLimits
 
 _MONEY_DECIMALS = 8
@@ -145,14 +146,15 @@ def result_row(
         As in `run_trial`.
     """
     trades, plan = result.trades, context.plan
+    segments = segments_of_bars(ts_open_ns, plan)
     found = TradeFigures(
-        entry_ts_ns=np.array([trade.entry_ts_ns for trade in trades], dtype=np.int64),
+        segment=segments[np.array([trade.entry_bar for trade in trades], dtype=np.int64)],
         pnl=np.array([trade.pnl for trade in trades], dtype=np.float64),
         commission=np.array([trade.commission for trade in trades], dtype=np.float64),
         units=np.array([trade.size for trade in trades], dtype=np.float64),
-        nights=np.array([trade.nights or 0 for trade in trades], dtype=np.float64),
+        nights=np.array([trade.nights or 0 for trade in trades], dtype=np.int64),
         **{
-            f"{name}_ts_ns": ts_open_ns[np.array(getattr(result, f"{name}_bars"), dtype=np.int64)]
+            name: segments[np.array(getattr(result, f"{name}_bars"), dtype=np.int64)]
             for name in ACCOUNT_EVENTS
         },
     )
@@ -173,22 +175,27 @@ class TradeFigures:
 
     Attributes
     ----------
-    entry_ts_ns : ndarray of shape (n_trades,), int64
-        Opening times of the bars of their entries.
-    pnl, commission, units, nights : ndarray of shape (n_trades,), float64
-        As in `aiopt.trades.Trade`.
-    refused_ts_ns, capped_ts_ns, ruined_ts_ns : ndarray of int64
-        Opening times of the bars on which margin did something.
+    segment : ndarray of shape (n_trades,), int64
+        In which each was entered, see `segments_of_bars`.
+    pnl, commission, units, nights : ndarray of shape (n_trades,), contiguous
+        As in `aiopt.trades.Trade`; whole nights.
+    refused, capped, ruined : ndarray of int64
+        Segments in which margin did something.
     """
 
-    entry_ts_ns: NDArray[np.int64]
+    segment: NDArray[np.int64]
     pnl: NDArray[np.float64]
     commission: NDArray[np.float64]
     units: NDArray[np.float64]
-    nights: NDArray[np.float64]
-    refused_ts_ns: NDArray[np.int64]
-    capped_ts_ns: NDArray[np.int64]
-    ruined_ts_ns: NDArray[np.int64]
+    nights: NDArray[np.int64]
+    refused: NDArray[np.int64]
+    capped: NDArray[np.int64]
+    ruined: NDArray[np.int64]
+
+
+def segments_of_bars(ts_open_ns: NDArray[np.int64], plan: WalkForwardPlan) -> NDArray[np.int64]:
+    """Return the segment in which each bar opens; -1 before the first."""
+    return np.searchsorted(np.array(plan.boundaries_ns), ts_open_ns, side="right") - 1
 
 
 def figures_row(
@@ -212,11 +219,9 @@ def figures_row(
     point, context
         As in `run_trial`.
     """
-    plan = context.plan
     columns = _identity(point, context)
-    development = len(plan.development)
-    figures = _segment_figures(found, plan) | _account_events(found, plan)
-    for name, values in figures.items():
+    development = context.plan.config.development_segments
+    for name, values in _segment_figures(found, context.plan.config.segments).items():
         columns[f"segment_{name}"] = values[:development]
         columns[f"holdout_{name}"] = values[development:]
     columns["pnl"], columns["holdout_pnl"] = profits
@@ -248,37 +253,24 @@ def _identity(point: TrialPoint, context: TrialContext) -> dict[str, Any]:
     }
 
 
-def _segment_figures(found: TradeFigures, plan: WalkForwardPlan) -> dict[str, list[Any]]:
-    """Return the figures of every segment, the holdout's last."""
-    segment = np.searchsorted(np.array(plan.boundaries_ns), found.entry_ts_ns, side="right") - 1
-    pnl = found.pnl
-    weights = {
-        "gross_profit": np.where(pnl > 0, pnl, 0.0),
-        "gross_loss": np.where(pnl < 0, -pnl, 0.0),
-        "commission": found.commission,
-        "units": found.units,
+def _segment_figures(found: TradeFigures, n: int) -> dict[str, list[Any]]:
+    """Return the figures of each of `n` segments, the holdout's last, and what margin did in them."""
+    counts, sums = np.zeros((COUNTS, n), dtype=np.int64), np.zeros((SUMS, n))
+    sum_segments(found.segment, found.pnl, found.commission, found.units, found.nights, counts, sums)
+    trades, wins, nights = counts.tolist()
+    gross_profit, gross_loss, commission, units = sums.round(_MONEY_DECIMALS).tolist()
+    figures: dict[str, list[Any]] = {
+        "trades": trades,
+        "wins": wins,
+        "nights": nights,
+        "gross_profit": gross_profit,
+        "gross_loss": gross_loss,
+        "commission": commission,
+        "units": units,
     }
-    n = plan.config.segments
-    sums = {
-        name: np.bincount(segment, weights=values, minlength=n).round(_MONEY_DECIMALS).tolist()
-        for name, values in weights.items()
-    }
-    return {
-        "trades": np.bincount(segment, minlength=n).tolist(),
-        "wins": np.bincount(segment[pnl > 0], minlength=n).tolist(),
-        "nights": np.bincount(segment, weights=found.nights, minlength=n).astype(np.int64).tolist(),
-        **sums,
-    }
-
-
-def _account_events(found: TradeFigures, plan: WalkForwardPlan) -> dict[str, list[int]]:
-    """Return, per segment, how often margin refused an entry or cut its size, and whether it was ruined."""
-    boundaries, n = np.array(plan.boundaries_ns), plan.config.segments
-    events = {}
     for name in ACCOUNT_EVENTS:
-        segment = np.searchsorted(boundaries, getattr(found, f"{name}_ts_ns"), side="right") - 1
-        events[name] = np.bincount(segment, minlength=n).tolist()
-    return events
+        figures[name] = np.bincount(getattr(found, name), minlength=n).tolist()
+    return figures
 
 
 def _profits(

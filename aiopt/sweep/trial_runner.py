@@ -5,15 +5,22 @@ Owns the choice, `TrialContext.screen`, and the objects that stay warm between t
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarSet
 from aiopt.ranking.packed_row import PackedRow, packed_row
+from aiopt.ranking.screened import BeyondScreen
 from aiopt.ranking.trials import TrialRow
+from aiopt.screen.failures import BeyondScreenError
+from aiopt.screen.session import beyond_screen
 from aiopt.sweep.screening import TrialScreen
 from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
+
+T = TypeVar("T")
 
 
 class TrialRunner(Protocol):
@@ -59,6 +66,65 @@ class TrialEngine:
         self._session.close()
 
 
+class ScreenFirst:
+    """Screens trials; those whose strategy alone is beyond the screen run in the engine.
+
+    Parameters
+    ----------
+    bars, config
+        As for `TrialScreen`, whose errors it raises where the bars or assumptions are beyond the screen: then
+        all trials would be hundreds of times slower, which is for a person to decide.
+    """
+
+    def __init__(self, bars: BarSet, config: BacktestConfig) -> None:
+        self._bars = bars
+        self._config = config
+        self._screen = TrialScreen(bars, config)
+        self._engine: TrialEngine | None = None
+
+    def row(self, point: TrialPoint, context: TrialContext) -> TrialRow:
+        """Return the row of a point."""
+        return self._first(lambda runner: runner.row(point, context))
+
+    def packed(self, point: TrialPoint, context: TrialContext) -> PackedRow:
+        """Return the row of a point, checked and packed."""
+        return self._first(lambda runner: runner.packed(point, context))
+
+    def close(self) -> None:
+        """Let the bars go."""
+        self._screen.close()
+        if self._engine is not None:
+            self._engine.close()
+
+    def _first(self, run: Callable[[TrialScreen | TrialEngine], T]) -> T:
+        try:
+            return run(self._screen)
+        except BeyondScreenError:
+            if self._engine is None:
+                self._engine = TrialEngine(self._bars, self._config)
+            return run(self._engine)
+
+
+def trials_beyond_screen(points: Sequence[TrialPoint], bars: Mapping[str, BarSet]) -> list[BeyondScreen]:
+    """Return which trials `ScreenFirst` runs in the engine, by group.
+
+    Parameters
+    ----------
+    points : sequence of TrialPoint
+        Of one sweep: points of a group differ in the values of parameters alone.
+    bars : mapping of str to BarSet
+        Per series.
+    """
+    groups = Counter(f"{point.family}@{point.series}" for point in points)
+    first = {f"{point.family}@{point.series}": point for point in reversed(points)}
+    found = {group: beyond_screen(one.spec, len(bars[one.series])) for group, one in first.items()}
+    return [
+        BeyondScreen(what=group, count=groups[group], reason=reason)
+        for group, reason in sorted(found.items())
+        if reason
+    ]
+
+
 def open_runner(bars: BarSet, config: BacktestConfig, *, screen: bool) -> TrialRunner:
     """Return what runs the trials of a sweep on some bars.
 
@@ -76,4 +142,4 @@ def open_runner(bars: BarSet, config: BacktestConfig, *, screen: bool) -> TrialR
     BeyondScreenError
         If the trials are to be screened and only the engine can treat these bars or assumptions exactly.
     """
-    return TrialScreen(bars, config) if screen else TrialEngine(bars, config)
+    return ScreenFirst(bars, config) if screen else TrialEngine(bars, config)

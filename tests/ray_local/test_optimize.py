@@ -33,6 +33,7 @@ strategies: [rsi_reversion, ema_cross_atr]
 trials: 12
 walk_forward: {train_segments: 2, folds: 2, holdout_segments: 1}
 ranking: {top: 2, min_oos_trades: 2, min_train_trades: 1, bootstrap_resamples: 100}
+robustness: {draws: 4, neighbours: 8}
 """
 TRIALS = 24
 
@@ -263,7 +264,7 @@ def wait_for_rows(place: Workplace, process: subprocess.Popen[str], count: int) 
 def wait_for(found: Callable[[], int | None], process: subprocess.Popen[str]) -> int:
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, "\n".join(process.communicate())
         value = found()
         if value is not None:
             return value

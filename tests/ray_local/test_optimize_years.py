@@ -26,6 +26,7 @@ name: long
 strategies: [ema_cross_atr]
 trials: 2
 ranking: {top: 1, min_oos_trades: 2, min_train_trades: 1, bootstrap_resamples: 100, period: PERIOD}
+robustness: {draws: 4, neighbours: 8}
 analysis: {enabled: false}
 """
 SPREAD = "constant 0.8 pips, added to one-sided bars (given: bid)"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import threading
 import time
 import urllib.request
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,21 @@ import msgspec
 import numpy as np
 import pytest
 import ray
-from ray.util.state import list_actors
 
 import cluster.sweep
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
 from aiopt.errors import InputError, SearchSpaceError, StorageError
-from aiopt.evaluation.folds import WalkForwardConfig, plan_walk_forward
+from aiopt.evaluation.folds import plan_walk_forward
 from aiopt.files import GIB, MIB
 from aiopt.market.instrument import instrument
-from aiopt.optimize.configuration import OptimizeConfig, load_strategies
+from aiopt.optimize.configuration import load_strategies
 from aiopt.ranking.leaderboard import Leaderboard, Progress
-from aiopt.ranking.ranking_config import RankingConfig, StressConfig
-from aiopt.ranking.trials import read_trials, write_trials
+from aiopt.ranking.trials import write_trials
+from aiopt.screen.session import ScreenSession
 from aiopt.search.settings import SearchConfig
+from aiopt.strategy.spec_limits import EntryLimits
 from aiopt.sweep.confirming import confirm
 from aiopt.sweep.local import SweepOutcome, run_sweep_locally
 from aiopt.sweep.planning import plan_sweep
@@ -45,6 +45,7 @@ from cluster.pipeline import RayStages
 from cluster.ranking import RemoteBoard, actor_name
 from cluster.resources import NodeResources
 from cluster.sweep import run_sweep
+from tests.ray_local.sweeping import CONFIG, Board, Spoiled, meeting, sweep, sweep_workers, trials_bytes
 
 pytestmark = [
     pytest.mark.slow,
@@ -53,16 +54,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-
-CONFIG = OptimizeConfig(
-    timeframes=("5m",),
-    strategies=("rsi_reversion", "ema_cross_atr", "stochastic_sma"),
-    trials=12,
-    walk_forward=WalkForwardConfig(train_segments=2, folds=2, holdout_segments=1),
-    ranking=RankingConfig(
-        stress=StressConfig(pip_size=1e-4), min_oos_trades=2, min_train_trades=1, bootstrap_resamples=100
-    ),
-)
 
 
 @pytest.fixture(scope="module")
@@ -90,41 +81,11 @@ def eager_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster.sweep, "PROGRESS_EVERY_S", 0.05)
 
 
-class Board:
-    """A ranking actor with its journal."""
-
-    def __init__(self, folder: Path, context: TrialContext) -> None:
-        self.name = f"test-{uuid.uuid4().hex[:6]}"
-        self.folder = folder
-        self.journal = folder / "leaderboard.jsonl"
-        self.actor = RemoteBoard.start(self.name, self.journal, CONFIG.ranking, context.plan).actor
-
-    def rows(self) -> list[Any]:
-        return ray.get(self.actor.rows.remote(), timeout=60)
-
-    def ranking(self) -> bytes:
-        return canonical_json(ray.get(self.actor.ranking.remote(), timeout=60))
-
-    def journalled(self) -> int:
-        """Rows in the file itself; the first line is the header."""
-        return self.journal.read_bytes().count(b"\n") - 1
-
-
 @pytest.fixture
 def board(ray_driver: object, tmp_path: Path, context: TrialContext) -> Iterator[Board]:
     found = Board(tmp_path, context)
     yield found
     ray.kill(found.actor)
-
-
-def sweep(
-    board: Board,
-    points: list[TrialPoint],
-    bars: dict[str, BarSet],
-    context: TrialContext,
-    report: Any = lambda progress: None,
-) -> SweepOutcome:
-    return run_sweep(points, bars, context, board.actor, scratch_dir=board.folder / "tune", report=report)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +99,14 @@ def reference(
     """``trials.parquet`` and the ranking of a sweep on one node that nothing disturbed."""
     board = Board(tmp_path_factory.mktemp("reference"), context)
     lines: list[SweepProgress] = []
-    outcome = sweep(board, points, bars, context, lines.append)
+    held = threading.Lock()
+
+    def listen(progress: SweepProgress) -> None:
+        # A lock cannot be pickled, and nor may who listens have to be.
+        with held:
+            lines.append(progress)
+
+    outcome = sweep(board, points, bars, context, listen)
     assert outcome.progress.done == len(points)
     assert outcome.progress.failed == 0
     assert len(outcome.trials_by_node) == 1
@@ -146,43 +114,6 @@ def reference(
     result = (trials_bytes(board), board.ranking())
     ray.kill(board.actor)
     return result
-
-
-def trials_bytes(board: Board) -> bytes:
-    path = board.folder / "trials.parquet"
-    write_trials(path, board.rows())
-    assert len(read_trials(path)) == len(board.rows())
-    return path.read_bytes()
-
-
-def sweep_workers() -> list[int]:
-    """Process ids of the running trial workers."""
-    return [
-        actor.pid
-        for actor in list_actors(filters=[("class_name", "=", "SweepTrainable"), ("state", "=", "ALIVE")])
-        if actor.pid
-    ]
-
-
-def meeting(bars: dict[str, BarSet], folder: Path, workers: int) -> dict[str, Any]:
-    """Return bars that reach a worker only when so many workers ask: else the first could finish alone."""
-
-    def arrive(bar_set: BarSet) -> BarSet:
-        (folder / str(os.getpid())).touch()
-        deadline = time.monotonic() + 120
-        while len(list(folder.iterdir())) < workers and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return bar_set
-
-    class Waiting:
-        def __init__(self, bar_set: BarSet) -> None:
-            self.bar_set = bar_set
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            return arrive, (self.bar_set,)
-
-    folder.mkdir()
-    return {label: Waiting(bar_set) for label, bar_set in bars.items()}
 
 
 def test_two_nodes_give_the_same_bytes(
@@ -437,15 +368,25 @@ def test_metrics_reach_the_endpoint(ray_driver: object) -> None:
 def test_searches_give_the_rows_of_this_process(
     board: Board, bars: dict[str, BarSet], context: TrialContext
 ) -> None:
-    """A sampler that learns asks for a generation at a time; which worker ends first decides nothing."""
+    """A sampler that learns asks for a generation at a time; which worker ends first decides nothing.
+
+    One strategy is held back by entry limits, which the screen follows in the workers as here.
+    """
     config = msgspec.structs.replace(
         CONFIG, strategies=("rsi_reversion", "ema_cross_atr"), sampler="evolution", trials=10
     )
     config = msgspec.structs.replace(config, search=SearchConfig(population=5))
     screened = dataclasses.replace(context, screen=True)
+    free, held = load_strategies(config)
+    assert held.space is not None
+    limited = msgspec.structs.replace(held.spec, limits=EntryLimits(pause_bars=3, trades_per_day=2))
+    space = msgspec.structs.replace(held.space, spec=limited)
+    strategies = [free, msgspec.structs.replace(held, spec=limited, space=space)]
+    screen = ScreenSession(bars["5m"], screened.backtest)
+    assert len(screen.screen(limited).trades) < len(screen.screen(held.spec).trades), "the limits must act"
     found: dict[str, tuple[bytes, bytes]] = {}
     for where in ("here", "ray"):
-        planned = plan_sweep(load_strategies(config), config, context.plan)
+        planned = plan_sweep(strategies, config, context.plan)
         local = Leaderboard(None, CONFIG.ranking, context.plan)
         records: list[bytes] = []
         remote = RemoteBoard(board.actor)
@@ -460,5 +401,60 @@ def test_searches_give_the_rows_of_this_process(
         )
         assert len(points) == planned.trials == 2 * 3 * 10
         rows = local.rows() if where == "here" else board.rows()
+        found[where] = (canonical_json(rows), records[-1])
+    assert found["here"] == found["ray"]
+
+
+def test_a_point_of_a_search_that_kills_or_hangs_its_worker_costs_only_itself(
+    board: Board, bars: dict[str, BarSet], context: TrialContext
+) -> None:
+    """The search goes on as one here does that is told of the same two failures."""
+    config = msgspec.structs.replace(
+        CONFIG,
+        strategies=("rsi_reversion",),
+        sampler="evolution",
+        trials=8,
+        search=SearchConfig(population=4),
+    )
+    # The limit covers what a worker loads at its first trial.
+    limited = dataclasses.replace(context, screen=True, limits=TrialLimits(seconds=10))
+    died = "the worker process died 3 times running this trial"
+    reasons = {
+        "rsi_reversion@5m-f1-00001": "it ran longer than 10 s (`limits.seconds`)",
+        "rsi_reversion@5m-refit-00002": died,
+    }
+    driver = os.getpid()
+    found: dict[str, tuple[bytes, bytes]] = {}
+    for where in ("here", "ray"):
+        planned = plan_sweep(load_strategies(config), config, context.plan)
+        local = Leaderboard(None, CONFIG.ranking, context.plan)
+        records: list[bytes] = []
+
+        def keep(record: Any, records: list[bytes] = records) -> None:
+            records.append(canonical_json(record))
+
+        def run(asked: Any, where: str = where, local: Leaderboard = local) -> SweepOutcome:
+            if where == "here":
+                spoiled = [point for point in asked if point.trial_id in reasons]
+                local.add_many(failed_row(point, limited, reasons[point.trial_id]) for point in spoiled)
+                return run_sweep_locally(asked, bars, limited, local)
+            sent = [
+                dataclasses.replace(
+                    point, spec=Spoiled(point.spec, driver, hangs=reasons[point.trial_id] != died)
+                )
+                if point.trial_id in reasons
+                else point
+                for point in asked
+            ]
+            return sweep(board, sent, bars, limited)
+
+        planned.run(
+            local if where == "here" else RemoteBoard(board.actor),
+            run,
+            keep=keep,
+        )
+        rows = local.rows() if where == "here" else board.rows()
+        assert {row.trial_id: row.error for row in rows if not row.ok} == reasons
+        assert len(rows) == planned.trials == 3 * 8
         found[where] = (canonical_json(rows), records[-1])
     assert found["here"] == found["ray"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 from aiopt.strategy.families import FAMILIES
@@ -46,3 +47,18 @@ def test_the_multiplier_of_bands_does_not_part_them() -> None:
 
 def test_no_point() -> None:
     assert by_indicators([]) == []
+
+
+def test_series_share_the_strategies_of_their_points() -> None:
+    points = points_of("rsi_reversion", "ema_cross_atr", trials=20)
+    for point in points:
+        assert point.spec == FAMILIES[point.family].spec.with_params(point.params)
+    by_id = {point.trial_id: point for point in points}
+    assert all(
+        one.spec is by_id[one.trial_id.replace("@1m-", "@5m-")].spec
+        for one in points
+        if one.timeframe == "1m"
+    )
+    # Whether specs are shared or only equal, the order is one.
+    copies = [dataclasses.replace(one, spec=one.spec.with_params({})) for one in points]
+    assert by_indicators(copies) == by_indicators(points)

@@ -57,7 +57,7 @@ def result(trades: list[Trade]) -> TrialResult:
     booked += [(trade.exit_bar, to_amount(trade.pnl + 0.25)) for trade in trades]
     equity = equity_curve(
         trades,
-        None,
+        [],
         initial_balance=100_000.0,
         bookings=booked,
         bid_close=CLOSES,
