@@ -11,6 +11,7 @@ Rules
 * A fixed size whose margin, ``units * price / leverage``, exceeds that equity is refused.
 * A size by risk is cut to what that equity carries, ``floor(equity * leverage / price / step) * step``; it is
   refused only if not one step is left.
+* An entry that is added needs margin for what is held beside it too, all at that price.
 * An account whose equity is not positive at a bar's close, or whose balance is not positive after a position
   was closed, is ruined.  The loss stands as it is, and nothing is entered until the segment ends.
 
@@ -78,7 +79,7 @@ class SegmentAccount:
             self.balance = self._initial
             self.ruined = False
 
-    def admit(self, bar: int, units: float, *, price: float, equity: Amount) -> float:
+    def admit(self, bar: int, units: float, *, price: float, equity: Amount, beside: float = 0.0) -> float:
         """Return the units of an entry the account carries; 0.0 refuses it.
 
         Parameters
@@ -91,16 +92,19 @@ class SegmentAccount:
             What the entry would pay at the bar's close.
         equity : int
             Of the account at that close, exactly.
+        beside : float
+            Units of its side that are held already and stay.
         """
         rules, money = self._rules, to_float(equity)
         if self.ruined:
             return 0.0
         if rules.size_step is not None:
             carried = affordable_units(money, leverage=rules.leverage, price=price, step=rules.size_step)
+            carried -= beside
             if 0.0 < carried < units:
                 self.capped_bars.append(bar)
             admitted = max(0.0, min(units, carried))
-        elif rules.has_margin and units * price / rules.leverage > money:
+        elif rules.has_margin and (beside + units) * price / rules.leverage > money:
             admitted = 0.0
         else:
             admitted = units

@@ -7,21 +7,34 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.results import FIGURE_PERIOD_NS, TrialResult, pnl_by_period
+from aiopt.backtest.stop_paths import follow_stops
 from aiopt.bars.schema import BarSet
 from aiopt.evaluation.rollover import held_over, held_over_text
 from aiopt.strategy.spec import StrategySpec
+from aiopt.trades import FollowedTrade
 
 
 def backtest_document(
     strategy: StrategySpec, config: BacktestConfig, bars: BarSet, result: TrialResult
 ) -> dict[str, Any]:
-    """Return a result with what it was made of, as plain data."""
+    """Return a result with what it was made of, as plain data.
+
+    Where the strategy moves its stops, every trade says how: ``stop_moves``, see `FollowedTrade`.
+    """
     pair = bars.instrument
     nights = ((trade.nights or 0, trade.size) for trade in result.trades)
+    found = result.to_document()
+    held = result.open_trades
+    marks = follow_stops([*result.trades, *held], strategy, bars)
+    shown = [*found["trades"], *([found["open_trade"]] if held else []), *found.get("added_trades", [])]
+    for told, mark in zip(shown, marks, strict=True):
+        if isinstance(mark, FollowedTrade):
+            told["stop_moves"] = msgspec.to_builtins(mark.stop_moves)
     return {
         "spec": {"name": strategy.name, "family": strategy.family, "params": strategy.params},
         "config": config.document(),
@@ -40,7 +53,7 @@ def backtest_document(
             charged=None if config.swap is None else result.metrics.swap,
             account_currency=config.account_currency,
         ),
-        **result.to_document(),
+        **found,
     }
 
 

@@ -1,4 +1,4 @@
-"""The NautilusTrader engine of this process: one venue, one strategy object, reset before each run.
+"""The NautilusTrader engine of this process: one venue, two strategy objects, reset before each run.
 
 There is one engine per process for its whole life: a new engine per trial leaks memory, and building one
 after `dispose()` can abort the process in the engine's logger.  Knows no spec and no result.
@@ -27,6 +27,7 @@ from nautilus_trader.model.instruments import CurrencyPair
 from nautilus_trader.model.objects import Currency, Money, Price, Quantity
 
 from aiopt.backtest.execution import PathFillModel
+from aiopt.backtest.pyramid import PyramidStrategy
 from aiopt.backtest.stop_fills import StopRule
 from aiopt.backtest.strategy import SpecStrategy
 from aiopt.errors import AioptError, BacktestError
@@ -94,7 +95,7 @@ class ProcessEngine:
         self._fills = PathFillModel()
         self._fills.clock = self._engine.kernel.clock
         self._instruments: dict[InstrumentId, CurrencyPair] = {}
-        self.strategy = SpecStrategy()
+        self._strategies = SpecStrategy(), PyramidStrategy()
         self._busy = threading.Lock()
         self._engine.add_venue(
             venue=_VENUE,
@@ -111,7 +112,15 @@ class ProcessEngine:
             bar_execution=False,
             frozen_account=True,
         )
-        self._engine.add_strategy(self.strategy)
+        for strategy in self._strategies:
+            self._engine.add_strategy(strategy)
+
+    def strategy(self, entries: int) -> SpecStrategy:
+        """Return what trades specs that hold so many entries at once; the other one will rest."""
+        alone, adding = self._strategies
+        chosen, other = (alone, adding) if entries == 1 else (adding, alone)
+        other.rest()
+        return chosen
 
     def instrument(self, market: Instrument, decimals: int) -> CurrencyPair:
         """Return the engine's instrument for one of ours, adding it on first use."""

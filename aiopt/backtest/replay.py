@@ -21,7 +21,6 @@ strategy's state is final by then.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +32,7 @@ from numpy.typing import NDArray
 
 from aiopt.backtest.boundaries import Boundaries
 from aiopt.backtest.execution import PathFillModel
+from aiopt.backtest.moving_exits import MovingExits
 from aiopt.backtest.strategy import FLAT, LONG, SpecStrategy
 from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.errors import DataError
@@ -194,8 +194,9 @@ class _Actions:
         self._bars = bars
         self._n_bars = len(bars)
         self._entries = np.flatnonzero(long | short)
-        self._leave_long = np.flatnonzero(short | signals.exit_long)
-        self._leave_short = np.flatnonzero(long | signals.exit_short)
+        adds = signals.pyramiding > 1  # then signals of the held side act too
+        self._act_long = np.flatnonzero(short | signals.exit_long | (long & adds))
+        self._act_short = np.flatnonzero(long | signals.exit_short | (short & adds))
         self._flatten_bar = boundaries.flatten_bar
 
     def after(self, bar: int, strategy: SpecStrategy) -> tuple[int | None, int]:
@@ -209,28 +210,38 @@ class _Actions:
             # A ruined account enters nothing before its segment's end.
             decision = self._next(self._entries, last if strategy.account.ruined else bar)
             return decision, decision + 1
-        if not math.isnan(strategy.held_stop):
-            decision = bar  # the stop is armed at this close
+        moving = strategy.moving
+        if strategy.waits_for_close:
+            decision = bar  # stop or target is armed at this close
         else:
-            decision = self._next(self._leave_long if side == LONG else self._leave_short, bar)
+            decision = self._next(self._act_long if side == LONG else self._act_short, bar)
+            if moving is not None:
+                decision = min(decision, moving.due_bar)
         until = min(decision + 1, last, self._n_bars)
-        touched = self._touch(side, strategy.stop_price, strategy.target_price, bar + 1, until)
+        moves = moving is not None and moving.plan.moves
+        touched = self._touch(strategy, bar + 1, until, moving if moves else None)
         following = min(touched, until)
         lost = strategy.first_loss(bar, following)
         if lost < following:
             return lost, lost + 1
+        if moves:
+            return following - 1, following  # at that close the stop is put where it lies on the bar
         return (decision if following == decision + 1 else None), following
 
     def _next(self, bars: NDArray[np.int64], bar: int) -> int:
         position = int(np.searchsorted(bars, bar))
         return int(bars[position]) if position < bars.size else self._n_bars
 
-    def _touch(self, side: int, stop: float, target: float, start: int, end: int) -> int:
+    def _touch(self, strategy: SpecStrategy, start: int, end: int, moving: MovingExits | None) -> int:
         """Return the first bar in [start, end) whose range reaches the stop or target, else `end`."""
-        prices = self._bars.bid if side == LONG else self._bars.ask
-        lower, upper = (stop, target) if side == LONG else (target, stop)
+        prices = self._bars.bid if strategy.side == LONG else self._bars.ask
+        stop: float | NDArray[np.float64] = strategy.stop_price
+        target = strategy.target_price
         while start < end:
             part = slice(start, min(end, start + _SEARCH_BARS))
+            if moving is not None:
+                stop = moving.stops_on(part.start, part.stop)
+            lower, upper = (stop, target) if strategy.side == LONG else (target, stop)
             reached = (prices.low[part] <= lower + _TOLERANCE) | (prices.high[part] >= upper - _TOLERANCE)
             if reached.any():
                 return start + int(reached.argmax())

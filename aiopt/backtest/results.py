@@ -94,7 +94,7 @@ class TrialResult:
     trades : list of Trade
         In the order of their exits.
     open_trade : OpenTrade or None
-        A position that was still open (parity mode).
+        A position that was still open (parity mode); the oldest entry where several were.
     equity : ndarray of shape (n_bars + 1,), float64, account currency
         Element 0 is the initial balance; element i + 1 is balance plus open profit at the close of bar i, a
         long marked at the bid and a short at the ask.  Over several segments it is their profits one after
@@ -107,6 +107,8 @@ class TrialResult:
         Bars on which an account was found lost; at most one per segment.
     stop_fills : StopFills
         By which rule stops were filled.
+    added_trades : tuple of OpenTrade
+        Entries that were added to `open_trade` and still open.
     """
 
     spec_hash: str
@@ -121,6 +123,12 @@ class TrialResult:
     capped_bars: tuple[int, ...] = ()
     ruined_bars: tuple[int, ...] = ()
     stop_fills: StopFills = field(default_factory=StopFills)
+    added_trades: tuple[OpenTrade, ...] = ()
+
+    @property
+    def open_trades(self) -> list[OpenTrade]:
+        """Entries that were still open, the oldest first."""
+        return [] if self.open_trade is None else [self.open_trade, *self.added_trades]
 
     def to_document(self, *, equity: bool = False) -> dict[str, Any]:
         """Return plain data for JSON; with `equity` also the curve."""
@@ -137,6 +145,8 @@ class TrialResult:
             "capped_bars": list(self.capped_bars),
             "ruined_bars": list(self.ruined_bars),
         }
+        if self.added_trades:
+            document["added_trades"] = msgspec.to_builtins(self.added_trades)
         if equity:
             document["equity"] = self.equity.tolist()
         return document
@@ -149,7 +159,7 @@ def total(values: Iterable[float]) -> float:
 
 def equity_curve(
     trades: Sequence[Trade],
-    open_trade: OpenTrade | None,
+    open_trades: Sequence[OpenTrade],
     *,
     initial_balance: float,
     bookings: Iterable[tuple[int, Amount]],
@@ -162,9 +172,9 @@ def equity_curve(
     Parameters
     ----------
     trades : sequence of Trade
-        Closed trades; at most one position at a time.
-    open_trade : OpenTrade or None
-        A position open behind the last bar.
+        Closed trades.
+    open_trades : sequence of OpenTrade
+        Entries open behind the last bar.
     initial_balance : float
         Account currency.
     bookings : iterable of (int, int)
@@ -183,8 +193,8 @@ def equity_curve(
     open_profit = np.zeros(n_bars)
     for trade in trades:
         _mark(open_profit, trade, trade.exit_bar, bid_close, ask_close)
-    if open_trade is not None:
-        _mark(open_profit, open_trade, n_bars, bid_close, ask_close)
+    for held in open_trades:
+        _mark(open_profit, held, n_bars, bid_close, ask_close)
     equity = np.empty(n_bars + 1)
     equity[0] = initial_balance
     if rates is not None:

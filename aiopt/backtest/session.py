@@ -22,8 +22,13 @@ from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.bookkeeper import Bookkeeper
 from aiopt.backtest.boundaries import Boundaries, make_boundaries
 from aiopt.backtest.conversion import Conversion, account_currency, check_account
+from aiopt.backtest.entry_limits import LimitedEntries
 from aiopt.backtest.execution import PathFillModel
+from aiopt.backtest.laid_levels import LaidLevels
 from aiopt.backtest.money import Amount, to_float
+from aiopt.backtest.moving_exits import MovingExits
+from aiopt.backtest.parts import TargetParts
+from aiopt.backtest.positions import ClosedPosition, HeldPosition
 from aiopt.backtest.pricing import chart_price, widen_spread
 from aiopt.backtest.process_engine import SIZE_DECIMALS, ProcessEngine, external_bars, process_engine
 from aiopt.backtest.replay import (
@@ -37,11 +42,14 @@ from aiopt.backtest.results import TrialResult, compute_metrics, equity_curve
 from aiopt.backtest.signals import ArraySignals, SignalSource, StreamedSignals
 from aiopt.backtest.sink import BacktestRecorder, RowSink
 from aiopt.backtest.stop_fills import stop_rule
-from aiopt.backtest.strategy import LONG, ClosedPosition, SpecStrategy, TradingRules
+from aiopt.backtest.strategy import LONG, SpecStrategy
 from aiopt.backtest.swap import Nights
+from aiopt.backtest.trading_rules import TradingRules
 from aiopt.backtest.valuation import Valuation
 from aiopt.bars.schema import BarSet
 from aiopt.errors import BacktestError
+from aiopt.strategy.exits import ExitPlan
+from aiopt.strategy.higher_timeframes import check_higher_timeframes
 from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals, compute_signals
 from aiopt.strategy.spec import StrategySpec
 from aiopt.trades import OpenTrade, Side, Trade
@@ -166,6 +174,7 @@ class BacktestSession:
         if config.signals == "arrays":
             arrays = compute_signals(spec, bars.bid, **sizes, delay_bars=config.delay_bars)
             return self.run_signals(spec.spec_hash, arrays, segments=segments)
+        check_higher_timeframes(spec, bars.timeframe)
         streamed = StreamedSignals(StreamingSignals(spec, **sizes), self._recorder(spec.spec_hash))
         result = self._run(spec.spec_hash, streamed, None, segments)
         self.observed_signals = streamed.observed
@@ -191,7 +200,7 @@ class BacktestSession:
                 f"Signals must have one element per bar, but there are {counts}. Compute them on these bars."
             )
             raise BacktestError(msg)
-        return self._run(spec_hash, ArraySignals(arrays), arrays, segments)
+        return self._run(spec_hash, ArraySignals(arrays, self.bars.bid.close), arrays, segments)
 
     # --- one run ----------------------------------------------------------------------------------------
 
@@ -202,28 +211,11 @@ class BacktestSession:
             raise BacktestError("This session is closed. Make a new one.")
         boundaries = self._boundaries_of(segments)
         config = self.config
-        strategy = self._engine.strategy
+        strategy = self._engine.strategy(source.pyramiding)
         recorder = self._recorder(spec_hash)
         if recorder is not None and arrays is not None:
             recorder.arrays(self.bars.bid, arrays)
-        rules = TradingRules(
-            may_enter=boundaries.may_enter.tolist().__getitem__,
-            n_bars=len(self.bars),
-            price_decimals=self._decimals,
-            size_decimals=SIZE_DECIMALS,
-            volume=self.bars.bid.volume,
-            pine_entry_bar=config.is_parity,
-            account=AccountRules(
-                initial_balance=config.initial_balance,
-                leverage=config.leverage,
-                has_margin=not config.is_parity,
-                size_step=source.size_step,
-            ),
-            segment_of=boundaries.segment.tolist().__getitem__,
-            values=self._values,
-            books=self._books,
-            flatten_reason="end_of_data" if segments is None else "segment_end",
-        )
+        rules = self._rules(source, boundaries, "end_of_data" if segments is None else "segment_end")
 
         def replay(fills: PathFillModel) -> Iterator[list[Any]]:
             if arrays is None:
@@ -251,6 +243,37 @@ class BacktestSession:
         if recorder is not None:
             recorder.trades(result)
         return result
+
+    def _rules(self, source: SignalSource, boundaries: Boundaries, flatten_reason: str) -> TradingRules:
+        config, exits = self.config, source.exits
+        return TradingRules(
+            may_enter=boundaries.may_enter.tolist().__getitem__,
+            n_bars=len(self.bars),
+            price_decimals=self._decimals,
+            size_decimals=SIZE_DECIMALS,
+            volume=self.bars.bid.volume,
+            pine_entry_bar=config.is_parity,
+            account=AccountRules(
+                initial_balance=config.initial_balance,
+                leverage=config.leverage,
+                has_margin=not config.is_parity,
+                size_step=source.size_step,
+            ),
+            segment_of=boundaries.segment.tolist().__getitem__,
+            values=self._values,
+            books=self._books,
+            flatten_reason=flatten_reason,
+            moving=None if exits is None else MovingExits(exits, self.bars, self._decimals),
+            parts=None if exits is None or exits.targets is None else TargetParts(exits.targets, self.bars),
+            levels=self._laid_levels(exits),
+            limits=None if source.limits is None else LimitedEntries(source.limits, self.bars.bid.ts_open_ns),
+            most_entries=source.pyramiding,
+        )
+
+    def _laid_levels(self, exits: ExitPlan | None) -> LaidLevels | None:
+        if exits is None or (exits.stop is None and exits.target is None):
+            return None
+        return LaidLevels(exits, self.bars.price_step, self._decimals)
 
     def _counted(self, chunks: Iterator[list[Any]], progress: Callable[[float], None]) -> Iterator[list[Any]]:
         """Yield the chunks of a replay and say how far it is."""
@@ -295,23 +318,10 @@ class BacktestSession:
     def _result(self, spec_hash: str, strategy: SpecStrategy) -> TrialResult:
         bars = self.bars
         trades = [self._trade(closed) for closed in strategy.closed]
-        held = strategy.position
-        open_trade = None
-        if held is not None:
-            bar = self._bar_of(held.entry_ts_ns)
-            open_trade = OpenTrade(
-                entry_bar=bar,
-                entry_ts_ns=int(bars.bid.ts_open_ns[bar]),
-                side=_side_name(held.side),
-                entry_price=held.entry_price,
-                stop_price=_level(held.stop),
-                target_price=_level(held.target),
-                size=held.units,
-                commission=to_float(self._books.commission(held.units, held.entry_price, held.entry_ts_ns)),
-            )
+        open_trades = [self._open_trade(held) for held in strategy.held]
         equity = equity_curve(
             trades,
-            open_trade,
+            open_trades,
             initial_balance=self.config.initial_balance,
             bookings=self._bookings(strategy),
             bid_close=bars.bid.close,
@@ -324,7 +334,8 @@ class BacktestSession:
             data_hash=bars.data_hash,
             seed=self.config.seed,
             trades=trades,
-            open_trade=open_trade,
+            open_trade=open_trades[0] if open_trades else None,
+            added_trades=tuple(open_trades[1:]),
             equity=equity,
             metrics=compute_metrics(trades, equity, bars.bid.ts_open_ns),
             refused_bars=tuple(strategy.account.refused_bars),
@@ -347,11 +358,23 @@ class BacktestSession:
                     closed.side, closed.units, closed.entry_ts_ns, closed.exit_ts_ns
                 )
                 booked += [(self._bar_of(ts_ns), amount) for ts_ns, amount in swaps]
-        still = strategy.position
-        if still is not None:
+        for still in strategy.held:
             charged = self._books.commission(still.units, still.entry_price, still.entry_ts_ns)
             booked.append((self._bar_of(still.entry_ts_ns), -charged))
         return booked
+
+    def _open_trade(self, held: HeldPosition) -> OpenTrade:
+        bar = self._bar_of(held.entry_ts_ns)
+        return OpenTrade(
+            entry_bar=bar,
+            entry_ts_ns=int(self.bars.bid.ts_open_ns[bar]),
+            side=_side_name(held.side),
+            entry_price=held.entry_price,
+            stop_price=_level(held.stop),
+            target_price=_level(held.target),
+            size=held.units,
+            commission=to_float(self._books.commission(held.units, held.entry_price, held.entry_ts_ns)),
+        )
 
     def _trade(self, closed: ClosedPosition) -> Trade:
         entry_bar, exit_bar = self._bar_of(closed.entry_ts_ns), self._bar_of(closed.exit_ts_ns)

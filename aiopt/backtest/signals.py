@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from aiopt.backtest.sink import BacktestRecorder
+from aiopt.indicators.windows import FloatArray
+from aiopt.strategy.distances import CLOSE
+from aiopt.strategy.entry_limits import LimitPlan
+from aiopt.strategy.exits import ExitPlan
 from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals
 
 
@@ -16,17 +20,51 @@ class SignalSource(Protocol):
         """Units to which sizes by risk are rounded down; None for fixed sizes."""
         ...
 
+    @property
+    def exits(self) -> ExitPlan | None:
+        """Exits beside stop, target and signals; None where there are none."""
+        ...
+
+    @property
+    def limits(self) -> LimitPlan | None:
+        """What holds entries back; None where nothing does."""
+        ...
+
+    @property
+    def pyramiding(self) -> int:
+        """Entries of one side that may be open at once."""
+        ...
+
     def at(self, bar: int) -> BarSignal:
         """Return what was said at the close of bar `bar` (0-based)."""
         ...
 
+    def indicator(self, name: str, bar: int) -> float:
+        """Return a series at the close of bar `bar`, the last one asked for with `at`.
+
+        An indicator by its name in conditions, or `aiopt.strategy.distances.CLOSE`.
+        """
+        ...
+
 
 class ArraySignals:
-    """Signals computed in advance: what sweeps use."""
+    """Signals computed in advance: what sweeps use.
 
-    def __init__(self, arrays: SignalArrays) -> None:
+    Parameters
+    ----------
+    arrays : SignalArrays
+        One element per bar.
+    close : ndarray of shape (n_bars,)
+        Closes of the bars they were computed on.
+    """
+
+    def __init__(self, arrays: SignalArrays, close: FloatArray) -> None:
         self.arrays = arrays
+        self._close = close
         self.size_step = arrays.size_step
+        self.exits = arrays.exits
+        self.limits = arrays.limits
+        self.pyramiding = arrays.pyramiding
 
     def at(self, bar: int) -> BarSignal:
         """Return the bar's elements of the arrays."""
@@ -43,6 +81,10 @@ class ArraySignals:
             units=float(arrays.units[bar]),
             ready=bool(arrays.ready[bar]),
         )
+
+    def indicator(self, name: str, bar: int) -> float:
+        """Return the bar's element of the series."""
+        return float((self._close if name == CLOSE else self.arrays.indicators[name])[bar])
 
 
 class StreamedSignals:
@@ -61,6 +103,9 @@ class StreamedSignals:
     def __init__(self, signals: StreamingSignals, recorder: BacktestRecorder | None = None) -> None:
         self._signals = signals
         self.size_step = signals.size_step
+        self.exits = signals.exits
+        self.limits = signals.limits
+        self.pyramiding = signals.pyramiding
         self._recorder = recorder
         self.observed: list[BarSignal] = []
 
@@ -78,3 +123,8 @@ class StreamedSignals:
     def at(self, bar: int) -> BarSignal:
         """Return the signal of a bar that has been pushed."""
         return self.observed[bar]
+
+    def indicator(self, name: str, bar: int) -> float:
+        """Return the series on the last bar pushed, which `bar` must be."""
+        assert bar == len(self.observed) - 1
+        return self._signals.value(name)

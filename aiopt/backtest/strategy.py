@@ -1,7 +1,7 @@
 """The Nautilus strategy that trades a StrategySpec's signals.
 
-Owns the life of one position: entry, stop and target, exit by signal, reversal, closing at a segment's end or
-when the account is lost.  What margin allows is `aiopt.backtest.account`'s business.
+Owns the life of one position: entry, stop and targets, exit by signal, reversal, closing at a segment's end
+or when the account is lost.  What margin allows is `aiopt.backtest.account`'s business.
 Knows nothing of indicators or conditions (they come through `SignalSource`), bars' arrays or results' layout.
 
 Timing, with insert latency 1 ns and cancel latency 0 (see `aiopt.backtest.replay` for the quotes):
@@ -11,13 +11,14 @@ Timing, with insert latency 1 ns and cancel latency 0 (see `aiopt.backtest.repla
 - a signal that closes a position cancels its stop and target at once, so that at the next open the market
   order acts, as the emitted Pine Script does;
 - stop and target are sent when the entry fills, as reduce-only orders that live before the bar's extremes;
+- a strategy with several targets enters in parts, each with a stop and a target of its own
+  (`aiopt.backtest.parts`); what a market order leaves is one round trip of all that is left;
 - a bar's close that finds the account lost closes the position at the next open, like an exit signal.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nautilus_trader.config import StrategyConfig
@@ -26,91 +27,33 @@ from nautilus_trader.model.enums import OrderSide
 from nautilus_trader.model.objects import Price, Quantity
 from nautilus_trader.trading.strategy import Strategy
 
-from aiopt.backtest.account import AccountRules, SegmentAccount
-from aiopt.backtest.bookkeeper import Bookkeeper, Settlement
+from aiopt.backtest.account import SegmentAccount
 from aiopt.backtest.money import Amount
+from aiopt.backtest.moving_exits import MovingExits
+from aiopt.backtest.parts import Part
+from aiopt.backtest.positions import ClosedPosition, HeldPosition
 from aiopt.backtest.signals import SignalSource, StreamedSignals
-from aiopt.backtest.valuation import Valuation
+from aiopt.backtest.trading_rules import TradingRules
 from aiopt.strategy.signals import BarSignal
 
 LONG, FLAT, SHORT = 1, 0, -1
 
-CLOSING_REASONS = ("exit_signal", "reverse", "segment_end", "end_of_data", "ruin")
+CLOSING_REASONS = ("exit_signal", "reverse", "segment_end", "end_of_data", "ruin", "time")
 
 
-class ClosedPosition(NamedTuple):
-    """One round trip as the venue filled it; times are the engine's."""
+class EntryPlan(NamedTuple):
+    """What an entry order wants.
 
-    side: int
-    units: float
-    entry_ts_ns: int
-    entry_price: float
-    stop: float
-    target: float
-    exit_ts_ns: int
-    exit_price: float
-    exit_reason: str
-    settlement: Settlement
-
-
-class HeldPosition(NamedTuple):
-    """An open position; `stop` and `target` are the prices of its orders, NaN where there are none."""
-
-    side: int
-    units: float
-    entry_ts_ns: int
-    entry_price: float
-    stop: float
-    target: float
-
-
-class _Plan(NamedTuple):
-    """What an entry order wants."""
-
-    side: int
-    stop: float
-    target: float
-
-
-class TradingRules(NamedTuple):
-    """What the strategy must know of market, mode and segments.
-
-    Attributes
-    ----------
-    may_enter : callable of int to bool
-        Whether a signal at the close of a bar may open a position.
-    n_bars : int
-        Bars of the series; nothing is ordered at the close of the last.
-    price_decimals, size_decimals : int
-        Of the engine's instrument.
-    volume : sequence of float
-        Bar volumes; not read from the engine's bars, whose volumes are rounded to its size precision.
-    pine_entry_bar : bool
-        True: a short whose entry bar opens at or above its stop keeps it unarmed until that bar has closed,
-        as TradingView does (a long in the same place is stopped at the open).
-    account : AccountRules
-        Margin and ruin.
-    segment_of : callable of int to int
-        Segment a bar lies in; each has an account of its own.
-    values : Valuation
-        What positions and entries are valued at, at the close of each bar.
-    books : Bookkeeper
-        Settles every position; the venue charges nothing.
-    flatten_reason : str
-        Exit reason of a position closed at its segment's end.
+    `distances` are those of a moving stop, see `MovingExits.open`; `laid` those of stop and target that are
+    laid from the fill, see `LaidLevels.distances`.
     """
 
-    may_enter: Callable[[int], bool]
-    n_bars: int
-    price_decimals: int
-    size_decimals: int
-    volume: Any
-    pine_entry_bar: bool
-    account: AccountRules
-    segment_of: Callable[[int], int]
-    values: Valuation
-    books: Bookkeeper
-    flatten_reason: str
+    side: int
+    stop: float
+    target: float
+    bar: int
+    distances: dict[str, float]
+    laid: tuple[float, float] | None = None
 
 
 class SpecStrategy(Strategy):
@@ -120,8 +63,9 @@ class SpecStrategy(Strategy):
     object per run would leak and slow every later run.  `prepare` gives it the next run's work.
     """
 
-    def __init__(self) -> None:
-        super().__init__(StrategyConfig(strategy_id="SPEC-001"))
+    def __init__(self, name: str = "SPEC-001") -> None:
+        super().__init__(StrategyConfig(strategy_id=name))
+        self._streams = False
 
     def prepare(
         self,
@@ -148,16 +92,17 @@ class SpecStrategy(Strategy):
         """
         self._instrument = instrument
         self._source = source
+        self._streams = isinstance(source, StreamedSignals)
         self._rules = rules
         self._bar_type = bar_type
         self._timeframe_ns = timeframe_ns
-        self._plans: dict[Any, _Plan] = {}
-        self._exits: dict[Any, str] = {}
-        self._resting: list[Any] = []
-        self._position_id: Any = None
+        self._plans: dict[Any, EntryPlan] = {}
+        self._exits: dict[Any, tuple[str, Part]] = {}
+        self._parts: list[Part] = []
         self._bar = -1
         self._due_bar = -1
         self.held_stop: float = math.nan
+        self.held_target: float = math.nan
         self.stop_price: float = math.nan
         self.target_price: float = math.nan
         self.position: HeldPosition | None = None
@@ -170,22 +115,42 @@ class SpecStrategy(Strategy):
         """`LONG`, `SHORT` or `FLAT`."""
         return FLAT if self.position is None else self.position.side
 
+    @property
+    def held(self) -> list[HeldPosition]:
+        """Entries that are open, the oldest first."""
+        return [] if self.position is None else [self.position]
+
+    @property
+    def moving(self) -> MovingExits | None:
+        """Where the position's stop lies and when its time is up, if it moves or ends."""
+        return self._rules.moving
+
+    @property
+    def waits_for_close(self) -> bool:
+        """Whether a stop or target acts only from the close of the entry bar on."""
+        return not (math.isnan(self.held_stop) and math.isnan(self.held_target))
+
     def first_loss(self, start: int, end: int) -> int:
         """Return the first bar in [start, end) at whose close the account may be lost, else `end`."""
-        if self.position is None or not self._rules.account.has_margin:
+        held = self.held
+        if not held or not self._rules.account.has_margin:
             return end
-        return self._rules.values.first_loss(self.position, self.account.balance, start, end)
+        return self._rules.values.first_loss(held, self.account.balance, start, end)
 
     # --- driven by the engine ---------------------------------------------------------------------------
 
     def on_start(self) -> None:
         """Subscribe to bars if signals are computed from them."""
-        if isinstance(self._source, StreamedSignals):
+        if self._streams:
             self.subscribe_bars(self._bar_type)
+
+    def rest(self) -> None:
+        """Have no part in the runs that follow, until it is prepared again."""
+        self._streams = False
 
     def on_stop(self) -> None:
         """End the subscription: the next run may not want it."""
-        if isinstance(self._source, StreamedSignals):
+        if self._streams:
             self.unsubscribe_bars(self._bar_type)
 
     def on_bar(self, bar: Any) -> None:
@@ -227,11 +192,16 @@ class SpecStrategy(Strategy):
         """Act at the close of a bar."""
         if bar >= self._rules.n_bars - 1:
             return
-        self.account.enter_segment(self._rules.segment_of(bar))
+        segment, limits = self._rules.segment_of(bar), self._rules.limits
+        self.account.enter_segment(segment)
+        if limits is not None:
+            limits.enter_segment(segment)
         if self.side != FLAT and self.account.is_lost(self._equity(bar), self.clock.timestamp_ns()):
             self._close("ruin")
             return
         may_enter = self._rules.may_enter(bar)
+        if limits is not None and limits.holds_back(bar, self.account.balance):
+            may_enter = False
         wants_long = signal.entry_long and may_enter
         wants_short = signal.entry_short and may_enter
         if self.side == FLAT:
@@ -246,42 +216,104 @@ class SpecStrategy(Strategy):
             self._enter(new_side, bar, signal)
         elif leaves:
             self._close("exit_signal")
-        elif not math.isnan(self.held_stop):
-            self._send_stop(self.held_stop)
+        elif self.moving is not None and bar >= self.moving.due_bar:
+            self._close("time")
+        else:
+            self._protect(bar)
+            if wants_long or wants_short:
+                self._add(bar, signal)
 
-    def _enter(self, side: int, bar: int, signal: BarSignal) -> None:
+    def _add(self, bar: int, signal: BarSignal) -> None:
+        """Do nothing on an entry signal of the side that is held: there is one entry at a time."""
+
+    def _protect(self, bar: int) -> None:
+        """Put stop and target where they lie from this close on."""
+        if not math.isnan(self.held_target):
+            self.target_price, self.held_target = self.held_target, math.nan
+            for part in self._open_parts():
+                self._send_target(part)
+        moving = self.moving
+        if moving is None or not moving.plan.moves:
+            held = self.held_stop
+            if not math.isnan(held):
+                for part in self._open_parts():
+                    self._send_stop(part, held)
+            return
+        price, reason = moving.stop_after(bar)
+        if math.isnan(price) or price == self.stop_price:
+            return
+        # All cancellations first: NautilusTrader takes messages from a heap as from a sorted list, so one
+        # that is due sooner than those sent before it could be left behind.
+        for part in self._open_parts():
+            if part.stop_order is not None:
+                part.resting.remove(part.stop_order)
+                self.cancel_order(part.stop_order)
+        for part in self._open_parts():
+            self._send_stop(part, price, reason)
+
+    def _enter(self, side: int, bar: int, signal: BarSignal, *, beside: float = 0.0) -> None:
+        """Order an entry, `beside` so many units that stay."""
         price = self._rules.values.entry_price(side, bar)
-        units = self.account.admit(bar, signal.units, price=price, equity=self._equity(bar))
+        units = self.account.admit(bar, signal.units, price=price, equity=self._equity(bar), beside=beside)
         if not units:
             return
-        order = self.order_factory.market(
-            self._instrument.id, OrderSide.BUY if side == LONG else OrderSide.SELL, self._quantity(units)
+        stop, last_target = (
+            (signal.stop_long, signal.target_long)
+            if side == LONG
+            else (signal.stop_short, signal.target_short)
         )
-        if side == LONG:
-            plan = _Plan(side, signal.stop_long, signal.target_long)
-        else:
-            plan = _Plan(side, signal.stop_short, signal.target_short)
-        self._plans[order.client_order_id] = plan
-        self.submit_order(order)
+        distances, levels = self._distances(bar), self._rules.levels
+        laid = None
+        if levels is not None:
+            laid = levels.distances(lambda name: self._source.indicator(name, bar))
+        for size, target in self._cut(units, side, bar, last_target):
+            order = self.order_factory.market(
+                self._instrument.id, OrderSide.BUY if side == LONG else OrderSide.SELL, self._quantity(size)
+            )
+            self._plans[order.client_order_id] = EntryPlan(side, stop, target, bar, distances, laid)
+            self.submit_order(order)
+
+    def _cut(self, units: float, side: int, bar: int, last_target: float) -> list[tuple[float, float]]:
+        """Return the units and the target of each part of an entry."""
+        parts, source = self._rules.parts, self._source
+        if parts is None:
+            return [(units, last_target)]
+        return parts.of(
+            units,
+            side=side,
+            bar=bar,
+            last_target=last_target,
+            value_of=lambda name: source.indicator(name, bar),
+        )
+
+    def _distances(self, bar: int) -> dict[str, float]:
+        """Return the distances of a moving stop of an entry signalled on a bar."""
+        if self.moving is None:
+            return {}
+        plan, source = self.moving.plan, self._source
+        wanted = {"trail": plan.trail, "trail_after": plan.trail_after, "even_after": plan.even_after}
+        return {
+            name: math.nan if away is None else away.at(lambda name: source.indicator(name, bar))
+            for name, away in wanted.items()
+        }
 
     def _equity(self, bar: int) -> Amount:
         """Return the account's equity at the close of a bar."""
-        held = self.position
-        if held is None:
-            return self.account.balance
-        return self.account.balance + self._rules.values.open_value(held, bar)
+        values = self._rules.values
+        return self.account.balance + sum(values.open_value(held, bar) for held in self.held)
 
     def _close(self, reason: str) -> None:
-        assert self.position is not None
-        for order in self._resting:
-            self.cancel_order(order)
+        parts = self._open_parts()
+        for part in parts:
+            for order in part.resting:
+                self.cancel_order(order)
+            part.resting, part.stop_order = [], None
         self._forget_exits()
-        self._submit_exit(
-            self.order_factory.market(
-                self._instrument.id, self._exit_side(), self._quantity(self.position.units), reduce_only=True
-            ),
-            reason,
-        )
+        for part in parts:
+            order = self.order_factory.market(
+                self._instrument.id, self._exit_side(), self._quantity(part.units), reduce_only=True
+            )
+            self._submit_exit(order, reason, part)
 
     # --- fills ------------------------------------------------------------------------------------------
 
@@ -291,82 +323,114 @@ class SpecStrategy(Strategy):
         if plan is not None:
             self._opened(event, plan)
             return
-        self._closed(event, self._exits.pop(event.client_order_id))
+        self._left(event, *self._exits.pop(event.client_order_id))
 
-    def _opened(self, event: Any, plan: _Plan) -> None:
-        price = event.last_px.as_double()
-        units = round(event.last_qty.as_double(), self._rules.size_decimals)
-        self.position = HeldPosition(
-            plan.side,
-            units,
-            event.ts_event,
-            round(price, self._rules.price_decimals),
-            plan.stop,
-            plan.target,
-        )
-        self._position_id = event.position_id
+    def _opened(self, event: Any, plan: EntryPlan) -> None:
         # Pine's rounding of the fill is the engine's: compare decimals.
-        price = self.position.entry_price
-        if plan.side == SHORT and self._rules.pine_entry_bar and price >= plan.stop:
+        price = round(event.last_px.as_double(), self._rules.price_decimals)
+        units = round(event.last_qty.as_double(), self._rules.size_decimals)
+        levels = self._rules.levels
+        if levels is not None and plan.laid is not None:
+            stop, target = levels.around(price, plan.side, plan.laid, (plan.stop, plan.target))
+            plan = plan._replace(stop=stop, target=target)
+        part = Part(units, plan.target, event.position_id, None, [])
+        if self.position is None:
+            self._parts = [part]
+            self.position = HeldPosition(plan.side, units, event.ts_event, price, plan.stop, plan.target)
+            self.target_price = plan.target
+            if self._rules.limits is not None:
+                self._rules.limits.entered(event.ts_event, self.account.balance)
+            if self.moving is not None:
+                self.moving.open(
+                    side=plan.side,
+                    entry_bar=plan.bar + 1,
+                    entry_price=price,
+                    stop=plan.stop,
+                    **plan.distances,
+                )
+            # Orders travel 1 ns: an alert makes the venue take them in before it sees the bar's extremes.
+            self.clock.set_time_alert_ns(f"exits-{event.ts_event}", event.ts_event + 1, self._on_exits_sent)
+        else:
+            self._parts.append(part)
+            self.position = self.position._replace(units=self.position.units + units)
+        asleep = plan.side == SHORT and self._rules.pine_entry_bar and price >= plan.stop
+        if asleep or (levels is not None and levels.stop_waits):
             self.held_stop = plan.stop
         elif not math.isnan(plan.stop):
-            self._send_stop(plan.stop)
-        if not math.isnan(plan.target):
-            self._send_target(plan.target)
-        # Orders travel 1 ns: an alert makes the venue take them in before it sees the bar's extremes.
-        self.clock.set_time_alert_ns(f"exits-{event.ts_event}", event.ts_event + 1, self._on_exits_sent)
+            self._send_stop(part, plan.stop)
+        if levels is not None and levels.target_waits:
+            self.held_target, self.target_price = plan.target, math.nan
+        elif not math.isnan(plan.target):
+            self._send_target(part)
 
     def _on_exits_sent(self, event: Any) -> None:
         """Do nothing: the venue processes its messages after every time event."""
 
-    def _closed(self, event: Any, reason: str) -> None:
-        held = self.position
+    def _left(self, event: Any, reason: str, part: Part) -> None:
+        """Take note that a part has left: by its own order, or with all others by a market order."""
+        part.is_open = False
+        held, still = self.position, self._open_parts()
         assert held is not None
+        if reason not in CLOSING_REASONS:
+            left = held._replace(units=part.units, target=part.target)
+            self._settle(left, event, reason, ends=not still)
+            held = held._replace(units=held.units - part.units)
+        elif not still:
+            self._settle(held, event, reason, ends=True)
+        if not still:
+            self.position = None
+            self._forget_exits()
+        elif reason not in CLOSING_REASONS:
+            self.position = held._replace(target=still[0].target)
+            self.target_price = still[0].target
+
+    def _settle(self, left: HeldPosition, event: Any, reason: str, *, ends: bool) -> None:
+        """Book a round trip; `ends`: nothing is held behind it."""
         exit_price = round(event.last_px.as_double(), self._rules.price_decimals)
         settlement = self._rules.books.settle(
-            held.side, held.units, held.entry_ts_ns, held.entry_price, event.ts_event, exit_price
+            left.side, left.units, left.entry_ts_ns, left.entry_price, event.ts_event, exit_price
         )
-        self.closed.append(ClosedPosition(*held, event.ts_event, exit_price, reason, settlement))
+        self.closed.append(ClosedPosition(*left, event.ts_event, exit_price, reason, settlement))
+        if self._rules.limits is not None:
+            self._rules.limits.left(event.ts_event, settlement.net, self.account.balance, ends=ends)
         self.account.book(settlement.net, event.ts_event)
-        self.position = None
-        self._forget_exits()
+
+    def _open_parts(self) -> list[Part]:
+        return [part for part in self._parts if part.is_open]
 
     # --- orders -----------------------------------------------------------------------------------------
 
-    def _send_stop(self, price: float) -> None:
+    def _send_stop(self, part: Part, price: float, reason: str = "stop_loss") -> None:
         self.held_stop = math.nan
         self.stop_price = price
-        assert self.position is not None
         order = self.order_factory.stop_market(
             self._instrument.id,
             self._exit_side(),
-            self._quantity(self.position.units),
+            self._quantity(part.units),
             Price(price, self._rules.price_decimals),
             reduce_only=True,
         )
-        self._resting.append(order)
-        self._submit_exit(order, "stop_loss")
+        part.resting.append(order)
+        part.stop_order = order
+        self._submit_exit(order, reason, part)
 
-    def _send_target(self, price: float) -> None:
-        self.target_price = price
-        assert self.position is not None
+    def _send_target(self, part: Part) -> None:
         order = self.order_factory.limit(
             self._instrument.id,
             self._exit_side(),
-            self._quantity(self.position.units),
-            Price(price, self._rules.price_decimals),
+            self._quantity(part.units),
+            Price(part.target, self._rules.price_decimals),
             reduce_only=True,
         )
-        self._resting.append(order)
-        self._submit_exit(order, "take_profit")
+        part.resting.append(order)
+        self._submit_exit(order, "take_profit", part)
 
-    def _submit_exit(self, order: Any, reason: str) -> None:
-        self._exits[order.client_order_id] = reason
-        self.submit_order(order, position_id=self._position_id)
+    def _submit_exit(self, order: Any, reason: str, part: Part) -> None:
+        self._exits[order.client_order_id] = reason, part
+        self.submit_order(order, position_id=part.position_id)
 
     def _forget_exits(self) -> None:
-        self._resting = []
-        self.held_stop = self.stop_price = self.target_price = math.nan
+        self.held_stop = self.held_target = self.stop_price = self.target_price = math.nan
 
     def _exit_side(self) -> OrderSide:
         return OrderSide.SELL if self.side == LONG else OrderSide.BUY
@@ -378,8 +442,8 @@ class SpecStrategy(Strategy):
 
     def on_order_rejected(self, event: Any) -> None:
         """Record why, unless the order's position was closed while it travelled."""
-        reason = self._exits.pop(event.client_order_id, None)
-        if reason is None or reason in CLOSING_REASONS or self.position is not None:
+        reason, part = self._exits.pop(event.client_order_id, ("", None))
+        if part is None or reason in CLOSING_REASONS or part.is_open:
             self._refused("rejected", event)
 
     def on_order_denied(self, event: Any) -> None:

@@ -6,6 +6,7 @@ charged is `aiopt.backtest.bookkeeper`'s business, what follows from a loss `aio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -74,23 +75,38 @@ class Valuation:
         ts_ns = int(self._ends_ns[bar])
         return self._books.open_value(held.side, held.units, held.entry_ts_ns, held.entry_price, ts_ns, mark)
 
-    def first_loss(self, held: OpenPosition, balance: Amount, start: int, end: int) -> int:
-        """Return the first bar in [start, end) at whose close the account may be lost, else `end`."""
-        charged = self._books.commission(held.units, held.entry_price, held.entry_ts_ns)
+    def first_loss(self, held: Sequence[OpenPosition], balance: Amount, start: int, end: int) -> int:
+        """Return the first bar in [start, end) at whose close the account may be lost, else `end`.
+
+        Parameters
+        ----------
+        held : sequence of OpenPosition
+            All that is open.
+        balance : int
+            Without open profit.
+        start, end : int
+            Bars.
+        """
+        charged = sum(self._books.commission(one.units, one.entry_price, one.entry_ts_ns) for one in held)
         left = to_float(balance - charged)
         limit = _TOLERANCE * (1.0 + abs(left))
-        worst_mark = self._lowest if held.side > 0 else self._highest
-        worst_move = min(0.0, held.side * (worst_mark - held.entry_price)) * self._largest_rate
-        worst_night = self._books.worst_swap_per_unit * self._largest_rate
-        if left + (worst_move + worst_night) * held.units > limit:
+        if left + sum(self._worst(one) for one in held) > limit:
             return end
         part = slice(start, end)
-        marks = (self._bid if held.side > 0 else self._ask)[part]
-        equity = left + held.side * (marks - held.entry_price) * held.units * self._rates[part]
-        if self._books.worst_swap_per_unit < 0.0 and end > start:
-            last_ns = int(self._ends_ns[end - 1])
-            nights = self._books.rollovers(held.side, held.units, held.entry_ts_ns, last_ns)
-            for ts_ns, amount in nights:
-                equity[self._ends_ns[part] >= ts_ns] += min(0.0, to_float(amount))
+        equity = np.full(end - start, left)
+        for one in held:
+            marks = (self._bid if one.side > 0 else self._ask)[part]
+            equity += one.side * (marks - one.entry_price) * one.units * self._rates[part]
+            if self._books.worst_swap_per_unit < 0.0 and end > start:
+                last_ns = int(self._ends_ns[end - 1])
+                nights = self._books.rollovers(one.side, one.units, one.entry_ts_ns, last_ns)
+                for ts_ns, amount in nights:
+                    equity[self._ends_ns[part] >= ts_ns] += min(0.0, to_float(amount))
         reached = equity <= limit
         return start + int(reached.argmax()) if reached.any() else end
+
+    def _worst(self, held: OpenPosition) -> float:
+        """Return the most that a position could lose at some close of the series, not positive."""
+        mark = self._lowest if held.side > 0 else self._highest
+        moved = min(0.0, held.side * (mark - held.entry_price))
+        return (moved + self._books.worst_swap_per_unit) * self._largest_rate * held.units

@@ -153,3 +153,128 @@ def bands(
         middle[i] = mean[i]
         upper[i] = mean[i] + width
         lower[i] = mean[i] - width
+
+
+@compiled
+def mean_deviation(values: Floats, mean: Floats, length: int) -> Floats:
+    """Return the mean distance of windows from their means, the oldest bar of a window first."""
+    result = np.full(values.size, math.nan)
+    for i in range(length - 1, values.size):
+        centre = mean[i]
+        if math.isnan(centre):
+            continue
+        total = 0.0
+        for k in range(i - length + 1, i + 1):
+            total += abs(values[k] - centre)
+        result[i] = total / length
+    return result
+
+
+@compiled
+def supertrend(
+    high: Floats, low: Floats, close: Floats, ranges: Floats, multiplier: float, tie: float
+) -> tuple[Floats, Floats]:
+    """Return Supertrend's line and direction of bars without a NaN; `ranges` is their ATR."""
+    line, directions = np.full(high.size, math.nan), np.full(high.size, math.nan)
+    upper_before = lower_before = math.nan
+    direction = 1.0
+    for i in range(high.size):
+        if math.isnan(ranges[i]):
+            continue
+        width = multiplier * ranges[i]
+        middle = (high[i] + low[i]) / 2.0
+        upper, lower = middle + width, middle - width
+        if not math.isnan(lower_before):
+            before = close[i - 1]
+            if not (lower - lower_before > tie or before - lower_before < -tie):
+                lower = lower_before
+            if not (upper - upper_before < -tie or before - upper_before > tie):
+                upper = upper_before
+            if direction > 0.0:
+                direction = -1.0 if close[i] - upper > tie else 1.0
+            else:
+                direction = 1.0 if close[i] - lower < -tie else -1.0
+        upper_before, lower_before = upper, lower
+        line[i] = upper if direction > 0.0 else lower
+        directions[i] = direction
+    return line, directions
+
+
+@compiled
+def heikin_ashi_open(opens: Floats, closes: Floats, middle: Floats) -> Floats:
+    """Return the opens of Heikin-Ashi bars; `middle` is their close."""
+    result = np.full(opens.size, math.nan)
+    before = after = math.nan
+    for i in range(opens.size):
+        if math.isnan(middle[i]):
+            continue
+        start = (opens[i] + closes[i]) / 2.0 if math.isnan(before) else (before + after) / 2.0
+        before, after = start, middle[i]
+        result[i] = start
+    return result
+
+
+@compiled
+def periods(
+    keys: NDArray[np.int64], open: Floats, high: Floats, low: Floats, close: Floats, result: Floats
+) -> None:
+    """Write, row by row, open, high, low and close of the period before and open, high and low of this one.
+
+    A period is a run of bars with one key; bars with a NaN are passed over.
+    """
+    state = np.full(8, math.nan)  # the period before, then this one
+    key = np.int64(0)
+    for i in range(keys.size):
+        if math.isnan(open[i] + high[i] + low[i] + close[i]):
+            continue
+        if math.isnan(state[4]) or keys[i] != key:
+            key = keys[i]
+            state[:4] = state[4:]
+            state[4], state[5], state[6] = open[i], high[i], low[i]
+        state[5] = max(state[5], high[i])
+        state[6] = min(state[6], low[i])
+        state[7] = close[i]
+        result[:, i] = state[:7]
+
+
+@compiled
+def session_ranges(
+    inside: NDArray[np.bool_], days: NDArray[np.int64], high: Floats, low: Floats, result: Floats
+) -> None:
+    """Write highest and lowest price of the last session that has ended; bars with a NaN are passed over."""
+    top = bottom = last_top = last_bottom = math.nan
+    day = np.int64(0)
+    for i in range(days.size):
+        if math.isnan(high[i] + low[i]):
+            continue
+        fresh = inside[i] and (math.isnan(top) or days[i] != day)
+        if (fresh or not inside[i]) and not math.isnan(top):
+            last_top, last_bottom = top, bottom
+        if not inside[i]:
+            top = bottom = math.nan
+        elif fresh:
+            top, bottom, day = high[i], low[i], days[i]
+        else:
+            top, bottom = max(top, high[i]), min(bottom, low[i])
+        result[0, i], result[1, i] = last_top, last_bottom
+
+
+@compiled
+def anchored_mean(keys: NDArray[np.int64], values: Floats, weights: Floats, zero: float) -> Floats:
+    """Return the weighted mean since the key changed; NaN without weight, bars with a NaN are passed over."""
+    result = np.full(values.size, math.nan)
+    key = np.int64(0)
+    begun = False
+    total = weight = 0.0
+    for i in range(values.size):
+        part = values[i] * weights[i]
+        if math.isnan(part):
+            continue
+        if not begun or keys[i] != key:
+            begun, key = True, keys[i]
+            total = weight = 0.0
+        total += part
+        weight += weights[i]
+        if weight > zero:
+            result[i] = total / weight
+    return result

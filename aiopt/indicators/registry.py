@@ -1,176 +1,36 @@
 """The table of indicator kinds a strategy may name.
 
-Owns kinds, arguments and their limits; knows no strategy.  Every kind is one function over arrays and one
-streaming class; the two agree to the last bit.
+Owns which there are; what each argument may be stands beside it.  Knows no strategy.  Every kind is one
+function over arrays and one streaming class; the two agree to the last bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
-
 from aiopt.errors import SpecError, did_you_mean
 from aiopt.indicators.averages import Ema, Rma, Sma, ema, rma, sma
+from aiopt.indicators.candle_patterns import BREAKOUT_KINDS, CANDLE_PATTERN_KINDS
+from aiopt.indicators.changes import CHANGE_KINDS
+from aiopt.indicators.channels import CHANNEL_KINDS
+from aiopt.indicators.chart_patterns import REVERSAL_KINDS
+from aiopt.indicators.definition import (
+    MAX_LENGTH,
+    RANGE,
+    SOURCE,
+    ArgDef,
+    CostlyPart,
+    IndicatorDef,
+    StreamingIndicator,
+    length_arg,
+)
+from aiopt.indicators.flows import FLOW_KINDS
+from aiopt.indicators.heikin_ashi import CANDLE_KINDS
+from aiopt.indicators.higher import HIGHER_KINDS
 from aiopt.indicators.oscillators import Macd, Rsi, Stochastic, macd, rsi, stochastic
+from aiopt.indicators.ranges import RANGE_KINDS
+from aiopt.indicators.times import TIME_KINDS
 from aiopt.indicators.trend import Dmi, dmi
 from aiopt.indicators.volatility import Atr, Bollinger, atr, bands_of, bollinger, mean_and_deviation
-from aiopt.indicators.windows import FloatArray
-
-Number = int | float
-
-MAX_LENGTH = 5000
-"""Longest window in bars; above it a mistake is likelier than an intention."""
-
-
-class StreamingIndicator(Protocol):
-    """What every streaming twin offers."""
-
-    def update(self, *values: float) -> Any:
-        """Add one bar's inputs; return a float, or a named tuple of floats for several outputs."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArgDef:
-    """One argument of an indicator kind.
-
-    Attributes
-    ----------
-    type : type
-        `int` (a number of bars) or `float`.
-    minimum, maximum : number
-        Inclusive limits.
-    default : number
-        What ``aiopt indicators`` uses when the argument is not given.  A strategy states every argument.
-    """
-
-    type: type[int] | type[float]
-    minimum: Number
-    maximum: Number
-    default: Number
-
-
-@dataclass(frozen=True, slots=True)
-class CostlyPart:
-    """What most of an indicator's time goes into, where it does not depend on every argument.
-
-    Attributes
-    ----------
-    args : tuple of str
-        Arguments it depends on.
-    names : tuple of str
-        What it consists of.
-    compute : callable
-        ``compute(*inputs, **those)`` returns one array per name.
-    finish : callable
-        ``finish(parts, outputs, **others)`` writes the outputs into arrays.
-    """
-
-    args: tuple[str, ...]
-    names: tuple[str, ...]
-    compute: Callable[..., Sequence[FloatArray]]
-    finish: Callable[..., None]
-
-
-@dataclass(frozen=True, slots=True)
-class IndicatorDef:
-    """One indicator kind.
-
-    Attributes
-    ----------
-    kind, title : str
-        Name in specs, name for people.
-    args : mapping of str to ArgDef
-        In the order of the function's parameters.
-    inputs : tuple of str
-        ``("source",)``, a series the strategy chooses, or ``("high", "low", "close")``.
-    outputs : tuple of str
-        ``("value",)`` for a single output.
-    function : callable
-        ``function(*inputs, **args)`` over arrays.
-    streaming : callable
-        ``streaming(**args)`` builds the twin, whose ``update(*inputs)`` takes one bar.
-    warmup : callable
-        ``warmup(args)``: 0-based index of the first bar on which **every** output has a value.
-    costly : CostlyPart or None
-        What may be kept for other arguments.
-    """
-
-    kind: str
-    title: str
-    args: Mapping[str, ArgDef]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    function: Callable[..., Any]
-    streaming: Callable[..., Any]
-    warmup: Callable[[Mapping[str, Number]], int]
-    costly: CostlyPart | None = None
-
-    def check_args(self, args: Mapping[str, Number], *, where: str) -> dict[str, Number]:
-        """Return `args` in the kind's order and types.
-
-        Parameters
-        ----------
-        args : mapping
-            A number for every argument.
-        where : str
-            Front of the message, e.g. ``"indicator 'rsi'"``.
-
-        Raises
-        ------
-        SpecError
-            If an argument is missing, unknown, of another type or outside its limits.
-        """
-        for name in args:
-            if name not in self.args:
-                msg = f"{where}: {self.kind} has no argument {name!r}.{did_you_mean(name, self.args)}"
-                raise SpecError(msg)
-        result: dict[str, Number] = {}
-        for name, definition in self.args.items():
-            if name not in args:
-                msg = f"{where}: {self.kind} needs the argument {name!r}. Add {name}: {definition.default}."
-                raise SpecError(msg)
-            result[name] = _check_arg(args[name], name, definition, where=f"{where}: {self.kind}")
-        return result
-
-    def compute(self, inputs: Sequence[FloatArray], args: Mapping[str, Number]) -> tuple[FloatArray, ...]:
-        """Return one array per output, in the order of `outputs`."""
-        result = self.function(*inputs, **args)
-        return (result,) if len(self.outputs) == 1 else tuple(result)
-
-    def defaults(self) -> dict[str, Number]:
-        """Return the default arguments."""
-        return {name: definition.default for name, definition in self.args.items()}
-
-
-def _check_arg(value: Number, name: str, definition: ArgDef, *, where: str) -> Number:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{where}: {name} must be a number, but got {value!r}."
-        raise SpecError(msg)
-    if definition.type is int and not isinstance(value, int):
-        msg = (
-            f"{where}: {name} must be a whole number of bars, but got {value!r}. Write {round(value)}."
-            if (np.isfinite(value))
-            else f"{where}: {name} must be a whole number of bars, but got {value!r}."
-        )
-        raise SpecError(msg)
-    if not definition.minimum <= value <= definition.maximum:
-        msg = (
-            f"{where}: `{definition.minimum} <= {name} <= {definition.maximum}` must hold, "
-            f"but got {name}={value}. Choose a value in that range."
-        )
-        raise SpecError(msg)
-    return definition.type(value)
-
-
-def _length(default: int) -> ArgDef:
-    return ArgDef(int, 1, MAX_LENGTH, default)
-
-
-_SOURCE = ("source",)
-_RANGE = ("high", "low", "close")
+from aiopt.indicators.weighted import WEIGHTED_KINDS
 
 INDICATORS: dict[str, IndicatorDef] = {
     definition.kind: definition
@@ -178,8 +38,8 @@ INDICATORS: dict[str, IndicatorDef] = {
         IndicatorDef(
             kind="sma",
             title="Simple moving average",
-            args={"length": _length(20)},
-            inputs=_SOURCE,
+            args={"length": length_arg(20)},
+            inputs=SOURCE,
             outputs=("value",),
             function=sma,
             streaming=Sma,
@@ -188,8 +48,8 @@ INDICATORS: dict[str, IndicatorDef] = {
         IndicatorDef(
             kind="ema",
             title="Exponential moving average",
-            args={"length": _length(20)},
-            inputs=_SOURCE,
+            args={"length": length_arg(20)},
+            inputs=SOURCE,
             outputs=("value",),
             function=ema,
             streaming=Ema,
@@ -198,8 +58,8 @@ INDICATORS: dict[str, IndicatorDef] = {
         IndicatorDef(
             kind="rma",
             title="Wilder's moving average",
-            args={"length": _length(14)},
-            inputs=_SOURCE,
+            args={"length": length_arg(14)},
+            inputs=SOURCE,
             outputs=("value",),
             function=rma,
             streaming=Rma,
@@ -208,8 +68,8 @@ INDICATORS: dict[str, IndicatorDef] = {
         IndicatorDef(
             kind="rsi",
             title="Relative strength index",
-            args={"length": _length(14)},
-            inputs=_SOURCE,
+            args={"length": length_arg(14)},
+            inputs=SOURCE,
             outputs=("value",),
             function=rsi,
             streaming=Rsi,
@@ -218,8 +78,8 @@ INDICATORS: dict[str, IndicatorDef] = {
         IndicatorDef(
             kind="macd",
             title="Moving average convergence/divergence",
-            args={"fast": _length(12), "slow": _length(26), "signal": _length(9)},
-            inputs=_SOURCE,
+            args={"fast": length_arg(12), "slow": length_arg(26), "signal": length_arg(9)},
+            inputs=SOURCE,
             outputs=("macd", "signal", "histogram"),
             function=macd,
             streaming=Macd,
@@ -228,8 +88,8 @@ INDICATORS: dict[str, IndicatorDef] = {
         IndicatorDef(
             kind="bollinger",
             title="Bollinger Bands",
-            args={"length": _length(20), "multiplier": ArgDef(float, 0.0, 100.0, 2.0)},
-            inputs=_SOURCE,
+            args={"length": length_arg(20), "multiplier": ArgDef(float, 0.0, 100.0, 2.0)},
+            inputs=SOURCE,
             outputs=("middle", "upper", "lower"),
             function=bollinger,
             streaming=Bollinger,
@@ -244,8 +104,8 @@ INDICATORS: dict[str, IndicatorDef] = {
         IndicatorDef(
             kind="stochastic",
             title="Stochastic oscillator",
-            args={"k_length": _length(14), "k_smooth": _length(3), "d_smooth": _length(3)},
-            inputs=_RANGE,
+            args={"k_length": length_arg(14), "k_smooth": length_arg(3), "d_smooth": length_arg(3)},
+            inputs=RANGE,
             outputs=("k", "d"),
             function=stochastic,
             streaming=Stochastic,
@@ -254,8 +114,8 @@ INDICATORS: dict[str, IndicatorDef] = {
         IndicatorDef(
             kind="atr",
             title="Average true range",
-            args={"length": _length(14)},
-            inputs=_RANGE,
+            args={"length": length_arg(14)},
+            inputs=RANGE,
             outputs=("value",),
             function=atr,
             streaming=Atr,
@@ -264,13 +124,24 @@ INDICATORS: dict[str, IndicatorDef] = {
         IndicatorDef(
             kind="dmi",
             title="Directional movement: +DI, -DI, ADX",
-            args={"length": _length(14), "smoothing": _length(14)},
-            inputs=_RANGE,
+            args={"length": length_arg(14), "smoothing": length_arg(14)},
+            inputs=RANGE,
             outputs=("plus", "minus", "adx"),
             function=dmi,
             streaming=Dmi,
             warmup=lambda a: int(a["length"] + a["smoothing"]) - 1,
         ),
+        *WEIGHTED_KINDS,
+        *CHANNEL_KINDS,
+        *RANGE_KINDS,
+        *CHANGE_KINDS,
+        *FLOW_KINDS,
+        *CANDLE_KINDS,
+        *TIME_KINDS,
+        *CANDLE_PATTERN_KINDS,
+        *BREAKOUT_KINDS,
+        *REVERSAL_KINDS,
+        *HIGHER_KINDS,
     )
 }
 
@@ -290,3 +161,14 @@ def indicator_def(kind: str) -> IndicatorDef:
         )
         raise SpecError(msg)
     return INDICATORS[kind]
+
+
+__all__ = [
+    "INDICATORS",
+    "MAX_LENGTH",
+    "ArgDef",
+    "CostlyPart",
+    "IndicatorDef",
+    "StreamingIndicator",
+    "indicator_def",
+]

@@ -102,6 +102,78 @@ class WindowSum:
         return total
 
 
+def window_weighted_sum(values: FloatArray, length: int) -> FloatArray:
+    """Return the sum over the last `length` bars with weights 1 (the oldest) to `length` (the newest).
+
+    NaN before the window is full or if it holds a NaN.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_bars,)
+        Any floats.
+    length : int
+        Bars in the window, at least 1.
+    """
+    n_bars = values.size
+    result = np.full(n_bars, NAN)
+    if n_bars < length:
+        return result
+    block = weighted = values  # sums of the `span` bars that end at bar i + span - 1, plain and weighted
+    span = 1
+    end = length
+    total: FloatArray | None = None
+    remaining = length
+    while remaining:
+        if remaining & 1:
+            end -= span
+            reach = slice(end, end + n_bars - length + 1)
+            part = weighted[reach] + float(end) * block[reach]
+            total = part if total is None else np.add(total, part, out=total)
+        remaining >>= 1
+        if remaining:
+            weighted = (weighted[span:] + float(span) * block[span:]) + weighted[:-span]
+            block = block[span:] + block[:-span]
+            span *= 2
+    result[length - 1 :] = total
+    return result
+
+
+class WindowWeightedSum:
+    """Streaming twin of `window_weighted_sum`."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._seen = 0
+        levels = length.bit_length()
+        self._plain = [deque[float](maxlen=length + 1) for _ in range(levels)]
+        self._weighted = [deque[float](maxlen=length + 1) for _ in range(levels)]
+
+    def update(self, value: float) -> float:
+        """Add one value; return the weighted sum, NaN while there are fewer than `length`."""
+        self._seen += 1
+        block = weighted = value
+        span = 1
+        offset = 0
+        total = NAN
+        full = self._seen >= self._length
+        for level, (plain, sums) in enumerate(zip(self._plain, self._weighted, strict=True)):
+            plain.append(block)
+            sums.append(weighted)
+            if self._length >> level & 1:
+                if full:
+                    older = float(self._length - offset - span)
+                    part = sums[-1 - offset] + older * plain[-1 - offset]
+                    total = part if offset == 0 else total + part
+                offset += span
+            if len(plain) > span:
+                weighted = (weighted + float(span) * block) + sums[-1 - span]
+                block = block + plain[-1 - span]
+            else:
+                block = weighted = NAN
+            span *= 2
+        return total
+
+
 def window_max(values: FloatArray, length: int) -> FloatArray:
     """Return the greatest of the last `length` bars' values; NaN before the window is full.
 

@@ -1,12 +1,13 @@
-"""What every detector starts from: checked price arrays and the unit patterns are measured in.
+"""What every detector starts from: checked price arrays, the unit patterns are measured in, when values tie.
 
-Owns `Prices` and `typical_range`.  Knows no pattern.
+Owns `Prices`, `typical_range` and `TIE`.  Knows no pattern.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,20 @@ FloatArray = npt.NDArray[np.float64]
 
 RANGE_BARS = 14
 """Bars the typical range is an average over."""
+
+TIE = 1e-10
+"""Values within it are equal, as in every comparison of a strategy and of Pine.  A tie of prices, such as a
+body of exactly a tenth of the range, is seldom one of floats; without it the last bit would decide."""
+
+
+def above(value: Any, other: Any) -> Any:
+    """Return whether `value` exceeds `other`, of arrays elementwise; false for NaN."""
+    return value - other > TIE
+
+
+def at_least(value: Any, other: Any) -> Any:
+    """Return whether `value` exceeds or equals `other`, of arrays elementwise; false for NaN."""
+    return value - other >= -TIE
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,34 +4,178 @@ For bar ``i``: body ``b = |close - open|``, range ``r = high - low``, upper wick
 lower wick ``min(open, close) - low``.  ``u`` is `Prices.unit` of the bar before the pattern's first bar and
 ``move`` the change of the close over the `MOVE_BARS` bars before it, so a pattern is measured against what
 was usual before it came.  Every pattern is known at the close of its last bar.
+
+A formula reads candles whose fields are arrays over all bars or the numbers of one: both say the same.  Two
+values within `aiopt.patterns.bars.TIE` are equal.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
-from aiopt.patterns.bars import FloatArray, Prices
+from aiopt.patterns.bars import FloatArray, Prices, above, at_least
 from aiopt.patterns.kinds import Pattern
 
 BoolArray = npt.NDArray[np.bool_]
 
+Values = Any
+"""An array of shape (n_bars,) or a float; of tests an array of truths or one."""
+
 MOVE_BARS = 5
 """Bars of the move before a reversal pattern."""
 
-_LENGTHS = {
-    "doji": 1,
-    "hammer": 1,
-    "shooting_star": 1,
-    "bullish_engulfing": 2,
-    "bearish_engulfing": 2,
-    "inside_bar": 2,
-    "outside_bar": 2,
-    "morning_star": 3,
-    "evening_star": 3,
-    "three_white_soldiers": 3,
-    "three_black_crows": 3,
+
+class Candle(NamedTuple):
+    """A bar as the formulas read it, arrays or single values; upside down for bearish patterns."""
+
+    open: Values
+    high: Values
+    low: Values
+    close: Values
+    gain: Values
+    body: Values
+    span: Values
+    upper: Values
+    lower: Values
+    top: Values
+
+
+def candle(
+    open: Values,
+    high: Values,
+    low: Values,
+    close: Values,
+    *,
+    larger: Callable[[Values, Values], Values] = np.maximum,
+) -> Candle:
+    """Return the measures of a bar.
+
+    Parameters
+    ----------
+    open, high, low, close : float or ndarray of shape (n_bars,)
+        Price units.
+    larger : callable
+        The larger of two values: `max` for single ones.
+    """
+    gain = close - open
+    top, bottom = larger(open, close), -larger(-open, -close)
+    return Candle(open, high, low, close, gain, abs(gain), high - low, high - top, bottom - low, top)
+
+
+def turned_candle(open: Values, high: Values, low: Values, close: Values, **larger: Any) -> Candle:
+    """Return the measures of a bar turned upside down: what is symmetric stays so."""
+    return candle(-open, -low, -high, -close, **larger)
+
+
+# --- formulas: candles from the last bar back, the move before them, the unit -------------------------------
+
+
+def _doji(bars: Sequence[Candle], move: Values, unit: Values) -> Values:
+    (now,) = bars
+    return above(unit, 0.0) & at_least(now.span, 0.5 * unit) & at_least(now.span, 10.0 * now.body)
+
+
+def _inside_bar(bars: Sequence[Candle], move: Values, unit: Values) -> Values:
+    now, before = bars
+    within = above(before.high, now.high) & above(now.low, before.low)
+    return above(unit, 0.0) & within & at_least(before.span, unit)
+
+
+def _outside_bar(bars: Sequence[Candle], move: Values, unit: Values) -> Values:
+    now, before = bars
+    beyond = above(now.high, before.high) & above(before.low, now.low)
+    return above(unit, 0.0) & beyond & at_least(now.span, unit)
+
+
+def _hammer(bars: Sequence[Candle], move: Values, unit: Values) -> Values:
+    (now,) = bars
+    return (
+        above(unit, 0.0)
+        & at_least(-unit, move)
+        & above(now.body, 0.0)
+        & at_least(now.lower, 2.0 * now.body)
+        & at_least(now.lower, 0.6 * now.span)
+        & at_least(0.15 * now.span, now.upper)
+        & at_least(now.span, 0.8 * unit)
+    )
+
+
+def _engulfing(bars: Sequence[Candle], move: Values, unit: Values) -> Values:
+    now, before = bars
+    return (
+        above(unit, 0.0)
+        & at_least(-unit, move)
+        & above(0.0, before.gain)
+        & above(now.gain, 0.0)
+        & at_least(before.close, now.open)
+        & at_least(now.close, before.open)
+        & above(now.body, before.body)
+        & at_least(now.body, 0.5 * unit)
+    )
+
+
+def _star(bars: Sequence[Candle], move: Values, unit: Values) -> Values:
+    now, small, large = bars
+    return (
+        above(unit, 0.0)
+        & above(0.0, large.gain)
+        & at_least(large.body, 0.7 * unit)
+        & at_least(0.35 * large.body, small.body)
+        & at_least(0.1 * large.body, small.top - large.close)
+        & above(now.gain, 0.0)
+        & above((now.close - large.close) + (now.close - large.open), 0.0)
+    )
+
+
+def _three(bars: Sequence[Candle], move: Values, unit: Values) -> Values:
+    now, second, first = bars
+    steps = above(unit, 0.0) & above(now.close, second.close) & above(second.close, first.close)
+    for bar in bars:
+        steps = steps & at_least(bar.gain, 0.5 * unit) & at_least(0.35 * bar.body, bar.upper)
+    for later, earlier in ((now, second), (second, first)):
+        steps = steps & at_least(later.open, earlier.open) & at_least(earlier.close, later.open)
+    return steps
+
+
+class Candlestick(NamedTuple):
+    """How a kind is found.
+
+    Attributes
+    ----------
+    length : int
+        Bars that form it.
+    test : callable
+        ``test(candles, move, unit)``, the candles from the last one back.
+    turned : bool
+        Whether it is found on the bars upside down.
+    """
+
+    length: int
+    test: Callable[[Sequence[Candle], Values, Values], Values]
+    turned: bool = False
+
+
+CANDLESTICKS: dict[str, Candlestick] = {
+    "doji": Candlestick(1, _doji),
+    "hammer": Candlestick(1, _hammer),
+    "shooting_star": Candlestick(1, _hammer, turned=True),
+    "bullish_engulfing": Candlestick(2, _engulfing),
+    "bearish_engulfing": Candlestick(2, _engulfing, turned=True),
+    "inside_bar": Candlestick(2, _inside_bar),
+    "outside_bar": Candlestick(2, _outside_bar),
+    "morning_star": Candlestick(3, _star),
+    "evening_star": Candlestick(3, _star, turned=True),
+    "three_white_soldiers": Candlestick(3, _three),
+    "three_black_crows": Candlestick(3, _three, turned=True),
 }
+"""Every kind by name."""
+
+
+# --- over arrays ------------------------------------------------------------------------------------------
 
 
 def candlestick_patterns(prices: Prices) -> list[Pattern]:
@@ -49,7 +193,7 @@ def candlestick_patterns(prices: Prices) -> list[Pattern]:
     """
     found = []
     for kind, mask in candlestick_masks(prices).items():
-        length = _LENGTHS[kind]
+        length = CANDLESTICKS[kind].length
         found += [
             Pattern(
                 confirmed_bar=int(bar),
@@ -88,87 +232,37 @@ def candlestick_masks(prices: Prices) -> dict[str, BoolArray]:
     -------
     dict of str to ndarray of shape (n_bars,), bool
     """
-    upright = _one_sided(prices)
-    # The mirror image is computed by the same lines: what is symmetric stays so.
-    mirrored = _one_sided(Prices(-prices.open, -prices.low, -prices.high, -prices.close))
-    return {
-        **_neutral(prices),
-        "hammer": upright["hammer"],
-        "shooting_star": mirrored["hammer"],
-        "bullish_engulfing": upright["engulfing"],
-        "bearish_engulfing": mirrored["engulfing"],
-        "morning_star": upright["star"],
-        "evening_star": mirrored["star"],
-        "three_white_soldiers": upright["three"],
-        "three_black_crows": mirrored["three"],
-    }
+    series = (prices.open, prices.high, prices.low, prices.close)
+    return {kind: candlestick_mask(kind, *series, prices.unit) for kind in CANDLESTICKS}
+
+
+# reason: four prices, their unit and the kind
+def candlestick_mask(
+    kind: str, open: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, unit: FloatArray
+) -> BoolArray:
+    """Return on which bars a pattern of one kind ends; see `candlestick_masks`.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `CANDLESTICKS`.
+    open, high, low, close : ndarray of shape (n_bars,)
+        Price units, finite.
+    unit : ndarray of shape (n_bars,)
+        `typical_range` of the bars.
+    """
+    shape = CANDLESTICKS[kind]
+    measured = (turned_candle if shape.turned else candle)(open, high, low, close)
+    candles = [Candle(*(_back(values, bars) for values in measured)) for bars in range(shape.length)]
+    move = _back(measured.close, shape.length) - _back(measured.close, shape.length + MOVE_BARS)
+    return np.asarray(shape.test(candles, move, _back(unit, shape.length)), dtype=bool)
 
 
 def _back(values: FloatArray, bars: int) -> FloatArray:
     """Return `values` of `bars` bars ago; NaN, which no comparison holds for, at the start."""
+    if bars == 0:
+        return values
     result = np.full(values.size, np.nan)
     if bars < values.size:
         result[bars:] = values[: values.size - bars]
     return result
-
-
-def _move(prices: Prices, length: int) -> FloatArray:
-    """Return the move before a pattern of `length` bars that ends on each bar."""
-    return _back(prices.close, length) - _back(prices.close, length + MOVE_BARS)
-
-
-def _neutral(prices: Prices) -> dict[str, BoolArray]:
-    high, low = prices.high, prices.low
-    span, body = high - low, np.abs(prices.close - prices.open)
-    high_1, low_1 = _back(high, 1), _back(low, 1)
-    unit_1, unit_2 = _back(prices.unit, 1), _back(prices.unit, 2)
-    return {
-        "doji": (unit_1 > 0) & (span >= 0.5 * unit_1) & (10.0 * body <= span),
-        "inside_bar": (unit_2 > 0) & (high < high_1) & (low > low_1) & (high_1 - low_1 >= unit_2),
-        "outside_bar": (unit_2 > 0) & (high > high_1) & (low < low_1) & (span >= unit_2),
-    }
-
-
-def _one_sided(prices: Prices) -> dict[str, BoolArray]:
-    """Return the bullish patterns."""
-    open_, high, low, close = prices.open, prices.high, prices.low, prices.close
-    gain, span = close - open_, high - low
-    body = np.abs(gain)
-    upper, lower = high - np.maximum(open_, close), np.minimum(open_, close) - low
-    unit_1, unit_2, unit_3 = (_back(prices.unit, bars) for bars in (1, 2, 3))
-    open_1, close_1, gain_1, body_1 = (_back(values, 1) for values in (open_, close, gain, body))
-    open_2, close_2, gain_2, body_2 = (_back(values, 2) for values in (open_, close, gain, body))
-    hammer = (
-        (unit_1 > 0)
-        & (_move(prices, 1) <= -unit_1)
-        & (body > 0)
-        & (lower >= 2.0 * body)
-        & (lower >= 0.6 * span)
-        & (upper <= 0.15 * span)
-        & (span >= 0.8 * unit_1)
-    )
-    engulfing = (
-        (unit_2 > 0)
-        & (_move(prices, 2) <= -unit_2)
-        & (gain_1 < 0)
-        & (gain > 0)
-        & (open_ <= close_1)
-        & (close >= open_1)
-        & (body > body_1)
-        & (body >= 0.5 * unit_2)
-    )
-    star = (
-        (unit_3 > 0)
-        & (gain_2 < 0)
-        & (body_2 >= 0.7 * unit_3)
-        & (body_1 <= 0.35 * body_2)
-        & (np.maximum(open_1, close_1) - close_2 <= 0.1 * body_2)
-        & (gain > 0)
-        & ((close - close_2) + (close - open_2) > 0)
-    )
-    three = (unit_3 > 0) & (close > close_1) & (close_1 > close_2)
-    for bars in (0, 1, 2):
-        three &= _back(gain, bars) >= 0.5 * unit_3
-        three &= _back(upper, bars) <= 0.35 * _back(body, bars)
-    three &= (open_ >= open_1) & (open_ <= close_1) & (open_1 >= open_2) & (open_1 <= close_2)
-    return {"hammer": hammer, "engulfing": engulfing, "star": star, "three": three & (gain_1 > 0)}

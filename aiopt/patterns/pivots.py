@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from aiopt.errors import MetricInputError
-from aiopt.patterns.bars import Prices
+from aiopt.patterns.bars import Prices, above, at_least
 
 REVERSAL = 3.0
 """Default reversal, in multiples of `Prices.unit`."""
@@ -66,21 +66,22 @@ def zigzag(prices: Prices, reversal: float = REVERSAL) -> list[Pivot]:
     top = bottom = 0
     for bar in range(1, len(highs)):
         threshold = reversal * units[bar]
-        fell = threshold > 0 and highs[top] - lows[bar] >= threshold
-        rose = threshold > 0 and highs[bar] - lows[bottom] >= threshold
+        moves = above(threshold, 0.0)
+        fell = moves and at_least(highs[top] - lows[bar], threshold)
+        rose = moves and at_least(highs[bar] - lows[bottom], threshold)
         if direction == 0 and fell != rose:
             direction = 1 if fell else -1
         if direction == 0:
-            top = bar if highs[bar] > highs[top] else top
-            bottom = bar if lows[bar] < lows[bottom] else bottom
+            top = bar if above(highs[bar], highs[top]) else top
+            bottom = bar if above(lows[bottom], lows[bar]) else bottom
         elif direction > 0:
-            if highs[bar] > highs[top]:
+            if above(highs[bar], highs[top]):
                 top = bottom = bar
             elif fell:
                 pivots.append(Pivot(bar=top, price=highs[top], kind="high", confirmed_bar=bar))
                 direction, bottom = -1, _lowest(lows, top + 1, bar)
                 top = bottom
-        elif lows[bar] < lows[bottom]:
+        elif above(lows[bottom], lows[bar]):
             top = bottom = bar
         elif rose:
             pivots.append(Pivot(bar=bottom, price=lows[bottom], kind="low", confirmed_bar=bar))
@@ -90,8 +91,12 @@ def zigzag(prices: Prices, reversal: float = REVERSAL) -> list[Pivot]:
 
 
 def _lowest(values: list[float], start: int, last: int) -> int:
-    return min(range(start, last + 1), key=values.__getitem__)
+    """Return the first bar below which none lies."""
+    found = start
+    for bar in range(start + 1, last + 1):
+        found = bar if above(values[found], values[bar]) else found
+    return found
 
 
 def _highest(values: list[float], start: int, last: int) -> int:
-    return max(range(start, last + 1), key=values.__getitem__)
+    return _lowest([-value for value in values[start : last + 1]], 0, last - start) + start

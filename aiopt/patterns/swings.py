@@ -1,23 +1,19 @@
-"""Patterns of several swings: double tops, head and shoulders, triangles, channels, breakouts.
+"""Patterns of several swings: triangles, channels and rectangles, with reversals and breakouts beside them.
 
-Owns their formulas.  Everything is decided at a bar's close from that bar and those before it; a pattern that
-needs a close beyond a line exists from that close on, not from its last pivot on.
+Owns the formulas of the lines through pivots.  Everything is decided at a bar's close from that bar and those
+before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from aiopt.patterns.bars import Prices
-from aiopt.patterns.kinds import PATTERN_KINDS, Pattern
+from aiopt.patterns.breakouts import breakouts
+from aiopt.patterns.kinds import Pattern
 from aiopt.patterns.pivots import REVERSAL, Pivot, zigzag
+from aiopt.patterns.reversals import reversals
 
-BREAKOUT_BARS = 20
-"""Bars of the range a breakout leaves."""
-
-_MAX_RANGE = 6.0
 _SHAPE_PIVOTS = 5
 
 
@@ -36,92 +32,9 @@ def swing_patterns(prices: Prices, reversal: float = REVERSAL) -> list[Pattern]:
     list of Pattern
         Appending bars adds patterns and changes none.
     """
-    upside_down = Prices(-prices.open, -prices.low, -prices.high, -prices.close)
     pivots = zigzag(prices, reversal)
-    # Bearish reversals are found on the bars, bullish ones on their mirror image by the same lines.
-    turned = [
-        Pivot(
-            bar=pivot.bar,
-            price=-pivot.price,
-            kind="low" if pivot.kind == "high" else "high",
-            confirmed_bar=pivot.confirmed_bar,
-        )
-        for pivot in pivots
-    ]
-    found = [*_tops(prices, pivots), *_lines(prices, pivots), *_breakouts(prices)]
-    found += [
-        Pattern(
-            confirmed_bar=pattern.confirmed_bar,
-            first_bar=pattern.first_bar,
-            last_bar=pattern.last_bar,
-            kind=PATTERN_KINDS[pattern.kind].mirror,
-            price=-pattern.price,
-        )
-        for pattern in _tops(upside_down, turned)
-    ]
+    found = [*reversals(prices, pivots), *_lines(prices, pivots), *breakouts(prices)]
     return sorted(found)
-
-
-# --- reversals --------------------------------------------------------------------------------------------
-
-
-def _tops(prices: Prices, pivots: Sequence[Pivot]) -> Iterator[Pattern]:
-    """Yield double tops and heads with shoulders.
-
-    Double top of pivots L0 H1 L H2: with ``height = min(H1, H2) - L``, ``|H1 - H2| <= 0.2 height`` and
-    ``H1 - L0 >= height``.  Known at the first close below L, if none above the higher top came before and
-    it comes within H2 - H1 bars after H2.
-
-    Head and shoulders of pivots H1 L1 H2 L2 H3: with ``height = H2 - (L1 + L2) / 2``, H2 above both
-    shoulders by ``0.2 height``, ``|H1 - H3| <= 0.25 height``, ``|L1 - L2| <= 0.25 height``.  Known at the
-    first close below the line through L1 and L2, under the same conditions with H3 - H1 bars.
-    """
-    for i, pivot in enumerate(pivots):
-        if pivot.kind != "high":
-            continue
-        if i >= 3:
-            start, first, trough = pivots[i - 3 : i]
-            height = min(first.price, pivot.price) - trough.price
-            if abs(first.price - pivot.price) <= 0.2 * height and first.price - start.price >= height:
-                found = _broken(prices, pivot, trough, trough, first.bar, max(first.price, pivot.price))
-                if found is not None:
-                    yield _reversal("double_top", first, pivot, *found)
-        if i >= 4:
-            left, low_1, head, low_2 = pivots[i - 4 : i]
-            height = head.price - (low_1.price + low_2.price) / 2
-            if (
-                head.price - max(left.price, pivot.price) >= 0.2 * height
-                and abs(left.price - pivot.price) <= 0.25 * height
-                and abs(low_1.price - low_2.price) <= 0.25 * height
-            ):
-                found = _broken(prices, pivot, low_1, low_2, left.bar, head.price)
-                if found is not None:
-                    yield _reversal("head_and_shoulders", left, pivot, *found)
-
-
-def _reversal(kind: str, first: Pivot, last: Pivot, bar: int, price: float) -> Pattern:
-    return Pattern(confirmed_bar=bar, first_bar=first.bar, last_bar=last.bar, kind=kind, price=price)
-
-
-def _broken(
-    prices: Prices, last: Pivot, neck_1: Pivot, neck_2: Pivot, first_bar: int, ceiling: float
-) -> tuple[int, float] | None:
-    """Return the bar of the first close below the neckline and the line's price there."""
-    slope = 0.0
-    if neck_2.bar > neck_1.bar:
-        slope = (neck_2.price - neck_1.price) / (neck_2.bar - neck_1.bar)
-    stop = min(len(prices), last.bar + 1 + (last.bar - first_bar))
-    for bar in range(last.bar + 1, stop):
-        line = neck_2.price + slope * (bar - neck_2.bar)
-        if prices.close[bar] > ceiling:
-            return None
-        if prices.close[bar] < line:
-            # The close may come before the last pivot is confirmed; the pattern is known with the later.
-            return max(bar, last.confirmed_bar), float(line)
-    return None
-
-
-# --- triangles, channels, rectangles ----------------------------------------------------------------------
 
 
 def _lines(prices: Prices, pivots: Sequence[Pivot]) -> Iterator[Pattern]:
@@ -186,37 +99,3 @@ def _shape(prices: Prices, window: Sequence[Pivot]) -> str | None:
     if abs(move) >= 0.75 * gap:
         return "rising_channel" if move > 0 else "falling_channel"
     return "rectangle" if abs(move) <= 0.3 * gap else None
-
-
-# --- breakouts --------------------------------------------------------------------------------------------
-
-
-def _breakouts(prices: Prices) -> Iterator[Pattern]:
-    """Yield closes more than 0.1 units beyond the range of the `BREAKOUT_BARS` bars before.
-
-    The range is at most 6 units wide, and the bar before was no breakout to the same side: the first close
-    out of a narrow range counts, not every further one.
-    """
-    n_bars = len(prices)
-    if n_bars <= BREAKOUT_BARS:
-        return
-    windows = np.lib.stride_tricks.sliding_window_view
-    top = windows(prices.high[:-1], BREAKOUT_BARS).max(axis=1)
-    bottom = windows(prices.low[:-1], BREAKOUT_BARS).min(axis=1)
-    close, unit = prices.close[BREAKOUT_BARS:], prices.unit[BREAKOUT_BARS - 1 : -1]
-    narrow = (unit > 0) & (top - bottom <= _MAX_RANGE * unit)
-    for kind, beyond, edge in (
-        ("breakout_up", narrow & (close - top > 0.1 * unit), top),
-        ("breakout_down", narrow & (bottom - close > 0.1 * unit), bottom),
-    ):
-        first = beyond.copy()
-        first[1:] &= ~beyond[:-1]
-        for offset in np.flatnonzero(first):
-            bar = int(offset) + BREAKOUT_BARS
-            yield Pattern(
-                confirmed_bar=bar,
-                first_bar=bar - BREAKOUT_BARS,
-                last_bar=bar,
-                kind=kind,
-                price=float(edge[offset]),
-            )

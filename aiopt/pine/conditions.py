@@ -11,7 +11,9 @@ skips the right side of `and` and `or`.  Two built-ins are written out because e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+import operator
+from collections.abc import Callable, Collection, Mapping
 
 from aiopt.pine.text import Names, float_number
 from aiopt.strategy.conditions import (
@@ -35,6 +37,37 @@ from aiopt.strategy.conditions import (
 )
 
 _INLINE = {"abs": "math.abs", "min": "math.min", "max": "math.max"}
+
+_OPERATORS: Mapping[str, Callable[[float, float], float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+
+
+def folded(node: Node) -> float | None:
+    """Return the value of an expression of literals, computed as the backtest does, or None if it is none.
+
+    Examples
+    --------
+    >>> from aiopt.strategy.conditions import Arithmetic, Number
+    >>> folded(Arithmetic("/", Number(1), Number(4)))
+    0.25
+    """
+    match node:
+        case Number(value):
+            return float(value)
+        case Negate(operand):
+            inner = folded(operand)
+            return None if inner is None else -inner
+        case Arithmetic(sign, left, right):
+            first, second = folded(left), folded(right)
+            if first is None or second is None or (sign == "/" and abs(second) <= EQUALITY_TOLERANCE):
+                return None
+            result = _OPERATORS[sign](first, second)
+            return result if math.isfinite(result) else None
+    return None
 
 
 class ConditionWriter:
@@ -67,8 +100,8 @@ class ConditionWriter:
             case Not(operand):
                 # `not` binds tighter than a comparison in Pine.
                 return f"not {self.operand(operand, negated=True)}"
-            case Compare(operator, left, right):
-                return f"{self._term(left)} {operator} {self._term(right)}"
+            case Compare(sign, left, right):
+                return f"{self._term(left)} {sign} {self._term(right)}"
             case Call():
                 return self._call(tree)
         msg = f"Not a condition: {tree!r}"  # type: ignore[unreachable]
@@ -82,9 +115,10 @@ class ConditionWriter:
 
     def value(self, node: Node) -> str:
         """Return a number as a Pine expression of type int or float."""
+        constant = folded(node)
+        if constant is not None:
+            return float_number(constant)
         match node:
-            case Number(value):
-                return float_number(value)
             case Series(name):
                 return name
             case Name() | Output():
@@ -95,8 +129,8 @@ class ConditionWriter:
                 return f"-{self._term(operand, tight=True)}"
             case Arithmetic(operator="/"):
                 return self._quotient(node)
-            case Arithmetic(operator, left, right):
-                return f"{self._term(left)} {operator} {self._term(right, tight=True)}"
+            case Arithmetic(sign, left, right):
+                return f"{self._term(left)} {sign} {self._term(right, tight=True)}"
             case Call():
                 return self._call(node)
         msg = f"Not a value: {node!r}"
@@ -105,14 +139,17 @@ class ConditionWriter:
     def _term(self, node: Node, *, tight: bool = False) -> str:
         """Return a value in parentheses if it is compound."""
         text = self.value(node)
+        constant = folded(node)
+        if constant is not None:
+            return f"({text})" if tight and constant < 0 else text
         compound = isinstance(node, Arithmetic) or (tight and isinstance(node, Negate))
         return f"({text})" if compound else text
 
     def _quotient(self, node: Arithmetic) -> str:
         left, right = self._term(node.left), self._term(node.right, tight=True)
-        if isinstance(node.right, Number):
-            zero = abs(node.right.value) <= EQUALITY_TOLERANCE
-            return self._undefined() if zero else f"{left} / {right}"
+        divisor = folded(node.right)
+        if divisor is not None:
+            return self._undefined() if abs(divisor) <= EQUALITY_TOLERANCE else f"{left} / {right}"
         # Pine's `==` takes values within 1e-10 as equal, as the backtest's division does: a divisor that near
         # zero gives na.  Some engines would give infinity for an exact 0.
         return f"{right} == 0.0 ? na : {left} / {right}"
@@ -171,11 +208,11 @@ class ConditionWriter:
         """Lift `rising` or `falling` as a counter of bars in a row; return the condition."""
         name = self._names.take(f"{function}1")
         series, count = self._names.take(f"{name}Source"), self._names.take(f"{name}Bars")
-        operator = ">" if function == "rising" else "<"
+        sign = ">" if function == "rising" else "<"
         self.lines += [
             f"float {series} = {source}",
             f"var int {count} = 0",
-            f"{count} := {series} {operator} {series}[1] ? {count} + 1 : 0",
+            f"{count} := {series} {sign} {series}[1] ? {count} + 1 : 0",
             f"bool {name} = {count} >= {bars}",
         ]
         return name

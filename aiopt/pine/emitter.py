@@ -17,23 +17,32 @@ Why the order section looks as it does
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiopt.errors import ConfigError
 from aiopt.files import atomic_write_text
 from aiopt.outputs import SCRIPT, SPEC, check_file
-from aiopt.pine.checker import require_valid
+from aiopt.pine import alerts
+from aiopt.pine.candle_text import candle_sources
+from aiopt.pine.checking.check import SUPPORTED_VERSIONS, require_valid
 from aiopt.pine.conditions import ConditionWriter
+from aiopt.pine.draft import Draft
+from aiopt.pine.entry_limits import write_limits
+from aiopt.pine.form import ScriptForm
 from aiopt.pine.indicators import write_indicator
-from aiopt.pine.inputs import input_lines
+from aiopt.pine.inputs import ACCOUNT, input_lines
+from aiopt.pine.layout import without_repeats, wrapped
+from aiopt.pine.orders import write_orders
+from aiopt.pine.plots import write_plots, write_signal_alerts
 from aiopt.pine.provenance import Provenance, header_lines
-from aiopt.pine.syntax import SUPPORTED_VERSIONS
-from aiopt.pine.text import Names, comment, float_number, number, string_literal
+from aiopt.pine.pyramid import free_to_add, write_added_orders
+from aiopt.pine.text import comment, float_number, number, string_literal
 from aiopt.strategy.signals import MAX_UNITS
-from aiopt.strategy.spec import FixedSize, PriceDistance, SessionFilter, StrategySpec
+from aiopt.strategy.spec import FixedSize, SessionFilter, StrategySpec
+from aiopt.strategy.spec_pyramiding import entries_of
 
 if TYPE_CHECKING:
     from aiopt.market.instrument import Instrument
@@ -41,63 +50,6 @@ if TYPE_CHECKING:
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z")
 
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-
-_FIXED_NAMES = (
-    *("ready", "sessionMinute", "sessionDay", "inSession", "entryUnits", "sized"),
-    *("leverageInput", "carriedUnits", "orderUnits"),
-    *("longSignal", "shortSignal", "exitLongSignal", "exitShortSignal", "enterLong", "enterShort"),
-    *("longStop", "longTarget", "shortStop", "shortTarget"),
-)
-
-
-@dataclass(frozen=True)
-class _Side:
-    """One direction: the words and signs it is written with."""
-
-    word: str  # long, short
-    title: str  # order id
-    opposite: str
-    held: str  # comparison of strategy.position_size that says a position of this side is open
-    free: str  # ... that says an entry of this side may be taken
-    against: str  # sign of a stop relative to the close
-    towards: str  # sign of a target relative to the close
-
-
-_LONG = _Side("long", "Long", "Short", "> 0", "<= 0", "-", "+")
-_SHORT = _Side("short", "Short", "Long", "< 0", ">= 0", "+", "-")
-
-
-@dataclass
-class _Script:
-    """A script under construction."""
-
-    spec: StrategySpec
-    instrument: Instrument
-    initial_balance: float
-    leverage: float
-    names: Names = field(default_factory=lambda: Names(_FIXED_NAMES))
-    variables: dict[str, str] = field(default_factory=dict)  # name in conditions → Pine variable
-    exact: dict[str, str] = field(default_factory=dict)  # ATR id → its value, unrounded
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def sides(self) -> list[_Side]:
-        entries = {"long": self.spec.entry_long, "short": self.spec.entry_short}
-        return [side for side in (_LONG, _SHORT) if entries[side.word] is not None]
-
-    def section(self, title: str, lines: list[str]) -> None:
-        if lines:
-            self.lines += ["", f"// {title}", *lines]
-
-    def amount(self, value: int | float | str) -> str:
-        """Return a number, or the input of a parameter given by name, as a Pine float expression."""
-        return self.variables[value] if isinstance(value, str) else float_number(value)
-
-    def distance(self, distance: PriceDistance) -> str:
-        unit = float_number(self.instrument.pip_size)
-        if distance.indicator is not None:
-            unit = self.exact[distance.indicator]
-        return f"{self.amount(distance.value)} * {unit}"
 
 
 def emit(
@@ -108,6 +60,7 @@ def emit(
     version: int = 6,
     initial_balance: float = 100_000.0,
     leverage: float = 30.0,
+    form: ScriptForm | None = None,
 ) -> str:
     """Return a strategy as Pine Script.
 
@@ -125,6 +78,8 @@ def emit(
         Account at the start, quote currency; risk-based sizes are measured by it.
     leverage : float
         Largest value of a position per equity: risk-based sizes are cut to it.
+    form : ScriptForm, optional
+        How it is written; the default is a strategy with alerts and plots and without costs.
 
     Returns
     -------
@@ -141,28 +96,38 @@ def emit(
     if version not in SUPPORTED_VERSIONS:
         msg = f"Pine version {version} is not supported. Use 5 or 6, or leave it out for 6."
         raise ConfigError(msg)
-    if not initial_balance > 0:
+    if not 0 < initial_balance < math.inf:
         msg = f"`initial_balance > 0` must hold, but got {initial_balance}. Give the account at the start."
         raise ConfigError(msg)
-    if not leverage > 0:
+    if not 0 < leverage < math.inf:
         msg = f"`leverage > 0` must hold, but got {leverage}. Give what the broker allows, e.g. 30."
         raise ConfigError(msg)
-    script = _Script(spec, instrument, initial_balance, leverage)
+    script = Draft(spec, instrument, initial_balance, leverage, form or ScriptForm())
     header = header_lines(provenance, name=spec.name, spec_hash=spec.spec_hash, symbol=instrument.symbol)
     script.lines = [f"//@version={version}", *header, *comment(spec.description or "No description.")]
     _declaration(script)
     _inputs(script)
     _indicators(script)
     _signals(script)
-    _orders(script)
-    _plots(script)
-    text = "\n".join(script.lines) + "\n"
+    if script.form.alerts:
+        head = alerts.head_line(strategy=spec.name, spec_hash=spec.spec_hash)
+        script.section(f"Alerts: JSON; set {alerts.PLACEHOLDER} as the message of an alert", [head])
+    if script.trades:
+        write_added_orders(script) if entries_of(spec) > 1 else write_orders(script)
+    else:
+        write_signal_alerts(script)
+    if script.form.plots:
+        write_plots(script)
+    text = "\n".join(part for line in without_repeats(script.lines) for part in wrapped(line)) + "\n"
     require_valid(text, name=spec.name)
     return text
 
 
-def _declaration(script: _Script) -> None:
-    size = script.spec.size
+def _declaration(script: Draft) -> None:
+    size, costs = script.spec.size, script.form.costs
+    if not script.trades:
+        script.lines += ["", f"indicator({string_literal(script.spec.name)}, overlay=true)"]
+        return
     quantity = size.units if isinstance(size, FixedSize) else 1
     settings = {
         "overlay": "true",
@@ -174,45 +139,55 @@ def _declaration(script: _Script) -> None:
         "default_qty_value": number(quantity),
         "initial_capital": number(script.initial_balance),
         "commission_type": "strategy.commission.percent",
-        "commission_value": "0.0",
-        "slippage": "0",
+        "commission_value": float_number(costs.commission_pct),
+        "slippage": number(costs.slippage_ticks),
         "margin_long": "0.0",
         "margin_short": "0.0",
         "use_bar_magnifier": "false",
     }
+    entries = entries_of(script.spec)
+    if entries > 1:
+        settings |= {"pyramiding": str(entries), "close_entries_rule": '"ANY"'}
     call = ", ".join(f"{key}={value}" for key, value in settings.items())
     script.lines += [
         "",
         *comment(
             "Costs are zero here, as in the parity backtest; set commission and slippage in the strategy's "
             "Properties. Margin is zero so that no order is refused or liquidated."
+            if costs.is_free
+            else "Costs as declared here; the parity backtest has none, so with slippage fills lie beside "
+            "its prices. Margin is zero so that no order is refused or liquidated."
         ),
         f"strategy({string_literal(script.spec.name)}, {call})",
     ]
 
 
-def _inputs(script: _Script) -> None:
-    lines, variables = input_lines(script.spec, script.names)
+def _inputs(script: Draft) -> None:
+    lines, variables = input_lines(script.spec, script.names, script.form.ranges)
     script.variables |= variables
-    if not isinstance(script.spec.size, FixedSize):
+    if script.trades and not isinstance(script.spec.size, FixedSize):
         value = float_number(script.leverage)
-        lines.append(f'float leverageInput = input.float({value}, "account leverage", minval=0.1, step=1.0)')
+        lines.append(
+            f'float leverageInput = input.float({value}, "account leverage", minval=0.1, step=1.0, '
+            f'tooltip="Sizes by risk are cut to this multiple of the equity.", group="{ACCOUNT}")'
+        )
     script.section("Parameters", lines)
 
 
-def _indicators(script: _Script) -> None:
+def _indicators(script: Draft) -> None:
     spec = script.spec
-    lines: list[str] = []
+    read = {indicator.source for indicator in spec.indicators.values()}
+    lines, candles = candle_sources(read, script.names)
     for identifier, indicator in spec.indicators.items():
         definition = spec.definition(identifier)
         args = {
-            name: script.variables[value]
-            if isinstance(value, str)
-            else number(definition.args[name].type(value))
-            for name, value in indicator.args.items()
+            name: string_literal(value) if isinstance(value, str) else number(value)
+            for name, value in spec.resolved_args(identifier).items()
         }
+        args |= {name: script.variables[value] for name, value in spec.arg_params(identifier).items()}
+        source = candles.get(indicator.source, indicator.source)
         written = write_indicator(
-            indicator.kind, identifier=identifier, source=indicator.source, args=args, names=script.names
+            indicator.kind, identifier=identifier, source=source, args=args, names=script.names
         )
         lines += written.lines
         if written.exact is not None:
@@ -228,7 +203,7 @@ def _indicators(script: _Script) -> None:
     )
 
 
-def _signals(script: _Script) -> None:
+def _signals(script: Draft) -> None:
     spec = script.spec
     writer = ConditionWriter(script.variables, script.names, constants=spec.params)
     texts = {name: writer.operand(tree) for name, tree in spec.trees.items()}
@@ -246,9 +221,14 @@ def _signals(script: _Script) -> None:
     for side in script.sides:
         if f"exit_{side.word}" in texts:
             lines.append(f"bool exit{side.title}Signal = ready and {texts[f'exit_{side.word}']}")
+    held_back = write_limits(script)
     for side in script.sides:
         other = f" and not {side.opposite.lower()}Signal" if len(script.sides) == 2 else ""
-        taken = f"{side.word}Signal{other} and strategy.position_size {side.free}"
+        adds = entries_of(spec) > 1
+        free = free_to_add(script, side) if adds else f"strategy.position_size {side.free}"
+        free = f" and {free}" if script.trades else ""
+        free += "" if held_back is None else f" and not {held_back}"
+        taken = f"{side.word}Signal{other}{free}"
         lines.append(f"bool enter{side.title} = {taken}")
     script.section("Signals, at the close of the bar; if both sides ask for an entry, neither gets it", lines)
 
@@ -266,7 +246,7 @@ def _session_lines(session: SessionFilter) -> list[str]:
     ]
 
 
-def _size_lines(script: _Script) -> list[str]:
+def _size_lines(script: Draft) -> list[str]:
     size, stop = script.spec.size, script.spec.stop_loss
     if isinstance(size, FixedSize):
         return []
@@ -274,96 +254,17 @@ def _size_lines(script: _Script) -> list[str]:
     distance, step = script.distance(stop), float_number(size.step)
     risked = f"{float_number(script.initial_balance)} * {float_number(size.risk_pct)} / 100.0"
     units = f"math.floor(math.min({risked} / ({distance}), {float_number(MAX_UNITS)}) / {step}) * {step}"
-    return [
+    lines = [
         f"// Size: {number(size.risk_pct)} % of the initial balance is lost at the stop, if margin allows",
         f"float entryUnits = {distance} > 0.0 ? {units} : 0.0",
-        f"float carriedUnits = math.floor(strategy.equity * leverageInput / close / {step}) * {step}",
-        "float orderUnits = math.min(entryUnits, carriedUnits)",
     ]
-
-
-def _orders(script: _Script) -> None:
-    spec = script.spec
-    levels = {
-        side.word: [
-            (variable, distance, sign)
-            for variable, distance, sign in (
-                (f"{side.word}Stop", spec.stop_loss, side.against),
-                (f"{side.word}Target", spec.take_profit, side.towards),
-            )
-            if distance is not None
-        ]
-        for side in script.sides
-    }
-    lines = [f"var float {variable} = na" for side in script.sides for variable, _, _ in levels[side.word]]
-    is_fixed = isinstance(spec.size, FixedSize)
-    quantity = number(spec.size.units) if isinstance(spec.size, FixedSize) else "orderUnits"
-    for side in script.sides:
-        lines.append(f"if enter{side.title}")
-        for variable, distance, sign in levels[side.word]:
-            price = f"close {sign} {script.distance(distance)}"
-            lines.append(f"    {variable} := math.round_to_mintick({price})")
-        order = f'"{side.title}", strategy.{side.word}, qty={quantity}'
-        if is_fixed:
-            lines.append(f"    strategy.entry({order})")
-            continue
-        lines += ["    if orderUnits > 0.0", f"        strategy.entry({order})"]
-        if len(script.sides) == 2:
-            lines += ["    else", f'        strategy.close("{side.opposite}", comment="Reverse")']
-    protected = spec.stop_loss is not None or spec.take_profit is not None
-    if protected:
-        lines.append("// Called on every bar: an exit placed only once could be lost at a reversal")
-        lines += [_exit_line(script, side) for side in script.sides]
-    for side in script.sides:
-        lines += _close_lines(script, side, protected=protected)
-    script.section("Orders, filled at the open of the next bar", lines)
-
-
-def _exit_line(script: _Script, side: _Side) -> str:
-    arguments = [f'"{side.title} exit"', f'from_entry="{side.title}"']
-    if script.spec.stop_loss is not None:
-        arguments += [f"stop={side.word}Stop", 'comment_loss="Stop"']
-    if script.spec.take_profit is not None:
-        arguments += [f"limit={side.word}Target", 'comment_profit="Target"']
-    return f"strategy.exit({', '.join(arguments)})"
-
-
-def _close_lines(script: _Script, side: _Side, *, protected: bool) -> list[str]:
-    """Return what ends a position at the next open: its stop and target go, an exit signal closes it."""
-    reverses = len(script.sides) == 2
-    exits = getattr(script.spec, f"exit_{side.word}") is not None
-    exit_signal = f"exit{side.title}Signal"
-    held = f"strategy.position_size {side.held}"
-    lines = []
-    causes = [f"enter{side.opposite}"] * reverses + [exit_signal] * exits
-    if protected and causes:
-        cause = causes[0] if len(causes) == 1 else f"({' or '.join(causes)})"
-        lines += [f"if {held} and {cause}", f'    strategy.cancel("{side.title} exit")']
-    if exits:
-        unless = f" and not enter{side.opposite}" if reverses else ""
-        lines += [
-            f"if {held} and {exit_signal}{unless}",
-            f'    strategy.close("{side.title}", comment="Exit signal")',
-        ]
-    return lines
-
-
-def _plots(script: _Script) -> None:
-    spec = script.spec
-    lines = []
-    for side in script.sides:
-        held = f"strategy.position_size {side.held}"
-        for kind, distance, color in (("Stop", spec.stop_loss, "red"), ("Target", spec.take_profit, "green")):
-            if distance is not None:
-                series = f"{held} ? {side.word}{kind} : na"
-                title = f'"{side.title} {kind.lower()}"'
-                lines.append(f"plot({series}, {title}, color=color.{color}, style=plot.style_linebr)")
-    hidden = "display=display.data_window"
-    for name in (name for names in spec.output_names().values() for name in names):
-        lines.append(f"plot({script.variables[name]}, {string_literal(name)}, {hidden})")
-    for side in script.sides:
-        lines.append(f'plot({side.word}Signal ? 1 : 0, "{side.title} signal", {hidden})')
-    script.section("Plots: stop and target on the chart, the rest in the data window", lines)
+    if not script.trades:
+        return lines
+    return [
+        *lines,
+        f"float carriedUnits = math.floor(strategy.equity * leverageInput / close / {step}) * {step}",
+        *(["float orderUnits = math.min(entryUnits, carriedUnits)"] if entries_of(script.spec) == 1 else []),
+    ]
 
 
 # reason: what `emit` takes, and where to write it
@@ -377,6 +278,7 @@ def write_script(  # noqa: PLR0913
     version: int = 6,
     initial_balance: float = 100_000.0,
     leverage: float = 30.0,
+    form: ScriptForm | None = None,
 ) -> Path:
     """Write ``NAME.pine`` and beside it ``NAME.json``, the spec it was made from.
 
@@ -386,7 +288,7 @@ def write_script(  # noqa: PLR0913
         Created if missing.
     name : str
         File name without suffix: a letter or digit, then at most 99 letters, digits, hyphens, underscores.
-    spec, provenance, instrument, version, initial_balance, leverage
+    spec, provenance, instrument, version, initial_balance, leverage, form
         As in `emit`.
 
     Returns
@@ -418,6 +320,7 @@ def write_script(  # noqa: PLR0913
         version=version,
         initial_balance=initial_balance,
         leverage=leverage,
+        form=form,
     )
     # The spec first: a script without its spec could not be traced.
     atomic_write_text(beside, spec.to_json() + "\n")

@@ -17,52 +17,26 @@ Built-ins are used where every engine agrees on them.  Three are written out:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from aiopt.errors import PineError
-from aiopt.pine.text import Names, camel_case
+from aiopt.pine.candle_text import CANDLE_WRITERS
+from aiopt.pine.higher_text import HIGHER_WRITERS
+from aiopt.pine.indicator_text import PineIndicator, Request, strict_sma, write_atr
+from aiopt.pine.pattern_text import PATTERN_WRITERS
+from aiopt.pine.price_text import PRICE_WRITERS
+from aiopt.pine.reversal_text import REVERSAL_WRITERS
+from aiopt.pine.text import Names
+from aiopt.pine.time_text import TIME_WRITERS
 
 _MOVE_SCALE = "10000000000.0"
 _TREND_SCALE = "10000000.0"
 """Factors that bring prices and the trend, in [0, 1], to units of which ten decimals are all a float has."""
 
 
-@dataclass(frozen=True)
-class PineIndicator:
-    """One indicator as Pine text.
-
-    Attributes
-    ----------
-    lines : tuple of str
-        Statements at global scope.
-    outputs : dict of str to str
-        Output name (as in the indicator table) to the variable that holds it.
-    exact : str or None
-        For an ATR: an expression of the same value that no engine has rounded, for stops and sizes.
-    """
-
-    lines: tuple[str, ...]
-    outputs: dict[str, str]
-    exact: str | None = None
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What a writer is given: the indicator's id, its source and its arguments as Pine text."""
-
-    identifier: str
-    source: str
-    args: Mapping[str, str]
-    names: Names
-
-    def name(self, suffix: str) -> str:
-        return self.names.take(camel_case(self.identifier) + suffix)
-
-
-def _single(function: str, *args: str) -> Callable[[_Request], PineIndicator]:
+def _single(function: str, *args: str) -> Callable[[Request], PineIndicator]:
     """Return a writer of ``float x = ta.function(source, args...)``."""
 
-    def write(request: _Request) -> PineIndicator:
+    def write(request: Request) -> PineIndicator:
         value = request.name("Value")
         given = [request.source, *(request.args[arg] for arg in args)]
         return PineIndicator((f"float {value} = ta.{function}({', '.join(given)})",), {"value": value})
@@ -70,10 +44,10 @@ def _single(function: str, *args: str) -> Callable[[_Request], PineIndicator]:
     return write
 
 
-def _tuple(function: str, outputs: Sequence[str], *args: str) -> Callable[[_Request], PineIndicator]:
+def _tuple(function: str, outputs: Sequence[str], *args: str) -> Callable[[Request], PineIndicator]:
     """Return a writer of ``[a, b, c] = ta.function(source, args...)``."""
 
-    def write(request: _Request) -> PineIndicator:
+    def write(request: Request) -> PineIndicator:
         variables = {output: request.name(output.capitalize()) for output in outputs}
         given = [request.source, *(request.args[arg] for arg in args)]
         line = f"[{', '.join(variables.values())}] = ta.{function}({', '.join(given)})"
@@ -82,42 +56,15 @@ def _tuple(function: str, outputs: Sequence[str], *args: str) -> Callable[[_Requ
     return write
 
 
-def _atr(request: _Request) -> PineIndicator:
-    span, span_ticks, ticks = request.name("Range"), request.name("RangeTicks"), request.name("Ticks")
-    value = request.name("Value")
-    exact = f"{ticks} * syminfo.mintick"
-    lines = (
-        f"float {span} = ta.tr(true)",
-        f"float {span_ticks} = {span} / syminfo.mintick",
-        f"float {ticks} = ta.rma({span_ticks}, {request.args['length']})",
-        f"float {value} = {exact}",
-    )
-    return PineIndicator(lines, {"value": value}, exact)
-
-
-def _stochastic(request: _Request) -> PineIndicator:
+def _stochastic(request: Request) -> PineIndicator:
     raw = request.name("Raw")
-    k_lines, k = _strict_sma(request, "K", raw, request.args["k_smooth"])
-    d_lines, d = _strict_sma(request, "D", k, request.args["d_smooth"])
+    k_lines, k = strict_sma(request, "K", raw, request.args["k_smooth"])
+    d_lines, d = strict_sma(request, "D", k, request.args["d_smooth"])
     first = f"float {raw} = ta.stoch(close, high, low, {request.args['k_length']})"
     return PineIndicator((first, *k_lines, *d_lines), {"k": k, "d": d})
 
 
-def _strict_sma(request: _Request, suffix: str, source: str, length: str) -> tuple[list[str], str]:
-    """Return lines for an SMA that is na while one of the last `length` values is."""
-    values = request.name(f"{suffix}Values")
-    mean = request.name(f"{suffix}Mean")
-    result = request.name(suffix)
-    lines = [
-        f"var int {values} = 0",
-        f"{values} := na({source}) ? 0 : {values} + 1",
-        f"float {mean} = ta.sma({source}, {length})",
-        f"float {result} = {values} >= {length} ? {mean} : na",
-    ]
-    return lines, result
-
-
-def _dmi(request: _Request) -> PineIndicator:
+def _dmi(request: Request) -> PineIndicator:
     length, smoothing = request.args["length"], request.args["smoothing"]
     up, down = request.name("UpMove"), request.name("DownMove")
     span, plus_move, minus_move = request.name("Range"), request.name("PlusMove"), request.name("MinusMove")
@@ -151,7 +98,7 @@ def _dmi(request: _Request) -> PineIndicator:
     return PineIndicator(tuple(lines), {"plus": plus, "minus": minus, "adx": adx})
 
 
-def _wilder(request: _Request, suffix: str, source: str, length: str) -> tuple[list[str], str]:
+def _wilder(request: Request, suffix: str, source: str, length: str) -> tuple[list[str], str]:
     """Return lines for Wilder's average, seeded by the SMA of the first `length` values that are not na."""
     seed = request.name(f"{suffix}Seed")
     average = request.name(f"{suffix}Average")
@@ -163,7 +110,7 @@ def _wilder(request: _Request, suffix: str, source: str, length: str) -> tuple[l
     return lines, average
 
 
-_WRITERS: dict[str, Callable[[_Request], PineIndicator]] = {
+_WRITERS: dict[str, Callable[[Request], PineIndicator]] = {
     "sma": _single("sma", "length"),
     "ema": _single("ema", "length"),
     "rma": _single("rma", "length"),
@@ -171,8 +118,14 @@ _WRITERS: dict[str, Callable[[_Request], PineIndicator]] = {
     "macd": _tuple("macd", ("macd", "signal", "histogram"), "fast", "slow", "signal"),
     "bollinger": _tuple("bb", ("middle", "upper", "lower"), "length", "multiplier"),
     "stochastic": _stochastic,
-    "atr": _atr,
+    "atr": write_atr,
     "dmi": _dmi,
+    **PRICE_WRITERS,
+    **CANDLE_WRITERS,
+    **TIME_WRITERS,
+    **PATTERN_WRITERS,
+    **REVERSAL_WRITERS,
+    **HIGHER_WRITERS,
 }
 
 KINDS = frozenset(_WRITERS)
@@ -205,4 +158,4 @@ def write_indicator(
     if kind not in _WRITERS:
         msg = f"The indicator {kind!r} cannot be written in Pine. Use one of {sorted(KINDS)}."
         raise PineError(msg)
-    return _WRITERS[kind](_Request(identifier, source, args, names))
+    return _WRITERS[kind](Request(identifier, source, args, names))

@@ -6,19 +6,24 @@ Nothing here reads a clock: the same run gives the same text, to the byte.
 from __future__ import annotations
 
 import math
+import re
 
 import msgspec
 
 from aiopt import __version__
+from aiopt.errors import PineError
 from aiopt.pine.text import comment, one_line
 from aiopt.utc import time_text
+
+# The comment lines at the top up to the statement, and the statement with the lines that continue it.
+_VERIFIED = re.compile(r"((?://.*\n)*?)// verified: .*(?:\n//   .*)*")
 
 Figures = dict[str, float | int | None]
 """Name of a figure, as it is to be printed, to its value; None and NaN are printed as "n/a"."""
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A comparison of the script's trades in a Pine engine with the backtest's, that found no difference.
+    """A comparison of the script's trades in a Pine engine with the backtest's.
 
     Attributes
     ----------
@@ -28,11 +33,21 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Closed trades compared: entry and exit bar, side, price to the tick.
     data_hash : str
         Of the bars both were run on.
+    bars : int
+        How many they were; 0 if that is not stated.
+    first_ts_ns, last_ts_ns : int or None
+        Open of the first and of the last of them, UTC.
+    failure : str
+        Why the script must not be used: the first difference, or why the engine could not run it.
     """
 
     engine: str
     trades: int
     data_hash: str
+    bars: int = 0
+    first_ts_ns: int | None = None
+    last_ts_ns: int | None = None
+    failure: str = ""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,8 +140,8 @@ def _run_text(provenance: Provenance) -> str:
     if provenance.run_id is None:
         return "none (made from a spec by hand)"
     rank = "" if provenance.rank is None else f", rank {provenance.rank}"
-    trials = "" if provenance.trials is None else f" of {provenance.trials} trials"
-    earlier = f", {provenance.earlier_trials} earlier ones count too" if provenance.earlier_trials else ""
+    trials = "" if provenance.trials is None else f" of {provenance.trials:,} trials"
+    earlier = f", {provenance.earlier_trials:,} earlier ones count too" if provenance.earlier_trials else ""
     return f"{provenance.run_id}{rank}{trials}{earlier}"
 
 
@@ -160,10 +175,53 @@ def _figure_text(value: float | int | None) -> str:
 def _verification_text(verification: Verification | None) -> str:
     if verification is None:
         return (
-            "NOT verified by a Pine engine. The structure was checked (pynescript and aiopt's own rules); "
-            "the trades of this script were not compared with the backtest's."
+            "NOT verified by a Pine engine. The structure was checked (aiopt's own parser and rules); "
+            "the trades of this script were not compared with the backtest's. To compare them: "
+            "`aiopt pine engine install`, then `aiopt pine verify` with the run or this file."
         )
+    if verification.failure:
+        return (
+            f"FAILED, DO NOT USE THIS SCRIPT: in {verification.engine} it does not trade as the backtest "
+            f"does ({verification.failure})."
+        )
+    where = f"on {_stretch_text(verification)}data {verification.data_hash}"
+    if not verification.trades:
+        return f"NOT verified: in {verification.engine} no trade was made {where}."
     return (
         f"{verification.trades} closed trades equal the backtest's in {verification.engine} "
-        f"(entry and exit bar, side, price to the tick) on data {verification.data_hash}."
+        f"(entry and exit bar, side, price to the tick) {where}."
     )
+
+
+def _stretch_text(verification: Verification) -> str:
+    if not verification.bars or verification.first_ts_ns is None or verification.last_ts_ns is None:
+        return ""
+    first, last = time_text(verification.first_ts_ns), time_text(verification.last_ts_ns)
+    return f"{verification.bars} bars from {first} to {last} UTC of "
+
+
+def with_verification(script: str, verification: Verification) -> str:
+    """Return a script whose header states a verification, instead of what it stated before of one.
+
+    Only comment lines change, so that what was verified is what the script still says.
+
+    Parameters
+    ----------
+    script : str
+        From `aiopt.pine.emitter.emit`.
+    verification : Verification
+        What came of it.
+
+    Raises
+    ------
+    PineError
+        If the header states nothing of a verification.
+    """
+    stated = _VERIFIED.match(script)
+    if stated is None:
+        raise PineError("The script's header has no line `// verified:`. Emit the script again.")
+    return script[: stated.end(1)] + "\n".join(_verified_lines(verification)) + script[stated.end() :]
+
+
+def _verified_lines(verification: Verification | None) -> list[str]:
+    return comment(f"verified: {one_line(_verification_text(verification))}")

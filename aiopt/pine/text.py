@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from aiopt.errors import PineError
-from aiopt.pine.builtins import FUNCTIONS, KEYWORDS, NAMESPACES, VARIABLES
+from aiopt.pine.checking.words import RESERVED
+from aiopt.pine.reference.table import VERSIONS, builtins
 
 COMMENT_WIDTH = 100
 """Longest comment line, in characters."""
@@ -80,7 +81,8 @@ class Names:
     """Hands out variable names, each once and none that Pine knows already."""
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
-        self._taken: set[str] = {*reserved, *KEYWORDS, *NAMESPACES, *VARIABLES, *FUNCTIONS}
+        table = builtins(VERSIONS[-1])
+        self._taken: set[str] = {*reserved, *RESERVED, *table.namespaces, *table.names}
 
     def take(self, wanted: str) -> str:
         """Return `wanted`, or the first of ``wanted2``, ``wanted3``, … that is free.

@@ -13,7 +13,8 @@ import yaml
 
 from aiopt.errors import ConfigError, SpecError, did_you_mean
 from aiopt.strategy.families import FAMILIES, family
-from aiopt.strategy.spec import StrategySpec, load_spec
+from aiopt.strategy.space import SearchSpace, load_search_space
+from aiopt.strategy.spec import StrategySpec, load_spec, read_spec_file
 from aiopt.yaml_text import load_yaml
 
 SUFFIXES = (".json", ".yaml", ".yml")
@@ -52,6 +53,26 @@ def find_strategy(text: str, settings: Iterable[str] = ()) -> tuple[StrategySpec
     strategy = family(text).spec if source is None else load_spec(source)
     params = read_settings(settings)
     return (strategy.with_params(params) if params else strategy), source
+
+
+def search_of(text: str, source: Path | None) -> SearchSpace | None:
+    """Return what a sweep of a strategy varies, or None if its file does not say.
+
+    Parameters
+    ----------
+    text : str
+        As given to `find_strategy`.
+    source : Path or None
+        As it returned.
+
+    Raises
+    ------
+    SearchSpaceError
+        If the file's search space breaks a rule.
+    """
+    if source is None:
+        return family(text)
+    return None if read_spec_file(source)[1] is None else load_search_space(source)
 
 
 def read_settings(settings: Iterable[str]) -> dict[str, Any]:

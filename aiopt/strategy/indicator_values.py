@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from aiopt.bars.schema import BarArrays
 from aiopt.errors import SpecError
 from aiopt.indicators import IndicatorDef, indicator_def
+from aiopt.indicators.higher import TIMEFRAME
 from aiopt.strategy.signals import series_arrays
+from aiopt.strategy.spec_parts import minutes_of
 from aiopt.strategy.spec_rules import check_source
 
 
@@ -49,13 +51,13 @@ class ChosenIndicator(NamedTuple):
     """An indicator with arguments and source that fit it; see `choose_indicator`."""
 
     definition: IndicatorDef
-    args: dict[str, int | float]
+    args: dict[str, int | float | str]
     source: str
 
     @property
     def own_source(self) -> str | None:
         """The source, or None for kinds that read high, low and close."""
-        return self.source if self.definition.inputs == ("source",) else None
+        return self.source if "source" in self.definition.inputs else None
 
     def over(self, bars: BarArrays) -> IndicatorValues:
         """Return the values over bars."""
@@ -90,10 +92,16 @@ def choose_indicator(kind: str, pairs: Sequence[str], source: str) -> ChosenIndi
     return ChosenIndicator(definition, args, source)
 
 
-def _arguments(pairs: Sequence[str]) -> dict[str, int | float]:
-    result: dict[str, int | float] = {}
+def _arguments(pairs: Sequence[str]) -> dict[str, int | float | str]:
+    result: dict[str, int | float | str] = {}
     for pair in pairs:
         name, _, text = pair.partition("=")
+        if name.strip() == "timezone":
+            result["timezone"] = text.strip()
+            continue
+        if name.strip() == TIMEFRAME and not text.strip().isdigit():
+            result[TIMEFRAME] = minutes_of(text.strip(), where="--arg: timeframe")
+            continue
         try:
             result[name.strip()] = int(text) if text.strip().lstrip("+-").isdigit() else float(text)
         except ValueError as failure:

@@ -8,7 +8,8 @@ Rules
 * Nothing fires on a bar on which some indicator of the strategy has no value yet.
 * Entries fire only on bars that open inside the session; exits always.
 * ``entry_long`` and ``entry_short`` both true on a bar: neither fires.
-* Stop and target are measured from the bar's close and rounded to a tick.
+* Stop and target are measured from the bar's close and rounded to a tick, but for those that are laid from
+  the entry's own price.
 * An entry with no size (less than one step of a risk-sized position) does not fire.
 """
 
@@ -24,10 +25,17 @@ import numpy as np
 import numpy.typing as npt
 
 from aiopt.errors import SpecError
+from aiopt.indicators.bar_series import bar_series
+from aiopt.indicators.heikin_ashi import HEIKIN_ASHI, HeikinAshi
 from aiopt.indicators.windows import NAN, FloatArray
+from aiopt.strategy.distances import CLOSE, level_away
+from aiopt.strategy.entry_limits import LimitPlan, limit_plan
 from aiopt.strategy.evaluation import BoolArray, StreamingCondition, evaluate, names_of
+from aiopt.strategy.exits import ExitPlan, exit_plan
+from aiopt.strategy.higher_timeframes import check_higher_timeframes
 from aiopt.strategy.session_filter import SessionClock, session_mask
 from aiopt.strategy.spec import PriceDistance, RiskSize, StrategySpec
+from aiopt.strategy.spec_pyramiding import entries_of
 
 if TYPE_CHECKING:
     from aiopt.bars.schema import BarArrays
@@ -49,7 +57,8 @@ class SignalArrays:
     entry_long, entry_short, exit_long, exit_short : ndarray of shape (n_bars,), bool
         Evaluated at the close of the bar; acted on at the open of the next.
     stop_long, target_long, stop_short, target_short : ndarray of shape (n_bars,)
-        Prices for an entry signalled on the bar; NaN where there is none.
+        Prices for an entry signalled on the bar; NaN where there is none, and where it is laid from the
+        entry's own price, which is not known yet (`exits` has it).
     units : ndarray of shape (n_bars,)
         Size of an entry signalled on the bar, units of the base currency, before the account's margin.
     ready : ndarray of shape (n_bars,), bool
@@ -59,6 +68,12 @@ class SignalArrays:
     size_step : int or None
         Units to which sizes by risk are rounded down, also when the account cuts them to what its margin
         allows; None for fixed sizes, which are never cut.
+    exits : ExitPlan or None
+        Further exits, of every entry alike.
+    limits : LimitPlan or None
+        What holds entries back.  The entry signals above do not know it, as it depends on fills.
+    pyramiding : int
+        Entries of one side that may be open at once.
     """
 
     entry_long: BoolArray
@@ -73,6 +88,9 @@ class SignalArrays:
     ready: BoolArray
     indicators: dict[str, FloatArray]
     size_step: int | None = None
+    exits: ExitPlan | None = None
+    limits: LimitPlan | None = None
+    pyramiding: int = 1
 
     def __len__(self) -> int:
         return int(self.entry_long.size)
@@ -126,20 +144,19 @@ def round_to_tick(price: FloatArray, tick_size: float) -> FloatArray:
 
 
 def series_arrays(bars: BarArrays, name: str) -> FloatArray:
-    """Return one of `aiopt.strategy.conditions.SERIES` over bars, shape (n_bars,)."""
-    match name:
-        case "hl2":
-            return (bars.high + bars.low) / 2.0
-        case "hlc3":
-            return (bars.high + bars.low + bars.close) / 3.0
-        case "ohlc4":
-            return (bars.open + bars.high + bars.low + bars.close) / 4.0
-    values: FloatArray = getattr(bars, name)
-    return values
+    """Return one of the bars' own series, or of Heikin-Ashi's, shape (n_bars,)."""
+    return bar_series(bars, name)
 
 
 def compute_indicators(spec: StrategySpec, bars: BarArrays) -> dict[str, FloatArray]:
-    """Return every output of every indicator of a strategy, by the names conditions use."""
+    """Return every output of every indicator of a strategy, by the names conditions use.
+
+    Raises
+    ------
+    SpecError
+        If the bars cannot give a higher timeframe that the strategy reads.
+    """
+    check_higher_timeframes(spec, bars.timeframe)
     sources: dict[str, FloatArray] = {}
     result: dict[str, FloatArray] = {}
     names = spec.output_names()
@@ -196,9 +213,11 @@ def compute_signals(
     fired = _evaluate_conditions(spec, bars, environment, ready)
 
     close = bars.close
-    stop = _distances(spec, spec.stop_loss, indicators, pip_size, n_bars)
-    target = _distances(spec, spec.take_profit, indicators, pip_size, n_bars)
+    series = {**indicators, CLOSE: close}
+    stop = _distances(spec, spec.stop_loss, series, (pip_size, tick_size), n_bars)
+    target = _distances(spec, spec.take_profit, series, (pip_size, tick_size), n_bars)
     units = _units(spec, stop, initial_balance, n_bars)
+    stop, target = _known(spec.stop_loss, stop), _known(spec.take_profit, target)
 
     entry_long, entry_short = fired["entry_long"], fired["entry_short"]
     once = entry_long != entry_short
@@ -218,6 +237,9 @@ def compute_signals(
         ready=ready,
         indicators=indicators,
         size_step=_size_step(spec),
+        exits=exit_plan(spec, pip_size=pip_size, tick_size=tick_size),
+        limits=limit_plan(spec),
+        pyramiding=entries_of(spec),
     )
 
 
@@ -248,16 +270,21 @@ def _evaluate_conditions(
 def _distances(
     spec: StrategySpec,
     distance: PriceDistance | None,
-    indicators: Mapping[str, FloatArray],
-    pip_size: float,
+    series: Mapping[str, FloatArray],
+    sizes: tuple[float, float],
     n_bars: int,
 ) -> FloatArray:
     if distance is None:
         return np.full(n_bars, NAN)
-    value = float(spec.value_of(distance.value))
-    if distance.indicator is None:
-        return np.full(n_bars, value * pip_size)
-    return value * indicators[distance.indicator]
+    away = level_away(spec, distance, *sizes)
+    if away.series is None:
+        return np.full(n_bars, away.value + away.farther)
+    return away.value * series[away.series] + away.farther
+
+
+def _known(distance: PriceDistance | None, away: FloatArray) -> FloatArray:
+    """Return distances from the close, NaN where they are laid from the price of an entry to come."""
+    return away if distance is None or distance.is_from_signal else np.full_like(away, NAN)
 
 
 def _size_step(spec: StrategySpec) -> int | None:
@@ -293,6 +320,8 @@ class StreamingSignals:
         self, spec: StrategySpec, *, tick_size: float, pip_size: float, initial_balance: Balance
     ) -> None:
         self._indicators = [_StreamingOutputs(spec, name) for name in spec.indicators]
+        reads_candles = any(indicator.source in HEIKIN_ASHI for indicator in spec.indicators.values())
+        self._candles = HeikinAshi() if reads_candles else None
         self._output_names = [name for names in spec.output_names().values() for name in names]
         self._values: Mapping[str, float] = {}
         params = {name: float(value) for name, value in spec.params.items()}
@@ -301,10 +330,15 @@ class StreamingSignals:
             conditions.get(field) for field in ("entry_long", "entry_short", "exit_long", "exit_short")
         )
         self._clock = None if spec.session is None else SessionClock(spec.session)
-        self._stop = _streaming_distance(spec, spec.stop_loss, pip_size)
-        self._target = _streaming_distance(spec, spec.take_profit, pip_size)
+        self._stop = _streaming_distance(spec, spec.stop_loss, pip_size, tick_size)
+        self._target = _streaming_distance(spec, spec.take_profit, pip_size, tick_size)
+        self._stop_known = spec.stop_loss is not None and spec.stop_loss.is_from_signal
+        self._target_known = spec.take_profit is not None and spec.take_profit.is_from_signal
         self._units = _streaming_units(spec, initial_balance)
         self.size_step = _size_step(spec)
+        self.exits = exit_plan(spec, pip_size=pip_size, tick_size=tick_size)
+        self.limits = limit_plan(spec)
+        self.pyramiding = entries_of(spec)
         self._bar = -1
         self._tick_size = tick_size
         self._digits = price_digits(tick_size)
@@ -314,6 +348,10 @@ class StreamingSignals:
     ) -> BarSignal:
         """Add one bar (opening time in UTC, prices, volume); return what the strategy says on it."""
         values = _bar_values(open, high, low, close, volume)
+        values["time"] = ts_open_ns  # whole nanoseconds
+        if self._candles is not None:
+            candle = self._candles.update(open, high, low, close)
+            values.update(zip(HEIKIN_ASHI, map(float, candle), strict=True))
         ready = True
         for indicator in self._indicators:
             ready &= indicator.update(values)
@@ -324,6 +362,7 @@ class StreamingSignals:
         stop, target = self._stop(values), self._target(values)
         self._bar += 1
         units = self._units(stop, self._bar)
+        stop, target = (stop if self._stop_known else NAN), (target if self._target_known else NAN)
         allowed = units > 0 and (self._clock is None or self._clock.contains(ts_open_ns))
         entry_long, entry_short = entry_long and allowed, entry_short and allowed
         both = entry_long and entry_short
@@ -343,6 +382,10 @@ class StreamingSignals:
     def indicators(self) -> dict[str, float]:
         """Return every indicator output on the last bar, as `SignalArrays.indicators` names them."""
         return {name: self._values[name] for name in self._output_names}
+
+    def value(self, name: str) -> float:
+        """Return a series on the last bar: an output by its name in conditions, or one of the bar's own."""
+        return self._values[name]
 
     def _round(self, price: float) -> float:
         if not math.isfinite(price):
@@ -385,16 +428,12 @@ class _StreamingOutputs:
 
 
 def _streaming_distance(
-    spec: StrategySpec, distance: PriceDistance | None, pip_size: float
+    spec: StrategySpec, distance: PriceDistance | None, pip_size: float, tick_size: float
 ) -> Callable[[Mapping[str, float]], float]:
     if distance is None:
         return lambda values: NAN
-    value = float(spec.value_of(distance.value))
-    identifier = distance.indicator
-    if identifier is None:
-        fixed = value * pip_size
-        return lambda values: fixed
-    return lambda values: value * values[identifier]
+    away = level_away(spec, distance, pip_size, tick_size)
+    return lambda values: away.at(values.__getitem__)
 
 
 def _streaming_units(spec: StrategySpec, initial_balance: Balance) -> Callable[[float, int], float]:
@@ -416,9 +455,14 @@ def _streaming_units(spec: StrategySpec, initial_balance: Balance) -> Callable[[
 
 def signals_equal(left: SignalArrays, right: SignalArrays) -> bool:
     """Return whether two sets of signals agree on every bar, bit for bit, NaN equal to NaN."""
-    return left.size_step == right.size_step and all(
-        np.array_equal(getattr(left, field), getattr(right, field), equal_nan=field not in _FLAGS)
-        for field in BarSignal._fields
+    same_plans = (left.exits, left.limits, left.pyramiding) == (right.exits, right.limits, right.pyramiding)
+    return (
+        left.size_step == right.size_step
+        and same_plans
+        and all(
+            np.array_equal(getattr(left, field), getattr(right, field), equal_nan=field not in _FLAGS)
+            for field in BarSignal._fields
+        )
     )
 
 
@@ -439,4 +483,11 @@ def stream_signals(
         field: np.array([row[i] for row in rows], dtype=bool if field in _FLAGS else np.float64)
         for i, field in enumerate(BarSignal._fields)
     }
-    return SignalArrays(**gathered, indicators={}, size_step=stream.size_step)
+    return SignalArrays(
+        **gathered,
+        indicators={},
+        size_step=stream.size_step,
+        exits=stream.exits,
+        limits=stream.limits,
+        pyramiding=stream.pyramiding,
+    )

@@ -18,6 +18,9 @@ from aiopt.config import canonical_json, content_hash, decode, read_mapping
 from aiopt.errors import InputError, SpecError, did_you_mean
 from aiopt.indicators.registry import IndicatorDef, indicator_def
 from aiopt.strategy.conditions import Condition, check_name, parse_condition
+from aiopt.strategy.finite_numbers import check_finite, lenient_json
+from aiopt.strategy.spec_exits import EXIT_FIELDS, BreakEven, TimeStop, TrailingStop
+from aiopt.strategy.spec_limits import LIMIT_FIELDS, DailyLoss, EntryLimits
 from aiopt.strategy.spec_parts import (
     ByContent,
     FixedSize,
@@ -26,8 +29,11 @@ from aiopt.strategy.spec_parts import (
     PriceDistance,
     RiskSize,
     SessionFilter,
+    minute_of_day,
+    minutes_of,
 )
-from aiopt.strategy.spec_rules import SpecRules
+from aiopt.strategy.spec_rules import SpecRules, is_literal
+from aiopt.strategy.spec_targets import Target
 from aiopt.strategy.spec_yaml import dump_yaml, plain_mapping
 
 Number = int | float
@@ -62,6 +68,22 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
         Restricts entries, not exits.
     size : FixedSize or RiskSize
         Position size.
+    trailing_stop : TrailingStop, optional
+        A stop that follows the price; beside `stop_loss` the nearer one counts.
+    break_even : BreakEven, optional
+        A stop moved to the entry price.
+    time_stop : TimeStop, optional
+        An exit by age or clock.
+    limits : EntryLimits, optional
+        What holds entries back: a pause, entries per day, a day's loss.
+    targets : tuple of Target, optional
+        Prices at which parts of the position are closed, the nearest first; `take_profit` is the rest's.
+    pyramiding : int, optional
+        Entries of one side that may be open at once, see `aiopt.strategy.spec_pyramiding`; 1 where it is
+        left out, and 1 is left out.
+
+        These are `msgspec.UNSET` where the strategy has none, and then not in its canonical JSON: a strategy
+        without them has the hash it had before they were known.
 
     Raises
     ------
@@ -82,12 +104,23 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
     take_profit: PriceDistance | None = None
     session: SessionFilter | None = None
     size: FixedSize | RiskSize = msgspec.field(default_factory=FixedSize)
+    trailing_stop: TrailingStop | msgspec.UnsetType | None = msgspec.UNSET
+    break_even: BreakEven | msgspec.UnsetType | None = msgspec.UNSET
+    time_stop: TimeStop | msgspec.UnsetType | None = msgspec.UNSET
+    limits: EntryLimits | msgspec.UnsetType | None = msgspec.UNSET
+    targets: tuple[Target, ...] | msgspec.UnsetType | None = msgspec.UNSET
+    pyramiding: int | msgspec.UnsetType | None = msgspec.UNSET
 
     def __post_init__(self) -> None:
         check_name(self.name, "A strategy's name")
         if not self.family:
             msgspec.structs.force_setattr(self, "family", self.name)
         check_name(self.family, "A strategy's family")
+        for field in (*EXIT_FIELDS, *LIMIT_FIELDS):
+            if getattr(self, field) is None:
+                msgspec.structs.force_setattr(self, field, msgspec.UNSET)
+        if self.pyramiding in (None, 1):
+            msgspec.structs.force_setattr(self, "pyramiding", msgspec.UNSET)
         texts = {field: getattr(self, field) for field in CONDITION_FIELDS}
         for field, text in SpecRules(self).canonical_conditions(texts).items():
             if text is not texts[field]:
@@ -113,16 +146,31 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Return the definition of the kind of indicator id `indicator`."""
         return indicator_def(self.indicators[indicator].kind)
 
-    def resolved(self, args: Mapping[str, int | float | str]) -> dict[str, Number]:
-        """Return `args` with names of parameters replaced by their values."""
-        return {key: self.value_of(value) for key, value in args.items()}
+    def resolved(
+        self, args: Mapping[str, int | float | str], kind: IndicatorDef
+    ) -> dict[str, int | float | str]:
+        """Return `args` of a kind with names of parameters replaced by their values, times by minutes."""
+        result: dict[str, int | float | str] = {}
+        for name, value in args.items():
+            if not isinstance(value, str) or not is_literal(kind, name, value):
+                result[name] = self.value_of(value)
+            elif kind.args[name].span:
+                result[name] = minutes_of(value, where=f"{kind.kind}: {name}")
+            else:
+                result[name] = minute_of_day(value) if kind.args[name].clock else value
+        return result
 
-    def resolved_args(self, indicator: str) -> dict[str, Number]:
-        """Return the arguments of indicator id `indicator` as numbers, in the order of its kind."""
+    def arg_params(self, indicator: str) -> dict[str, str]:
+        """Return the arguments of indicator id `indicator` that are parameters, with their names."""
+        kind, args = self.definition(indicator), self.indicators[indicator].args
+        texts = {name: value for name, value in args.items() if isinstance(value, str)}
+        return {name: value for name, value in texts.items() if not is_literal(kind, name, value)}
+
+    def resolved_args(self, indicator: str) -> dict[str, Any]:
+        """Return the arguments of indicator id `indicator` as numbers (a time zone as text), in order."""
         kind = self.definition(indicator)
-        return kind.check_args(
-            self.resolved(self.indicators[indicator].args), where=f"indicator {indicator!r}"
-        )
+        args = self.resolved(self.indicators[indicator].args, kind)
+        return kind.check_args(args, where=f"indicator {indicator!r}")
 
     def value_of(self, value: int | float | str) -> Number:
         """Return a number as it is and the value of a parameter given by name."""
@@ -150,7 +198,7 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
         found = {}
         for name, indicator in self.indicators.items():
             found[f"{name}.kind"] = indicator.kind
-            if self.definition(name).inputs == ("source",):
+            if "source" in self.definition(name).inputs:
                 found[f"{name}.source"] = indicator.source
         return found
 
@@ -177,8 +225,9 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
         """
         changed = dict(self.params)
         indicators = dict(self.indicators)
+        parts = self.named_parts()
         for name, value in params.items():
-            if name in self.named_parts():
+            if name in parts:
                 owner, _, field = name.rpartition(".")
                 indicators[owner] = msgspec.structs.replace(indicators[owner], **{field: str(value)})
                 continue
@@ -206,7 +255,8 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
         """
         try:
             data = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError) as failure:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
+            check_finite(lenient_json(text), where="spec")
             msg = f"This is not a valid strategy in JSON: {failure}. Check the text."
             raise SpecError(msg) from failure
         return spec_from_mapping(data, where="spec")
@@ -216,12 +266,19 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
         return dump_yaml(plain_mapping(self))
 
 
+_LARGEST_WHOLE = 2**53
+"""Up to here every whole number is a float too, as which scripts and files may read it."""
+
+
 def _like(old: Number, value: Any, *, where: str) -> Number:
     """Return `value` as the type of `old`."""
     if hasattr(value, "item"):  # a NumPy scalar
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"{where} must be a number, but got {value!r}."
+        raise SpecError(msg)
+    if isinstance(value, int) and abs(value) > _LARGEST_WHOLE:
+        msg = f"{where} must lie within ±{_LARGEST_WHOLE:,}, but is a number of {value.bit_length():,} bits."
         raise SpecError(msg)
     if isinstance(old, float):
         return float(value)
@@ -239,6 +296,7 @@ def spec_from_mapping(data: object, *, where: str) -> StrategySpec:
     SpecError
         Front of the message is `where`.
     """
+    check_finite(data, where=where)
     try:
         return decode(data, StrategySpec, where=where, error=SpecError)
     except SpecError as failure:
@@ -279,6 +337,12 @@ __all__ = [
     "IndicatorSpec",
     "PriceDistance",
     "SessionFilter",
+    "TrailingStop",
+    "BreakEven",
+    "TimeStop",
+    "EntryLimits",
+    "DailyLoss",
+    "Target",
     "PositionSize",
     "FixedSize",
     "RiskSize",

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import zoneinfo
 from typing import Literal
 
 import msgspec
 
 from aiopt.config import canonical_json
-from aiopt.errors import SpecError, did_you_mean
+from aiopt.errors import ConfigError, SpecError
+from aiopt.indicators.wall_clock import check_timezone
+from aiopt.timeframe import parse_timeframe
+from aiopt.utc import MINUTE_NS
 
 TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\Z")
 """``HH:MM`` from 00:00 to 23:59."""
+
+
+DistanceUnit = Literal["atr", "pips", "percent"]
+"""What a distance is counted in."""
+
+Origin = Literal["signal", "entry", "position"]
+"""The price a distance is laid from."""
+
+Rounding = Literal["nearest", "away"]
+"""The tick on which a level lies."""
 
 
 class ByContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
@@ -23,6 +35,11 @@ class ByContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if type(other) is not type(self):
             return NotImplemented
         return canonical_json(self) == canonical_json(other)
+
+    def __ne__(self, other: object) -> bool:
+        # msgspec answers `!=` itself, by identity, where it does not answer `==`.
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
 
     def __hash__(self) -> int:
         return hash(canonical_json(self))
@@ -36,9 +53,11 @@ class IndicatorSpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=
     kind : str
         A key of `aiopt.indicators.INDICATORS`.
     source : str
-        Series it reads, one of `PRICE_SOURCES`; kinds that read high, low and close leave it at ``"close"``.
+        Series it reads, one of `aiopt.indicators.bar_series.SOURCES`; kinds that read high, low and close
+        leave it at ``"close"``.
     args : dict
-        Argument name to a number or the name of a parameter.
+        Argument name to a number or the name of a parameter; a time of the day also as ``"HH:MM"``, a time
+        zone by its IANA name.
     """
 
     kind: str
@@ -47,21 +66,45 @@ class IndicatorSpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class PriceDistance(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
-    """Distance of a stop or target from the close of the signal bar.
+    """How far a stop or target lies from a price.
 
     Attributes
     ----------
-    unit : {"atr", "pips"}
-        `value` times the ATR at the signal bar, or times the instrument's pip.
+    unit : {"atr", "pips", "percent"}
+        `value` times the ATR at the signal bar, times the instrument's pip, or per cent of the signal bar's
+        close.
     value : number or str
-        Positive number, or the name of a parameter.
+        Positive number, less than 100 per cent; or the name of a parameter.
     indicator : str or None
         The ATR indicator's id if `unit` is ``"atr"``, else None.
+    origin : {"signal", "entry", "position"}, optional
+        The price it lies from, of `stop_loss` and `take_profit` alone.  ``"signal"``, if left out: the close
+        of the signal bar.  ``"entry"``: the entry's own price; it acts from the fill on, and is fixed at the
+        signal all the same, per cent too.  ``"position"``: the entry's own price, of which per cent are taken
+        too; it acts from the close of the entry bar on, as a script knows that price no sooner.
+    rounding : {"nearest", "away"}, optional
+        The tick on which it lies, of `stop_loss` and `take_profit` alone.  ``"nearest"``, if left out, halves
+        up.  ``"away"``: the one farther from the price it is laid from, as TradingView rounds the prices of
+        orders that a script has not rounded.
     """
 
-    unit: Literal["atr", "pips"]
+    unit: DistanceUnit
     value: int | float | str
     indicator: str | None = None
+    origin: Origin | msgspec.UnsetType = msgspec.UNSET
+    rounding: Rounding | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        # What it always was has no key: such a strategy keeps its hash.
+        if self.origin == "signal":
+            msgspec.structs.force_setattr(self, "origin", msgspec.UNSET)
+        if self.rounding == "nearest":
+            msgspec.structs.force_setattr(self, "rounding", msgspec.UNSET)
+
+    @property
+    def is_from_signal(self) -> bool:
+        """Whether it lies from the close of the signal bar, so that its price is known there."""
+        return self.origin is msgspec.UNSET
 
 
 class SessionFilter(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
@@ -95,23 +138,17 @@ class SessionFilter(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=
             msg = f"session: weekdays must be some of 1 (Monday) to 7, but got {list(self.weekdays)}."
             raise SpecError(msg)
         msgspec.structs.force_setattr(self, "weekdays", tuple(sorted(set(self.weekdays))))
-        try:
-            zoneinfo.ZoneInfo(self.timezone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as failure:
-            hint = did_you_mean(self.timezone, zoneinfo.available_timezones())
-            hint = hint if hint.startswith(" Did") else " Use e.g. UTC, Europe/London, America/New_York."
-            msg = f"session: there is no timezone {self.timezone!r}. Use an IANA name.{hint}"
-            raise SpecError(msg) from failure
+        check_timezone(self.timezone, where="session")
 
     @property
     def start_minute(self) -> int:
         """Minute of the day at which the session starts."""
-        return _minute_of_day(self.start)
+        return minute_of_day(self.start)
 
     @property
     def end_minute(self) -> int:
         """Minute of the day at which the session ends (excluded)."""
-        return _minute_of_day(self.end)
+        return minute_of_day(self.end)
 
     def contains(self, local: dt.datetime) -> bool:
         """Return whether a local wall-clock time lies in the session."""
@@ -122,8 +159,28 @@ class SessionFilter(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=
         return start <= minute < end if start < end else minute >= start or minute < end
 
 
-def _minute_of_day(text: str) -> int:
+def minute_of_day(text: str) -> int:
+    """Return the minutes from midnight of ``HH:MM``."""
     return int(text[:2]) * 60 + int(text[3:])
+
+
+def minutes_of(text: str, *, where: str) -> int:
+    """Return the whole minutes of a length of time such as ``1h``.
+
+    Raises
+    ------
+    SpecError
+        If it is none, or has a part of a minute.
+    """
+    try:
+        minutes, rest = divmod(parse_timeframe(text).ns, MINUTE_NS)
+    except ConfigError as failure:
+        msg = f"{where}: {failure}"
+        raise SpecError(msg) from failure
+    if rest:
+        msg = f"{where} must be whole minutes, but got {text!r}. Use e.g. 15m, 1h, 1d."
+        raise SpecError(msg)
+    return minutes
 
 
 class FixedSize(

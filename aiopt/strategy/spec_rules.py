@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from aiopt.errors import SpecError, did_you_mean
+from aiopt.indicators.bar_series import SOURCES
 from aiopt.indicators.registry import IndicatorDef, indicator_def
 from aiopt.strategy.conditions import (
     FUNCTIONS,
@@ -26,13 +27,14 @@ from aiopt.strategy.conditions import (
     parse_condition,
     walk,
 )
-from aiopt.strategy.spec_parts import IndicatorSpec, PriceDistance, RiskSize
+from aiopt.strategy.spec_exits import EXIT_FIELDS, ExitChecks, exit_names
+from aiopt.strategy.spec_limits import LIMIT_FIELDS, check_limits, limit_names
+from aiopt.strategy.spec_origins import check_origins
+from aiopt.strategy.spec_parts import TIME_OF_DAY, IndicatorSpec, PriceDistance, RiskSize
+from aiopt.strategy.spec_pyramiding import check_pyramiding
 
 if TYPE_CHECKING:
     from aiopt.strategy.spec import StrategySpec
-
-PRICE_SOURCES = tuple(name for name in SERIES if name != "volume")
-"""Series an indicator with a `source` may read."""
 
 MAX_PARAMS = 32
 MAX_INDICATORS = 16
@@ -101,6 +103,8 @@ class SpecRules:
             spec.stop_loss,
             spec.take_profit,
             isinstance(spec.size, RiskSize),
+            *(getattr(spec, field) for field in (*EXIT_FIELDS, *LIMIT_FIELDS)),
+            spec.pyramiding,
         )
 
     def _prove(self, texts: Mapping[str, str | None]) -> _Proved:
@@ -133,10 +137,14 @@ class SpecRules:
         self._check_exits()
 
     def _check_exits(self) -> None:
-        """Check stop, target and size."""
+        """Check stop, target, further exits, entry limits and size."""
         spec = self.spec
         self._check_distance("stop_loss", spec.stop_loss)
         self._check_distance("take_profit", spec.take_profit)
+        check_origins(spec, fail=self._fail)
+        ExitChecks(spec, distance=self._check_distance, param=self._check_param, fail=self._fail).check()
+        check_limits(spec, param=self._check_param, fail=self._fail)
+        check_pyramiding(spec, fail=self._fail)
         if isinstance(spec.size, RiskSize) and spec.stop_loss is None:
             msg = (
                 "size: risk is measured up to the stop_loss, and there is none. Add a stop_loss, "
@@ -177,13 +185,17 @@ class SpecRules:
                 raise self._fail(where, str(failure)) from failure
             check_source(kind, indicator.source, where=f"strategy {self.spec.name}: {where}")
             for arg, value in indicator.args.items():
-                if isinstance(value, str):
+                if isinstance(value, str) and not is_literal(kind, arg, value):
                     self._check_param(where, arg, value)
             self._check_args(kind, name, indicator)
 
     def _check_args(self, kind: IndicatorDef, name: str, indicator: IndicatorSpec) -> None:
-        where = f"strategy {self.spec.name}: indicator {name}"
-        kind.check_args(self.spec.resolved(indicator.args), where=where)
+        where = f"indicator {name}"
+        try:
+            args = self.spec.resolved(indicator.args, kind)
+        except SpecError as failure:  # a text that is no length of time
+            raise self._fail(where, str(failure)) from failure
+        kind.check_args(args, where=f"strategy {self.spec.name}: {where}")
 
     def _check_param(self, where: str, key: str, name: str) -> None:
         if name not in self.spec.params:
@@ -272,9 +284,12 @@ class SpecRules:
         value = self.spec.value_of(distance.value)
         if not 0 < value <= 1e6:
             raise self._fail(field, f"`0 < value <= 1e6` must hold, but got {value}. Choose a positive one.")
-        if distance.unit == "pips":
+        if distance.unit != "atr":
             if distance.indicator is not None:
-                raise self._fail(field, "unit pips needs no indicator. Remove it.")
+                raise self._fail(field, f"unit {distance.unit} needs no indicator. Remove it.")
+            if distance.unit == "percent" and not value < 100:
+                text = f"`value < 100` must hold of per cent, but got {value}. Choose e.g. 0.5."
+                raise self._fail(field, text)
             return
         kinds = {name for name, indicator in self.spec.indicators.items() if indicator.kind == "atr"}
         if distance.indicator not in kinds:
@@ -297,8 +312,12 @@ class SpecRules:
                 names.update(
                     value for value in (distance.value, distance.indicator) if isinstance(value, str)
                 )
+        names.update(exit_names(self.spec))
+        names.update(limit_names(self.spec))
         for indicator in self.spec.indicators.values():
-            names.update(value for value in indicator.args.values() if isinstance(value, str))
+            kind = indicator_def(indicator.kind)
+            texts = {arg: value for arg, value in indicator.args.items() if isinstance(value, str)}
+            names.update(value for arg, value in texts.items() if not is_literal(kind, arg, value))
         self._check_used("indicator", self.spec.indicators, names | outputs)
         self._check_used("parameter", self.spec.params, names)
 
@@ -306,6 +325,16 @@ class SpecRules:
         idle = sorted(set(defined) - used)
         if idle:
             raise self._fail(what, f"{', '.join(idle)} is never used. Remove it.")
+
+
+def is_literal(kind: IndicatorDef, arg: str, text: str) -> bool:
+    """Return whether the text of an argument is a value (a time, a time zone) and names no parameter."""
+    definition = kind.args.get(arg)
+    if definition is None:
+        return False
+    if definition.span and text[:1].isdigit():
+        return True
+    return definition.type is str or (definition.clock and TIME_OF_DAY.match(text) is not None)
 
 
 def _has_bars(node: Node) -> TypeGuard[Call]:
@@ -318,12 +347,12 @@ def check_source(kind: IndicatorDef, source: str, *, where: str) -> None:
     Raises
     ------
     SpecError
-        If `source` is no price series, or the kind reads high, low and close and cannot be given one.
+        If `source` is no series, or the kind reads high, low and close and cannot be given one.
     """
-    if source not in PRICE_SOURCES:
-        hint = did_you_mean(source, PRICE_SOURCES)
-        msg = f"{where}: source must be a price series, but got {source!r}.{hint}"
+    if source not in SOURCES:
+        hint = did_you_mean(source, SOURCES)
+        msg = f"{where}: source must be a price series or volume, but got {source!r}.{hint}"
         raise SpecError(msg)
-    if kind.inputs != ("source",) and source != "close":
+    if "source" not in kind.inputs and source != "close":
         msg = f"{where}: {kind.kind} reads {', '.join(kind.inputs)}, not {source!r}. Remove source."
         raise SpecError(msg)

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import yaml
 
+from aiopt.strategy.spec_exits import EXIT_FIELDS
+from aiopt.strategy.spec_limits import LIMIT_FIELDS
 from aiopt.strategy.spec_parts import TIME_OF_DAY
 from aiopt.yaml_text import looks_like_number
 
@@ -20,7 +22,18 @@ def plain_mapping(spec: msgspec.Struct) -> dict[str, Any]:
     for name in ("stop_loss", "take_profit"):
         if isinstance(data[name], dict):
             data[name] = {key: value for key, value in data[name].items() if value is not None}
+    for name in (*EXIT_FIELDS, *LIMIT_FIELDS):
+        if name in data:
+            data[name] = _without_none(data[name])
     return {key: value for key, value in data.items() if value not in (None, "", {})}
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_none(item) for key, item in value.items() if item is not None}
 
 
 class _Dumper(yaml.SafeDumper):

@@ -129,8 +129,9 @@ class ScriptedSignals:
     """Stands for `StreamingSignals`: says what the arrays say, bar after bar."""
 
     def __init__(self, script):
-        self._script = ArraySignals(script)
-        self.size_step = script.size_step
+        self._script = ArraySignals(script, np.full(len(script), np.nan))
+        self.size_step, self.exits, self.limits = script.size_step, script.exits, script.limits
+        self.pyramiding = script.pyramiding
         self._bar = -1
 
     def update(self, ts_open_ns, open, high, low, close, volume):
@@ -197,7 +198,7 @@ def check_family(spec, bars, config):
         streamed = session.run(spec)
         seen = session.observed_signals
     assert len(seen) == len(bars)
-    expected = ArraySignals(arrays)
+    expected = ArraySignals(arrays, bars.bid.close)
     for bar, signal in enumerate(seen):
         np.testing.assert_equal(tuple(signal), tuple(expected.at(bar)), err_msg=f"bar {bar}")
     assert streamed.trades == sparse.trades

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ from aiopt.errors import BacktestError, ConfigError, SearchSpaceError
 from aiopt.optimize.configuration import OptimizeConfig
 from aiopt.ranking.rank import rank_trials
 from aiopt.ranking.trials import TrialRow
+from aiopt.screen.failures import ScreenMismatchError
 from aiopt.screen.session import ScreenSession
 from aiopt.sweep.local import run_points
 from aiopt.sweep.points import Strategy, judged_by, plan_context, plan_points
@@ -144,6 +146,40 @@ def test_what_a_sweep_refuses(bars: ao.Bars, swept: ao.Sweep) -> None:
         ao.sweep("ema_cross_atr", bars, trials=0)
     with pytest.raises(ConfigError, match="period must be that of the sweep, 1h, but got 4h"):
         ao.rank(swept, config=ao.RankingConfig(period="4h"))
+
+
+def test_a_ranking_says_what_the_engine_has_not_run_or_lets_it_run(
+    bars: ao.Bars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"walk_forward": FOLDS, "show_progress": False, "trials": 8}
+    swept = ao.sweep("ema_cross_atr", bars, **few)
+    judging = {"min_oos_trades": 1, "min_train_trades": 1, "max_correlation": 1.0, "lanes": 8, "top": 8}
+    # As if the settings of the sweep had chosen the first trial alone.
+    swept.confirmed = frozenset({swept.rows[0].trial_id})
+    told = ao.rank(swept, confirm=False, **judging)
+    assert told.unconfirmed
+    for name, trials in told.unconfirmed.items():
+        entry = next(one for one in told.entries if one.name == name)
+        assert set(trials) <= {entry.trial_id, *(fold.trial_id for fold in entry.folds)}
+        assert swept.rows[0].trial_id not in trials
+        assert name in repr(told)
+    assert "NOT CONFIRMED by the engine" in repr(told)
+    assert "NOT CONFIRMED by the engine" in told._repr_html_()
+    assert swept.confirmed == {swept.rows[0].trial_id}
+    sure = ao.rank(swept, **judging)
+    assert (sure.unconfirmed, sure.warnings) == ({}, [])
+    assert sure.ranking == told.ranking
+    assert len(swept.confirmed) > 1
+    # The engine runs no trial twice, and a row that it does not confirm stops the ranking.
+    monkeypatch.setattr("aiopt.face.sweep._again", lambda *_: pytest.fail("confirmed already"))
+    assert ao.rank(swept, **judging).ranking == told.ranking
+    monkeypatch.undo()
+    wrong = next(row for row in swept.rows if row.trial_id == sure.entries[0].trial_id)
+    changed = msgspec.structs.replace(wrong, pnl=[*wrong.pnl[:-1], wrong.pnl[-1] + 1.0])
+    swept.rows = [changed if row is wrong else row for row in swept.rows]
+    swept.confirmed = frozenset()
+    with pytest.raises(ScreenMismatchError, match=f"disagree on trial {wrong.trial_id}"):
+        ao.rank(swept, **judging)
 
 
 def test_a_sweep_whose_every_trial_fails_says_why(bars: ao.Bars, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,13 @@ from aiopt.optimize.configuration import OptimizeConfig, load_strategies
 from aiopt.optimize.pipeline import run_pipeline
 from aiopt.optimize.rerunning import differences, find_trial, rerun_trial
 from aiopt.optimize.warm_start import read_warm_start
+from aiopt.ranking.groups import make_groups
 from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.measures import measure_group
 from aiopt.ranking.ranking_config import RankingConfig
-from aiopt.ranking.selection import choose_lanes, make_groups
+from aiopt.ranking.selection import choose_lanes
 from aiopt.ranking.trials import read_trials
+from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.runs import SEARCH, TRIALS, load_run
 from aiopt.search.record import RunSearches
 from aiopt.search.settings import SearchBudget, SearchConfig
@@ -43,6 +46,7 @@ CONFIG = OptimizeConfig(
     search=SearchConfig(population=4),
     walk_forward=WalkForwardConfig(train_segments=2, folds=2, holdout_segments=1),
     ranking=RankingConfig(top=1, min_oos_trades=2, min_train_trades=1, bootstrap_resamples=100),
+    robustness=RobustnessConfig(draws=4, neighbours=8),
 )
 SEARCHES = 3
 
@@ -162,14 +166,17 @@ def test_a_search_does_not_move_with_prices_after_its_train_window(sampler: str)
 def choices(one: Sweep, fold: int) -> list[list[str]]:
     found = []
     for group in make_groups(one.board.rows()):
-        lanes, _ = choose_lanes(group, one.context.plan, lanes=3, min_trades=1)
-        found.append([group.rows[lane.choices[fold]].spec_hash for lane in lanes])
+        lanes, _ = choose_lanes(
+            group, measure_group(group, one.context.plan), one.context.plan, lanes=3, min_trades=1
+        )
+        found.append([group.heads[lane.choices[fold]].spec_hash for lane in lanes])
     return found
 
 
 def test_a_fold_chooses_among_the_points_of_its_own_search(whole: Sweep) -> None:
     for group in make_groups(whole.board.rows()):
-        lanes, _ = choose_lanes(group, whole.context.plan, lanes=3, min_trades=1)
+        plan = whole.context.plan
+        lanes, _ = choose_lanes(group, measure_group(group, plan), plan, lanes=3, min_trades=1)
         assert lanes
         for lane in lanes:
             for number, index in enumerate((*lane.choices, lane.refit)):
@@ -178,16 +185,16 @@ def test_a_fold_chooses_among_the_points_of_its_own_search(whole: Sweep) -> None
                     for point in whole.points
                     if point.search == number and f"{point.family}@5m" == group.name
                 }
-                assert group.rows[index].spec_hash in own
+                assert group.heads[index].spec_hash in own
 
 
 def test_what_random_choice_gave_is_said_of_points_that_nothing_led_to(whole: Sweep) -> None:
     for group in make_groups(whole.board.rows()):
         drawn = group.drawn_blind()
-        assert 0 < len(drawn.rows) <= SEARCHES * 4 < len(group.rows)
-        assert drawn.tried == group.tried == SEARCHES * 12
+        assert 0 < len(drawn) <= SEARCHES * 4 < group.size
+        assert group.tried == SEARCHES * 12
         first = {p.spec.spec_hash for p in whole.points if p.generation == 0}
-        assert {row.spec_hash for row in drawn.rows} <= first
+        assert {group.heads[index].spec_hash for index in drawn} <= first
 
 
 def test_the_record_holds_in_sample_figures_of_the_train_window(whole: Sweep) -> None:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import aiopt as ao
+import aiopt.optimize.engine
 import aiopt.sweep.local
 from aiopt.backtest.session import BacktestSession
 from aiopt.cli.backtest import command as backtest_command
@@ -24,6 +25,7 @@ from aiopt.optimize.configuration import OptimizeConfig
 from aiopt.optimize.pipeline import run_pipeline
 from aiopt.optimize.summary import RunResult
 from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.runs import load_run
 from aiopt.sweep.progress import SweepProgress
 from aiopt.ticks.sample import generate_ticks
@@ -35,6 +37,7 @@ CONFIG = OptimizeConfig(
     trials=3,
     walk_forward=WalkForwardConfig(train_segments=2, folds=2, holdout_segments=1),
     ranking=RankingConfig(top=1, min_oos_trades=2, min_train_trades=1, bootstrap_resamples=100),
+    robustness=RobustnessConfig(draws=4, neighbours=8),
 )
 
 
@@ -78,9 +81,16 @@ def test_a_second_run_counts_the_first_and_says_so_everywhere(tmp_path: Path, ti
     seen = f"This holdout was opened once before, first by {first.run_id}"
     assert any(f"ledger: {count}" in line for line in lines)
     assert any(line.startswith(seen) for line in lines)
+    stated = "6 candidates and 6 of earlier tests compared"
+    assert any(f"sweep: {stated}" in line for line in lines)
+    assert found.ranking.statistics.luck is not None
+    assert found.ranking.statistics.luck.tests == 2
     page = (found.path / "report.html").read_text()
     shown = CliRunner().invoke(runs_command, ["show", str(found.path)], catch_exceptions=False).output
     assert count in page
+    # Of the lanes that were possible, those that had the trades to be chosen.
+    compared = found.ranking.statistics.candidates
+    assert f"{compared} candidates and {compared} of earlier tests compared" in page
     assert seen in page
     assert count in shown
     assert seen in " ".join(shown.split())
@@ -178,7 +188,7 @@ def test_an_interrupted_sweep_of_a_notebook_counts(bars: ao.Bars, monkeypatch: p
         original(points, bars, context, board, report=report)  # type: ignore[arg-type]
 
     original = aiopt.sweep.local.run_sweep_locally
-    monkeypatch.setattr(aiopt.sweep.local, "run_sweep_locally", stop)
+    monkeypatch.setattr(aiopt.optimize.engine, "run_sweep_locally", stop)
     with pytest.raises(KeyboardInterrupt):
         ao.sweep("rsi_reversion", bars, trials=3, walk_forward=WalkForwardConfig(folds=3))
     (row,) = overview(open_ledger()).authors

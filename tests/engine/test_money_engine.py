@@ -293,9 +293,12 @@ class Scripted:
     """Stands for `StreamingSignals`: says what the arrays say, bar after bar."""
 
     size_step = None
+    exits = None
+    limits = None
+    pyramiding = 1
 
     def __init__(self, signals):
-        self._source = ArraySignals(signals)
+        self._source = ArraySignals(signals, np.full(len(signals), np.nan))
         self._bar = -1
 
     def update(self, ts_open_ns, open, high, low, close, volume):

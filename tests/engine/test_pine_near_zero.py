@@ -19,6 +19,7 @@ from aiopt.strategy.signals import StreamingSignals, compute_signals
 from aiopt.strategy.spec import StrategySpec
 from aiopt.testing.broker import simulate
 from aiopt.timeframe import parse_timeframe
+from aiopt.verification.pine_runs import PineJob, PineRun
 
 pytestmark = pytest.mark.slow
 
@@ -100,9 +101,24 @@ def spec_of(name: str) -> StrategySpec:
     )
 
 
+@pytest.fixture(scope="module")
+def bars() -> BarArrays:
+    return still_bars(1500, seed=8)
+
+
+@pytest.fixture(scope="module")
+def runs(pine, bars: BarArrays) -> dict[str, PineRun]:
+    """All scripts in one process of the engine, which starts once."""
+    scripts = [emit(spec_of(name), provenance=Provenance(), instrument=EURUSD) for name in CONDITIONS]
+    found = pine.run_many([PineJob(script, bars) for script in scripts])
+    return dict(zip(CONDITIONS, found, strict=True))
+
+
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_differences_of_equal_prices_trade_the_same_in_pine(pine, name: str) -> None:
-    spec, bars = spec_of(name), still_bars(1500, seed=8)
+def test_differences_of_equal_prices_trade_the_same_in_pine(
+    runs: dict[str, PineRun], bars: BarArrays, name: str
+) -> None:
+    spec = spec_of(name)
     signals = compute_signals(spec, bars, **SIZES)
     streaming = StreamingSignals(spec, **SIZES)
     for i in range(len(bars)):
@@ -124,9 +140,9 @@ def test_differences_of_equal_prices_trade_the_same_in_pine(pine, name: str) -> 
         for t in simulate(signals, bar_set, pine_entry_bar=True)
         if t.exit_bar is not None
     ]
-    run = pine.run(emit(spec, provenance=Provenance(), instrument=EURUSD), bars)
     found = [
-        (t.entry_bar, t.exit_bar, t.side, round(t.entry_price, 5), round(t.exit_price, 5)) for t in run.closed
+        (t.entry_bar, t.exit_bar, t.side, round(t.entry_price, 5), round(t.exit_price, 5))
+        for t in runs[name].closed
     ]
     assert found == expected
     # A slope is a multiple of a fifth of a tick: a quotient of a million is float noise and nothing else.

@@ -84,3 +84,39 @@ def test_a_bar_that_just_touches_fills_in_every_engine(pine, grid: str) -> None:
     assert touches(bars.bid, found) >= 15
     on_half_ticks = sum(round(price * 1_000_000) % 10 == 5 for *_, price in found)
     assert on_half_ticks > 50 if grid == "mid" else on_half_ticks == 0
+
+
+TIES = StrategySpec.from_json(
+    """{"name": "ties", "entry_long": "close > open", "entry_short": "close < open",
+ "stop_loss": {"unit": "pips", "value": 2}, "take_profit": {"unit": "pips", "value": 2},
+ "size": {"kind": "fixed", "units": 1}}"""
+)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "price"), [("EURUSD", 1.2), ("USDJPY", 110.0), ("XAUUSD", 1_800.0), ("BTCUSD", 60_000.0)]
+)
+def test_an_open_in_the_middle_goes_up_first_at_every_height_of_prices(
+    pine, symbol: str, price: float
+) -> None:
+    """Each bar opens in its middle and reaches stop and target: one last place decided, in gold and yen."""
+    market = instrument(symbol)
+    ticks = round(price / market.tick_size)
+    pip = round(market.pip_size / market.tick_size)
+    draw, n_bars = np.random.default_rng(3), 400
+    close = ticks + np.cumsum(draw.integers(-3 * pip, 3 * pip + 1, n_bars))
+    opened = np.concatenate([[ticks], close[:-1]])
+    half = draw.integers(4 * pip, 6 * pip, n_bars)
+    digits = len(f"{market.tick_size:.10f}".rstrip("0").partition(".")[2])
+    steps = {"open": opened, "high": opened + half, "low": opened - half, "close": close}
+    prices = {name: np.round(steps[name] * market.tick_size, digits) for name in PRICES}
+    made = replace(random_walk_bars(n_bars, seed=1), instrument=symbol, **prices)
+    bars = BarSet(market, made.timeframe, made, made, True, "ties")
+    with BacktestSession(bars, BacktestConfig(mode="parity")) as session:
+        trades = session.run(TIES).trades
+    both = [trade for trade in trades if trade.entry_bar == trade.exit_bar]
+    assert len(both) > 100
+    assert all((trade.exit_reason == "take_profit") == (trade.side == "long") for trade in both)
+    run = pine.run(emit(TIES, provenance=Provenance(), instrument=market), made, tick_size=bars.price_step)
+    expected = [(t.entry_bar, t.exit_bar, t.side, round(t.exit_price, digits)) for t in trades]
+    assert [(t.entry_bar, t.exit_bar, t.side, round(t.exit_price, digits)) for t in run.closed] == expected

@@ -16,9 +16,11 @@ from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan
 from aiopt.market.instrument import instrument
+from aiopt.ranking.groups import make_groups
+from aiopt.ranking.measures import measure_group
 from aiopt.ranking.rank import rank_trials
 from aiopt.ranking.ranking_config import RankingConfig
-from aiopt.ranking.selection import choose_lanes, make_groups
+from aiopt.ranking.selection import choose_lanes
 from aiopt.ranking.trials import TrialRow, check_row
 from aiopt.strategy.spec import FixedSize, IndicatorSpec, PriceDistance, RiskSize, StrategySpec
 from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
@@ -139,10 +141,11 @@ def choices(rows: list[TrialRow], segment: int) -> list[list[tuple[str, ...]]]:
     """Return per group and lane the trials chosen on train windows that end before `segment`."""
     found = []
     for group in make_groups(rows):
-        lanes, _ = choose_lanes(group, PLAN, lanes=RANKING.lanes, min_trades=RANKING.min_train_trades)
+        own, few = measure_group(group, PLAN), RANKING.min_train_trades
+        lanes, _ = choose_lanes(group, own, PLAN, lanes=RANKING.lanes, min_trades=few)
         folds = [fold for fold in PLAN.folds if fold.train[-1] < segment]
         found.append(
-            [tuple(group.rows[lane.choices[fold.index]].trial_id for fold in folds) for lane in lanes]
+            [tuple(group.heads[lane.choices[fold.index]].trial_id for fold in folds) for lane in lanes]
         )
     return found
 

@@ -12,8 +12,9 @@ from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.bars.files import load_bar_set
 from aiopt.evaluation.folds import WalkForwardConfig, plan_walk_forward
-from aiopt.optimize.rerunning import differences, find_trial, rerun_trial
-from aiopt.ranking.trials import TrialRow, write_trials
+from aiopt.optimize.rerunning import as_recorded, differences, find_trial, rerun_trial
+from aiopt.ranking.kept_series import summed_up
+from aiopt.ranking.trials import TrialRow, read_trials, write_trials
 from aiopt.runs import load_run
 from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
@@ -71,3 +72,23 @@ def test_another_row_is_told_apart(run_dir: Path, tmp_path: Path, capsys: pytest
     write_trials(other / "trials.parquet", [forged], plan=plan)
     assert cli.run(["trials", "rerun", row.trial_id, "--run", str(other)]) == 1
     assert "differs from the recorded one in pnl" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_hash_of_a_series_that_was_not_kept_is_checked(
+    keep: bool, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "large"
+    other.mkdir()
+    (other / "bars").symlink_to(run_dir / "bars")
+    (other / "config.json").write_bytes((run_dir / "config.json").read_bytes())
+    row, plan = find_trial(load_run(run_dir), "rsi_reversion@5m-00001")
+    rows = [summed_up(one, plan, keep=keep) for one in read_trials(run_dir / "trials.parquet")]
+    write_trials(other / "trials.parquet", rows, plan=plan)
+    recorded, _ = find_trial(load_run(other), row.trial_id)
+    assert len(recorded.pnl) == (len(row.pnl) if keep else 0)
+    assert cli.run(["trials", "rerun", row.trial_id, "--run", str(other)]) == 0
+    assert "equal to the recorded one, bit for bit" in capsys.readouterr().out
+    pnl = [value + (1e-8 if place == 40 else 0.0) for place, value in enumerate(row.pnl)]
+    forged = as_recorded(recorded, msgspec.structs.replace(row, pnl=pnl), plan)
+    assert "series_hash" in differences(recorded, forged)

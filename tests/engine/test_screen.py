@@ -34,6 +34,7 @@ from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.spec import FixedSize, RiskSize, StrategySpec
 from aiopt.testing.bars import random_walk_bar_set
 from aiopt.testing.random_specs import random_spec
+from tests.engine.later_prices import trades_that_stay
 from tests.engine.real_bars import dukascopy_minutes, histdata_minutes
 
 pytestmark = pytest.mark.slow
@@ -95,6 +96,9 @@ def ladder_of(bars: BarSet, draw: random.Random) -> StopLadder:
     return StopLadder(**columns, price_scale=scale)
 
 
+RUINED = (256,)
+
+
 def random_case(seed: int, bars: BarSet) -> tuple[BarSet, BacktestConfig, StrategySpec, Segments | None]:
     """Return a spec, assumptions, segments and what is known of stops, all drawn from a seed."""
     draw = random.Random(seed)
@@ -115,7 +119,7 @@ def random_case(seed: int, bars: BarSet) -> tuple[BarSet, BacktestConfig, Strate
         }
         if draw.random() < 0.4:
             bars = replace(bars, stops=ladder_of(bars, draw))
-    spec = random_spec(seed)
+    spec = random_spec(seed, limits=seed % 3 == 1, higher=seed % 3 == 2, adds=seed % 6 == 3)
     if draw.random() < 0.5:
         size = FixedSize(units=draw.choice([1000, 20_000, 300_000, 7, 10**7]))
         spec = msgspec.structs.replace(spec, size=size)
@@ -167,9 +171,16 @@ def test_random_specs_on_a_provider_s_minutes(real_minutes: BarSet, chunk: int) 
         assert seen[name] > 0, (name, seen)
 
 
+def test_a_ruined_account_ends_alike() -> None:
+    """Ruin is rare among random specs; this seed has it."""
+    for seed in RUINED:
+        case = random_case(seed, random_walk_bar_set(N_BARS, seed=seed, timeframe="1h"))
+        assert events_of(both(*case))["ruin"] > 0, seed
+
+
 def test_every_reason_and_event_occurs_among_the_random_specs() -> None:
     seen: Counter[str] = Counter()
-    for seed in range(0, 500, 3):
+    for seed in (*range(0, 500, 3), *RUINED):
         bars, config, spec, segments = random_case(
             seed, random_walk_bar_set(N_BARS, seed=seed, timeframe="1h")
         )
@@ -238,29 +249,8 @@ def test_a_result_does_not_depend_on_what_was_run_before() -> None:
 
 def test_prices_to_come_change_no_earlier_trade() -> None:
     bars = random_walk_bar_set(N_BARS, seed=5)
-    cut = N_BARS // 2
-
-    def changed(side):
-        later = {
-            name: np.where(
-                np.arange(N_BARS) >= cut, np.round(getattr(side, name) * 1.01, 5), getattr(side, name)
-            )
-            for name in ("open", "high", "low", "close")
-        }
-        return replace(side, **later)
-
-    other = replace(bars, bid=changed(bars.bid), ask=changed(bars.ask))
-    for space in FAMILIES.values():
-        kept = [
-            [
-                trade
-                for trade in ScreenSession(one, BacktestConfig()).run(space.spec).trades
-                if trade.exit_bar < cut
-            ]
-            for one in (bars, other)
-        ]
-        assert kept[0] == kept[1]
-        assert kept[0]
+    for kept in trades_that_stay(bars, (space.spec for space in FAMILIES.values())):
+        assert kept
 
 
 def test_bars_that_differ_from_their_ladder_end_the_run() -> None:

@@ -23,6 +23,7 @@ from aiopt.optimize.preflight import check_run
 from aiopt.optimize.rerunning import differences, find_trial, rerun_trial
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.trials import TrialRow, read_trials
+from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.runs import load_run
 from aiopt.testing.bars import random_walk_bar_set, write_bar_file
 from cluster.cli import main as cli
@@ -60,6 +61,7 @@ def config_of(markets: dict[str, Path]) -> OptimizeConfig:
         backtest=BacktestConfig(account_currency="USD"),
         walk_forward=WalkForwardConfig(train_segments=2, folds=2, holdout_segments=1),
         ranking=RankingConfig(top=1, min_oos_trades=1, min_train_trades=1, bootstrap_resamples=100),
+        robustness=RobustnessConfig(draws=4, neighbours=8),
         analysis=AnalysisConfig(trades=1),
     )
 
@@ -163,7 +165,7 @@ def test_what_is_written_and_shown_names_the_market(
     assert all(f"<h3>{one}</h3>" in page for one in SYMBOLS)
     assert cli.run(["runs", "show", str(run_dir)]) == 0
     shown = capsys.readouterr().out
-    assert f"rsi_reversion {symbol} " in shown
+    assert f"rsi_reversion@{symbol}@{ranking.entries[0].timeframe}" in shown
     assert "data of USDJPY " in shown
     assert cli.run(["compare", str(run_dir), str(run_dir), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["first"]["instrument"] == "EURUSD, USDJPY"

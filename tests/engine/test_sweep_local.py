@@ -27,6 +27,7 @@ from aiopt.ranking.leaderboard import Leaderboard
 from aiopt.ranking.packed_row import PackedRow, packed_row
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.trials import read_trials
+from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.runs import load_run
 from aiopt.strategy.families import FAMILIES
 from aiopt.sweep.local import run_sweep_locally
@@ -46,6 +47,7 @@ CONFIG = OptimizeConfig(
     trials=3,
     walk_forward=WalkForwardConfig(train_segments=2, folds=2, holdout_segments=1),
     ranking=RankingConfig(top=1, min_oos_trades=2, min_train_trades=1, bootstrap_resamples=100),
+    robustness=RobustnessConfig(draws=4, neighbours=8),
 )
 
 
@@ -150,6 +152,10 @@ def test_the_pipeline_needs_no_cluster(tmp_path: Path, ticks: Path) -> None:
         one.trial_id for one in load_run(run.path).ranking.entries
     ]
     assert any("entries fail a required gate" in line for line in lines)
+    assert run.robustness.confirmed
+    ran = f"NautilusTrader ran {run.robustness.confirmed} of their backtests again, all equal"
+    assert any(ran in line for line in lines)
+    assert ran in (run.path / "report.html").read_text()
     assert run.paths is not None
     assert {one.group for one in run.paths.groups} == {
         row.group for row in read_trials(run.path / "trials.parquet")

@@ -25,7 +25,7 @@ def one_price_bars(n_bars: int) -> BarSet:
 
 def orders_of_positions() -> list[tuple[float | None, float | None]]:
     """Return the prices of the stop and the target order of each position of the last run, in order."""
-    cache = process_engine().strategy.cache
+    cache = process_engine().strategy(1).cache
     found = []
     for position in sorted(cache.positions(), key=lambda one: one.ts_opened):
         stop = target = None

@@ -17,13 +17,15 @@ from aiopt.indicators import INDICATORS
 from aiopt.pine.indicators import write_indicator
 from aiopt.pine.text import Names
 from aiopt.timeframe import parse_timeframe
-from tests.pine_engine.engine import PineEngine, pine_engine
+from tests.pine_engine.engine import PineScripts, pine_engine
+
+COLUMNS = ("open", "high", "low", "close", "volume")
 
 GOLDEN = Path(__file__).resolve().parents[1] / "unit" / "indicators" / "golden_pine_engine.json"
 
 
 def golden_outputs(
-    kind: str, golden: dict[str, list[float]], engine: PineEngine
+    kind: str, golden: dict[str, list[float]], engine: PineScripts
 ) -> dict[str, list[float | None]]:
     """Return ``kind.output`` → one value per bar of the golden file, None before the first.
 
@@ -35,25 +37,26 @@ def golden_outputs(
     plots = {f"{kind}.{output}": variable for output, variable in written.outputs.items()}
     lines = ["//@version=6", 'strategy("golden", overlay=true)', *written.lines]
     lines += [f'plot({variable}, "{title}")' for title, variable in plots.items()]
-    run = engine.run("\n".join(lines) + "\n", _bars(golden), plots=list(plots))
+    run = engine.run("\n".join(lines) + "\n", bars_of(golden), plots=list(plots))
     return {
         title: [None if math.isnan(value) else float(value) for value in run.plots[title]] for title in plots
     }
 
 
-def _bars(golden: dict[str, list[float]]) -> BarArrays:
-    high, low, close = (np.array(golden[name]) for name in ("high", "low", "close"))
+def bars_of(golden: dict[str, list[float]]) -> BarArrays:
+    """Return the bars of the golden file."""
+    open_, high, low, close, volume = (np.array(golden[name]) for name in COLUMNS)
     timeframe = parse_timeframe("5m")
     return BarArrays(
         instrument="EURUSD",
         timeframe=timeframe,
         price="bid",
         ts_open_ns=np.arange(len(close), dtype=np.int64) * timeframe.ns,
-        open=close,
+        open=open_,
         high=high,
         low=low,
         close=close,
-        volume=np.ones(len(close)),
+        volume=volume,
         data_hash="golden",
     )
 

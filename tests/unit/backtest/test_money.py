@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiopt.backtest.bookkeeper import Bookkeeper
@@ -52,6 +52,16 @@ def round_trips(draw):
     }
 
 
+@example(
+    {
+        "decimals": 6,
+        "entry": 1e-06,
+        "exit": 8462.460751,
+        "units": 201780046.0,
+        "commission": 100.0,
+        "side": "long",
+    }
+)
 @given(round_trips())
 def test_a_settlement_is_what_decimals_say_to_the_last_digit(trip):
     books = books_of(price_decimals=trip["decimals"], commission_per_million=trip["commission"])

@@ -46,7 +46,7 @@ ASK = BID + 0.001
 def test_equity_is_balance_plus_open_profit_marked_on_the_side_that_closes():
     trades = [trade(0, 2, 1.001, 1.02, commission=0.5), trade(3, 4, 1.00, 0.991, "short", commission=0.2)]
     booked = bookings((0, -0.25), (2, 18.75), (3, -0.1), (4, 8.9))
-    equity = equity_curve(trades, None, initial_balance=1000.0, bookings=booked, bid_close=BID, ask_close=ASK)
+    equity = equity_curve(trades, [], initial_balance=1000.0, bookings=booked, bid_close=BID, ask_close=ASK)
     expected = [
         1000.0,
         1000.0 - 0.25 + (1.00 - 1.001) * 1000,
@@ -62,7 +62,7 @@ def test_equity_is_balance_plus_open_profit_marked_on_the_side_that_closes():
 def test_an_open_position_is_marked_to_the_last_close():
     held = OpenTrade(entry_bar=3, entry_ts_ns=3, side="short", entry_price=1.0, size=1000.0, commission=0.1)
     booked = bookings((3, -0.1))
-    equity = equity_curve([], held, initial_balance=1000.0, bookings=booked, bid_close=BID, ask_close=ASK)
+    equity = equity_curve([], [held], initial_balance=1000.0, bookings=booked, bid_close=BID, ask_close=ASK)
     assert equity[-1] == pytest.approx(1000.0 - 0.1 + (1.0 - 0.991) * 1000)
     assert (equity[:4] == 1000.0).all()
 
@@ -104,7 +104,7 @@ def test_figures_of_a_known_list_of_trades():
     trades = [trade(0, 1, 1.00, 1.01), trade(2, 3, 1.01, 1.00), trade(4, 4, 1.0, 1.02)]
     equity = equity_curve(
         trades,
-        None,
+        [],
         initial_balance=1000.0,
         bookings=bookings(*((trade.exit_bar, trade.pnl) for trade in trades)),
         bid_close=BID,

@@ -94,9 +94,9 @@ def test_compute_to_a_file(bars_file, tmp_path, name, read):
         (("--kind", "rsi", "--arg", "len=3"), SpecError, "rsi has no argument 'len'"),
         (("--kind", "rsi", "--arg", "length=0"), SpecError, "`1 <= length <= 5000` must hold"),
         (
-            ("--kind", "rsi", "--source", "volume"),
+            ("--kind", "rsi", "--source", "time"),
             SpecError,
-            "source must be a price series, but got 'volume'",
+            "source must be a price series or volume, but got 'time'",
         ),
         (("--kind", "atr", "--source", "open"), SpecError, "atr reads high, low, close, not 'open'"),
         (("--kind", "rsi", "--out", "x.txt"), ConfigError, "--out must end in .parquet or .csv"),

@@ -9,13 +9,25 @@ from aiopt.indicators import INDICATORS, indicator_def
 
 
 def test_the_table_is_complete():
-    assert set(INDICATORS) == {"sma", "ema", "rma", "rsi", "macd", "bollinger", "stochastic", "atr", "dmi"}
+    known = {"sma", "ema", "rma", "rsi", "macd", "bollinger", "stochastic", "atr", "dmi"}
+    known |= {"wma", "hma", "linreg", "vwma", "keltner", "donchian", "ichimoku", "supertrend"}
+    known |= {"williams_r", "cci", "stoch_rsi", "roc", "tsi", "cmo", "obv", "mfi", "heikin_ashi"}
+    known |= {"calendar", "previous_day", "previous_week", "today", "session_range", "vwap"}
+    known |= {"doji", "hammer", "shooting_star", "inside_bar", "outside_bar", "morning_star", "evening_star"}
+    known |= {f"{side}_engulfing" for side in ("bullish", "bearish")}
+    known |= {"double_top", "double_bottom", "head_and_shoulders", "inverse_head_and_shoulders"}
+    known |= {"breakout_up", "breakout_down", "three_white_soldiers", "three_black_crows"}
+    known |= {f"higher_{kind}" for kind in ("bar", "sma", "ema", "rsi", "atr", "donchian")}
+    assert set(INDICATORS) == known
     assert all(kind == definition.kind for kind, definition in INDICATORS.items())
 
 
-def test_unknown_kind_gets_a_hint():
-    with pytest.raises(SpecError, match=r"'stochastik'.*Did you mean 'stochastic'\?"):
-        indicator_def("stochastik")
+@pytest.mark.parametrize(
+    ("kind", "meant"), [("stochastik", "stochastic"), ("bulish_engulfing", "bullish_engulfing")]
+)
+def test_unknown_kind_gets_a_hint(kind, meant):
+    with pytest.raises(SpecError, match=rf"'{kind}'.*Did you mean '{meant}'\?"):
+        indicator_def(kind)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_emit_reads_a_file_and_check_accepts_the_script(folder: Path) -> None:
     assert Path("renamed.pine").read_text().startswith("//@version=5\n")
     checked = run("check", "renamed.pine", "--json")
     assert checked.exit_code == 0
-    assert json.loads(checked.stdout) == {"file": "renamed.pine", "ok": True, "findings": []}
+    assert json.loads(checked.stdout) == {"file": "renamed.pine", "version": 5, "ok": True, "findings": []}
 
 
 def test_check_of_a_broken_script_fails_and_says_where(folder: Path) -> None:
@@ -56,6 +56,47 @@ def test_check_of_a_broken_script_fails_and_says_where(folder: Path) -> None:
     human = run("check", str(path))
     assert human.exit_code == 1
     assert "Did you mean 'ta.ema'" in human.stdout
+    assert "1 error; trades are not compared" in human.stdout
+
+
+def test_check_of_a_script_of_another_reports_warnings_without_failing(folder: Path) -> None:
+    Path("other.pine").write_text(
+        '//@version=5\nindicator("t")\nplot(request.security("X", "D", close) > 0 ? volume : na)\n'
+    )
+    result = run("check", "other.pine")
+    assert result.exit_code == 0
+    assert "warning: " in result.stdout
+    assert "[developing bar]" in result.stdout
+    assert "1 warning; trades" in result.stdout
+
+
+def test_check_reads_a_script_as_another_version(folder: Path) -> None:
+    Path("old.pine").write_text('//@version=5\nindicator("t")\nplot(volume ? 1 : 0)\n')
+    assert run("check", "old.pine").exit_code == 0
+    as_six = run("check", "old.pine", "--version", "6", "--json")
+    assert as_six.exit_code == 1
+    document = json.loads(as_six.stdout)
+    assert document["version"] == 6
+    assert [(one["rule"], one["line"], one["column"]) for one in document["findings"]] == [("bool", 3, 6)]
+
+
+def test_check_writes_sarif(folder: Path) -> None:
+    Path("bad.pine").write_text('//@version=6\nindicator("t")\nplot(clsoe)\n')
+    result = run("check", "bad.pine", "--sarif")
+    assert result.exit_code == 1
+    log = json.loads(result.stdout)
+    assert log["version"] == "2.1.0"
+    (found,) = log["runs"][0]["results"]
+    assert found["ruleId"] == "undeclared"
+    assert found["level"] == "error"
+    assert found["locations"][0]["physicalLocation"]["region"]["startLine"] == 3
+    assert log["runs"][0]["tool"]["driver"]["rules"][found["ruleIndex"]]["id"] == "undeclared"
+
+
+def test_check_prints_one_form_at_a_time(folder: Path) -> None:
+    Path("any.pine").write_text('//@version=6\nindicator("t")\nplot(close)\n')
+    with pytest.raises(ConfigError, match="Choose one"):
+        run("check", "any.pine", "--sarif", "--json")
 
 
 def test_emit_does_not_replace_the_spec_it_reads(folder: Path) -> None:
@@ -87,6 +128,21 @@ def test_unknown_parameter_gets_a_hint(folder: Path) -> None:
         run("emit", "ema_cross_atr", "--out", ".", "--params", "fast_lenght=3")
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400", "9" * 400, "-1", "0.5"])
+def test_a_parameter_that_is_no_length_writes_nothing(folder: Path, value: str) -> None:
+    with pytest.raises(SpecError, match="rsi"):
+        run("emit", "rsi_reversion", "--out", "pine", "--params", f"rsi_length={value}")
+    assert not Path("pine").exists()
+
+
+@pytest.mark.parametrize("option", ["--leverage", "--initial-balance"])
+@pytest.mark.parametrize("value", ["nan", "inf", "0", "-3"])
+def test_an_account_that_is_none_writes_nothing(folder: Path, option: str, value: str) -> None:
+    with pytest.raises(ConfigError, match="> 0` must hold"):
+        run("emit", "rsi_reversion", "--out", "pine", option, value)
+    assert not Path("pine").exists()
+
+
 def test_check_of_a_missing_or_binary_file_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match="There is no file"):
         run("check", "no.pine")
@@ -98,3 +154,35 @@ def test_check_of_a_missing_or_binary_file_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["emit", "--help"], ["check", "--help"]])
 def test_help_has_an_example(arguments: list[str]) -> None:
     assert "Example: aiopt pine" in run(*arguments).stdout
+
+
+def test_emit_writes_the_form_that_is_asked_for(folder: Path) -> None:
+    result = run("emit", "ema_cross_atr", "--out", "a", "--form", "indicator", "--no-plots", "--json")
+    document = json.loads(result.stdout)
+    assert document["form"] == "indicator"
+    assert 'indicator("ema_cross_atr"' in document["script"]
+    costs = ("--no-alerts", "--commission-pct", "0.002", "--slippage-ticks", "2")
+    script = json.loads(run("emit", "ema_cross_atr", "--out", "b", *costs, "--json").stdout)["script"]
+    assert "commission_value=0.002, slippage=2" in script
+    assert "alert" not in script
+
+
+def test_inputs_of_a_file_are_limited_to_its_search(folder: Path) -> None:
+    mine = (
+        "name: mine\nparams: {length: 14}\nindicators: {rsi: {kind: rsi, args: {length: length}}}\n"
+        "entry_long: rsi < 30\n"
+    )
+    Path("mine.yaml").write_text(
+        f"{mine}search: {{dimensions: {{length: {{type: int, low: 5, high: 30}}}}}}\n"
+    )
+    script = json.loads(run("emit", "mine.yaml", "--out", "a", "--json").stdout)["script"]
+    assert 'input.int(14, "length", minval=5, maxval=30' in script
+    Path("plain.yaml").write_text(mine)
+    script = json.loads(run("emit", "plain.yaml", "--out", "b", "--json").stdout)["script"]
+    assert 'input.int(14, "length", minval=1, maxval=5000' in script
+
+
+def test_senseless_costs_write_nothing(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="slippage_ticks"):
+        run("emit", "ema_cross_atr", "--out", "a", "--slippage-ticks", "-1")
+    assert not Path("a").exists()

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopt.strategy.session_filter import SessionClock, session_mask, utc_offsets_ns
+from aiopt.indicators.wall_clock import utc_offsets_ns
+from aiopt.strategy.session_filter import SessionClock, session_mask
 from aiopt.strategy.spec import SessionFilter
 
 

@@ -157,9 +157,14 @@ def specs(draw):
     for name in indicator_names:
         definition = INDICATORS[draw(st.sampled_from(sorted(INDICATORS)))]
         args = {
-            key: length if arg.type is int else draw(finite.filter(lambda x: x <= 100))
+            key: "UTC"
+            if arg.type is str
+            else length
+            if arg.type is int
+            else draw(finite.filter(lambda x: x <= 100))
             for key, arg in definition.args.items()
         }
+        args |= {key: "Europe/London" for key, arg in definition.args.items() if arg.type is str}
         indicators[name] = IndicatorSpec(kind=definition.kind, args=args)
         reference = (
             name if len(definition.outputs) == 1 else f"{name}.{draw(st.sampled_from(definition.outputs))}"
@@ -188,7 +193,7 @@ def specs(draw):
         name=draw(names),
         description=draw(st.text(alphabet=string.printable + "äöü€", max_size=40)),
         params={
-            length: draw(st.integers(1, 400)),
+            length: draw(st.integers(2, 400)),
             level: draw(st.one_of(st.integers(-100, 100), finite)),
             stop: draw(finite),
         },
@@ -308,7 +313,7 @@ def test_with_params_refuses(spec, params, message):
         ),
         (
             {"indicators": {"x": IndicatorSpec(kind="sma", source="clos", args={"length": 2})}},
-            "source must be a price series, but got 'clos'. Did you mean 'close'",
+            "source must be a price series or volume, but got 'clos'. Did you mean 'close'",
         ),
         (
             {"indicators": {"x": IndicatorSpec(kind="atr", source="high", args={"length": 2})}},
@@ -328,6 +333,14 @@ def test_with_params_refuses(spec, params, message):
         (
             {"stop_loss": PriceDistance(unit="pips", value="stop")},
             "stop_loss: value names the parameter 'stop', which does not exist",
+        ),
+        (
+            {"take_profit": PriceDistance(unit="percent", value=5, indicator="atr")},
+            "take_profit: unit percent needs no indicator",
+        ),
+        (
+            {"stop_loss": PriceDistance(unit="percent", value=100)},
+            "stop_loss: `value < 100` must hold of per cent, but got 100",
         ),
         (
             {"take_profit": PriceDistance(unit="pips", value=5, indicator="atr")},
@@ -433,7 +446,7 @@ def test_size_rules(build, message):
         ),
         (
             "{name: s, entry_long: 'close > 1', stop_loss: {unit: points, value: 1}}",
-            "Invalid enum value 'points'.*Choose one of atr, pips",
+            "Invalid enum value 'points'.*Choose one of atr, pips, percent",
         ),
         (
             "{name: s, entry_long: 'close > 1', indicators: {x: {kind: rsi, length: 3}}}",
@@ -458,3 +471,12 @@ def test_missing_file(tmp_path):
 def test_bad_json(text):
     with pytest.raises(SpecError, match=r"valid strategy in JSON|Expected `object`"):
         StrategySpec.from_json(text)
+
+
+def test_equal_by_content_is_not_unequal() -> None:
+    """Dicts are in it, and msgspec would answer `!=` by itself."""
+    one, same, other = (IndicatorSpec(kind="sma", args={"length": length}) for length in (3, 3, 4))
+    assert one == same
+    assert not one != same  # noqa: SIM202
+    assert one != other
+    assert one != "sma"

@@ -1,0 +1,1 @@
+"""Another person's Pine strategy read into a spec of ours, or refused construct by construct."""
