@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from aiopt.face.sweep import Sweep, sweep
     from aiopt.face.tables import Table
     from aiopt.face.ticks import Ticks, read_ticks, sample_ticks
+    from aiopt.pine.form import ScriptCosts, ScriptForm
     from aiopt.ranking.ranking_config import RankingConfig
     from aiopt.strategy.space import SearchSpace
     from aiopt.strategy.spec import StrategySpec
@@ -83,6 +84,8 @@ __all__ = [
     "BacktestConfig",
     "WalkForwardConfig",
     "RankingConfig",
+    "ScriptCosts",
+    "ScriptForm",
     "ChartSpec",
     "errors",
 ]
@@ -106,6 +109,7 @@ lend_names(
         "aiopt.face.sweep": ("Sweep",),
         "aiopt.face.tables": ("Table",),
         "aiopt.face.ticks": ("Ticks", "read_ticks", "sample_ticks"),
+        "aiopt.pine.form": ("ScriptCosts", "ScriptForm"),
         "aiopt.ranking.ranking_config": ("RankingConfig",),
         "aiopt.strategy.space": ("SearchSpace",),
         "aiopt.strategy.spec": ("StrategySpec",),

@@ -20,8 +20,8 @@ carries (Ray sends errors from process to process), and is caught by ``except Ai
     │   ├── AnalysisRequestError             what an analyst was asked to read cannot be read
     │   │   └── Unfit                        [aiopt.analyst.constraints] a family cannot meet the constraints
     │   ├── RunExistsError                   a run folder is in the way
-    │   ├── NotARunError                     [aiopt.runs] the folder is not a run folder
-    │   ├── RunFileError                     [aiopt.runs] a file of a run folder cannot be read
+    │   ├── NotARunError                     [aiopt.runs.records] the folder is not a run folder
+    │   ├── RunFileError                     [aiopt.runs.records] a file of a run folder cannot be read
     │   ├── CheckpointError                  [aiopt.serving.checkpoint.weights] a checkpoint cannot be served
     │   ├── DamagedPictureError              [aiopt.serving.pictures.damage] a picture is not whole
     │   ├── UnknownModelError                [aiopt.serving.backend] no model is served under this name
@@ -30,6 +30,8 @@ carries (Ray sends errors from process to process), and is caught by ``except Ai
     ├── BacktestError                        the engine refused or failed a trial
     │   └── ScreenMismatchError              [aiopt.screen.failures] screen and engine disagree on a trial
     ├── PineError                            a script could not be emitted, parsed or checked
+    │   ├── PineEngineError                  [aiopt.verification.engine_folder] no whole Pine engine is there
+    │   └── PineRunError                     [aiopt.verification.pine_runs] the engine cannot run a script
     ├── AnalystError                         no analysis could be made
     │   ├── ReplyError                       a model's reply breaks its schema or the facts of the request
     │   └── EndpointError                    a model endpoint cannot be reached, refused or was too slow
@@ -43,6 +45,7 @@ carries (Ray sends errors from process to process), and is caught by ``except Ai
     │   └── WireError                        [aiopt.serving.engines.wire] the other side of a socket is gone
     ├── FeedError                            [aiopt.ticks.download.http] a request without a whole answer
     ├── HttpError                            [aiopt.serving.gateway.failures] a request answered with an error
+    ├── TrainingError                        [aiopt.training.failures] a training cannot go on or be proved
     └── StorageError                         disk full, folder not writable
 
 Signals are no errors: whoever raises one catches it in the same package, and nobody else sees it.
@@ -51,7 +54,8 @@ Signals are no errors: whoever raises one catches it in the same package, and no
 
     Exception
     ├── ClientGone                           [aiopt.serving.gateway.exchange] nobody is left to answer
-    ├── Broken                               [aiopt.pine.findings] recorded already, skip the expression
+    ├── FaultError                           [aiopt.pine.parsing.faults] this statement cannot be read on
+    ├── _Refused                             [aiopt.analyst.answers] a text is not of the grammar of answers
     └── _StoppedError                        [aiopt.ticks.download.fetching] the run is being interrupted
 """
 

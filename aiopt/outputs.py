@@ -103,10 +103,15 @@ SPREADS = OutputKind(
 )
 SCRIPT = OutputKind("a Pine script", (".pine",), _is_script)
 SPEC = OutputKind("the JSON of a strategy", (".json",), _has_keys("name", "indicators"))
+IMPORTED = OutputKind(
+    "a strategy (YAML) that `aiopt pine import` wrote",
+    (".yaml", ".yml"),
+    _begins_with("# Imported from Pine by aiopt"),
+)
 REPORT = OutputKind("the JSON of a report", (".json",), _has_keys("run_id", "files"))
 REPORT_TABLE = OutputKind("a table of a report (CSV)", (".csv",), _begins_with("rank,entry,"))
 
-KINDS = (PAGE, PICTURE, TABLE, BACKTEST, SPREADS, SCRIPT, SPEC, REPORT, REPORT_TABLE)
+KINDS = (PAGE, PICTURE, TABLE, BACKTEST, SPREADS, SCRIPT, SPEC, IMPORTED, REPORT, REPORT_TABLE)
 
 
 def check_file(path: Path, kind: OutputKind, *, name: str = "The output") -> Path:

@@ -14,7 +14,16 @@ from aiopt.errors import ConfigError
 
 Side = Literal["long", "short"]
 ExitReason = Literal[
-    "stop_loss", "take_profit", "exit_signal", "reverse", "segment_end", "end_of_data", "ruin"
+    "stop_loss",
+    "take_profit",
+    "exit_signal",
+    "reverse",
+    "segment_end",
+    "end_of_data",
+    "ruin",
+    "trailing",
+    "break_even",
+    "time",
 ]
 
 _PRICES = ("entry_price", "exit_price", "stop_price", "target_price")
@@ -74,6 +83,54 @@ class TradeMark(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(msg)
 
 
+class StopMove(msgspec.Struct, frozen=True, kw_only=True):
+    """One move of a stop.
+
+    Attributes
+    ----------
+    ts_ns : int
+        Opening of the bar from which on it lies there, UTC.
+    price : float
+        Quote currency.
+    """
+
+    ts_ns: int
+    price: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.price) and self.price > 0):
+            msg = f"A stop's prices must be finite and positive, but it moves to price={self.price}."
+            raise ConfigError(msg + " Leave the move out or mend it.")
+
+
+class FollowedTrade(TradeMark, frozen=True, kw_only=True):
+    """A trade on a chart whose stop moved.
+
+    Attributes
+    ----------
+    stop_moves : tuple of StopMove
+        After `stop_price`, in the order of time.
+    """
+
+    stop_moves: tuple[StopMove, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the moves are in order, besides a mark's rules.
+
+        Raises
+        ------
+        ConfigError
+            If they are not, or one lies before the entry.
+        """
+        super().__post_init__()
+        stamps = [self.entry_ts_ns, *(move.ts_ns for move in self.stop_moves)]
+        if stamps != sorted(stamps):
+            raise ConfigError(
+                "A trade's stop_moves must be in the order of time and not before its entry, but their "
+                f"ts_ns are {stamps[1:]} with entry_ts_ns={self.entry_ts_ns}. Sort them."
+            )
+
+
 class Trade(TradeMark, frozen=True, kw_only=True):
     """One round trip.
 
@@ -91,8 +148,8 @@ class Trade(TradeMark, frozen=True, kw_only=True):
         Units of the base currency, positive.
     exit_reason : str
         ``stop_loss``, ``take_profit``, ``exit_signal``, ``reverse`` (an opposite entry), ``segment_end`` or
-        ``end_of_data`` (both closed at the close of `exit_bar`), or ``ruin`` (the close before `exit_bar`
-        found the account lost).
+        ``end_of_data`` (both closed at the close of `exit_bar`), ``ruin`` (the close before `exit_bar`
+        found the account lost), ``trailing`` or ``break_even`` (a stop that had moved), or ``time``.
     pnl : float
         Account currency, after commission and swap; the float nearest to the exact amount.
     commission : float
@@ -103,7 +160,7 @@ class Trade(TradeMark, frozen=True, kw_only=True):
         Nights it was held over 17:00 New York, charged or not; the triple day's rollover counts three.  None
         in a run of a version that did not count them.
     stop_price, target_price : float or None
-        Prices of the stop and target orders that protected it; None where the strategy set none, and in a
+        Prices of the stop and target orders with which it began; None where the strategy set none, and in a
         run of a version that did not record them.
     """
 

@@ -35,12 +35,12 @@ from aiopt.files import GIB, MIB
 from aiopt.serving.endpoint import create_token
 from aiopt.serving.haproxy import prepare_proxy
 from aiopt.testing.bars import random_walk_bars
+from aiopt.torchvision_ops import sitecustomize
 from benchmarks._harness import CACHE, Figure
 from benchmarks._serving_load import Measured, Mode, Target, chat_body, run_round
 from cluster import lifecycle
 from cluster.resources import NodeResources
 from cluster.serving import deploy
-from cluster.serving.torchvision_ops import sitecustomize
 
 ROUNDS = int(os.environ.get("AIOPT_BENCH_ROUNDS", "5"))
 PER_CLIENT = 12

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import ray
 
-from aiopt.errors import EXIT_INTERRUPTED, EXIT_OK, AioptError, ClusterError, InputError
+from aiopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, AioptError, ClusterError, InputError
 from aiopt.files import atomic_write_bytes, storage_error
 from aiopt.optimize.configuration import OptimizeConfig, load_optimize_config
 from aiopt.optimize.pipeline import run_pipeline
@@ -54,7 +54,7 @@ def optimize_job(
     Returns
     -------
     int
-        0 done, 1 failed, 2 bad input, 130 interrupted.
+        0 done, 1 failed or a script that does not trade as the backtest does, 2 bad input, 130 interrupted.
     """
     try:
         _refuse_relative("--runs-dir", runs_dir)
@@ -78,7 +78,8 @@ def optimize_job(
             raise
         return _leave_error(result_path, type(translated).__name__, str(translated), translated.exit_code)
     _leave(result_path, result)
-    return EXIT_OK
+    # What was found stays, but a script that trades otherwise must not go by unnoticed.
+    return EXIT_FAILED if result.broken_scripts else EXIT_OK
 
 
 def connect() -> None:

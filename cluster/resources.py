@@ -71,6 +71,8 @@ STAGES: dict[str, StageShare] = {
     "charts": StageShare(num_cpus=1, memory_bytes=512 * MIB),
     # One warm NautilusTrader engine: 340-360 MB resident, flat over 80 trials.
     "trial": StageShare(num_cpus=1, memory_bytes=768 * MIB),
+    # A screen on a series of bars, one altered copy of it, and for the sample an engine: as a trial worker.
+    "stress": StageShare(num_cpus=1, memory_bytes=768 * MIB),
     # The leaderboard appends to a journal and otherwise waits.
     "ranking": StageShare(num_cpus=0),
     # Serving.  An engine on the CPU computes in bursts: a small share, so that it does not keep a sweep from
@@ -79,6 +81,9 @@ STAGES: dict[str, StageShare] = {
     # candidate could not start.  What fits is decided by `gpu_memory_share` and the card's free memory.
     "engine-cpu": StageShare(num_cpus=0.25),
     "engine-gpu": StageShare(num_cpus=1, num_gpus=0.05),
+    # One process of a training.  Its memory is planned from the checkpoint: `aiopt.training.memory_plan`.
+    "training-cpu": StageShare(num_cpus=1),
+    "training-gpu": StageShare(num_cpus=1, num_gpus=1),
     # Both wait for others.
     "gateway": StageShare(num_cpus=0),
     "coordinator": StageShare(num_cpus=0),

@@ -31,6 +31,7 @@ MORE = {
     "compare": "files.md",
     "paths": "../explanation/paths.md",
     "runs": "../architecture.md#a-run-folder",
+    "pine fix": "../how-to/pine-fix.md",
     "serve": "../how-to/serving.md",
     "model": "../how-to/serving.md#what-a-swap-does",
     "cluster": "../how-to/operations.md",

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.run.measuring"]
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # No example fails for being slow: machines that run tests are shared and busy.
@@ -23,6 +25,8 @@ LEDGERS = Path(tempfile.mkdtemp(prefix="aiopt-test-ledgers-"))
 """Where the trials of tests count: never in the ledger of who runs them."""
 
 os.environ["AIOPT_LEDGER_DIR"] = str(LEDGERS / "outside-tests")
+# What a run does must not depend on the Pine engine of who runs the tests; tests that need one name it.
+os.environ["AIOPT_PINE_ENGINE_DIR"] = str(LEDGERS / "no-pine-engine")
 
 
 @pytest.fixture(autouse=True)

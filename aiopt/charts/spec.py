@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ from aiopt.bars.schema import BarArrays
 from aiopt.charts.theme import THEMES, ThemeName
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError, SpecError, did_you_mean
+from aiopt.indicators.bar_series import PRICE_SOURCES, bar_series
 from aiopt.indicators.registry import IndicatorDef, indicator_def
 
 Number = int | float
@@ -27,10 +29,13 @@ MAX_OVERLAYS = 4
 MAX_PANES = 4
 """Indicator panes below the prices, volume not counted."""
 
-SOURCES = ("open", "high", "low", "close", "hl2", "hlc3", "ohlc4")
-"""Series an indicator may read."""
-
-PRICE_KINDS = frozenset({"sma", "ema", "rma", "bollinger"})
+PRICE_KINDS = frozenset(
+    {
+        *("sma", "ema", "rma", "wma", "hma", "vwma", "linreg"),
+        *("bollinger", "keltner", "donchian", "ichimoku", "heikin_ashi"),
+        *("previous_day", "previous_week", "today", "session_range", "vwap"),
+    }
+)
 """Kinds in units of price, drawn over the bars; all others get a pane."""
 
 
@@ -41,10 +46,11 @@ class IndicatorPlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ----------
     kind : str
         A kind of `aiopt.indicators.INDICATORS`.
-    args : dict of str to number
+    args : dict of str to number, or to text (a time zone)
         Its arguments; defaults for those not given.
     source : str
-        Series it reads, one of `SOURCES`; ``"close"`` for kinds that read high, low and close.
+        Series it reads, one of `aiopt.indicators.bar_series.PRICE_SOURCES`; ``"close"`` for kinds that read
+        high, low and close.
 
     Raises
     ------
@@ -53,17 +59,17 @@ class IndicatorPlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     kind: str
-    args: dict[str, Number] = {}
+    args: dict[str, Number | str] = {}
     source: str = "close"
 
     def __post_init__(self) -> None:
         self.resolved_args()
-        if self.source not in SOURCES:
-            hint = did_you_mean(self.source, SOURCES)
+        if self.source not in PRICE_SOURCES:
+            hint = did_you_mean(self.source, PRICE_SOURCES)
             raise SpecError(
                 f"The source of {self.kind} must be a price series, but got {self.source!r}.{hint}"
             )
-        if self.definition().inputs != ("source",) and self.source != "close":
+        if "source" not in self.definition().inputs and self.source != "close":
             inputs = ", ".join(self.definition().inputs)
             raise SpecError(f"{self.kind} reads {inputs}, not {self.source!r}. Remove the source.")
 
@@ -71,7 +77,7 @@ class IndicatorPlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """Return the kind's entry in the indicator table."""
         return indicator_def(self.kind)
 
-    def resolved_args(self) -> dict[str, Number]:
+    def resolved_args(self) -> dict[str, Any]:
         """Return all arguments, defaults filled in."""
         definition = self.definition()
         return definition.check_args({**definition.defaults(), **self.args}, where="chart")
@@ -79,13 +85,14 @@ class IndicatorPlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def title(self) -> str:
         """Return ``"EMA 20"``, ``"Bollinger 20 2"``, ``"RSI 14 (hl2)"``."""
         name = self.kind.upper() if len(self.kind) <= 4 else self.kind.capitalize()
-        numbers = " ".join(f"{value:g}" for value in self.resolved_args().values())
-        return f"{name} {numbers}" + (f" ({self.source})" if self.source != "close" else "")
+        values = self.resolved_args().values()
+        words = " ".join([name, *(value if isinstance(value, str) else f"{value:g}" for value in values)])
+        return words + (f" ({self.source})" if self.source != "close" else "")
 
     def compute(self, bars: BarArrays) -> dict[str, NDArray[np.float64]]:
         """Return each output over `bars`, NaN before its first value."""
         definition = self.definition()
-        inputs = [_series(bars, self.source if name == "source" else name) for name in definition.inputs]
+        inputs = [bar_series(bars, self.source if name == "source" else name) for name in definition.inputs]
         outputs = definition.compute(inputs, self.resolved_args())
         return dict(zip(definition.outputs, outputs, strict=True))
 
@@ -173,12 +180,15 @@ def parse_plot(text: str) -> IndicatorPlot:
         If the notation, the kind, an argument or the source is wrong.
     """
     kind, _, rest = text.strip().partition(":")
-    args: dict[str, Number] = {}
+    args: dict[str, Number | str] = {}
     source = "close"
     for part in filter(None, rest.split(",")):
         name, _, value = (piece.strip() for piece in part.partition("="))
         if name == "source":
             source = value
+            continue
+        if name == "timezone":
+            args[name] = value
             continue
         try:
             args[name] = int(value) if value.lstrip("+-").isdigit() else float(value)
@@ -195,15 +205,3 @@ def split_plots(
     given = tuple(plots)
     over = tuple(plot for plot in given if plot.kind in PRICE_KINDS)
     return over, tuple(plot for plot in given if plot.kind not in PRICE_KINDS)
-
-
-def _series(bars: BarArrays, name: str) -> NDArray[np.float64]:
-    match name:
-        case "hl2":
-            return (bars.high + bars.low) / 2.0
-        case "hlc3":
-            return (bars.high + bars.low + bars.close) / 3.0
-        case "ohlc4":
-            return (bars.open + bars.high + bars.low + bars.close) / 4.0
-    values: NDArray[np.float64] = getattr(bars, name)
-    return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from aiopt.charts.font import REGULAR
 from aiopt.charts.layout import TITLE_ROW, ChartLayout
 from aiopt.charts.raster import Box, Canvas
 from aiopt.charts.theme import Colour
-from aiopt.trades import TradeMark
+from aiopt.trades import FollowedTrade, TradeMark
 
 LINE_WIDTH = 1.6
 _MARKER = 10
@@ -25,8 +26,12 @@ _TRADE_LEGEND = (
 
 
 def trade_prices(trade: TradeMark) -> tuple[float | None, ...]:
-    """Return entry, exit, stop and target of a trade."""
-    return trade.entry_price, trade.exit_price, trade.stop_price, trade.target_price
+    """Return entry, exit, stop and target of a trade, and where its stop moved."""
+    moves = trade.stop_moves if isinstance(trade, FollowedTrade) else ()
+    return (
+        *(trade.entry_price, trade.exit_price, trade.stop_price, trade.target_price),
+        *(move.price for move in moves),
+    )
 
 
 def bars_of(trade: TradeMark, bars: BarArrays, start: int, stop: int) -> tuple[int, int | None] | None:
@@ -47,6 +52,14 @@ def bars_of(trade: TradeMark, bars: BarArrays, start: int, stop: int) -> tuple[i
 def legend_width() -> int:
     """Return the columns that the legend of the marks takes."""
     return sum(REGULAR.width(name) + 30 for name, _ in _TRADE_LEGEND)
+
+
+class _Step(NamedTuple):
+    """A level of a stop, with the first and the last column at which it lay there."""
+
+    price: float
+    left: int
+    right: int
 
 
 class TradeMarks:
@@ -77,6 +90,7 @@ class TradeMarks:
         self.canvas = canvas
         self.layout = layout
         self.bars = bars.slice(*window)
+        self._stamps, self._start = bars.ts_open_ns, window[0]
         self.x = layout.bars.centres
         self.trades = [
             (trade, span) for trade in trades if (span := bars_of(trade, bars, *window)) is not None
@@ -86,17 +100,21 @@ class TradeMarks:
         return bool(self.trades)
 
     def draw_zones(self) -> None:
-        """Fill the prices between entry and target, and entry and stop."""
+        """Fill the prices between entry and target, and between entry and stop while that means a loss."""
         box, scale = self.layout.panes.price, self.layout.price
         for trade, span in self.trades:
-            left, right = self._trade_columns(span)
-            entry = scale.row(trade.entry_price)
-            for price, colour in ((trade.target_price, Colour.PROFIT), (trade.stop_price, Colour.LOSS)):
-                if price is not None:
-                    rows = sorted((entry, scale.row(price)))
-                    self.canvas.fill(
-                        Box(max(rows[0], box.top), min(rows[1], box.bottom), left, right), colour
-                    )
+            entry, columns = scale.row(trade.entry_price), self._trade_columns(span)
+            sign = 1 if trade.side == "long" else -1
+            zones = [
+                (step.price, step.left, step.right, Colour.LOSS)
+                for step in self._stop_steps(trade, columns)
+                if sign * step.price < sign * trade.entry_price
+            ]
+            if trade.target_price is not None:
+                zones.insert(0, (trade.target_price, *columns, Colour.PROFIT))
+            for price, left, right, colour in zones:
+                rows = sorted((entry, scale.row(price)))
+                self.canvas.fill(Box(max(rows[0], box.top), min(rows[1], box.bottom), left, right), colour)
 
     def draw_marks(self) -> None:
         """Draw levels and paths, and over them entries and exits."""
@@ -118,13 +136,46 @@ class TradeMarks:
         right = box.right if leave is None else int(self._column(leave))
         return max(int(self._column(entry)), box.left), min(right, box.right)
 
+    def _stop_steps(self, trade: TradeMark, columns: tuple[int, int]) -> list[_Step]:
+        """Return where the stop lay, as far as the window shows it."""
+        left, right = columns
+        begins = [left]
+        prices = [trade.stop_price]
+        for move in trade.stop_moves if isinstance(trade, FollowedTrade) else ():
+            bar = int(np.searchsorted(self._stamps, move.ts_ns, side="right")) - 1 - self._start
+            # It lies there from the bar's opening on: half way between two centres.
+            column = int((self._column(bar - 1) + self._column(bar)) / 2)
+            if column >= right:
+                break
+            begins.append(max(column, left))
+            prices.append(move.price)
+        ends = [*begins[1:], right]
+        steps = zip(prices, begins, ends, strict=True)
+        return [
+            _Step(price, begin, end)
+            for price, begin, end in steps
+            if price is not None and (end > begin or len(prices) == 1)
+        ]
+
     def _levels(self, trade: TradeMark, span: tuple[int, int | None]) -> None:
         box, scale = self.layout.panes.price, self.layout.price
-        left, right = self._trade_columns(span)
-        for price, colour in ((trade.stop_price, Colour.STOP), (trade.target_price, Colour.TARGET)):
-            row = None if price is None else scale.row(price)
-            if row is not None and box.top <= row <= box.bottom:
-                self.canvas.row_line(row, left, right, colour, dash=5, gap=3)
+        columns = self._trade_columns(span)
+        before: int | None = None
+        for step in self._stop_steps(trade, columns):
+            row = scale.row(step.price)
+            self._level(row, step.left, step.right, Colour.STOP)
+            if before is not None:
+                top, bottom = max(min(before, row), box.top), min(max(before, row), box.bottom)
+                if top <= bottom:
+                    self.canvas.column_line(step.left, top, bottom, Colour.STOP)
+            before = row
+        if trade.target_price is not None:
+            self._level(scale.row(trade.target_price), *columns, Colour.TARGET)
+
+    def _level(self, row: int, left: int, right: int, colour: int) -> None:
+        box = self.layout.panes.price
+        if box.top <= row <= box.bottom:
+            self.canvas.row_line(row, left, right, colour, dash=5, gap=3)
 
     def _path(self, trade: TradeMark, span: tuple[int, int | None]) -> None:
         entry, leave = span

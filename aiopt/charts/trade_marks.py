@@ -14,7 +14,7 @@ import msgspec
 from aiopt.bars.schema import BarArrays
 from aiopt.charts.windows import DEFAULT_WINDOW, Window
 from aiopt.errors import ConfigError, DataError
-from aiopt.trades import TradeMark
+from aiopt.trades import FollowedTrade, TradeMark
 
 _MARGIN = 10
 """Bars shown before the first and after the last trade, where the window has room."""
@@ -26,7 +26,8 @@ def read_trades(path: Path, symbol: str) -> list[TradeMark]:
     Parameters
     ----------
     path : Path
-        JSON with `trades`; ``bars.instrument``, where it is there, says whose they are.
+        JSON with `trades`, which may have ``stop_moves``; ``bars.instrument``, where it is there, says whose
+        they are.
     symbol : str
         Instrument of the bars they are to be drawn on.
 
@@ -39,8 +40,10 @@ def read_trades(path: Path, symbol: str) -> list[TradeMark]:
     """
     try:
         document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        marks = msgspec.convert(document.get("trades"), list[TradeMark])
-        held = msgspec.convert(document.get("open_trade"), TradeMark | None)
+        marks: list[TradeMark] = []
+        marks += msgspec.convert(document.get("trades"), list[FollowedTrade])
+        held = msgspec.convert(document.get("open_trade"), FollowedTrade | None)
+        added = msgspec.convert(document.get("added_trades", []), list[FollowedTrade])
     except FileNotFoundError as failure:
         raise DataError("There is no such file of trades. Check the path.", file=path) from failure
     except msgspec.DecodeError as failure:
@@ -54,7 +57,7 @@ def read_trades(path: Path, symbol: str) -> list[TradeMark]:
     if traded is not None and traded != symbol:
         msg = f"{path}: the trades are of {traded}, but the bars are of {symbol}. Give bars of {traded}."
         raise ConfigError(msg)
-    return marks if held is None else [*marks, held]
+    return marks if held is None else [*marks, held, *added]
 
 
 def shown_trades(bars: BarArrays, windows: Sequence[Window], trades: Sequence[TradeMark]) -> list[TradeMark]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from aiopt.backtest.results import TrialResult
     from aiopt.bars.schema import BarSet
     from aiopt.market.instrument import Instrument
+    from aiopt.strategy.spec import StrategySpec
 
 _SHOWN_TRADES = 10
 _QUIET_S = 1.0
@@ -201,7 +202,7 @@ def command(options: BacktestOptions) -> None:
     _refuse_oversized(result, config)
     document = backtest_document(strategy, config, bars, result)
     if options.chart_path is not None:
-        document["chart"] = _draw(options.chart_path, bars, result, options.chart_trade)
+        document["chart"] = _draw(options.chart_path, strategy, bars, result, options.chart_trade)
     if options.out is not None:
         content = msgspec.json.encode({**document, **curves(bars, result)})
         atomic_write_bytes(options.out, content + b"\n")
@@ -274,14 +275,16 @@ def _refuse_oversized(result: TrialResult, config: BacktestConfig) -> None:
         raise ConfigError(msg)
 
 
-def _draw(path: Path, bars: BarSet, result: TrialResult, chosen: int | None) -> dict[str, Any]:
+def _draw(
+    path: Path, strategy: StrategySpec, bars: BarSet, result: TrialResult, chosen: int | None
+) -> dict[str, Any]:
     """Draw a window of trades; return what the picture shows."""
+    from aiopt.backtest.stop_paths import follow_stops
     from aiopt.charts import ChartSpec, PreparedChart
     from aiopt.charts.trade_marks import shown_trades, window_of_trade
     from aiopt.files import atomic_write_bytes
 
-    held = [] if result.open_trade is None else [result.open_trade]
-    trades = [*result.trades, *held]
+    trades = follow_stops([*result.trades, *result.open_trades], strategy, bars)
     if chosen is not None and chosen > len(trades):
         known = f"Give --chart-trade a number from 1 to {len(trades)}" if trades else "The backtest made none"
         raise ConfigError(f"There is no trade {chosen}. {known}.")
@@ -371,8 +374,7 @@ def _print_trades(console: Console, result: TrialResult, market: Instrument) -> 
             row += [trade.exit_reason.replace("_", " "), f"{trade.pnl:,.2f}"]
             rows.append([*row, *([] if each else [f"{trade.size:,.0f}"])])
         print_table(console, columns, rows)
-    if result.open_trade is not None:
-        held = result.open_trade
+    for held in result.open_trades:
         console.print(
             f"Still open after the last bar: {held.side} since {minute_text(held.entry_ts_ns)} UTC at "
             f"{market.price_text(held.entry_price)}"

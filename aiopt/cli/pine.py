@@ -1,20 +1,35 @@
-"""``aiopt pine``: write a strategy as Pine Script, check a script."""
+"""``aiopt pine``: write a strategy as Pine Script; the commands that check scripts are added here."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 from rich.console import Console
 
 from aiopt.cli.options import OutFolder, json_option, params_option
 from aiopt.cli.output import emit, stderr_console
-from aiopt.errors import EXIT_FAILED, ConfigError
+from aiopt.cli.pine_check import check_command
+from aiopt.cli.pine_compare import compare_command
+from aiopt.cli.pine_engine import engine_group
+from aiopt.cli.pine_fix import fix_command
+from aiopt.cli.pine_import import import_command
+from aiopt.cli.pine_verify import verify_command
+from aiopt.errors import ConfigError
 
 
 @click.group(epilog="Example: aiopt pine emit rsi_reversion --out pine")
 def command() -> None:
     """Write strategies as Pine Script for TradingView and check scripts."""
+
+
+command.add_command(engine_group)
+command.add_command(verify_command)
+command.add_command(check_command)
+command.add_command(compare_command)
+command.add_command(fix_command)
+command.add_command(import_command)
 
 
 @command.command("emit", epilog="Example: aiopt pine emit my_strategy.yaml --out pine --params rsi_length=9")
@@ -49,7 +64,28 @@ def command() -> None:
     show_default=True,
     help="Largest position value, as a multiple of equity; sizes by risk are cut to it.",
 )
+@click.option(
+    "--form",
+    "kind",
+    type=click.Choice(["strategy", "indicator"]),
+    default="strategy",
+    show_default=True,
+    help="An indicator shows and alerts signals and books no trades.",
+)
+@click.option("--alerts/--no-alerts", default=True, show_default=True, help="JSON messages for webhooks.")
+@click.option("--plots/--no-plots", default=True, show_default=True, help="Levels, indicators, signals.")
+@click.option(
+    "--commission-pct",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Commission the script declares, per cent of an order's value.",
+)
+@click.option(
+    "--slippage-ticks", type=int, default=0, show_default=True, help="Slippage the script declares, in ticks."
+)
 @json_option
+# reason: one parameter per option
 def emit_command(
     spec: str,
     out: Path,
@@ -59,19 +95,33 @@ def emit_command(
     symbol: str,
     initial_balance: float,
     leverage: float,
+    kind: Literal["strategy", "indicator"],
+    alerts: bool,
+    plots: bool,
+    commission_pct: float,
+    slippage_ticks: int,
     as_json: bool,
 ) -> None:
     """Write SPEC, a file or the name of a ready family, as Pine Script.
 
-    The spec is written beside the script.  The header says that the trades are not verified: the command has
-    no market data to compare them on.
+    The spec is written beside the script.  Inputs are limited to what a sweep would try, where SPEC says it.
+    The header says that the trades are not verified: the command has no market data to compare them on.
     """
     from aiopt.market.instrument import instrument
     from aiopt.pine.emitter import write_script
+    from aiopt.pine.form import ScriptCosts, ScriptForm
     from aiopt.pine.provenance import Provenance
-    from aiopt.strategy.choosing import find_strategy
+    from aiopt.strategy.choosing import find_strategy, search_of
 
     strategy, source = find_strategy(spec, params)
+    space = search_of(spec, source)
+    form = ScriptForm(
+        kind=kind,
+        costs=ScriptCosts(commission_pct=commission_pct, slippage_ticks=slippage_ticks),
+        alerts=alerts,
+        plots=plots,
+        ranges={} if space is None else space.dimensions,
+    )
     name = name or strategy.name
     beside = out / f"{name}.json"
     if source is not None and beside.exists() and beside.samefile(source):
@@ -90,12 +140,14 @@ def emit_command(
         version=int(version),
         initial_balance=initial_balance,
         leverage=leverage,
+        form=form,
     )
     document = {
         "path": str(path),
         "spec_path": str(beside),
         "name": name,
         "version": int(version),
+        "form": kind,
         "spec_hash": strategy.spec_hash,
         "structure_checked": True,
         "trades_verified": False,
@@ -108,47 +160,3 @@ def emit_command(
         console.print("The structure was checked; the trades were not verified by a Pine engine.")
 
     emit(as_json, document, human)
-
-
-@command.command("check", epilog="Example: aiopt pine check pine/rsi_reversion.pine")
-@click.argument("file", type=click.Path(path_type=Path))
-@json_option
-@click.pass_context
-def check_command(ctx: click.Context, file: Path, as_json: bool) -> None:
-    """Check a generated script without running it; exit code 1 and the reasons if it breaks a rule.
-
-    The rules are those of scripts written by aiopt: functions it does not use are errors, too.
-    """
-    from aiopt.pine.checker import check_script
-
-    text = _read_script(file)
-    stderr_console().print("checking; an unusual script takes some seconds ...")
-    findings = check_script(text)
-    document = {
-        "file": str(file),
-        "ok": not findings,
-        "findings": [
-            {"line": finding.line, "rule": finding.rule, "message": finding.message} for finding in findings
-        ],
-    }
-
-    def human(console: Console) -> None:
-        for finding in findings:
-            console.print(f"{file}: {finding}", markup=False)
-        verdict = f"{len(findings)} rule(s) broken" if findings else "no rule broken; trades are not compared"
-        console.print(f"{file}: {verdict}", markup=False)
-
-    emit(as_json, document, human)
-    if findings:
-        ctx.exit(EXIT_FAILED)
-
-
-def _read_script(file: Path) -> str:
-    if not file.is_file():
-        msg = f"There is no file {file}. Check the path."
-        raise ConfigError(msg)
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as failure:
-        msg = f"{file} is not UTF-8 text ({failure.reason}). Check the path."
-        raise ConfigError(msg) from failure

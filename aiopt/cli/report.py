@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from aiopt.cli.options import OutFile, json_option
-from aiopt.cli.output import emit
+from aiopt.cli.output import emit, progress
 from aiopt.outputs import PAGE
 
 
@@ -20,7 +20,7 @@ from aiopt.outputs import PAGE
 @click.option(
     "--out",
     type=OutFile(PAGE),
-    help="Page to write instead of RUN/report.html; report.json and the CSV files go beside it.",
+    help="Page to write instead of RUN/report.html; beside it NAME.json, NAME.trades.csv, NAME.entries.csv.",
 )
 @json_option
 def command(run: Path, out: Path | None, as_json: bool) -> None:
@@ -29,19 +29,22 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
     Needs only the files of the run folder.  An unfinished run gets a report of what is there.
     """
     from aiopt.report import write_report
+    from aiopt.report.writer import files_beside
     from aiopt.runs import load_run
 
-    page = write_report(run, out=out).absolute()
+    with progress("report, share of the trials read", 100.0, quiet_s=2.0) as report:
+        page = write_report(run, out=out, progress=lambda done, total: report(100 * done / total)).absolute()
     folder = load_run(run)
+    beside = files_beside(page)
     document = {
         "run": folder.run_id,
         "status": folder.state.status,
         "finished": folder.finished,
         "missing": list(folder.missing),
         "report": str(page),
-        "json": str(page.with_name("report.json")),
-        "trades_csv": str(page.with_name("trades.csv")),
-        "entries_csv": str(page.with_name("entries.csv")),
+        "json": str(beside.json),
+        "trades_csv": str(beside.trades_csv),
+        "entries_csv": str(beside.entries_csv),
         "bytes": page.stat().st_size,
     }
 

@@ -15,10 +15,11 @@ from rich.markup import escape
 from aiopt.cli.options import PATH, json_option, runs_dir_option
 from aiopt.cli.output import emit, number, print_table, size_text, stdout_console, text
 from aiopt.errors import ConfigError, InputError, RunExistsError
+from aiopt.series import series_name
 
 if TYPE_CHECKING:
-    from aiopt.ranking.reasons import ReasonCount
-    from aiopt.report.document import Entry, Report
+    from aiopt.report.document import Entry
+    from aiopt.report.overview import RunOverview
     from aiopt.robustness.robustness_file import EntryRobustness
     from aiopt.runs import RunFolder
 
@@ -73,41 +74,40 @@ def show_command(run: Path, as_json: bool) -> None:
     Also why trials failed and why candidates were rejected, with counts.  For an interrupted sweep it shows
     what the journal has recorded.
     """
-    from aiopt.ranking.reasons import failure_reasons, failure_reasons_of_file, rejection_reasons
-    from aiopt.report.build import build_report
+    from aiopt.report.overview import run_overview
+    from aiopt.report.portfolio import sentence
     from aiopt.runs import load_run
 
     folder = load_run(run)
-    report = build_report(folder)
-    if folder.trials_path is not None:
-        failed = failure_reasons_of_file(folder.trials_path)
-    else:
-        failed = failure_reasons(folder.trial_rows()[1]) if folder.has_trials else []
-    rejected = [] if folder.ranking is None else rejection_reasons(folder.ranking.rejected)
+    found = run_overview(folder)
+    markets = found.markets
     stressed = {} if folder.robustness is None else {one.rank: one for one in folder.robustness.entries}
     document = {
         **_overview(folder),
-        "headline": report.headline,
-        "synthetic": report.synthetic if report.all_data else None,
-        "data_hash": None if report.data is None else report.data.data_hash,
-        **({"markets": {one.instrument: one.data_hash for one in report.markets}} if report.markets else {}),
-        "config_hash": report.config_hash,
-        "seed": report.seed,
-        "trials": None if report.sweep is None else report.sweep.trials,
-        "failed": None if report.sweep is None else report.sweep.failed,
+        "headline": found.headline,
+        "synthetic": found.synthetic if markets else None,
+        "data_hash": markets[0].data_hash if len(markets) == 1 else None,
+        **({"markets": {one.instrument: one.data_hash for one in markets}} if len(markets) > 1 else {}),
+        "config_hash": found.config_hash,
+        "seed": found.seed,
+        "trials": found.trials,
+        "failed": found.failed,
         "earlier_trials": None
         if folder.ranking is None
         else folder.ranking.statistics.earlier_trials or None,
         "holdout_openings": [] if folder.ranking is None else list(folder.ranking.holdout_openings or ()),
-        "entries": [{**_entry(entry), **_stressed(stressed.get(entry.rank))} for entry in report.entries],
-        "failure_reasons": failed,
-        "rejection_reasons": rejected,
+        "entries": [{**_entry(entry), **_stressed(stressed.get(entry.rank))} for entry in found.entries],
+        "portfolio": sentence(found.portfolio) if found.portfolio else None,
+        "failure_reasons": found.failures,
+        "rejection_reasons": found.rejections,
     }
 
     def human(console: Console) -> None:
-        _print(console, folder, report)
-        _print_robustness(console, report)
-        _print_reasons(console, report, failed, rejected)
+        _print(console, folder, found)
+        _print_robustness(console, found)
+        if found.portfolio:
+            console.print(f"Portfolio: {sentence(found.portfolio)}", markup=False, soft_wrap=True)
+        _print_reasons(console, found)
 
     emit(as_json, document, human)
 
@@ -269,15 +269,20 @@ def _stressed(found: EntryRobustness | None) -> dict[str, Any]:
     }
 
 
-def _print_robustness(console: Console, report: Report) -> None:
+def _print_robustness(console: Console, report: RunOverview) -> None:
     from aiopt.report.robustness import outcome, shape
+    from aiopt.robustness.robustness_file import confirmed_text
 
-    for one in [] if report.robustness is None else report.robustness.entries:
+    if report.robustness is None:
+        return
+    if ran := confirmed_text(report.robustness):
+        console.print(f"Robustness: {ran}", markup=False, soft_wrap=True)
+    for one in report.robustness.entries:
         line = f"Robustness of entry {one.rank}: {outcome(one)} {shape(one)}"
         console.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
-def _print(console: Console, folder: RunFolder, report: Report) -> None:
+def _print(console: Console, folder: RunFolder, report: RunOverview) -> None:
     from aiopt.report.html import badge, count, decimals, money, ratio
 
     if report.synthetic:
@@ -286,10 +291,10 @@ def _print(console: Console, folder: RunFolder, report: Report) -> None:
         f"[bold]{escape(folder.run_id)}[/]  {escape(folder.state.status)} {escape(folder.state.stage)}"
     )
     console.print(escape(report.headline))
-    for line in report.ledger or ():
+    for line in report.ledger:
         console.print(line, markup=False)
-    for data in report.all_data:
-        name = "data" if report.data is not None else f"data of {data.instrument}"
+    for data in report.markets:
+        name = "data" if len(report.markets) == 1 else f"data of {data.instrument}"
         console.print(f"{name} {data.data_hash}", soft_wrap=True)
     if report.config_hash:
         console.print(f"configuration {report.config_hash}", soft_wrap=True)
@@ -316,7 +321,7 @@ def _print(console: Console, folder: RunFolder, report: Report) -> None:
         rows.append(
             (
                 str(entry.rank),
-                f"{entry.family} {entry.bars}",
+                f"{entry.family}@{series_name(entry.instrument, entry.timeframe)}",
                 decimals(entry.score, 3),
                 money(out.net_pnl if out else None),
                 ratio(out.sharpe.value if out else None),
@@ -332,12 +337,9 @@ def _print(console: Console, folder: RunFolder, report: Report) -> None:
     console.print(LEGEND)
 
 
-def _print_reasons(
-    console: Console, report: Report, failed: Sequence[ReasonCount], rejected: Sequence[ReasonCount]
-) -> None:
+def _print_reasons(console: Console, report: RunOverview) -> None:
     from aiopt.ranking.reasons import failure_lines, rejection_lines
 
-    trials = 0 if report.sweep is None else report.sweep.trials
-    candidates = len(report.entries) + len(report.rejected)
-    for line in (*failure_lines(failed, trials), *rejection_lines(rejected, candidates)):
+    failed = failure_lines(report.failures, report.trials or 0)
+    for line in (*failed, *rejection_lines(report.rejections, report.candidates)):
         console.print(line, markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,10 @@ from aiopt.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
     from aiopt.evaluation.folds import WalkForwardPlan
-    from aiopt.ranking.trial_list import TrialList, TrialOrder
+    from aiopt.ranking.trial_list import ListedTrial, TrialList, TrialOrder
     from aiopt.ranking.trials import TrialRow
+
+_TOLD_EVERY = 256
 
 _run_option = click.option("--run", "run_dir", type=PATH, required=True, help="Run folder.")
 
@@ -44,26 +46,39 @@ def command() -> None:
 )
 @click.option("--failed", is_flag=True, help="Trials that failed, with the reason.")
 @click.option("--top", type=click.IntRange(min=0), default=20, show_default=True, help="How many; 0 for all.")
+@click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many of the first.")
 @json_option
 def list_command(
-    run_dir: Path, group: str | None, order: TrialOrder, failed: bool, top: int, as_json: bool
+    run_dir: Path, group: str | None, order: TrialOrder, failed: bool, top: int, skip: int, as_json: bool
 ) -> None:
     """List the trials of a run with their in-sample figures, the best first.
 
     In-sample figures are no evidence: `aiopt runs show` has what the ranking made of them.  Works on an
     interrupted run too.
     """
-    from aiopt.optimize.rerunning import plan_and_rows
+    from aiopt.optimize.rerunning import listed_trials
     from aiopt.ranking.trial_list import list_trials
+    from aiopt.ranking.trials import count_trials
     from aiopt.runs import load_run
 
-    plan, rows = plan_and_rows(load_run(run_dir))
-    found = list_trials(rows, plan, order=order, group=group, failed=failed, top=top)
+    run = load_run(run_dir)
+    total = None if run.trials_path is None else count_trials(run.trials_path)
+    with progress("trials read", total, quiet_s=2.0) as report:
+        rows = _told(listed_trials(run), report)
+        found = list_trials(rows, order=order, group=group, failed=failed, top=top, skip=skip)
     document = {"run": str(run_dir), **msgspec.to_builtins(found)}
-    emit(as_json, document, lambda console: _print_list(console, found, failed=failed))
+    emit(as_json, document, lambda console: _print_list(console, found, failed=failed, skip=skip))
 
 
-def _print_list(console: Console, found: TrialList, *, failed: bool) -> None:
+def _told(rows: Iterable[ListedTrial], report: Callable[[float], None]) -> Iterator[ListedTrial]:
+    """Yield rows and tell, now and then, how many of them were read."""
+    for done, row in enumerate(rows, start=1):
+        if done % _TOLD_EVERY == 0:
+            report(done)
+        yield row
+
+
+def _print_list(console: Console, found: TrialList, *, failed: bool, skip: int) -> None:
     if failed:
         print_table(console, ("trial", "reason"), [(one.trial_id, one.error) for one in found.trials])
     else:
@@ -80,7 +95,10 @@ def _print_list(console: Console, found: TrialList, *, failed: bool) -> None:
         ]
         print_table(console, columns, rows)
     kind = "failed" if failed else "with a result"
-    console.print(f"{len(found.trials):,} of {found.matching:,} trials {kind}; the run has {found.all:,}.")
+    before = f", after the first {skip:,}" if skip else ""
+    console.print(
+        f"{len(found.trials):,} of {found.matching:,} trials {kind}{before}; the run has {found.all:,}."
+    )
     if not failed and found.trials:
         console.print("In-sample: no evidence. `aiopt runs show` says what the ranking made of them.")
 
@@ -95,12 +113,24 @@ def show_command(trial_id: str, run_dir: Path, as_json: bool) -> None:
     Works on an interrupted run too: its journal holds the trials that had finished.
     """
     from aiopt.optimize.rerunning import find_trial
+    from aiopt.ranking.kept_series import lacks_series
     from aiopt.runs import load_run
 
     row, plan = find_trial(load_run(run_dir), trial_id)
     segments = _segments(row, plan)
     document = {"run": str(run_dir), "trial": msgspec.to_builtins(row), "segments": segments}
-    emit(as_json, document, lambda console: _print(console, row, segments))
+
+    def human(console: Console) -> None:
+        _print(console, row, segments)
+        if lacks_series(row):
+            console.print(
+                "Its profits per period are in the journal alone: it is one of a large sweep. "
+                f"Anew: `aiopt trials rerun {trial_id} --run {run_dir} --json`.",
+                markup=False,
+                soft_wrap=True,
+            )
+
+    emit(as_json, document, human)
 
 
 @command.command(
@@ -119,14 +149,14 @@ def rerun_command(trial_id: str, run_dir: Path, conversion: Path | None, as_json
 
     Exit code 1 if they differ.  Writes nothing.
     """
-    from aiopt.optimize.rerunning import differences, find_trial, rerun_trial
+    from aiopt.optimize.rerunning import as_recorded, differences, find_trial, rerun_trial
     from aiopt.runs import load_run
 
     run = load_run(run_dir)
     row, plan = find_trial(run, trial_id)
     with progress("backtest, bars", row.n_bars or None, quiet_s=1.0) as report:
         again = rerun_trial(run, row, plan, conversion=conversion, progress=report)
-    found = differences(row, again)
+    found = differences(row, as_recorded(row, again, plan))
     document = {
         "run": str(run_dir),
         "trial_id": trial_id,

@@ -73,9 +73,15 @@ class EffectiveTrials:
             If `profits` is not a finite matrix.
         """
         values = finite_matrix(profits, "profits")
-        if not values.size:
-            return
-        units = np.add.reduceat(values, self._edges, axis=1)
+        if values.size:
+            self.add_units(self.units_of(values))
+
+    def units_of(self, profits: FloatArray) -> FloatArray:
+        """Return the profits of trials summed per unit, shape (n_trials, n_units)."""
+        return np.add.reduceat(profits, self._edges, axis=1)
+
+    def add_units(self, units: FloatArray) -> None:
+        """Take some trials, their profits summed by `units_of`."""
         centred = units - units.mean(axis=1, keepdims=True)
         size = np.sqrt((centred**2).sum(axis=1))
         varies = size > 1e-12 * np.abs(units).max(axis=1) * math.sqrt(self._edges.size)

@@ -108,6 +108,15 @@ def sharpe_ratios(returns: npt.ArrayLike, *, periods_per_year: float) -> FloatAr
     return result
 
 
+def exact_sum(values: npt.ArrayLike) -> float:
+    """Return `math.fsum`: the sum as if nothing were rounded on the way.
+
+    Zeros, most profits per period, change no sum and are passed over.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    return math.fsum(numbers[numbers != 0].tolist())
+
+
 def sortino_ratio(returns: npt.ArrayLike, *, periods_per_year: float, target: float = 0.0) -> float:
     """Return mean excess over `target`, over the root mean square shortfall, annualised.
 

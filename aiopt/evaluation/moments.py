@@ -65,7 +65,11 @@ class Cuts:
         """
         values = np.asarray(pnl, dtype=np.float64)[self.edges[0] : self.edges[-1]]
         starts = np.array(self.edges[:-1], dtype=np.int64) - self.edges[0]
-        powers = np.array([values**power for power in range(1, POWERS + 1)])
+        powers = np.zeros((POWERS, values.size))
+        # A power is slow, and most profits are zero.
+        busy = np.flatnonzero(values)
+        for power in range(1, POWERS + 1):
+            powers[power - 1, busy] = values[busy] ** power
         return np.asarray(np.add.reduceat(powers, starts, axis=1), dtype=np.float64)
 
 

@@ -25,6 +25,8 @@ from aiopt.compiled import compiled
 from aiopt.errors import MetricInputError
 from aiopt.evaluation.arrays import FloatArray, finite_matrix, require
 
+IntArray = npt.NDArray[np.int64]
+
 _CHUNK = 2_000_000
 """Elements of the splits-by-trials tables computed at once."""
 
@@ -101,17 +103,19 @@ def overfitting_of_parts(
     found, n_trials, varies = [], 0, False
     for part in parts:
         values = finite_matrix(part, "returns")
-        _check_length(values.shape[0], n_blocks, purge)
         n_trials += values.shape[1]
         varies = varies or bool((np.ptp(values, axis=0) > 0).any())
-        # Every trial on its own scale, so that sums of squares lose no digits.
-        scale = np.abs(values).max(axis=0)
-        found.append(_Blocks.of(values / np.where(scale > 0, scale, 1.0), n_blocks, purge))
+        found.append(Blocks.of(np.ascontiguousarray(values.T), n_blocks, (purge,))[0])
     require(n_trials >= 2, "n_trials >= 2", f"n_trials={n_trials}", "PBO compares trials: pass several.")
     if not varies:
         msg = "At least one trial must vary, but all are constant. There is nothing to choose from."
         raise MetricInputError(msg)
-    blocks = _Blocks.joined(found)
+    return overfitting_of_blocks(Blocks.joined(found))
+
+
+def overfitting_of_blocks(blocks: Blocks) -> Overfitting:
+    """Return the same of at least two trials, of which only sums per block are left."""
+    n_blocks, n_trials = blocks.whole.sums.shape
     splits = _splits(n_blocks)
     step = max(1, _CHUNK // n_trials)
     judged = [_judge(splits[i : i + step], blocks) for i in range(0, len(splits), step)]
@@ -159,6 +163,16 @@ class _Sums:
     squares: FloatArray
 
     @classmethod
+    def of(cls, values: FloatArray, starts: IntArray, stops: IntArray) -> _Sums:
+        """Return the sums of trials, shape (n_trials, n_periods), over some stretches."""
+        chosen = [values[:, a:b] for a, b in zip(starts, stops, strict=True)]
+        return cls(
+            counts=(stops - starts).astype(np.float64),
+            sums=np.array([part.sum(axis=1) for part in chosen]),
+            squares=np.array([(part**2).sum(axis=1) for part in chosen]),
+        )
+
+    @classmethod
     def joined(cls, parts: Sequence[_Sums]) -> _Sums:
         """Return the sums of the trials of several parts."""
         return cls(
@@ -178,31 +192,46 @@ class _Sums:
 
 
 @dataclass(frozen=True)
-class _Blocks:
-    """Whole blocks, and the first and last periods of each that a purge takes off."""
+class Blocks:
+    """Sums of trials over whole blocks, and over the periods at their ends that a purge takes off."""
 
     whole: _Sums
     head: _Sums
     tail: _Sums
 
     @classmethod
-    def of(cls, values: FloatArray, n_blocks: int, purge: int) -> _Blocks:
-        edges = np.append(np.arange(n_blocks) * len(values) // n_blocks, len(values))
+    def of(cls, profits: FloatArray, n_blocks: int, purges: Sequence[int]) -> list[Blocks]:
+        """Return the blocks of some trials for each purge.
+
+        Parameters
+        ----------
+        profits : ndarray of shape (n_trials, n_periods)
+            Finite, each trial's periods side by side in memory: so are its sums the same to the last bit,
+            whatever trials come with it.
+        n_blocks, purges
+            As in `overfitting_of_parts`.
+
+        Raises
+        ------
+        MetricInputError
+            As there.
+        """
+        n_periods = profits.shape[1]
+        for purge in purges:
+            _check_length(n_periods, n_blocks, purge)
+        # Every trial on its own scale, so that sums of squares lose no digits.
+        scale = np.abs(profits).max(axis=1)
+        values = profits / np.where(scale > 0, scale, 1.0)[:, None]
+        edges = np.append(np.arange(n_blocks) * n_periods // n_blocks, n_periods)
         starts, stops = edges[:-1], edges[1:]
-        parts = []
-        for low, high in ((starts, stops), (starts, starts + purge), (stops - purge, stops)):
-            chosen = [values[a:b] for a, b in zip(low, high, strict=True)]
-            parts.append(
-                _Sums(
-                    counts=(high - low).astype(np.float64),
-                    sums=np.array([part.sum(axis=0) for part in chosen]),
-                    squares=np.array([(part**2).sum(axis=0) for part in chosen]),
-                )
-            )
-        return cls(*parts)
+        whole = _Sums.of(values, starts, stops)
+        return [
+            cls(whole, _Sums.of(values, starts, starts + purge), _Sums.of(values, stops - purge, stops))
+            for purge in purges
+        ]
 
     @classmethod
-    def joined(cls, parts: Sequence[_Blocks]) -> _Blocks:
+    def joined(cls, parts: Sequence[Blocks]) -> Blocks:
         """Return the blocks of the trials of several parts."""
         return cls(
             whole=_Sums.joined([part.whole for part in parts]),
@@ -229,7 +258,7 @@ class _Blocks:
         return _sharpe(*self.whole.over(1.0 - splits))
 
 
-def _judge(splits: FloatArray, blocks: _Blocks) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+def _judge(splits: FloatArray, blocks: Blocks) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Return, per split, the out-of-sample rank of the trial chosen in-sample, and whether it lost."""
     inside, _ = blocks.inside(splits)
     outside, mean = blocks.outside(splits)
@@ -249,8 +278,8 @@ def _sharpe(n: FloatArray, sums: FloatArray, squares: FloatArray) -> tuple[Float
     return ratio, mean
 
 
-def longest_holding(profits: FloatArray) -> int:
-    """Return the longest run of periods with a profit or loss: no trade was open for longer.
+def longest_holdings(profits: FloatArray) -> IntArray:
+    """Return each trial's longest run of periods with a profit or loss: no trade was open for longer.
 
     Parameters
     ----------
@@ -258,15 +287,15 @@ def longest_holding(profits: FloatArray) -> int:
         Positions marked to market, so that a period in which one is open has a profit or loss; trades that
         follow each other without a pause make one run.
     """
-    return int(_longest_run(np.ascontiguousarray(profits)))
+    longest = np.zeros(len(profits), dtype=np.int64)
+    _longest_runs(np.ascontiguousarray(profits), longest)
+    return longest
 
 
 @compiled
-def _longest_run(profits: FloatArray) -> int:
-    longest = 0
+def _longest_runs(profits: FloatArray, longest: IntArray) -> None:
     for row in range(len(profits)):
         run = 0
         for profit in profits[row]:
             run = run + 1 if profit != 0.0 else 0
-            longest = max(longest, run)
-    return longest
+            longest[row] = max(longest[row], run)

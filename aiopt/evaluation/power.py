@@ -12,6 +12,10 @@ from scipy.special import ndtri
 
 from aiopt.evaluation.arrays import require
 from aiopt.evaluation.deflated import expected_maximum_sharpe
+from aiopt.evaluation.multiple_testing import NO_EARLIER, EarlierTests
+
+POWER = 0.8
+"""How often what is stated would be found."""
 
 PLAUSIBLE_SHARPE = 3.0
 """Annualised; hardly a strategy keeps more for years after costs.  A judgement, used for a warning alone."""
@@ -24,6 +28,7 @@ def detectable_by_comparison(
     n_paths: int,
     confidence: float = 0.95,
     power: float = 0.8,
+    earlier: EarlierTests = NO_EARLIER,
 ) -> float:
     """Return the smallest true Sharpe ratio that the max-T test of all candidates finds with a given power.
 
@@ -43,6 +48,9 @@ def detectable_by_comparison(
         Candidates that will be compared out of sample, at least 1.
     confidence, power : float
         In (0, 1).
+    earlier : EarlierTests
+        What was tested on the same data before: as in `aiopt.evaluation.multiple_testing.compare_paths` each
+        family counts for `n_paths` more paths, and each single for one.
 
     Returns
     -------
@@ -56,8 +64,19 @@ def detectable_by_comparison(
     """
     _check(n_periods, periods_per_year, confidence, power)
     require(n_paths >= 1, "n_paths >= 1", f"n_paths={n_paths}", "Count every candidate compared.")
-    critical = ndtri(confidence ** (1 / n_paths))
+    critical = ndtri(confidence ** (1 / paths_counted(n_paths, earlier)))
     return float((critical + ndtri(power)) / math.sqrt(n_periods / periods_per_year))
+
+
+def paths_counted(n_paths: int, earlier: EarlierTests) -> int:
+    """Return how many independent paths the best is looked for among, those of earlier tests too.
+
+    Examples
+    --------
+    >>> paths_counted(10, EarlierTests(families=2, singles=3))
+    33
+    """
+    return n_paths * (1 + earlier.families) + earlier.singles
 
 
 def detectable_sharpe(
@@ -110,12 +129,13 @@ def power_lines(
     n_paths: int,
     confidence: float,
     deflated: bool = False,
-    power: float = 0.8,
+    earlier: EarlierTests = NO_EARLIER,
 ) -> list[str]:
     """Return what a sweep could find, as sentences: two, or three where hardly a strategy is that good.
 
     Parameters as in `detectable_by_comparison` and `detectable_sharpe`; `deflated` says which of the two the
-    verdict asks.  Nothing is said of fewer than two periods.
+    verdict asks.  Earlier tests count in both: `n_trials` has their trials already.  Nothing is said of fewer
+    than two periods.
     """
     if n_periods < 2:
         return []
@@ -124,17 +144,20 @@ def power_lines(
         periods_per_year=periods_per_year,
         n_paths=n_paths,
         confidence=confidence,
-        power=power,
+        power=POWER,
+        earlier=earlier,
     )
     strict = detectable_sharpe(
         n_periods=n_periods,
         periods_per_year=periods_per_year,
         n_trials=n_trials,
         confidence=confidence,
-        power=power,
+        power=POWER,
     )
     years = f"{n_periods / periods_per_year:.2g} years out of sample"
     candidates = f"{n_paths:,} candidate{'' if n_paths == 1 else 's'}"
+    if before := paths_counted(n_paths, earlier) - n_paths:
+        candidates += f" and {before:,} of earlier tests"
     trials = f"{n_trials:,} trial{'' if n_trials == 1 else 's'}"
     if deflated:
         least, head = strict, f"{trials} counted, {years}"
@@ -146,7 +169,7 @@ def power_lines(
             f"{strict:.1f} ({trials})"
         )
     lines = [
-        f"{head}: a true Sharpe ratio of {least:.1f} would pass the check against luck {power:.0%} of the "
+        f"{head}: a true Sharpe ratio of {least:.1f} would pass the check against luck {POWER:.0%} of the "
         "time, a smaller one less often",
         second,
     ]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from aiopt.backtest.stop_paths import follow_stops
 from aiopt.charts.render import PreparedChart
 from aiopt.charts.spec import ChartSpec, IndicatorPlot, parse_plot, split_plots
 from aiopt.charts.windows import DEFAULT_WINDOW, window_name
@@ -18,6 +19,7 @@ from aiopt.face.bars import BarsLike, as_arrays
 from aiopt.face.indicators import Indicator
 from aiopt.files import atomic_write_bytes
 from aiopt.outputs import PICTURE, check_file
+from aiopt.trades import TradeMark
 
 
 class Chart:
@@ -117,7 +119,9 @@ def render_chart(
             "`spec` has the indicators of a chart, but more were given. Leave one of the two out."
         )
     bars = what.bars.bid if isinstance(what, Backtest) else as_arrays(what)
-    trades = what.result.trades if isinstance(what, Backtest) else []
+    trades: list[TradeMark] = []
+    if isinstance(what, Backtest):
+        trades = follow_stops(what.result.trades, what.spec, what.bars)
     count = min(DEFAULT_WINDOW, len(bars)) if last is None else last
     if not 1 <= count <= len(bars):
         raise ConfigError(f"`1 <= last <= {len(bars)}` must hold, but got last={count}. Draw fewer bars.")

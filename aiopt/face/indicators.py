@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
@@ -20,6 +21,7 @@ from aiopt.charts.spec import IndicatorPlot
 from aiopt.face import html
 from aiopt.face.bars import BarsLike, as_arrays
 from aiopt.face.tables import Table, with_timestamps
+from aiopt.indicators.registry import INDICATORS
 
 P = ParamSpec("P")
 FloatArray = NDArray[np.float64]
@@ -163,7 +165,7 @@ def macd(
     fast, slow, signal : int
         Lengths in bars.
     """
-    args: dict[str, int | float] = {"fast": fast, "slow": slow, "signal": signal}
+    args: dict[str, int | float | str] = {"fast": fast, "slow": slow, "signal": signal}
     return Indicator(IndicatorPlot(kind="macd", args=args, source=source), as_arrays(bars))
 
 
@@ -180,7 +182,7 @@ def bollinger(
     multiplier : float
         Standard deviations between the middle and each band.
     """
-    args: dict[str, int | float] = {"length": length, "multiplier": multiplier}
+    args: dict[str, int | float | str] = {"length": length, "multiplier": multiplier}
     return Indicator(IndicatorPlot(kind="bollinger", args=args, source=source), as_arrays(bars))
 
 
@@ -189,7 +191,7 @@ def stochastic(
     bars: BarsLike | BarArrays, k_length: int = 14, k_smooth: int = 3, d_smooth: int = 3
 ) -> Indicator:
     """Return the stochastic oscillator: outputs ``k`` and ``d`` in [0, 100]; lengths in bars."""
-    args: dict[str, int | float] = {"k_length": k_length, "k_smooth": k_smooth, "d_smooth": d_smooth}
+    args: dict[str, int | float | str] = {"k_length": k_length, "k_smooth": k_smooth, "d_smooth": d_smooth}
     return Indicator(IndicatorPlot(kind="stochastic", args=args), as_arrays(bars))
 
 
@@ -202,14 +204,49 @@ def atr(bars: BarsLike | BarArrays, length: int = 14) -> Indicator:
 @_of_bars
 def dmi(bars: BarsLike | BarArrays, length: int = 14, smoothing: int = 14) -> Indicator:
     """Return the directional movement: outputs ``plus``, ``minus``, ``adx`` in [0, 100]; lengths in bars."""
-    args: dict[str, int | float] = {"length": length, "smoothing": smoothing}
+    args: dict[str, int | float | str] = {"length": length, "smoothing": smoothing}
     return Indicator(IndicatorPlot(kind="dmi", args=args), as_arrays(bars))
 
 
 def __getattr__(name: str) -> Any:
-    """Return any other name of the package `aiopt.indicators`, whose place this module takes in `aiopt`."""
+    """Return a kind of the registry as a function of bars; else a name of the package `aiopt.indicators`.
+
+    A function of bars takes the arguments of its kind, with their defaults, and ``source`` where the kind
+    reads one.
+    """
+    if name in INDICATORS:
+        return _function_of(name)
     core = importlib.import_module("aiopt.indicators")
     try:
         return getattr(core, name)
     except AttributeError:
         raise AttributeError(f"module 'aiopt.indicators' has no attribute {name!r}") from None
+
+
+@functools.cache
+def _function_of(kind: str) -> Callable[..., Indicator]:
+    """Return ``kind(bars, ..., *, source="close")`` for a kind that has no function written out above."""
+    definition = INDICATORS[kind]
+    empty, named = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
+    plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter("bars", plain, annotation="BarsLike | BarArrays", default=empty)]
+    parameters += [
+        inspect.Parameter(name, plain, default=arg.default, annotation=arg.type.__name__)
+        for name, arg in definition.args.items()
+    ]
+    if "source" in definition.inputs:
+        parameters.append(inspect.Parameter("source", named, default="close", annotation="str"))
+    signature = inspect.Signature(parameters, return_annotation="Indicator")
+
+    def function(*args: Any, **kwargs: Any) -> Indicator:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = dict(bound.arguments)
+        bars, source = given.pop("bars"), given.pop("source", "close")
+        return Indicator(IndicatorPlot(kind=definition.kind, args=given, source=source), as_arrays(bars))
+
+    outputs = ", ".join(f"``{name}``" for name in definition.outputs)
+    function.__name__ = function.__qualname__ = definition.kind
+    function.__doc__ = f"{definition.title} of bars; outputs {outputs}, errors as of `sma`."
+    function.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect` reads
+    return _of_bars(function)

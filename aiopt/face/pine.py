@@ -5,7 +5,7 @@ Owns the calls and what they return.  The text and its rules are `aiopt.pine`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from aiopt.errors import ConfigError
 from aiopt.face import html
 from aiopt.face.strategies import SpecLike, load_spec
 from aiopt.face.tables import Table
-from aiopt.pine.checker import check_script
-from aiopt.pine.findings import Finding
+from aiopt.pine.checking.check import check_generated, check_script
+from aiopt.pine.checking.diagnostics import Diagnostic
+from aiopt.pine.form import ScriptForm
+from aiopt.pine.parsing.script_file import read_script_file
 from aiopt.strategy.spec import StrategySpec
 
 
@@ -64,23 +66,23 @@ class PineScript:
 class PineCheck(Table):
     """What a check found.
 
-    As a table: ``line`` (1-based), ``rule``, ``message``.
+    As a table: ``line`` and ``column`` (1-based), ``severity``, ``rule``, ``message``, ``fix``.
 
     Attributes
     ----------
-    findings : tuple of Finding
-        Every broken rule, in the order of lines; empty if all are kept.
+    findings : tuple of Diagnostic
+        Every broken rule, in the order of the text; empty if all are kept.
     """
 
-    def __init__(self, findings: list[Finding]) -> None:
+    def __init__(self, findings: Sequence[Diagnostic]) -> None:
         self.findings = tuple(findings)
 
     @property
     def ok(self) -> bool:
-        """True if no rule is broken.  Trades are not compared."""
-        return not self.findings
+        """True if there is no error; warnings and notes may be there.  Trades are not compared."""
+        return not any(finding.severity == "error" for finding in self.findings)
 
-    def __iter__(self) -> Iterator[Finding]:
+    def __iter__(self) -> Iterator[Diagnostic]:
         return iter(self.findings)
 
     def __len__(self) -> int:
@@ -88,13 +90,15 @@ class PineCheck(Table):
 
     def to_polars(self) -> pl.DataFrame:
         """Return the findings as a Polars frame."""
-        columns = {
-            name: [getattr(one, name) for one in self.findings] for name in ("line", "rule", "message")
+        schema = {
+            **{"line": pl.Int64, "column": pl.Int64},
+            **dict.fromkeys(("severity", "rule", "message", "fix"), pl.String),
         }
-        return pl.DataFrame(columns, schema={"line": pl.Int64, "rule": pl.String, "message": pl.String})
+        columns = {name: [getattr(one, name) for one in self.findings] for name in schema}
+        return pl.DataFrame(columns, schema=schema)
 
     def _title(self) -> str:
-        if self.ok:
+        if not self.findings:
             return "no rule broken; trades are not compared"
         return f"{len(self)} rule(s) broken, first {self.findings[0]}"
 
@@ -107,6 +111,7 @@ def emit_pine(
     version: int = 6,
     initial_balance: float = 100_000.0,
     leverage: float = 30.0,
+    form: ScriptForm | None = None,
     out: Path | str | None = None,
 ) -> PineScript:
     """Write a strategy as Pine Script.
@@ -125,6 +130,8 @@ def emit_pine(
         Account at the start, quote currency; sizes by risk are measured by it.
     leverage : float
         Largest value of a position per equity; sizes by risk are cut to it.
+    form : ScriptForm, optional
+        Strategy or indicator, alerts, plots, declared costs, ranges of the inputs.
     out : Path or str, optional
         Folder for ``NAME.pine`` and beside it ``NAME.json``, the strategy.
 
@@ -159,6 +166,7 @@ def emit_pine(
             version=version,
             initial_balance=initial_balance,
             leverage=leverage,
+            form=form,
         )
         return PineScript(strategy, text, item.symbol)
     path = write_script(
@@ -170,6 +178,7 @@ def emit_pine(
         version=version,
         initial_balance=initial_balance,
         leverage=leverage,
+        form=form,
     )
     return PineScript(strategy, path.read_text(encoding="utf-8"), item.symbol, path)
 
@@ -177,7 +186,7 @@ def emit_pine(
 def check_pine(script: PineScript | Path | str) -> PineCheck:
     """Check the structure of a script without running it.
 
-    The rules are those of scripts written by aiopt: functions it does not use are findings, too.
+    A `PineScript`, which aiopt wrote, is held to stricter rules than a file or a text of anyone.
 
     Parameters
     ----------
@@ -187,7 +196,7 @@ def check_pine(script: PineScript | Path | str) -> PineCheck:
     Raises
     ------
     ConfigError
-        If there is no such file, or it is not UTF-8 text.
+        If there is no such file, or it is no text of a script.
 
     Examples
     --------
@@ -196,14 +205,10 @@ def check_pine(script: PineScript | Path | str) -> PineCheck:
     <PineCheck: no rule broken; trades are not compared>
     """
     if isinstance(script, PineScript):
-        return PineCheck(check_script(script.text))
+        return PineCheck(check_generated(script.text))
     if isinstance(script, str) and "\n" in script:
-        return PineCheck(check_script(script))
+        return PineCheck(check_script(script).diagnostics)
     path = Path(script)
-    if not path.is_file():
+    if not path.exists():
         raise ConfigError(f"There is no file {str(path)!r}. Check the path, or give the text of a script.")
-    try:
-        return PineCheck(check_script(path.read_text(encoding="utf-8")))
-    except UnicodeDecodeError as failure:
-        msg = f"{path} is not UTF-8 text ({failure.reason}). Check the path."
-        raise ConfigError(msg) from failure
+    return PineCheck(check_script(read_script_file(path)).diagnostics)

@@ -5,6 +5,7 @@ Owns the call and the table of entries.  Score, evidence and verdicts are `aiopt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 import msgspec
@@ -15,6 +16,7 @@ from aiopt.config import decode
 from aiopt.errors import ConfigError
 from aiopt.face import html
 from aiopt.face.tables import FrameTable, Table
+from aiopt.ranking.chosen import chosen_trials
 from aiopt.ranking.earlier import opening_lines
 from aiopt.ranking.rank import rank_trials
 from aiopt.ranking.ranking_config import RankingConfig, ScoreWeights, StressConfig
@@ -62,10 +64,14 @@ class RankedStrategies(Table):
     ----------
     ranking : Ranking
         All there is to know: folds, checks, cost stress, statistics of the whole sweep.
+    unconfirmed : dict of str to tuple of str
+        Entries that rest on trials which the screen alone ran, by name, and these trials; empty where the
+        engine confirmed all.
     """
 
-    def __init__(self, ranking: Ranking) -> None:
+    def __init__(self, ranking: Ranking, unconfirmed: Mapping[str, tuple[str, ...]] | None = None) -> None:
         self.ranking = ranking
+        self.unconfirmed = dict(unconfirmed or {})
 
     @property
     def headline(self) -> str:
@@ -86,6 +92,17 @@ class RankedStrategies(Table):
         }
         kinds = {"name": pl.String, "reason": pl.String, "trades": pl.Int64, "score": pl.Float64}
         return FrameTable(pl.DataFrame(columns, schema=kinds), "rejected candidates")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What must be known before an entry is believed; empty where nothing must."""
+        if not self.unconfirmed:
+            return []
+        named = "; ".join(f"{name}: {', '.join(trials)}" for name, trials in self.unconfirmed.items())
+        return [
+            f"NOT CONFIRMED by the engine, run by the screen alone: {len(self.unconfirmed)} of {len(self)} "
+            f"entries rest on such trials ({named}). Rank again with confirm=True."
+        ]
 
     def __len__(self) -> int:
         return len(self.ranking.entries)
@@ -108,7 +125,8 @@ class RankedStrategies(Table):
         return pl.DataFrame([_row(entry) for entry in self.entries], schema=_COLUMNS, orient="row")
 
     def _title(self) -> str:
-        return f"{len(self)} entries, {len(self.ranking.rejected)} rejected. {self.headline}"
+        told = "".join(f" {line}" for line in self.warnings)
+        return f"{len(self)} entries, {len(self.ranking.rejected)} rejected. {self.headline}{told}"
 
     def _repr_html_(self) -> str:
         parts = [html.note(line) for line in opening_lines(self.ranking.holdout_openings or ())]
@@ -167,7 +185,7 @@ def _row(entry: Entry) -> tuple[object, ...]:
 
 
 def rank(
-    sweep: Sweep, *, config: RankingConfig | None = None, **judging: Unpack[Judging]
+    sweep: Sweep, *, config: RankingConfig | None = None, confirm: bool = True, **judging: Unpack[Judging]
 ) -> RankedStrategies:
     """Judge the trials of a sweep out of sample, every one of them counted.
 
@@ -180,6 +198,10 @@ def rank(
         From `aiopt.sweep`.
     config : RankingConfig, optional
         All settings at once, instead of `judging`; its `period` must be the sweep's.
+    confirm : bool
+        Let the engine run every trial that these settings choose and that it has not run yet: other settings
+        than the default choose others, e.g. more lanes.  False: `RankedStrategies.unconfirmed` names the
+        entries that rest on such trials, and the table's title warns of them.
     **judging
         Fields of `RankingConfig`, e.g. ``top=3``, ``min_oos_trades=30``, ``min_train_trades=10``.
 
@@ -192,6 +214,8 @@ def rank(
     ------
     ConfigError
         If a setting is out of range.
+    ScreenMismatchError
+        If the engine differs from the screen on a trial; nothing is ranked then.
 
     Examples
     --------
@@ -214,7 +238,15 @@ def rank(
         raise ConfigError(msg + " Sweep again with it, or leave it out.")
     settings = msgspec.structs.replace(sweep.config, ranking=config)
     judged = judged_by(sweep.bars, settings)
+    plan = sweep.context.plan
+    chosen = chosen_trials(sweep.rows, plan, judged)
+    if confirm and not sweep.confirmed.issuperset(chosen):
+        sweep.confirm(chosen, judged)
     count = sweep.count()
-    found = rank_trials(sweep.rows, sweep.context.plan, judged, count.earlier(counted_rows(sweep.rows)))
+    found = rank_trials(sweep.rows, plan, judged, count.earlier(counted_rows(sweep.rows)))
     count.open_holdout(entry.instrument for entry in found.entries)
-    return RankedStrategies(found)
+    rests_on = {
+        entry.name: {entry.trial_id, *(fold.trial_id for fold in entry.folds)} for entry in found.entries
+    }
+    left = {name: tuple(sorted(trials - sweep.confirmed)) for name, trials in rests_on.items()}
+    return RankedStrategies(found, {name: trials for name, trials in left.items() if trials})

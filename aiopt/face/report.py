@@ -19,7 +19,7 @@ class ReportPage:
     Attributes
     ----------
     path : Path
-        The page; ``report.json``, ``trades.csv`` and ``entries.csv`` lie beside it.
+        The page; `aiopt.report.writer.files_beside` names what lies beside it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,6 +47,7 @@ def report(run: Run | Path | str, *, out: Path | str | None = None) -> ReportPag
         A run folder; of an unfinished run the report says what is there.
     out : Path or str, optional
         The page to write, or a folder for it; by default ``report.html`` in the run folder.
+        Beside ``NAME.html`` lie ``NAME.json``, ``NAME.trades.csv`` and ``NAME.entries.csv``.
 
     Returns
     -------

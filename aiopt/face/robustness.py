@@ -9,7 +9,7 @@ import polars as pl
 
 from aiopt.face import html
 from aiopt.face.tables import FrameTable, Table
-from aiopt.robustness.robustness_file import EntryRobustness, Robustness
+from aiopt.robustness.robustness_file import EntryRobustness, Robustness, confirmed_text
 
 EXPLAINED = (
     "Every draw is a backtest of the entry's walk-forward path on development data. q05 and q95: 5 and 95 % "
@@ -104,7 +104,7 @@ class StressedEntries(Table):
         return html.card(
             self._title(),
             html.frame_html(frame, frame.height),
-            html.note(EXPLAINED),
+            html.note(" ".join(filter(None, [EXPLAINED, confirmed_text(self.found)]))),
             html.frame_html(gates, gates.height),
             warnings=warnings,
         )

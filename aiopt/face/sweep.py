@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from aiopt.search.record import RunSearches
     from aiopt.sweep.board import Board
     from aiopt.sweep.counting import SweepCount
-    from aiopt.sweep.local import SweepOutcome
     from aiopt.sweep.planning import PlannedSweep
     from aiopt.sweep.progress import SweepProgress
     from aiopt.sweep.sweep_config import SweepConfig
@@ -73,6 +72,9 @@ class Sweep(Table):
         The walk-forward's plan, and what else all trials share.
     searches : RunSearches or None
         What a sampler that learns found on its train windows, in-sample; None where none learned.
+    confirmed : frozenset of str
+        Trials that the engine ran: of a screened sweep those that a fold chooses by the default settings of a
+        ranking, and some others; all where it was not screened.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class Sweep(Table):
         config: SweepConfig,
         context: TrialContext,
         searches: RunSearches | None = None,
+        confirmed: frozenset[str] = frozenset(),
     ) -> None:
         self.rows = rows
+        self.confirmed = confirmed if context.screen else frozenset(row.trial_id for row in rows)
         self.bars = dict(bars)
         self.config = config
         self.context = context
@@ -94,6 +98,37 @@ class Sweep(Table):
         tried = [(row.trial_id, row.params_json, row.group) for row in self.rows]
         hashes = {row.trial_id: row.spec_hash for row in self.rows}
         return _count(self.bars, self.config, self.context, tried, hashes.__getitem__)
+
+    def confirm(self, chosen: Sequence[str], judged: RankingConfig) -> None:
+        """Let the engine run those of the chosen trials that the screen alone has run.
+
+        Parameters
+        ----------
+        chosen : sequence of str
+            What `judged` chooses among all trials.
+        judged : RankingConfig
+            How they are chosen.
+
+        Raises
+        ------
+        ScreenMismatchError
+            If a row differs.  Nothing of the sweep may be believed then.
+        """
+        from aiopt.sweep.confirming import confirm
+
+        board = Leaderboard(None, judged, self.context.plan)
+        wanted = set(chosen)
+        # The best of all are the best of these: the board chooses the same.
+        kept = [row for row in self.rows if row.trial_id in wanted]
+        board.add_many(kept)
+        left = [_point_of(row) for row in kept if row.trial_id not in self.confirmed]
+        confirm(
+            left,
+            board,
+            self.context,
+            lambda again, engine: _again(again, self.bars, engine, find_engine("auto")),
+        )
+        self.confirmed |= {point.trial_id for point in left}
 
     @property
     def failures(self) -> dict[str, int]:
@@ -253,8 +288,9 @@ def sweep(  # each has a default, and groups of them are objects already
     strategies = [Strategy(one.spec, one) if isinstance(one, SearchSpace) else Strategy(one) for one in found]
     context = plan_context(sets, config)
     planned = plan_sweep(told_apart(strategies), config, context.plan, symbols)
-    rows, searches = _run(planned, sets, config, context, engine, show_progress=show_progress)
-    return Sweep(rows, sets, config, context, searches)
+    confirmed: set[str] = set()
+    rows, searches = _run(planned, sets, config, context, engine, confirmed, show_progress=show_progress)
+    return Sweep(rows, sets, config, context, searches, frozenset(confirmed))
 
 
 def _run(
@@ -263,13 +299,17 @@ def _run(
     config: SweepConfig,
     context: TrialContext,
     engine: str,
+    confirmed: set[str],
     *,
     show_progress: bool,
 ) -> tuple[list[TrialRow], RunSearches | None]:
-    """Run every point and return the rows, sorted by trial id, and what a sampler that learns found."""
+    """Run every point and return the rows, sorted by trial id, and what a sampler that learns found.
+
+    What the engine confirmed is added to `confirmed`.
+    """
+    from aiopt.optimize.engine import LocalStages
     from aiopt.sweep.confirming import confirm
-    from aiopt.sweep.counting import counted_file, counted_journal, counted_rows
-    from aiopt.sweep.local import run_sweep_locally
+    from aiopt.sweep.counting import counted_journal, counted_rows
     from aiopt.sweep.planning import out_of
 
     found = find_engine(engine)
@@ -282,12 +322,6 @@ def _run(
         def report(now: SweepProgress) -> None:
             say(now.done, now.total)
 
-        def run(points: Sequence[TrialPoint]) -> SweepOutcome:
-            shown = out_of(planned.trials, report)
-            if found is None:
-                return run_sweep_locally(points, bars, context, board, report=shown)
-            return found.sweep(points, bars, context, board, scratch_dir=folder / "scratch", report=shown)
-
         journal = folder / "leaderboard.jsonl"
         local = Leaderboard(None, config.ranking, context.plan)
         board: Board = local
@@ -297,24 +331,43 @@ def _run(
         count.prepare()
         kept: list[RunSearches] = []
         try:
-            points, _ = planned.run(board, run, keep=kept.append)
+            (found or LocalStages()).sweep(
+                planned.generations(board, keep=kept.append),
+                bars,
+                context,
+                board,
+                scratch_dir=folder / "scratch",
+                report=out_of(planned.trials, report),
+            )
         except BaseException:
             # What was tried counts, whether or not anybody sees it.
             done = local.rows() if found is None else ()
             count.record([*counted_rows(done), *counted_journal(journal)])
             raise
         # Of a sampler that learns only now all points are known.
-        count = _count_points(bars, config, context, points)
+        count = _count_points(bars, config, context, planned.points)
+
+        def run_again(again: Sequence[TrialPoint], engine: TrialContext) -> list[TrialRow]:
+            confirmed.update(point.trial_id for point in again)
+            return _again(again, bars, engine, found)
+
         try:
-            # As a file, which is how any board gives its rows.
-            counts = board.write_trials(folder / "trials.parquet")
-            count.record(counted_file(folder / "trials.parquet"))
-            if not counts["ok"]:
-                raise BacktestError(all_failed(board.progress().failures))
-            confirm(points, board, context, lambda again, engine: _again(again, bars, engine, found))
+            rows = _rows_of(board, folder / "trials.parquet", count)
+            confirm(planned.points, board, context, run_again, bars=bars)
         finally:
             board.close()
-        return read_trials(folder / "trials.parquet"), (kept[-1] if kept else None)
+        return rows, (kept[-1] if kept else None)
+
+
+def _rows_of(board: Board, path: Path, count: SweepCount) -> list[TrialRow]:
+    """Return a board's rows, counted, by way of a file, which is how any board gives them."""
+    from aiopt.sweep.counting import counted_file
+
+    counts = board.write_trials(path, every_series=True)
+    count.record(counted_file(path))
+    if not counts["ok"]:
+        raise BacktestError(all_failed(board.progress().failures))
+    return read_trials(path)
 
 
 def _count_points(
@@ -379,6 +432,22 @@ def _again(
     from aiopt.optimize.engine import LocalStages
 
     return (found or LocalStages()).run_trials(points, bars, context)
+
+
+def _point_of(row: TrialRow) -> TrialPoint:
+    """Return the point that a row is the result of."""
+    from aiopt.sweep.trial import TrialPoint
+
+    return TrialPoint(
+        trial_id=row.trial_id,
+        family=row.family,
+        timeframe=row.timeframe,
+        params=msgspec.json.decode(row.params_json),
+        spec=StrategySpec.from_json(row.spec_json),
+        instrument=row.instrument,
+        search=row.search,
+        generation=row.generation,
+    )
 
 
 def _listed(specs: SpecLike | Sequence[SpecLike]) -> list[SpecLike]:

@@ -32,6 +32,7 @@ from aiopt.analyst import (
 from aiopt.analyst.client import ChatClient
 from aiopt.analyst.record import ReadChart, RunAnalyses, opinions
 from aiopt.analyst.windows import indicator_lines, request_of_window, window_before
+from aiopt.backtest.stop_paths import follow_stops
 from aiopt.bars.schema import BarSet
 from aiopt.charts import PreparedChart
 from aiopt.config import canonical_json, content_hash
@@ -43,10 +44,10 @@ from aiopt.runs import ANALYSES, CHARTS, PROPOSALS, RANKING, load_run, read_json
 from aiopt.series import Symbol, series_name
 from aiopt.strategy.dimensions import Dimension
 from aiopt.strategy.space import SearchSpace
-from aiopt.strategy.spec import StrategySpec
+from aiopt.strategy.spec import StrategySpec, spec_from_mapping
 from aiopt.sweep.markets import symbols_of
 from aiopt.sweep.points import Strategy
-from aiopt.trades import Trade
+from aiopt.trades import Trade, TradeMark
 
 Progress = Callable[[float, float], None]
 
@@ -81,7 +82,7 @@ class _Series:
         """Draw what the analyst is shown."""
         return self._chart.render(start, stop)
 
-    def draw_for_report(self, start: int, stop: int, trades: Sequence[Trade]) -> bytes:
+    def draw_for_report(self, start: int, stop: int, trades: Sequence[TradeMark]) -> bytes:
         """Draw the same bars, or more, smaller."""
         return self._report_chart.render(start, stop, trades=trades)
 
@@ -151,7 +152,7 @@ def analyse_run(
 
     async def read_all(complete: Complete | None) -> None:
         async def read(
-            chart: ReadChart, series: _Series, window: tuple[int, int, int], marks: list[Trade]
+            chart: ReadChart, series: _Series, window: tuple[int, int, int], marks: Sequence[TradeMark]
         ) -> None:
             start, stop, end = window
             png = series.draw(start, stop) if chart.seen else None
@@ -199,7 +200,7 @@ _UNREAD = AnalysisResult(
 )
 """Stands in a planned chart until it is read; never written."""
 
-_Planned = tuple[ReadChart, _Series, tuple[int, int, int], list[Trade]]
+_Planned = tuple[ReadChart, _Series, tuple[int, int, int], Sequence[TradeMark]]
 
 
 def _plan(run_dir: Path, config: AnalysisConfig, ranking: Ranking, bars: dict[str, BarSet]) -> list[_Planned]:
@@ -211,15 +212,21 @@ def _plan(run_dir: Path, config: AnalysisConfig, ranking: Ranking, bars: dict[st
     shown = settings.endpoint is not None and settings.picture
     planned: list[_Planned] = []
 
-    def add(name: str, key: tuple[Symbol, str], ts_ns: int, trade: Trade | None, entry: str) -> None:
-        one = series[key]
-        instrument, timeframe = key
+    def add(
+        name: str,
+        key: tuple[Symbol, str],
+        ts_ns: int,
+        trade: Trade | None = None,
+        entry: str = "",
+        spec: StrategySpec | None = None,
+    ) -> None:
+        one, (instrument, timeframe) = series[key], key
         window = one.window(ts_ns)
         if window is None:
             return
         start, stop = window
         stamps = one.bars.bid.ts_open_ns
-        end, marks = stop, []
+        end, marks = stop, list[Trade]()
         if trade is not None:
             last = int(np.searchsorted(stamps, trade.exit_ts_ns, side="right")) + BARS_AFTER
             end = min(last, stop + settings.bars, len(stamps))
@@ -241,28 +248,29 @@ def _plan(run_dir: Path, config: AnalysisConfig, ranking: Ranking, bars: dict[st
             request_hash=content_hash([*asked, settings.endpoint is None, start, stop, end, marks]),
             result=_UNREAD,
         )
-        planned.append((chart, one, (start, stop, end), marks))
+        drawn = marks if spec is None else follow_stops(marks, spec, one.bars)
+        planned.append((chart, one, (start, stop, end), drawn))
 
     for key, one in series.items():
         end_ns = int(one.bars.bid.ts_open_ns[-1]) + one.bars.timeframe.ns
-        add(f"market-{series_name(*key).replace('@', '-')}", key, end_ns, None, "")
+        add(f"market-{series_name(*key).replace('@', '-')}", key, end_ns)
     records = {record.rank: record for record in load_run(run_dir).entries}
     for entry in sorted(ranking.entries, key=lambda one: one.rank):
         record = records.get(entry.rank)
         trades = [] if record is None else record.trades
-        readable = [
-            number
-            for number, trade in enumerate(trades)
-            if series[(entry.instrument, entry.timeframe)].window(trade.entry_ts_ns) is not None
-        ]
-        # Evenly spaced, not the best or the worst: what is looked at must not depend on how it ended.
-        count = min(config.trades, len(readable))
-        for place in np.linspace(0, len(readable) - 1, count).round().astype(int):
-            number = readable[place]
+        spec = spec_from_mapping(entry.spec, where=entry.name)
+        key = (entry.instrument, entry.timeframe)
+        for number in _trades_to_read(trades, series[key], config.trades):
             trade = trades[number]
-            key = (entry.instrument, entry.timeframe)
-            add(f"{entry.name}-trade-{number + 1}", key, trade.entry_ts_ns, trade, entry.name)
+            add(f"{entry.name}-trade-{number + 1}", key, trade.entry_ts_ns, trade, entry.name, spec)
     return planned
+
+
+def _trades_to_read(trades: list[Trade], one: _Series, most: int) -> list[int]:
+    """Return some trades, not the best or the worst: what is looked at must not depend on how it ended."""
+    readable = [number for number, trade in enumerate(trades) if one.window(trade.entry_ts_ns) is not None]
+    places = np.linspace(0, len(readable) - 1, min(most, len(readable))).round().astype(int)
+    return [readable[place] for place in places]
 
 
 # --- proposals --------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from aiopt.bars.spread_model import SpreadConfig
 from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
 from aiopt.errors import ConfigError, InputError
 from aiopt.optimize.market_config import MarketConfig
+from aiopt.optimize.pine_config import PineConfig
 from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.strategy.families import FAMILIES, family
 from aiopt.strategy.space import load_search_space
@@ -120,6 +121,8 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
         What the analyst reads and whether it proposes.
     robustness : RobustnessConfig
         What the ranked entries are put through, and the gates they must pass.
+    pine : PineConfig
+        Whether the emitted scripts are verified in the Pine engine.
     timeframes, trials, sampler, seed, backtest, walk_forward, ranking
         As in `SweepConfig`.
     """
@@ -137,6 +140,7 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     strategies: tuple[str, ...] = tuple(FAMILIES)
     analysis: AnalysisConfig = AnalysisConfig()
     robustness: RobustnessConfig = RobustnessConfig()
+    pine: PineConfig = PineConfig()
 
     def __post_init__(self) -> None:
         if _NAME.match(self.name) is None:
@@ -321,7 +325,7 @@ def run_identity(
     # The data hash covers what was read from these, the spread of bars included.
     for name in ("ticks", "bars", "ask_bars", "bar_reading", "spread", "sample", "conversion"):
         del settings[name]
-    del settings["screen"], settings["limits"]  # the rows are the same
+    del settings["screen"], settings["limits"], settings["pine"]  # the rows are the same
     if config.robustness == RobustnessConfig():
         del settings["robustness"]  # as before there was this stage
     if not config.learns:

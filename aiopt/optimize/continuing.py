@@ -62,4 +62,4 @@ def prove_harmless(
             "Finish it with the versions in its state.json, or start anew with --force or another --run-id."
         )
         raise RunExistsError(msg) from error
-    return f"{len(again)} of {len(finished)} finished trials run again, all rows equal"
+    return f"{len(again):,} of {len(finished):,} finished trials run again, all rows equal"

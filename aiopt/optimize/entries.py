@@ -28,12 +28,15 @@ from aiopt.evaluation.rollover import held_over, held_over_text
 from aiopt.files import atomic_write_bytes
 from aiopt.optimize.markets import Market, RunMarkets
 from aiopt.pine.emitter import write_script
+from aiopt.pine.form import ScriptForm
 from aiopt.pine.provenance import Provenance
 from aiopt.ranking.earlier import opening_lines
 from aiopt.ranking.ranking_file import Entry, Figures, Ranking
 from aiopt.runs import ENTRIES, PINE, RANKING, EntryRecord, read_json, write_entry
 from aiopt.series import series_name
+from aiopt.strategy.dimensions import Dimension
 from aiopt.strategy.spec import StrategySpec
+from aiopt.sweep.points import Strategy
 from aiopt.utc import HOUR_NS
 
 
@@ -74,6 +77,8 @@ class EntryTask:
         As in the sweep.
     provenance : Provenance
         The script's header.
+    ranges : dict of str to Dimension
+        What was swept, by parameter.
     """
 
     name: str
@@ -82,6 +87,7 @@ class EntryTask:
     config: BacktestConfig
     segments: Segments
     provenance: Provenance
+    ranges: dict[str, Dimension]
 
 
 RunEntries = Callable[[Sequence[EntryTask]], Sequence[EntryOutput]]
@@ -118,6 +124,7 @@ def run_entry(task: EntryTask, bars: BarSet) -> EntryOutput:
             instrument=bars.instrument,
             initial_balance=balance,
             leverage=config.leverage,
+            form=ScriptForm(ranges=task.ranges),
         )
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     return EntryOutput(research=research, parity=parity, files=files)
@@ -138,6 +145,7 @@ def emit_entries(
     markets: RunMarkets,
     bars: Mapping[str, BarSet],
     run: RunEntries,
+    strategies: Sequence[Strategy] = (),
 ) -> list[Path]:
     """Write ``entries/`` and ``pine/`` of a ranked run.
 
@@ -151,6 +159,8 @@ def emit_entries(
         Per series.
     run : callable
         Runs the entries, in the order given.
+    strategies : sequence of Strategy
+        What was swept; their ranges limit the inputs of the scripts.
 
     Returns
     -------
@@ -162,17 +172,20 @@ def emit_entries(
         shutil.rmtree(run_dir / name, ignore_errors=True)
         (run_dir / name).mkdir()
     segments = Segments(tuple(ranking.plan.boundaries_ns))
+    swept = {one.spec.name: one.space.dimensions for one in strategies if one.space is not None}
     tasks = []
     for entry in ranking.entries:
         market, series = markets.of(entry.instrument), series_name(entry.instrument, entry.timeframe)
+        spec = msgspec.convert(entry.spec, StrategySpec)
         tasks.append(
             EntryTask(
                 name=entry.name,
                 series=series,
-                spec=msgspec.convert(entry.spec, StrategySpec),
+                spec=spec,
                 config=market.backtest,
                 segments=segments,
                 provenance=_provenance(run_dir.name, ranking, entry, market, bars[series]),
+                ranges=swept.get(spec.name, {}),
             )
         )
     for entry, task, output in zip(ranking.entries, tasks, run(tasks), strict=True):

@@ -20,8 +20,8 @@ from aiopt.optimize.rerunning import bars_of_trial, trial_of
 from aiopt.paths.judging import judge_paths
 from aiopt.paths.learned import learned_trials, left_out_text
 from aiopt.paths.paths_file import RunPaths
-from aiopt.paths.tables import DevelopmentRow, read_development
-from aiopt.ranking.trials import TrialRow, read_trials
+from aiopt.paths.tables import DevelopmentRow, compared_trials
+from aiopt.ranking.trials import TrialRow, iter_trials
 from aiopt.runs import TRIALS, NotARunError, RunFolder
 from aiopt.sweep.screening import TrialScreen
 from aiopt.timeframe import parse_timeframe
@@ -65,8 +65,8 @@ def paths_on_grid(
     ranking = run.ranking
     if ranking is None or run.trials_path is None:
         raise NotARunError(f"{run.path}: the run must be ranked, but is not. Finish it first.")
-    wanted = {row.trial_id for row in read_development(run.trials_path)}
-    rows = [row for row in read_trials(run.trials_path) if row.trial_id in wanted]
+    wanted = compared_trials(run.trials_path)
+    rows = [row for row in iter_trials(run.trials_path) if row.trial_id in wanted]
     finest = min(rows, key=lambda row: (parse_timeframe(row.timeframe).ns, row.trial_id))
     plan = grid_plan(ranking.plan, bars_of_trial(run, finest, conversion), segments)
     earlier = ranking.statistics.earlier_trials

@@ -39,17 +39,21 @@ from aiopt.optimize.continuing import prove_harmless
 from aiopt.optimize.engine import LocalStages, StageEngine
 from aiopt.optimize.entries import emit_entries
 from aiopt.optimize.markets import RunMarkets
-from aiopt.optimize.run_folder import RunProgress, owned_run
+from aiopt.optimize.run_folder import RunProgress, owned_run, set_aside
 from aiopt.optimize.run_paths import write_paths
 from aiopt.optimize.run_portfolio import write_portfolio
 from aiopt.optimize.run_robustness import write_robustness
-from aiopt.optimize.summary import RunResult, summarise
+from aiopt.optimize.run_verification import check_engine, write_verification
+from aiopt.optimize.summary import RunResult, outcome_lines, summarise
 from aiopt.optimize.warm_start import WarmStart, read_warm_start
 from aiopt.ranking.earlier import said_of
+from aiopt.ranking.luck import tests_before
 from aiopt.ranking.ranking_config import DEFLATED
 from aiopt.ranking.reasons import all_failed, failure_lines
+from aiopt.ranking.screened import Screened
 from aiopt.report import write_report
 from aiopt.report.portfolio import sentence
+from aiopt.robustness.robustness_file import confirmed_text
 from aiopt.runs import (
     BARS,
     CONFIG,
@@ -58,11 +62,12 @@ from aiopt.runs import (
     PINE,
     RANKING,
     REPORT_HTML,
+    SCREEN,
     SEARCH,
     TRIALS,
     read_json,
 )
-from aiopt.screen.failures import BeyondScreenError
+from aiopt.screen.failures import ScreenMismatchError
 from aiopt.search.record import RunSearches
 from aiopt.strategy.space import Point
 from aiopt.sweep.board import Board
@@ -77,8 +82,9 @@ from aiopt.sweep.counting import (
 from aiopt.sweep.markets import finest_of_each, span_lines
 from aiopt.sweep.planning import PlannedSweep, out_of, plan_sweep
 from aiopt.sweep.points import Strategy, judged_by, lanes_of, plan_context
-from aiopt.sweep.progress import SweepProgress
+from aiopt.sweep.progress import SweepProgress, duration_text
 from aiopt.sweep.trial import TrialContext, TrialPoint
+from aiopt.sweep.trial_runner import trials_beyond_screen
 
 SCRATCH = ".tune"
 """Folder below a run for an engine's own bookkeeping while the sweep runs."""
@@ -124,6 +130,7 @@ def run_pipeline(
         As the stages raise them; `state.json` names the stage.
     """
     strategies = load_strategies(config)
+    check_engine(config.pine)
     say = _timed(log)
     markets = RunMarkets.open(config, runs_dir, say, lambda what: _paced(say, what))
     if not markets.several:
@@ -145,7 +152,7 @@ def run_pipeline(
         if state.finished:
             say("the run is finished already; --force runs it again")
             if not (run_dir / REPORT_HTML).is_file():
-                write_report(run_dir)
+                write_report(run_dir, progress=_paced(say, "report: trials read"))
             return summarise(run_dir, log, finished_before=True)
         atomic_write_bytes(run_dir / MANIFEST, markets.manifest_bytes())
         run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), say)
@@ -156,6 +163,7 @@ def run_pipeline(
         run.judge_paths()
         run.combine(bars)
         run.emit(bars)
+        run.verify(bars)
         run.analyse(bars)
         state.finish()
         run.report()
@@ -223,9 +231,9 @@ class _Run:
         self._swept = strategies
         sweep = plan_sweep(strategies, config, context.plan, self._markets.symbols, self._first(context))
         count = self._counted_before(sweep, bars, context)
-        board = self._engine.open_board(
-            self._dir.name, self._dir / LEADERBOARD, judged_by(bars, config), context.plan
-        )
+        for one in trials_beyond_screen(sweep.first_points(), bars) if context.screen else ():
+            self._log(f"screen: {one.what} runs in the engine, hundreds of times slower: {one.reason}")
+        board = self._open_board(bars, context)
         if self._state.changes:
             self._log(f"sweep: begun with other versions ({'; '.join(self._state.changes)})")
             proof = prove_harmless(
@@ -243,9 +251,11 @@ class _Run:
             count.record(counted_journal(self._dir / LEADERBOARD))
             raise
         for node, trials in sorted(by_node.items()):
-            self._log(f"sweep: node {node[:8]} ran {trials} trials")
+            self._log(f"sweep: node {node[:8]} ran {trials:,} trials")
         shutil.rmtree(self._dir / SCRATCH, ignore_errors=True)
-        counts = board.write_trials(self._dir / TRIALS)
+        counts = board.write_trials(
+            self._dir / TRIALS, progress=_paced(self._log, f"sweep: trials read for {TRIALS}")
+        )
         tried = counted_file(self._dir / TRIALS)
         # Before anything of them is judged or shown.
         count.record(tried)
@@ -258,11 +268,21 @@ class _Run:
         self._confirm(points, bars, context, board)
         self._state.enter("rank")
         self._log("ranking: judging out of sample")
-        result = board.ranking(count.earlier(tried))
+        reading = _paced(self._log, "ranking: trials read")
+        result = board.ranking(count.earlier(tried), progress=reading)
         count.open_holdout(entry.instrument for entry in result.entries)
         atomic_write_bytes(self._dir / RANKING, canonical_json(result))
         self._log(f"ranking: {len(result.entries)} entries, {len(result.rejected)} rejected")
         board.close()
+
+    def _open_board(self, bars: dict[str, BarSet], context: TrialContext) -> Board:
+        return self._engine.open_board(
+            self._dir.name,
+            self._dir / LEADERBOARD,
+            judged_by(bars, self._config),
+            context.plan,
+            lambda text: self._log(f"sweep: reading the trials finished before: {text}"),
+        )
 
     def _counted_before(
         self, sweep: PlannedSweep, bars: dict[str, BarSet], context: TrialContext
@@ -282,6 +302,7 @@ class _Run:
             n_paths=lanes_of(points, judging.lanes),
             confidence=judging.confidence,
             deflated=judging.evidence == DEFLATED,
+            earlier=tests_before(earlier.trials),
         ):
             self._log(f"sweep: {line}")
         return count
@@ -297,14 +318,15 @@ class _Run:
                 f"folds and the refit, on its train window alone; all {sweep.trials:,} points count as trials"
             )
         report = out_of(sweep.trials, self._show_progress)
-        return sweep.run(
+        generations = sweep.generations(
             board,
-            lambda points: self._engine.sweep(
-                points, bars, context, board, scratch_dir=self._dir / SCRATCH, report=report
-            ),
             keep=lambda found: atomic_write_bytes(path, canonical_json(found)),
             recorded=read_json(path, RunSearches) if path.is_file() else None,
         )
+        outcome = self._engine.sweep(
+            generations, bars, context, board, scratch_dir=self._dir / SCRATCH, report=report
+        )
+        return sweep.points, Counter(outcome.trials_by_node)
 
     def _first(self, context: TrialContext) -> Mapping[str, tuple[Point, ...]]:
         """Return the points that searches begin with."""
@@ -319,18 +341,32 @@ class _Run:
         self, points: list[TrialPoint], bars: dict[str, BarSet], context: TrialContext, board: Board
     ) -> None:
         """Let the engine run again what a screened sweep is judged by."""
+        (self._dir / SCREEN).unlink(missing_ok=True)
         if not context.screen:
             return
         self._log("screen: the engine runs again what the folds chose, and some others")
-        count = confirm(
-            points,
-            board,
-            context,
-            lambda again, engine: self._engine.run_trials(
-                again, bars, engine, _paced(self._log, "screen: trials run again")
-            ),
-        )
-        self._log(f"screen: {count} of {len(points)} trials run again in the engine, all rows equal")
+        try:
+            count = confirm(
+                points,
+                board,
+                context,
+                lambda again, engine: self._engine.run_trials(
+                    again, bars, engine, _paced(self._log, "screen: trials run again")
+                ),
+                bars=bars,
+                reading=_paced(self._log, "screen: trials read"),
+            )
+        except ScreenMismatchError:
+            board.close()
+            set_aside(self._dir)
+            raise
+        self._log(f"screen: {count:,} of {len(points):,} trials run again in the engine, all rows equal")
+        beyond = trials_beyond_screen(points, bars)
+        for line in (one.text for one in beyond):
+            self._log(f"screen: {line}")
+        screened = len(points) - sum(one.count for one in beyond)
+        found = Screened(trials=screened, confirmed=count, beyond=beyond)
+        atomic_write_bytes(self._dir / SCREEN, canonical_json(found))
 
     def _show_progress(self, progress: SweepProgress) -> None:
         self._log(f"sweep: {progress.line()}")
@@ -349,7 +385,11 @@ class _Run:
     def judge_paths(self) -> None:
         """Write what other paths through the same trials say, ``paths.json``."""
         self._state.enter("paths")
-        found = write_paths(self._dir, progress=_paced(self._log, "paths: groups judged"))
+        found = write_paths(
+            self._dir,
+            progress=_paced(self._log, "paths: groups judged"),
+            reading=_paced(self._log, "paths: trials read"),
+        )
         self._log(f"paths: {found.paths} combinatorial paths of {found.splits} splits per group")
 
     def stress(self, bars: dict[str, BarSet]) -> None:
@@ -358,12 +398,16 @@ class _Run:
         self._state.enter("robustness")
         context = plan_context(bars, self._config, self._markets.data_hash, self._markets.terms())
         progress = _paced(self._log, "robustness: paths run again")
-        try:
-            found = write_robustness(self._dir, bars, context, self._swept, settings, progress)
-        except BeyondScreenError as error:
-            self._log(f"robustness: not measured, the screen cannot run these bars: {error}")
-            return
+        found = write_robustness(
+            self._dir,
+            bars,
+            context,
+            self._swept,
+            settings,
+            lambda shares, given: self._engine.run_shares(shares, given, progress),
+        )
         if found is not None:
+            self._log(f"robustness: {confirmed_text(found)}")
             failed = sum(bool(one.failed) for one in found.entries)
             self._log(f"robustness: {failed} of {len(found.entries)} entries fail a required gate")
 
@@ -387,8 +431,17 @@ class _Run:
             self._markets,
             bars,
             lambda tasks: self._engine.run_entries(tasks, bars, progress),
+            self._swept,
         )
         self._log(f"pine: {len(scripts)} scripts in {self._dir / PINE}")
+
+    def verify(self, bars: dict[str, BarSet]) -> None:
+        """Compare the scripts in the Pine engine with the backtest; write ``verification.json``."""
+        self._state.enter("verification")
+        progress = _paced(self._log, "verification: scripts run and compared")
+        found = write_verification(self._dir, bars, self._config.pine, progress)
+        for line in outcome_lines(found, self._dir):
+            self._log(f"verification: {line}")
 
     def analyse(self, bars: dict[str, BarSet]) -> None:
         """Let the analyst read the ranked entries' markets and trades."""
@@ -404,7 +457,7 @@ class _Run:
 
     def report(self) -> None:
         """Write the report."""
-        self._log(f"report: {write_report(self._dir)}")
+        self._log(f"report: {write_report(self._dir, progress=_paced(self._log, 'report: trials read'))}")
 
     def _build_bars(self, store: Path, folder: Path, request: BarRequest, progress: Progress) -> BarBuild:
         built = self._engine.build_bars(store, folder, request, progress)
@@ -414,7 +467,8 @@ class _Run:
 
 def _paced(log: Log, what: str) -> Progress:
     """Return a function that logs how far `what` is: an advance soon, standing still less often."""
-    last, shown = time.monotonic(), -1.0
+    began = last = time.monotonic()
+    shown = -1.0
 
     def show(done: float, total: float) -> None:
         nonlocal last, shown
@@ -422,7 +476,8 @@ def _paced(log: Log, what: str) -> Progress:
         pause = PROGRESS_INTERVAL_S if done != shown else STANDSTILL_INTERVAL_S
         if total > 0 and now - last >= pause:
             last, shown = now, done
-            log(f"{what}: {done:,.0f}/{total:,.0f} ({100 * done / total:.0f}%)")
+            left = f", ETA {duration_text((now - began) * (total - done) / done)}" if 0 < done < total else ""
+            log(f"{what}: {done:,.0f}/{total:,.0f} ({100 * done / total:.0f}%{left})")
 
     return show
 

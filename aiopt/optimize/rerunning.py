@@ -19,8 +19,11 @@ from aiopt.bars.schema import BarSet
 from aiopt.config import decode
 from aiopt.errors import DataError, InputError, did_you_mean
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.ranking.trials import TrialRow
-from aiopt.runs import BARS, CONFIG, RunFileError, RunFolder, backtest_of, markets_of
+from aiopt.ranking.journal import JournalIndex
+from aiopt.ranking.kept_series import lacks_series, summed_up
+from aiopt.ranking.trial_list import ListedTrial, listed, read_listed
+from aiopt.ranking.trials import TrialRow, read_plan, read_some_trials, read_trial_ids
+from aiopt.runs import BARS, CONFIG, LEADERBOARD, RunFileError, RunFolder, backtest_of, markets_of
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.markets import MarketTerms
 from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
@@ -37,16 +40,29 @@ def plan_and_rows(run: RunFolder) -> tuple[WalkForwardPlan, Iterator[TrialRow]]:
         If the run has no trials yet, or a file of it is damaged.
     """
     plan, rows = run.trial_rows()
-    if plan is None:
-        plan = None if run.ranking is None else run.ranking.plan
-    if plan is None:
+    return _known_plan(run, plan), rows
+
+
+def listed_trials(run: RunFolder) -> Iterator[ListedTrial]:
+    """Return what a list shows of the trials of a run, interrupted ones too; errors as `plan_and_rows`."""
+    if run.trials_path is None:
+        plan, _ = plan_and_rows(run)
+        return (listed(row, plan) for row in JournalIndex(run.path / LEADERBOARD).rows())
+    return read_listed(run.trials_path, _known_plan(run, read_plan(run.trials_path)))
+
+
+def _known_plan(run: RunFolder, plan: WalkForwardPlan | None) -> WalkForwardPlan:
+    found = plan or (None if run.ranking is None else run.ranking.plan)
+    if found is None:
         msg = f"{run.path}: the trials must name their walk-forward plan, but do not. Repeat the run."
         raise RunFileError(msg)
-    return plan, rows
+    return found
 
 
 def find_trial(run: RunFolder, trial_id: str) -> tuple[TrialRow, WalkForwardPlan]:
     """Return a trial's row and the plan it is cut by; of an interrupted run from the journal.
+
+    The row is as the run recorded it: of a large sweep maybe without its profits per period.
 
     Raises
     ------
@@ -55,14 +71,24 @@ def find_trial(run: RunFolder, trial_id: str) -> tuple[TrialRow, WalkForwardPlan
     NotARunError, RunFileError, DataError
         If the run has no trials yet, or a file of it is damaged.
     """
+    if run.trials_path is not None:
+        plan = _known_plan(run, read_plan(run.trials_path))
+        every = read_trial_ids(run.trials_path)
+        if trial_id not in every:
+            raise _no_such_trial(trial_id, every)
+        return read_some_trials(run.trials_path, [trial_id])[0], plan
     plan, rows = plan_and_rows(run)
     known = []
     for row in rows:
         if row.trial_id == trial_id:
             return row, plan
         known.append(row.trial_id)
+    raise _no_such_trial(trial_id, known)
+
+
+def _no_such_trial(trial_id: str, known: list[str]) -> InputError:
     hint = did_you_mean(trial_id, known) or f" The first is {min(known)!r}." if known else ""
-    raise InputError(f"A trial must be one of the run's {len(known):,}, but {trial_id!r} is none.{hint}")
+    return InputError(f"A trial must be one of the run's {len(known):,}, but {trial_id!r} is none.{hint}")
 
 
 def rerun_trial(
@@ -129,6 +155,15 @@ def trial_of(run: RunFolder, row: TrialRow, plan: WalkForwardPlan) -> tuple[Tria
         backtest=backtest, plan=plan, seed=row.seed, data_hash=row.data_hash, markets=terms
     )
     return point, context
+
+
+def as_recorded(before: TrialRow, after: TrialRow, plan: WalkForwardPlan) -> TrialRow:
+    """Return a trial's new row in the form of its recorded one.
+
+    Where that has a hash instead of its profits per period, or beside them, so has the new one: the hashes
+    are equal only if all profits are.
+    """
+    return summed_up(after, plan, keep=not lacks_series(before)) if before.summed_up else after
 
 
 def differences(before: TrialRow, after: TrialRow) -> dict[str, tuple[Any, Any]]:

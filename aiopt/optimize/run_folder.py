@@ -19,7 +19,19 @@ from aiopt.config import canonical_json
 from aiopt.errors import RunExistsError, StorageError
 from aiopt.files import atomic_write_bytes, file_lock, storage_error
 from aiopt.optimize.versions import changed_versions, current_versions
-from aiopt.runs import CONFIG, LOCK, STATE, RunSession, RunState, is_run, read_json
+from aiopt.runs import (
+    CONFIG,
+    DISTRUSTED,
+    LEADERBOARD,
+    LOCK,
+    SEARCH,
+    STATE,
+    TRIALS,
+    RunSession,
+    RunState,
+    is_run,
+    read_json,
+)
 
 
 class RunProgress:
@@ -101,6 +113,18 @@ def owned_run(run_dir: Path, identity: Mapping[str, Any], *, force: bool) -> Ite
             _empty(run_dir)
         state = _take_over(run_dir, identity)
         yield from _recorded(state)
+
+
+def set_aside(run_dir: Path) -> None:
+    """Move the rows of a screen that was wrong out of a run, which then begins anew.
+
+    With `screen: off` it is the same run, and would take them over as finished trials.
+    """
+    aside = run_dir / DISTRUSTED
+    aside.mkdir(exist_ok=True)
+    for name in (LEADERBOARD, TRIALS, SEARCH):
+        if (run_dir / name).is_file():
+            (run_dir / name).replace(aside / name)
 
 
 def _recorded(state: RunProgress) -> Iterator[RunProgress]:

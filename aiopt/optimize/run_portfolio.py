@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from aiopt.config import canonical_json
+from aiopt.errors import DataError
 from aiopt.files import atomic_write_bytes
 from aiopt.portfolio.combining import (
     METHODS,
@@ -25,6 +26,7 @@ from aiopt.portfolio.combining import (
 from aiopt.portfolio.portfolio_file import EQUAL_RISK, RunPortfolio
 from aiopt.portfolio.reading import PORTFOLIO
 from aiopt.portfolio.sizing import EntrySizes, SizedTrial
+from aiopt.ranking.kept_series import lacks_series, left_out_text
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.trials import TrialRow, read_some_trials
 from aiopt.runs import RANKING, TRIALS, read_json
@@ -55,6 +57,9 @@ def write_portfolio(run_dir: Path, run: RunTrials, *, sized_by: str) -> RunPortf
         return None
     plan, config, entries = ranking.plan, ranking.config, ranking.entries
     rows = {row.trial_id: row for row in read_some_trials(run_dir / TRIALS, wanted_trials(ranking))}
+    for row in rows.values():
+        if lacks_series(row):  # what folds chose is in play
+            raise DataError(left_out_text(row.trial_id), file=run_dir / TRIALS)
     paths = entry_paths(ranking, rows)
     combined = [combine(paths, method, plan, config) for method in METHODS]
     whole = next(one for one in combined if one.method == EQUAL_RISK)

@@ -5,14 +5,14 @@ Owns which files it is fed from.  What is measured is `aiopt.robustness`' matter
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aiopt.bars.schema import BarSet
 from aiopt.config import canonical_json
 from aiopt.files import atomic_write_bytes
 from aiopt.ranking.ranking_file import Ranking
-from aiopt.robustness.measuring import Robustly
+from aiopt.robustness.measuring import Robustly, RunShares, in_this_process
 from aiopt.robustness.ranks import TrialProfits
 from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.robustness.robustness_file import Robustness
@@ -27,7 +27,7 @@ def write_robustness(
     context: TrialContext,
     strategies: Sequence[Strategy],
     config: RobustnessConfig,
-    progress: Callable[[float, float], None],
+    run: RunShares = in_this_process,
 ) -> Robustness | None:
     """Measure the ranked entries of a run and write what was found; their order stays.
 
@@ -43,8 +43,8 @@ def write_robustness(
         What was swept.
     config : RobustnessConfig
         What the entries are put through.
-    progress : callable
-        Called with the paths run and all of them.
+    run : callable
+        Runs shares of the work, anywhere.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def write_robustness(
 
     Raises
     ------
-    ScreenMismatchError, BeyondScreenError
+    ScreenMismatchError
         As `Robustly.measure`.
     """
     (run_dir / ROBUSTNESS).unlink(missing_ok=True)
@@ -62,6 +62,6 @@ def write_robustness(
         return None
     spaces = {one.family: one.space for one in strategies if one.space is not None}
     trials = TrialProfits.read(run_dir / TRIALS)
-    found = Robustly(ranking, bars, context, spaces, config, trials).measure(progress)
+    found = Robustly(ranking, bars, context, spaces, config, trials).measure(run)
     atomic_write_bytes(run_dir / ROBUSTNESS, canonical_json(found))
     return found

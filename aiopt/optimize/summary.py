@@ -18,9 +18,21 @@ from aiopt.ranking.reasons import (
     rejection_lines,
     rejection_reasons,
 )
+from aiopt.ranking.screened import Screened
 from aiopt.ranking.verdict import luck_line
 from aiopt.report.build import read_manifests
-from aiopt.runs import CONFIG, MANIFEST, PINE, REPORT_HTML, TRIALS, backtest_of, load_run, read_json
+from aiopt.runs import (
+    CONFIG,
+    MANIFEST,
+    PINE,
+    REPORT_HTML,
+    TRIALS,
+    VERIFICATION,
+    backtest_of,
+    load_run,
+    read_json,
+)
+from aiopt.verification.verification_file import RunVerification
 
 COLUMNS = (
     "#",
@@ -68,6 +80,10 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         Why candidates are not among the entries, and why trials failed; the most frequent reason first.
     report : str
         Path of the HTML page.
+    broken_scripts : list of str
+        Entries whose script does not trade as the backtest does: it must not be used.
+    screened : Screened or None
+        What the screen ran, what the engine confirmed, and what was beyond the screen.
     """
 
     run_id: str
@@ -85,11 +101,14 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     report: str
     earlier_trials: EarlierTrials | None = None
     holdout_openings: list[EarlierOpenings] = []
+    broken_scripts: list[str] = []
+    screened: Screened | None = None
 
 
 def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: bool) -> RunResult:
     """Print the table of the ranked entries and return the result document."""
-    ranking = load_run(run_dir).ranking
+    run = load_run(run_dir)
+    ranking, screened = run.ranking, run.screened
     assert ranking is not None  # a finished run has one
     manifests = read_manifests(run_dir / MANIFEST)
     config = read_json(run_dir / CONFIG, dict)
@@ -107,9 +126,13 @@ def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: boo
     for lines in (
         rejection_lines(rejections, candidates),
         failure_lines(failures, ranking.statistics.trials),
+        [] if screened is None else screened.lines,
     ):
         for line in [*lines, ""] if lines else []:
             log(line)
+    verification = _verification(run_dir)
+    for line in outcome_lines(verification, run_dir):
+        log(line)
     log(f"report      {run_dir / REPORT_HTML}")
     log(f"Pine Script {run_dir / PINE}")
     log(f"run folder  {run_dir}")
@@ -123,13 +146,23 @@ def summarise(run_dir: Path, log: Callable[[str], None], *, finished_before: boo
         synthetic=bool(made_up),
         spread=spread,
         headline=ranking.headline,
-        entries=[_entry_document(run_dir, entry) for entry in ranking.entries],
+        entries=[_entry_document(run_dir, entry, verification) for entry in ranking.entries],
         rejections=rejections,
         failures=failures,
         report=str(run_dir / REPORT_HTML),
         earlier_trials=ranking.statistics.earlier_trials or None,
         holdout_openings=list(ranking.holdout_openings or ()),
+        broken_scripts=verification.broken,
+        screened=screened,
     )
+
+
+def _verification(run_dir: Path) -> RunVerification:
+    path = run_dir / VERIFICATION
+    if path.is_file():
+        return read_json(path, RunVerification)
+    how = f"`aiopt pine engine install`, then `aiopt pine verify {run_dir}`"
+    return RunVerification(reason=f"no Pine engine was asked. To do it: {how}.")
 
 
 def ranking_table(ranking: Ranking, *, synthetic: bool, spread: str) -> list[str]:
@@ -178,7 +211,36 @@ def _number(value: float | None, format_: str) -> str:
     return "-" if value is None else format(value, format_)
 
 
-def _entry_document(run_dir: Path, entry: Entry) -> dict[str, Any]:
+def outcome_lines(found: RunVerification, run_dir: Path) -> list[str]:
+    """Return what is said of the scripts of a run at its end, the loud lines first.
+
+    Parameters
+    ----------
+    found : RunVerification
+        What came of the stage.
+    run_dir : Path
+        Named in the advice.
+    """
+    if found.engine is None:
+        return [f"Pine Script was NOT verified: {found.reason}"]
+    lines = [
+        f"DO NOT USE {PINE}/{name}.pine: it does not trade as the backtest does in {found.engine}. "
+        f"See: aiopt pine verify {run_dir} --entry {name}"
+        for name in found.broken
+    ]
+    good = [one for one in found.entries.values() if one.agrees]
+    trades = sum(one.trades for one in good)
+    lines.append(
+        f"{len(good)} of {len(found.entries) + len(found.failures)} scripts verified in {found.engine}: "
+        f"{trades:,} trades equal the backtest's, trade for trade"
+    )
+    idle = [name for name, one in found.entries.items() if one.difference is None and not one.trades]
+    if idle:
+        lines.append(f"without a trade in the bars verified, so not proved: {', '.join(idle)}")
+    return lines
+
+
+def _entry_document(run_dir: Path, entry: Entry, verification: RunVerification) -> dict[str, Any]:
     return {
         "rank": entry.rank,
         "name": entry.name,
@@ -190,4 +252,5 @@ def _entry_document(run_dir: Path, entry: Entry) -> dict[str, Any]:
         "verdict": entry.verdict,
         "p_value_family_wise": entry.evidence.p_value_family_wise,
         "pine": str(run_dir / PINE / f"{entry.name}.pine"),
+        "pine_verified": verification.says(entry.name),
     }

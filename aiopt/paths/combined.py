@@ -19,6 +19,9 @@ from aiopt.paths.paths_file import LanePaths
 from aiopt.paths.settings import Combination, segment_stretch
 from aiopt.paths.tables import GroupTable
 
+Competing = tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]
+"""Per split and per fold the places in a table of the trials that may be chosen."""
+
 _Step = tuple[int, tuple[int, ...]]
 """A trial, and the pieces over which it is followed."""
 
@@ -56,8 +59,14 @@ def best_trials(scores: FloatArray, count: int) -> list[int]:
     return np.argsort(-scores, kind="stable")[: min(count, known)].tolist()
 
 
-def combined_lanes(
-    table: GroupTable, plan: WalkForwardPlan, combination: Combination, *, lanes: int, min_trades: int
+def combined_lanes(  # reason: what competes, where it is cut, and the rules of the choice
+    table: GroupTable,
+    plan: WalkForwardPlan,
+    combination: Combination,
+    *,
+    lanes: int,
+    min_trades: int,
+    competing: Competing | None = None,
 ) -> tuple[list[LanePaths], str]:
     """Return every lane's paths, or why there are none.
 
@@ -73,11 +82,14 @@ def combined_lanes(
         Candidates per group, as in the ranking.
     min_trades : int
         Trades a trial needs in the train groups of a split, and in a train window.
+    competing : tuple of two lists, optional
+        Places in the table of the trials that each split, and each fold, may choose; by default all.
     """
+    in_splits, in_folds = (None, None) if competing is None else competing
     if not combination.splits:
         return [], "the plan has too few segments"
     chosen = []
-    for split in combination.splits:
+    for number, split in enumerate(combination.splits):
         pieces = [p for a, b in split.train for p in combination.cuts.pieces(a, b)]
         segments = [
             segment
@@ -85,7 +97,8 @@ def combined_lanes(
             for segment in combination.segments[group]
             if _overlap(segment_stretch(plan, segment), stretch)
         ]
-        best = best_trials(eligible_scores(table, combination, pieces, segments, min_trades), lanes)
+        scores = eligible_scores(table, combination, pieces, segments, min_trades)
+        best = best_trials(_among(scores, None if in_splits is None else in_splits[number]), lanes)
         if not best:
             names = ", ".join(str(group + 1) for group in split.test)
             return (
@@ -93,22 +106,38 @@ def combined_lanes(
                 f"no trial has {min_trades} trades (`min_train_trades`) where groups {names} are tested",
             )
         chosen.append(best)
-    walked = walked_choices(table, plan, combination, lanes=lanes, min_trades=min_trades)
+    walked = walked_choices(table, plan, combination, lanes=lanes, min_trades=min_trades, competing=in_folds)
     count = min(len(best) for best in chosen)
     return [
         _lane(j, [best[j] for best in chosen], walked, table, plan, combination) for j in range(count)
     ], ""
 
 
-def walked_choices(
-    table: GroupTable, plan: WalkForwardPlan, combination: Combination, *, lanes: int, min_trades: int
+def walked_choices(  # reason: as `combined_lanes`
+    table: GroupTable,
+    plan: WalkForwardPlan,
+    combination: Combination,
+    *,
+    lanes: int,
+    min_trades: int,
+    competing: Sequence[Sequence[int]] | None = None,
 ) -> list[list[int]]:
-    """Return what the folds of the run choose, best first."""
+    """Return what the folds of the run choose, best first; arguments as of `combined_lanes`."""
     found = []
-    for fold in plan.folds:
+    for number, fold in enumerate(plan.folds):
         pieces = _pieces_of(plan, combination, fold.train)
         scores = eligible_scores(table, combination, pieces, fold.train, min_trades)
-        found.append(best_trials(scores, lanes))
+        found.append(best_trials(_among(scores, None if competing is None else competing[number]), lanes))
+    return found
+
+
+def _among(scores: FloatArray, places: Sequence[int] | None) -> FloatArray:
+    """Return the scores of some trials, NaN for all others."""
+    if places is None:
+        return scores
+    found = np.full_like(scores, np.nan)
+    chosen = list(places)
+    found[chosen] = scores[chosen]
     return found
 
 

@@ -32,6 +32,7 @@ def left_out_text(learned: int) -> str:
         return ""
     return (
         f"The sampler learned: {learned:,} trials that results led it to are left out, because another path "
-        "would test them on what they were found with. Paths and matrix are those of the trials drawn before "
-        "the first result, so they are not those of the entries."
+        "would test them on what they were found with, and look better than it is. Paths and matrix are of "
+        "the trials drawn before the first result, so they are not those of the entries. "
+        "`aiopt paths RUN --nested` searches anew for every path."
     )

@@ -110,6 +110,22 @@ class GroupPaths(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Nested(msgspec.Struct, frozen=True, kw_only=True):
+    """The searches that were run anew, one per split and group, each on its train segments alone.
+
+    Attributes
+    ----------
+    sampler : str
+        What proposed the points.
+    searches, trials : int
+        How many there were, and the backtests they made together; all of these are in the ledger.
+    """
+
+    sampler: str
+    searches: int
+    trials: int
+
+
 class RunPaths(msgspec.Struct, frozen=True, kw_only=True):
     """Combinatorial paths and walk-forward matrix of a run.
 
@@ -127,6 +143,8 @@ class RunPaths(msgspec.Struct, frozen=True, kw_only=True):
         What `Cell.deflated_sharpe` counts.
     left_out : str
         Why trials were left out; empty if none was.
+    nested : Nested or unset
+        What was searched for these paths; unset where the run's own trials made them.
     format : int
         `FORMAT`.
     """
@@ -141,7 +159,43 @@ class RunPaths(msgspec.Struct, frozen=True, kw_only=True):
     segments: int
     trials_counted: int
     left_out: str = ""
+    nested: Nested | msgspec.UnsetType = msgspec.UNSET
     format: int = FORMAT
+
+
+def with_nested(own: RunPaths, nested: RunPaths | None) -> RunPaths:
+    """Return a run's paths with those of nested searches in the place of its own, where there are any.
+
+    The walk-forward matrix stays: it is of the run's own trials, and `left_out` says of which.
+    """
+    if nested is None:
+        return own
+    found = {group.group: group for group in nested.groups}
+    groups = [
+        msgspec.structs.replace(group, lanes=found[group.group].lanes, reason=found[group.group].reason)
+        if group.group in found
+        else group
+        for group in own.groups
+    ]
+    return msgspec.structs.replace(own, groups=groups, nested=nested.nested)
+
+
+def nested_text(found: RunPaths) -> str:
+    """Return how paths were nested, in a sentence; empty where they were not.
+
+    Examples
+    --------
+    >>> nested_text(RunPaths(groups=[], combined_groups=6, tested_groups=2, splits=15, paths=5,
+    ...     purge_periods=0, embargo_periods=0, segments=6, trials_counted=1))
+    ''
+    """
+    if not found.nested:
+        return ""
+    one = found.nested
+    return (
+        f"The paths are nested: {one.sampler} searched anew {one.searches:,} times, for every split on its "
+        f"train segments alone, with {one.trials:,} backtests that the ledger counts."
+    )
 
 
 def lane_reading(lane: LanePaths) -> str:

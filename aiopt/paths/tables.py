@@ -6,7 +6,7 @@ table does not depend on the number of periods.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +16,13 @@ import numpy.typing as npt
 
 from aiopt.evaluation.arrays import FloatArray
 from aiopt.evaluation.moments import POWERS, Cuts
+from aiopt.ranking.threads import in_order
+from aiopt.ranking.trials import read_columns
+from aiopt.ranking.whole_rows import keeps_every_series, whole_rows
 
 ROWS_AT_ONCE = 512
+
+Progress = Callable[[float, float], None]
 
 
 class DevelopmentRow(NamedTuple):
@@ -81,13 +86,13 @@ def make_tables(rows: Iterable[DevelopmentRow], cuts: Cuts) -> list[GroupTable]:
         Pieces of the development span.
     """
     gathered: dict[str, _Gathering] = {}
-    for row in rows:
+    for row, sums in in_order(lambda row: (row, cuts.sums(row.pnl)), rows):
         own = gathered.setdefault(row.group, _Gathering())
         if row.spec_hash in own.seen:
             continue
         own.seen.add(row.spec_hash)
         own.trial_ids.append(row.trial_id)
-        own.sums.append(cuts.sums(row.pnl))
+        own.sums.append(sums)
         own.trades.append(row.trades)
     tables = []
     for name in sorted(gathered):
@@ -99,18 +104,57 @@ def make_tables(rows: Iterable[DevelopmentRow], cuts: Cuts) -> list[GroupTable]:
     return tables
 
 
-def read_development(path: Path) -> Iterator[DevelopmentRow]:
+def compared_trials(path: Path, *, every: bool = False) -> set[str]:
+    """Return the trials of a ``trials.parquet`` that `read_development` yields."""
+    import pyarrow.parquet as pq
+
+    learned = not every and "generation" in read_columns(path)
+    names = ["trial_id", "status", *(["generation"] if learned else [])]
+    return {
+        one["trial_id"]
+        for one in pq.read_table(path, columns=names).to_pylist()
+        if one["status"] == "ok" and one.get("generation", 0) <= 0
+    }
+
+
+def read_development(
+    path: Path, journal: Path, *, every: bool = False, progress: Progress | None = None
+) -> Iterator[DevelopmentRow]:
     """Yield the trials of a ``trials.parquet`` that succeeded, sorted by trial id, without their holdout.
 
     Where the sampler learned, only the trials drawn before the first result: the others were found with data
-    that a combinatorial path or another walk-forward would test them on.
+    that a combinatorial path or another walk-forward would test them on.  All of them, also of a large sweep:
+    profits that the file does not keep are read from the journal.
+
+    Parameters
+    ----------
+    path, journal : Path
+        Of a run.
+    every : bool
+        Yield those too, for a caller that keeps each search's trials apart.
+    progress : callable, optional
+        Called with the trials read and their number.
+
+    Raises
+    ------
+    DataError
+        If they are not there either.
     """
     import pyarrow.parquet as pq
 
+    if not keeps_every_series(path):
+        compared = compared_trials(path, every=every)
+        for row in whole_rows(path, journal, progress):
+            if row.trial_id in compared:
+                trades = np.array(row.segment_trades, dtype=np.int64)
+                pnl = np.asarray(row.pnl, dtype=np.float64)
+                yield DevelopmentRow(row.trial_id, row.group, row.spec_hash, trades, pnl)
+        return
     columns = ["trial_id", "group", "spec_hash", "status", "segment_trades", "pnl"]
     with pq.ParquetFile(path) as file:
-        learned = "generation" in file.schema_arrow.names
+        learned = not every and "generation" in file.schema_arrow.names
         columns += ["generation"] if learned else []
+        done = 0
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
             names = {name: batch.column(name) for name in columns}
             for place, status in enumerate(names["status"].to_pylist()):
@@ -123,3 +167,15 @@ def read_development(path: Path) -> Iterator[DevelopmentRow]:
                     trades=names["segment_trades"][place].values.to_numpy(),
                     pnl=names["pnl"][place].values.to_numpy(),
                 )
+            done += batch.num_rows
+            if progress is not None:
+                progress(done, file.metadata.num_rows)
+
+
+def read_searches(path: Path) -> dict[str, tuple[str, int]]:
+    """Return the spec hash and the search of every trial of a ``trials.parquet`` whose sampler learned."""
+    import pyarrow.parquet as pq
+
+    found = pq.read_table(path, columns=["trial_id", "spec_hash", "search"]).to_pydict()
+    pairs = zip(found["spec_hash"], found["search"], strict=True)
+    return dict(zip(found["trial_id"], pairs, strict=True))

@@ -6,7 +6,7 @@ Owns the statistics an entry has to be seen against.  Chooses nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,19 +14,15 @@ import numpy as np
 
 from aiopt.evaluation.arrays import FloatArray
 from aiopt.evaluation.deflated import expected_maximum_sharpe
-from aiopt.evaluation.effective import EffectiveTrials, periods_per_unit
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.evaluation.metrics import sharpe_ratios
-from aiopt.evaluation.pbo import longest_holding, overfitting_of_parts
+from aiopt.evaluation.pbo import Blocks, overfitting_of_blocks
 from aiopt.ranking.earlier import EarlierTrials
 from aiopt.ranking.figures import known
+from aiopt.ranking.groups import Group
+from aiopt.ranking.measures import GroupMeasures, Measures, Progress, blocks_of
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import GroupStatistics, Statistics
-from aiopt.ranking.selection import Group, in_sample_scores
-from aiopt.utc import DAY_NS
-
-_TRIALS_AT_ONCE = 1024
-"""Trials whose correlations are taken at once."""
+from aiopt.ranking.selection import in_sample_scores
 
 _LEAST_KEPT = 4
 """At most one period in so many of a block is purged at each end, however long trades are held."""
@@ -60,6 +56,8 @@ class Baseline:
         Out-of-sample Sharpe ratio, per period, of every trial of a group.
     overfit : dict of Overfit
         Per group.
+    overfit_together : Overfit
+        Of all groups as one.
     """
 
     trials: int
@@ -69,6 +67,7 @@ class Baseline:
     variance_cross_section: float
     sharpe: dict[str, FloatArray]
     overfit: dict[str, Overfit]
+    overfit_together: Overfit
 
     @property
     def counted(self) -> int:
@@ -81,21 +80,24 @@ class Baseline:
         return expected_maximum_sharpe(self.variance_theory, max(1, self.counted))
 
 
-def make_baseline(
-    groups: Sequence[Group], plan: WalkForwardPlan, config: RankingConfig, earlier: int = 0
+def make_baseline(  # reason: what was tried, what is known of it and how it is judged
+    groups: Sequence[Group],
+    measures: Measures,
+    plan: WalkForwardPlan,
+    config: RankingConfig,
+    earlier: int = 0,
+    progress: Progress | None = None,
 ) -> Baseline:
     """Return the statistics of all trials; `earlier` trials of others count beside them.
 
     All are counted; what choosing at random gave and overfitting is said of `Group.drawn_blind`.
     """
     test = plan.periods_of(plan.test)
-    blind = [group.drawn_blind() for group in groups]
-    filled = [group for group in blind if group.rows]
-    sharpe = {group.name: np.empty(0) for group in groups} | {
-        group.name: sharpe_ratios(group.pnl[:, test], periods_per_year=1) for group in filled
-    }
+    blind = drawn_blind(groups, measures)
+    sharpe = {group.name: own.windows[plan.test].sharpe(1) for group, own in zip(groups, blind, strict=True)}
     every = np.concatenate(list(sharpe.values())) if sharpe else np.empty(0)
     every = every[np.isfinite(every)]
+    overfit, together = _overfitting(groups, blind, plan, config, progress)
     return Baseline(
         trials=sum(group.tried for group in groups),
         earlier=earlier,
@@ -103,12 +105,19 @@ def make_baseline(
         variance_theory=1 / max(1, len(test) - 1),
         variance_cross_section=float(every.var(ddof=1)) if every.size >= 2 else math.nan,
         sharpe=sharpe,
-        overfit={group.name: _overfit([group], config) for group in blind},
+        overfit=overfit,
+        overfit_together=together,
     )
 
 
-def make_statistics(
+def drawn_blind(groups: Sequence[Group], measures: Measures) -> list[GroupMeasures]:
+    """Return, per group, what was measured of `Group.drawn_blind`."""
+    return [measures.groups[group.name].of(group.drawn_blind()) for group in groups]
+
+
+def make_statistics(  # reason: as `make_baseline`
     groups: Sequence[Group],
+    measures: Measures,
     baseline: Baseline,
     candidates: dict[str, int],
     plan: WalkForwardPlan,
@@ -124,19 +133,18 @@ def make_statistics(
     earlier : EarlierTrials or unset
         Trials of others that count too.
     """
-    blind = [group.drawn_blind() for group in groups]
-    filled = [group for group in blind if group.rows]
-    test = plan.periods_of(plan.test)
-    profits = np.concatenate([np.empty(0), *(group.pnl[:, test].sum(axis=1) for group in filled)])
-    ratios = np.concatenate(list(baseline.sharpe.values())) if filled else np.empty(0)
+    blind = drawn_blind(groups, measures)
+    profits = np.concatenate([np.empty(0), *(own.windows[plan.test].total for own in blind)])
+    ratios = np.concatenate([np.empty(0), *baseline.sharpe.values()])
     annual = math.sqrt(plan.periods_per_year)
-    overfit = _overfit(filled, config)
+    overfit = baseline.overfit_together
+    heads = [head for group in groups for head in group.heads]
     return Statistics(
         trials=baseline.trials,
         succeeded=baseline.trials - sum(group.failed for group in groups),
         failed=sum(group.failed for group in groups),
         candidates=sum(candidates.values()),
-        effective_trials=known(_effective(filled, plan)),
+        effective_trials=known(measures.effective_trials),
         sharpe_variance_theory=baseline.variance_theory,
         sharpe_variance_cross_section=known(baseline.variance_cross_section),
         expected_maximum_sharpe=baseline.expected_maximum * annual,
@@ -144,24 +152,29 @@ def make_statistics(
         median_pnl=_median(profits),
         median_sharpe=_median(ratios * annual),
         best_sharpe=_best(ratios * annual),
-        rank_correlation=known(_rank_correlation(filled, plan)) if filled else None,
+        rank_correlation=known(_rank_correlation(blind, plan)) if profits.size else None,
         pbo=known(overfit.pbo),
         probability_of_loss=known(overfit.probability_of_loss),
         pbo_purge_periods=overfit.purge,
         periods_per_year=plan.periods_per_year,
-        groups=[_group(group, baseline, candidates.get(group.name, 0), plan) for group in blind],
-        refused_trials=sum(any(row.segment_refused) for group in groups for row in group.rows),
-        capped_trials=sum(any(row.segment_capped) for group in groups for row in group.rows),
-        ruined_trials=sum(any(row.segment_ruined) for group in groups for row in group.rows),
+        groups=[
+            _group(group, own, baseline, candidates.get(group.name, 0), plan)
+            for group, own in zip(groups, blind, strict=True)
+        ],
+        refused_trials=sum(any(head.segment_refused) for head in heads),
+        capped_trials=sum(any(head.segment_capped) for head in heads),
+        ruined_trials=sum(any(head.segment_ruined) for head in heads),
         earlier_trials=earlier,
     )
 
 
-def _group(group: Group, baseline: Baseline, candidates: int, plan: WalkForwardPlan) -> GroupStatistics:
+def _group(
+    group: Group, own: GroupMeasures, baseline: Baseline, candidates: int, plan: WalkForwardPlan
+) -> GroupStatistics:
     annual = math.sqrt(plan.periods_per_year)
-    profits = group.pnl[:, plan.periods_of(plan.test)].sum(axis=1) if group.rows else np.empty(0)
-    ratios = baseline.sharpe.get(group.name, np.empty(0)) * annual
-    overfit = baseline.overfit.get(group.name, Overfit(math.nan, math.nan))
+    profits = own.windows[plan.test].total
+    ratios = baseline.sharpe[group.name] * annual
+    overfit = baseline.overfit[group.name]
     return GroupStatistics(
         group=group.name,
         family=group.family,
@@ -174,58 +187,59 @@ def _group(group: Group, baseline: Baseline, candidates: int, plan: WalkForwardP
         median_pnl=_median(profits),
         median_sharpe=_median(ratios),
         best_sharpe=_best(ratios),
-        rank_correlation=known(_rank_correlation([group], plan)) if group.rows else None,
+        rank_correlation=known(_rank_correlation([own], plan)) if profits.size else None,
         pbo=known(overfit.pbo),
         probability_of_loss=known(overfit.probability_of_loss),
     )
 
 
-def _effective(groups: Sequence[Group], plan: WalkForwardPlan) -> float:
-    """Return how many independent trials all of them are worth, one group in memory at a time."""
-    per_day = max(1, DAY_NS // plan.period_ns)
-    found = EffectiveTrials(plan.development_periods, periods_per_unit(plan.development_periods, per_day))
-    for group in groups:
-        for part in _few_at_a_time(group):
-            found.add(part)
-    return found.number()
-
-
-def _overfit(groups: Sequence[Group], config: RankingConfig) -> Overfit:
-    """Return PBO over trials that vary; those that never trade were no choice."""
-    n_trials, n_periods, longest = 0, 0, 0
-    for part in _varying(groups):
-        n_trials, n_periods = n_trials + len(part), part.shape[1]
-        longest = max(longest, longest_holding(part))
-    if n_trials < 2 or n_periods < 2 * config.pbo_blocks:
-        return Overfit(math.nan, math.nan)
+def _overfitting(
+    groups: Sequence[Group],
+    blind: Sequence[GroupMeasures],
+    plan: WalkForwardPlan,
+    config: RankingConfig,
+    progress: Progress | None,
+) -> tuple[dict[str, Overfit], Overfit]:
+    """Return PBO per group and of all together, over trials that vary: the others were no choice."""
+    n_periods, nothing = plan.development_periods, Overfit(math.nan, math.nan)
+    rows = [
+        [index for index, varies in zip(group.drawn_blind(), own.varies.tolist(), strict=True) if varies]
+        for group, own in zip(groups, blind, strict=True)
+    ]
+    if sum(map(len, rows)) < 2 or n_periods < 2 * config.pbo_blocks:
+        return {group.name: nothing for group in groups}, nothing
     # A trade open over a boundary of blocks earns on both sides of it.
-    purge = min(longest, n_periods // config.pbo_blocks // _LEAST_KEPT)
-    parts = (part.T for part in _varying(groups))
-    result = overfitting_of_parts(parts, n_blocks=config.pbo_blocks, purge=purge)
+    most = n_periods // config.pbo_blocks // _LEAST_KEPT
+    purges = [min(int(own.longest.max(initial=0)), most) for own in blind]
+    purge = max(purges)
+    blocks = blocks_of(
+        groups,
+        [(found, (own, purge)) for found, own in zip(rows, purges, strict=True)],
+        plan,
+        config.pbo_blocks,
+        progress,
+    )
+    overfit = {
+        group.name: _overfit(parts[0], own) if len(found) >= 2 else nothing
+        for group, found, own, parts in zip(groups, rows, purges, blocks, strict=True)
+    }
+    together = Blocks.joined([parts[1] for parts in blocks if parts])
+    return overfit, _overfit(together, purge)
+
+
+def _overfit(blocks: Blocks, purge: int) -> Overfit:
+    result = overfitting_of_blocks(blocks)
     return Overfit(result.pbo, result.probability_of_loss, purge)
 
 
-def _varying(groups: Sequence[Group]) -> Iterator[FloatArray]:
-    """Yield the trials that vary, some at a time, shape (n_rows, n_periods)."""
-    for group in groups:
-        for part in _few_at_a_time(group):
-            active = part[np.ptp(part, axis=1) > 0]
-            if len(active):
-                yield active
-
-
-def _few_at_a_time(group: Group) -> Iterator[FloatArray]:
-    """Yield the profits of a group, shape (some rows, n_periods)."""
-    for start in range(0, len(group.rows), _TRIALS_AT_ONCE):
-        yield group.pnl[start : start + _TRIALS_AT_ONCE]
-
-
-def _rank_correlation(groups: Sequence[Group], plan: WalkForwardPlan) -> float:
+def _rank_correlation(blind: Sequence[GroupMeasures], plan: WalkForwardPlan) -> float:
     """Return Spearman's correlation of train and test Sharpe ratios, mean over the folds that have one."""
     found = []
     for fold in plan.folds:
-        train = np.concatenate([in_sample_scores(group, plan, fold.train, min_trades=1) for group in groups])
-        test = np.concatenate([in_sample_scores(group, plan, fold.test, min_trades=1) for group in groups])
+        train, test = (
+            np.concatenate([in_sample_scores(own, plan, segments, min_trades=1) for own in blind])
+            for segments in (fold.train, fold.test)
+        )
         both = np.isfinite(train) & np.isfinite(test)
         found.append(_spearman(train[both], test[both]))
     defined = [value for value in found if not math.isnan(value)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -23,13 +24,15 @@ from aiopt.ranking.figures import (
     segment_pnl,
     segment_totals,
 )
+from aiopt.ranking.groups import Group
+from aiopt.ranking.measures import Measures
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import (
     Component,
     Rejection,
 )
 from aiopt.ranking.score import ScoredPath, components, total
-from aiopt.ranking.selection import Group, Lane, choose_lanes
+from aiopt.ranking.selection import Lane, choose_lanes
 from aiopt.ranking.trials import TrialRow
 
 
@@ -52,10 +55,10 @@ class Candidate:
         """``GROUP#LANE``."""
         return f"{self.group.name}#{self.lane.number}"
 
-    @property
+    @cached_property
     def emitted(self) -> TrialRow:
         """The trial chosen on the last train segments: the one that is written as a script."""
-        return self.group.rows[self.lane.refit]
+        return self.group.row(self.lane.refit)
 
 
 @dataclass(frozen=True)
@@ -92,13 +95,18 @@ class Shape:
 
 
 def follow_lanes(
-    groups: Sequence[Group], baseline: Baseline, plan: WalkForwardPlan, config: RankingConfig
+    groups: Sequence[Group],
+    measures: Measures,
+    baseline: Baseline,
+    plan: WalkForwardPlan,
+    config: RankingConfig,
 ) -> tuple[list[Candidate], list[Rejection]]:
     """Return every lane with its path out of sample, and the groups that have none with the reason."""
     followed: list[Candidate] = []
     rejected: list[Rejection] = []
     for group in groups:
-        lanes, reason = choose_lanes(group, plan, lanes=config.lanes, min_trades=config.min_train_trades)
+        own = measures.groups[group.name]
+        lanes, reason = choose_lanes(group, own, plan, lanes=config.lanes, min_trades=config.min_train_trades)
         if not lanes:
             rejected.append(
                 Rejection(
@@ -141,7 +149,7 @@ def that_can_be_ranked(
 def _candidate(
     group: Group, lane: Lane, baseline: Baseline, plan: WalkForwardPlan, config: RankingConfig
 ) -> Candidate:
-    chosen = [(group.rows[i], fold.test) for i, fold in zip(lane.choices, plan.folds, strict=True)]
+    chosen = [(group.row(i), fold.test) for i, fold in zip(lane.choices, plan.folds, strict=True)]
     paths = [segment_pnl(row, plan, test) for row, test in chosen]
     totals = sum((segment_totals(row, test) for row, test in chosen), start=Totals())
     pnl = np.concatenate(paths)

@@ -29,6 +29,7 @@ from aiopt.ranking.figures import (
     segment_pnl,
     segment_totals,
 )
+from aiopt.ranking.groups import Group
 from aiopt.ranking.luck import Luck
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import (
@@ -39,7 +40,6 @@ from aiopt.ranking.ranking_file import (
     FoldResult,
     Stress,
 )
-from aiopt.ranking.selection import Group
 from aiopt.ranking.trials import TrialRow
 from aiopt.ranking.verdict import judge, make_checks
 from aiopt.series import series_name
@@ -206,7 +206,7 @@ def _holdout_p_value(row: TrialRow) -> float:
 def _folds(candidate: Candidate, plan: WalkForwardPlan) -> list[FoldResult]:
     results = []
     for fold, index, net in zip(plan.folds, candidate.lane.choices, candidate.fold_pnl, strict=True):
-        row = candidate.group.rows[index]
+        row = candidate.group.row(index)
         train, test = segment_pnl(row, plan, fold.train), segment_pnl(row, plan, fold.test)
         train_ns, test_ns = plan.span_ns(fold.train), plan.span_ns(fold.test)
         results.append(

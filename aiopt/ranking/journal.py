@@ -17,7 +17,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -25,7 +25,8 @@ from aiopt.config import canonical_json
 from aiopt.errors import DataError
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.files import storage_error
-from aiopt.ranking.packing import unpack_row
+from aiopt.ranking.packing import unpack_head, unpack_row, unpack_whole
+from aiopt.ranking.threads import in_order
 from aiopt.ranking.trials import TrialRow
 
 FORMAT = 2
@@ -47,6 +48,14 @@ class _AnyHeader(msgspec.Struct, frozen=True):
     format: int
 
 
+class JournalHead(msgspec.Struct, frozen=True):
+    """What is known of a trial without its profits; fields as in `TrialRow`."""
+
+    trial_id: str
+    group: str
+    error: str
+
+
 class _HeaderLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crc32: str
     data: msgspec.Raw
@@ -59,6 +68,10 @@ class Place(NamedTuple):
     length: int
 
 
+Take = Callable[[TrialRow, bytes, Place], None]
+T = TypeVar("T")
+
+
 class Journal:
     """An open journal.
 
@@ -68,6 +81,11 @@ class Journal:
         File to append to; created with its folder if absent.
     plan : WalkForwardPlan
         What the rows are measured by.
+    take : callable, optional
+        Called with every row that is in the file already, its profits as arrays, with the row packed and with
+        its place; in the order of the file.
+    progress : callable, optional
+        Called with the bytes read of those that are in the file, and their number.
 
     Raises
     ------
@@ -78,26 +96,23 @@ class Journal:
         If the disk is full or the folder not writable.
     """
 
-    def __init__(self, path: Path, plan: WalkForwardPlan) -> None:
+    def __init__(
+        self,
+        path: Path,
+        plan: WalkForwardPlan,
+        take: Take = lambda row, packed, place: None,
+        progress: Callable[[float, float], None] = lambda done, total: None,
+    ) -> None:
         self._path = Path(path)
+        self._progress = progress
         self._size = 0
-        self._recovered: list[Place] = []
+        self._take = take
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             self._recover(plan)
         except OSError as error:
             raise self._translated(error) from error
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the file."""
-        return self._path.parent
-
-    def recovered(self) -> Iterator[tuple[Place, bytes]]:
-        """Yield the packed rows that were in the file when it was opened, in its order, and their places."""
-        for place in self._recovered:
-            yield place, self.read(place)
 
     def append(self, packed: Sequence[bytes]) -> list[Place]:
         """Write packed rows and return their places; when this returns, they are in the file.
@@ -133,6 +148,7 @@ class Journal:
 
     def _recover(self, plan: WalkForwardPlan) -> None:
         """Read the file line by line: it is far larger than the rows it becomes."""
+        total = self._path.stat().st_size
         with self._path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
                 if not line.endswith(b"\n"):
@@ -140,9 +156,11 @@ class Journal:
                 if number == 1:
                     self._check_header(line, plan)
                 else:
-                    self._read(line, number, _packed_row)
-                    self._recovered.append(Place(self._size, len(line)))
+                    packed, row = self._read(line, number, _proved_row)
+                    if self._take is not None:
+                        self._take(row, packed, Place(self._size, len(line)))
                 self._size += len(line)
+                self._progress(self._size, total)
         if self._size < self._path.stat().st_size:
             os.ftruncate(self._file, self._size)
         if self._size == 0:
@@ -165,7 +183,7 @@ class Journal:
             )
             raise DataError(msg, file=self._path)
 
-    def _read(self, line: bytes, number: int, decode: Callable[[bytes], bytes]) -> bytes:
+    def _read(self, line: bytes, number: int, decode: Callable[[bytes], T]) -> T:
         try:
             return decode(line)
         except ValueError as error:
@@ -189,13 +207,20 @@ class Journal:
 def read_journal(path: Path) -> tuple[WalkForwardPlan, Iterator[TrialRow]]:
     """Return a journal's plan and its rows, in the order in which the trials finished.
 
+    Errors as of `read_journal_plan`; while the rows are taken, also if one of them is damaged.
+    """
+    return read_journal_plan(path), _rows(path)
+
+
+def read_journal_plan(path: Path) -> WalkForwardPlan:
+    """Return what the rows of a journal are measured by.
+
     Changes nothing, so it may be called while a run writes: a last line without its end is passed over.
 
     Raises
     ------
     DataError
-        If the file is missing, or its first line is damaged or of another format; while the rows are taken,
-        if one of them is damaged.
+        If the file is missing, or its first line is damaged or of another format.
     """
     try:
         with path.open("rb") as stream:
@@ -216,10 +241,71 @@ def read_journal(path: Path) -> tuple[WalkForwardPlan, Iterator[TrialRow]]:
                 "names it), or start it anew: the same command with --force."
             )
             raise DataError(msg, file=path)
-        plan = msgspec.json.decode(data, type=_Header).plan
+        return msgspec.json.decode(data, type=_Header).plan
     except ValueError as error:
         raise DataError(f"line 1 is damaged: {error}. {_DAMAGED}", file=path) from error
-    return plan, _rows(path)
+
+
+def read_heads(path: Path) -> Iterator[JournalHead]:
+    """Yield what is known of each trial without its profits; as `read_journal`, its errors too."""
+    read_journal_plan(path)
+    for _, head in _heads(path):
+        yield head
+
+
+def _heads(path: Path) -> Iterator[tuple[Place, JournalHead]]:
+    at = 0
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if number > 1 and line.endswith(b"\n"):
+                try:
+                    yield Place(at, len(line)), unpack_head(_packed_of(line), JournalHead)
+                except ValueError as error:
+                    msg = f"line {number} is damaged: {error}. {_DAMAGED}"
+                    raise DataError(msg, file=path) from error
+            at += len(line)
+
+
+class JournalIndex:
+    """A finished journal, its rows found by trial id.
+
+    Parameters
+    ----------
+    path : Path
+        Read once; it must not grow meanwhile.
+    progress : callable, optional
+        Called with the rows found.
+
+    Raises
+    ------
+    DataError
+        As `read_journal`, of every line.
+    """
+
+    def __init__(self, path: Path, progress: Callable[[int], None] = lambda done: None) -> None:
+        self._path = path
+        self._places: dict[str, Place] = {}
+        read_journal_plan(path)
+        for place, head in _heads(path):
+            self._places[head.trial_id] = place
+            progress(len(self._places))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def rows(self) -> Iterator[TrialRow]:
+        """Yield all rows by trial id, as `row` returns them; a few are in memory at a time."""
+        return in_order(self._at, [self._places[trial_id] for trial_id in sorted(self._places)])
+
+    def row(self, trial_id: str) -> TrialRow | None:
+        """Return a row with its profits as arrays, or None where there is no such trial."""
+        place = self._places.get(trial_id)
+        return None if place is None else self._at(place)
+
+    def _at(self, place: Place) -> TrialRow:
+        with self._path.open("rb") as stream:
+            stream.seek(place.start)
+            return unpack_whole(_packed_of(stream.read(place.length)))
 
 
 def _rows(path: Path) -> Iterator[TrialRow]:
@@ -228,7 +314,7 @@ def _rows(path: Path) -> Iterator[TrialRow]:
             if number == 1 or not line.endswith(b"\n"):
                 continue
             try:
-                row = unpack_row(_packed_row(line))
+                row = unpack_row(_packed_of(line))
             except ValueError as error:
                 msg = f"line {number} is damaged: {error}. {_DAMAGED}"
                 raise DataError(msg, file=path) from error
@@ -255,11 +341,10 @@ def _line(packed: bytes) -> bytes:
     return _checksum(packed).encode() + b" " + escaped + b"\n"
 
 
-def _packed_row(line: bytes) -> bytes:
-    """Return the packed row of a line, proved to be one."""
+def _proved_row(line: bytes) -> tuple[bytes, TrialRow]:
+    """Return the packed row of a line, proved to be one by what it holds."""
     packed = _packed_of(line)
-    unpack_row(packed, compact=True)
-    return packed
+    return packed, unpack_whole(packed)
 
 
 def _packed_of(line: bytes) -> bytes:

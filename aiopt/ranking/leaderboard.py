@@ -10,23 +10,29 @@ journal they are kept packed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from aiopt.errors import InputError
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.ranking.chosen import chosen_trials
+from aiopt.ranking.chosen import chosen_of
 from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
+from aiopt.ranking.groups import Group, make_groups
 from aiopt.ranking.journal import Journal, Place
+from aiopt.ranking.kept_series import beyond_limit, summed_up, with_series
+from aiopt.ranking.measures import Measures, measure
+from aiopt.ranking.measures import Progress as Reading
 from aiopt.ranking.packed_row import PackedRow, described, packed_row
-from aiopt.ranking.packing import unpack_into, unpack_row
-from aiopt.ranking.profit_table import profit_table
-from aiopt.ranking.rank import rank_trials
+from aiopt.ranking.packing import unpack_row, unpack_whole
+from aiopt.ranking.rank import check_pips, rank_groups
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.ranking.ranking_file import Ranking
 from aiopt.ranking.reasons import ReasonCount, ReasonCounter
+from aiopt.ranking.threads import in_order
+from aiopt.ranking.trial_table import PackedTable
 from aiopt.ranking.trials import TrialRow, check_row, write_sorted_trials
 from aiopt.ranking.windows import Window, WindowFigures, window_figures
 
@@ -64,6 +70,14 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     failures: list[ReasonCount]
 
 
+class _Seen(NamedTuple):
+    """All rows as a ranking reads them."""
+
+    table: PackedTable
+    groups: list[Group]
+    measures: Measures
+
+
 class Leaderboard:
     """All trials of a run.
 
@@ -75,6 +89,8 @@ class Leaderboard:
         How rows are judged; may differ from the one the journal was begun with.
     plan : WalkForwardPlan
         What rows are measured by; must be the one the journal was begun with.
+    progress : callable, optional
+        Called with the bytes read of a journal that is there, and their number.
 
     Raises
     ------
@@ -84,23 +100,32 @@ class Leaderboard:
         If the journal cannot be written.
     """
 
-    def __init__(self, path: Path | None, config: RankingConfig, plan: WalkForwardPlan) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        config: RankingConfig,
+        plan: WalkForwardPlan,
+        progress: Reading = lambda done, total: None,
+    ) -> None:
         self._config = config
         self._plan = plan
         self._train_windows = [*(fold.train for fold in plan.folds), plan.refit]
         self._rows: dict[str, Place | bytes] = {}
-        self._unpacked: list[TrialRow] | None = None
+        self._seen: _Seen | None = None
+        self._reading: tuple[float, float] = (0.0, 0.0)
         self._failed = 0
         self._failures = ReasonCounter()
         self._best: BestSoFar | None = None
-        self._journal = None if path is None else Journal(Path(path), plan)
-        if self._journal is not None:
-            for place, packed in self._journal.recovered():
-                row = unpack_row(packed, compact=True)
-                check_row(row, self._plan)
-                found = described(row, packed, self._plan)
-                if self._is_new(found):
-                    self._keep(found, place)
+        self._journal: Journal | None = None
+        if path is not None:
+            self._journal = Journal(Path(path), plan, self._recover, progress)
+
+    def _recover(self, row: TrialRow, packed: bytes, place: Place) -> None:
+        """Take a row that was in the journal when it was opened."""
+        check_row(row, self._plan)
+        found = described(row, packed, self._plan)
+        if self._is_new(found):
+            self._keep(found, place)
 
     def add(self, row: TrialRow) -> bool:
         """Take a trial's result.
@@ -156,15 +181,44 @@ class Leaderboard:
         """Return all rows, sorted by trial id."""
         return [unpack_row(self._packed(trial_id)) for trial_id in self.trial_ids()]
 
-    def write_trials(self, path: Path) -> dict[str, int]:
+    def write_trials(
+        self, path: Path, *, every_series: bool = False, progress: Reading | None = None
+    ) -> dict[str, int]:
         """Write all rows as ``trials.parquet`` and return `counts`.
+
+        Of a large sweep (`aiopt.ranking.kept_series`) the file keeps the profits per period of the trials in
+        play and of a sample; the journal has all.
+
+        Parameters
+        ----------
+        path : Path
+            File to write or replace.
+        every_series : bool
+            Keep all of them, however large the sweep is; so they are where there is no journal.
+        progress : callable, optional
+            Called with the trials read and their number.
 
         Raises
         ------
         StorageError
             If the disk is full or the folder not writable.
         """
-        write_sorted_trials(path, self._table(), plan=self._plan)
+        progress = self._telling(progress)
+        whole = in_order(lambda trial_id: unpack_whole(self._packed(trial_id)), self.trial_ids())
+        if every_series or self._journal is None or not beyond_limit(len(self), self._plan):
+            write_sorted_trials(path, _told(whole, len(self), progress), plan=self._plan)
+        else:
+            seen = self._look(progress)
+            kept = with_series(
+                seen.table.heads, chosen_of(seen.groups, seen.measures, self._plan, self._config)
+            )
+            short = in_order(
+                lambda trial_id: summed_up(
+                    unpack_whole(self._packed(trial_id)), self._plan, keep=trial_id in kept
+                ),
+                self.trial_ids(),
+            )
+            write_sorted_trials(path, _told(short, len(self), progress), plan=self._plan)
         return self.counts()
 
     def without_result(self, trial_ids: Sequence[str]) -> list[str]:
@@ -191,13 +245,32 @@ class Leaderboard:
         """Return counts, the best so far and why trials failed."""
         return Progress(rows=len(self._rows), failed=self._failed, best=self._best, failures=self.failures())
 
-    def ranking(self, earlier: Earlier = NOTHING_EARLIER) -> Ranking:
+    def ranking(self, earlier: Earlier = NOTHING_EARLIER, *, progress: Reading | None = None) -> Ranking:
         """Rank the rows taken so far.  Equal rows give an equal ranking, whatever their order."""
-        return rank_trials(self._table(), self._plan, self._config, earlier)
+        progress = self._telling(progress)
+        seen = self._look(progress)
+        check_pips(seen.groups, self._config)
+        return rank_groups(seen.groups, seen.measures, self._plan, self._config, earlier, progress)
 
-    def chosen_trials(self) -> list[str]:
+    def chosen_trials(self, *, progress: Reading | None = None) -> list[str]:
         """Return the trials that a fold chooses or that would be emitted, sorted."""
-        return chosen_trials(self._table(), self._plan, self._config)
+        seen = self._look(self._telling(progress))
+        return chosen_of(seen.groups, seen.measures, self._plan, self._config)
+
+    def reading(self) -> tuple[float, float]:
+        """Return how many trials were read of those that are being read, for who watches from elsewhere."""
+        return self._reading
+
+    def _telling(self, progress: Reading | None) -> Reading:
+        """Return what takes how far reading is, for `reading` too."""
+        self._reading = (0.0, 0.0)
+
+        def tell(done: float, total: float) -> None:
+            self._reading = (done, total)
+            if progress is not None:
+                progress(done, total)
+
+        return tell
 
     def window_figures(self, windows: Sequence[Window]) -> list[list[WindowFigures]]:
         """Return what trials gave on train windows: small answers, for a sampler that learns.
@@ -222,17 +295,18 @@ class Leaderboard:
         if self._journal is not None:
             self._journal.close()
 
-    def _table(self) -> list[TrialRow]:
-        """Return all rows sorted by trial id, their profits views of one table; kept until a row is added."""
-        if self._unpacked is None:
-            width = self._plan.development_periods + self._plan.holdout_periods
-            folder = None if self._journal is None else self._journal.folder
-            table = profit_table(len(self._rows), width, folder)
-            self._unpacked = [
-                unpack_into(self._packed(trial_id), table[place])
-                for place, trial_id in enumerate(self.trial_ids())
-            ]
-        return self._unpacked
+    def _look(self, progress: Reading | None) -> _Seen:
+        """Return what all trials measure; kept until a row is added."""
+        if self._seen is None:
+            ids = self.trial_ids()
+            table = PackedTable(
+                len(ids),
+                lambda place: self._packed(ids[place]),
+                self._plan.development_periods + self._plan.holdout_periods,
+            )
+            groups = make_groups(table)
+            self._seen = _Seen(table, groups, measure(groups, self._plan, progress))
+        return self._seen
 
     def _packed(self, trial_id: str) -> bytes:
         place = self._rows[trial_id]
@@ -264,7 +338,7 @@ class Leaderboard:
 
     def _keep(self, row: PackedRow, place: Place | bytes) -> None:
         self._rows[row.trial_id] = place
-        self._unpacked = None
+        self._seen = None
         if not row.ok:
             self._failed += 1
             self._failures.add(row.error, row.group)
@@ -287,3 +361,11 @@ class Leaderboard:
         trained = [sum(trades[i] for i in window) for window in self._train_windows]
         tested = sum(trades[i] for i in self._plan.test)
         return min(trained) >= config.min_train_trades and tested >= config.min_oos_trades
+
+
+def _told(rows: Iterable[TrialRow], total: int, progress: Reading | None) -> Iterator[TrialRow]:
+    """Yield rows and tell how many of them were taken."""
+    for done, row in enumerate(rows, start=1):
+        yield row
+        if progress is not None:
+            progress(done, total)

@@ -10,13 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from aiopt.evaluation.arrays import FloatArray
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.multiple_testing import LEAST_PERIODS, EarlierTests, ManyPaths, compare_paths
 from aiopt.ranking.candidates import Candidate
-from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier
+from aiopt.ranking.earlier import NOTHING_EARLIER, Earlier, EarlierTrials
 from aiopt.ranking.figures import known
 from aiopt.ranking.luck_record import LuckTest
 from aiopt.ranking.ranking_config import RankingConfig
@@ -65,9 +66,7 @@ def weigh_luck(
         them counts as an independent test of as many candidates, a backtest as one of a single path, and
         p-values are adjusted for it (Šidák).
     """
-    before = EarlierTests()
-    if earlier.trials:
-        before = EarlierTests(earlier.trials.runs + earlier.trials.sweeps, earlier.trials.backtests)
+    before = tests_before(earlier.trials)
     names = [candidate.name for candidate in compared]
     tested = [candidate.totals.trades >= config.min_oos_trades for candidate in compared]
     width = plan.periods_of(plan.test).size
@@ -105,6 +104,11 @@ def weigh_luck(
         p_values=dict(zip(names, result.p_values.tolist(), strict=True)),
         t_statistics=dict(zip(names, result.t_statistics.tolist(), strict=True)),
     )
+
+
+def tests_before(earlier: EarlierTrials | msgspec.UnsetType) -> EarlierTests:
+    """Return what earlier trials count as in the test: each run or sweep as a family of paths."""
+    return EarlierTests(earlier.runs + earlier.sweeps, earlier.backtests) if earlier else EarlierTests()
 
 
 def in_units(paths: FloatArray, plan: WalkForwardPlan) -> tuple[int, FloatArray]:

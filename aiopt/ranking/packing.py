@@ -14,7 +14,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -34,36 +34,17 @@ _LEVEL = 3
 
 _LENGTH = struct.Struct("<I")
 
+_HEAD_GUESS = 4096
+"""Bytes that hold most rows' fields, but not their profits."""
+
+Head = TypeVar("Head", bound=msgspec.Struct)
+
 
 def pack_row(row: TrialRow) -> bytes:
     """Return a row as bytes that `unpack_row` turns into an equal row."""
     head = canonical_json(msgspec.structs.replace(row, pnl=[], holdout_pnl=[]))
     parts = [_LENGTH.pack(len(head)), head, _pack_profits(row.pnl), _pack_profits(row.holdout_pnl)]
     return zlib.compress(b"".join(parts), _LEVEL)
-
-
-def unpack_into(data: bytes, profits: npt.NDArray[np.float64]) -> TrialRow:
-    """Return the row that was packed, its profits in an array that is given.
-
-    Parameters
-    ----------
-    data : bytes
-        From `pack_row`.
-    profits : ndarray of shape (n_periods,)
-        Written: the profits of the development periods and then of the holdout.  The row's lists are views of
-        it; those of a failed trial are empty.
-
-    Raises
-    ------
-    ValueError
-        If the bytes are no packed row.
-    """
-    row, pnl, holdout = _unpacked(data)
-    total = pnl.size + holdout.size
-    profits[: pnl.size] = pnl
-    profits[pnl.size : total] = holdout
-    views = [cast(list[float], values) for values in (profits[: pnl.size], profits[pnl.size : total])]
-    return msgspec.structs.replace(row, pnl=views[0], holdout_pnl=views[1]) if total else row
 
 
 def unpack_row(data: bytes, *, compact: bool = False) -> TrialRow:
@@ -89,6 +70,104 @@ def unpack_row(data: bytes, *, compact: bool = False) -> TrialRow:
     return msgspec.structs.replace(row, pnl=profits[0], holdout_pnl=profits[1])
 
 
+def unpack_head(data: bytes, kind: type[Head]) -> Head:
+    """Return what comes before the profits of a packed row; these are not even decompressed.
+
+    Parameters
+    ----------
+    data : bytes
+        From `pack_row`.
+    kind : type of msgspec.Struct
+        With some fields of `TrialRow`.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are no packed row.
+    """
+    try:
+        reader = zlib.decompressobj()
+        plain = reader.decompress(data, _HEAD_GUESS)
+        (length,) = _LENGTH.unpack_from(plain)
+        missing = _LENGTH.size + length - len(plain)
+        if missing > 0:
+            plain += reader.decompress(reader.unconsumed_tail, missing)
+    except (zlib.error, struct.error) as error:
+        raise ValueError(f"it cannot be decompressed ({error})") from error
+    return msgspec.json.decode(plain[_LENGTH.size : _LENGTH.size + length], type=kind)
+
+
+def unpack_whole(data: bytes) -> TrialRow:
+    """Return the row that was packed, its profits as NumPy arrays: for those who read thousands of rows.
+
+    The first call may wait for the compiler; otherwise as `unpack_row`.
+    """
+    from aiopt.ranking.packing_kernels import unpacked_profits
+
+    try:
+        plain = zlib.decompress(data)
+        (length,) = _LENGTH.unpack_from(plain)
+        row = msgspec.json.decode(plain[_LENGTH.size : _LENGTH.size + length], type=TrialRow)
+        numbers = np.frombuffer(plain, dtype=np.uint8)
+        place, found = _LENGTH.size + length, []
+        for _ in range(2):
+            (size,) = _LENGTH.unpack_from(plain, place)
+            if size > len(plain):
+                return unpack_row(data)  # says what is wrong
+            found.append(np.empty(size))
+            place = unpacked_profits(numbers, place + _LENGTH.size, _POWERS, found[-1])
+            if place < 0:
+                return unpack_row(data)
+    except (zlib.error, struct.error):
+        return unpack_row(data)
+    if place != len(plain):
+        raise ValueError(f"{len(plain) - place} bytes follow it")
+    if not found[0].size and not found[1].size:
+        return row
+    pnl, holdout = (cast(list[float], values) for values in found)
+    return msgspec.structs.replace(row, pnl=pnl, holdout_pnl=holdout)
+
+
+def unpack_profits(data: bytes, profits: npt.NDArray[np.float64]) -> bool:
+    """Write the profits of a packed row, those of the development periods and then of the holdout.
+
+    Parameters
+    ----------
+    data : bytes
+        From `pack_row`.
+    profits : ndarray of shape (n_periods,)
+        Written, up to the last profit the row has.
+
+    Returns
+    -------
+    bool
+        False for a failed trial, which has none; nothing is written then.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are no packed row.
+    """
+    from aiopt.ranking.packing_kernels import unpacked_profits
+
+    try:
+        plain = zlib.decompress(data)
+        numbers = np.frombuffer(plain, dtype=np.uint8)
+        place, done = _LENGTH.size + _LENGTH.unpack_from(plain)[0], 0
+        for _ in range(2):
+            (size,) = _LENGTH.unpack_from(plain, place)
+            place = unpacked_profits(numbers, place + _LENGTH.size, _POWERS, profits[done : done + size])
+            done += size
+            if place < 0:
+                break
+    except (zlib.error, struct.error):
+        place = -1
+    if place < 0:
+        unpack_row(data, compact=True)  # says what is wrong
+        raise ValueError("it is damaged")
+    return done > 0
+
+
 def _unpacked(data: bytes) -> tuple[TrialRow, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     try:
         plain = zlib.decompress(data)
@@ -107,28 +186,12 @@ def _unpacked(data: bytes) -> tuple[TrialRow, npt.NDArray[np.float64], npt.NDArr
 
 
 def _pack_profits(profits: Sequence[float]) -> bytes:
-    from aiopt.ranking.packing_kernels import shortest
+    from aiopt.ranking.packing_kernels import packed_profits
 
-    values = np.asarray(profits, dtype=np.float64)
-    codes = np.empty(values.size, dtype=np.uint8)
-    whole = np.zeros(values.size, dtype=np.int64)
-    shortest(values, _POWERS, _LARGEST, codes, whole)
-    parts = [_LENGTH.pack(values.size), codes.tobytes()]
-    found = np.bincount(codes, minlength=_RAW + 1)
-    parts += [_pack_whole(whole[codes == code]) if found[code] else b"\0" for code in range(1, _RAW)]
-    parts.append(values[codes == _RAW].astype("<f8").tobytes())
-    return b"".join(parts)
-
-
-def _pack_whole(numbers: npt.NDArray[np.int64]) -> bytes:
-    """Return whole numbers in as few bytes each as the largest needs, all low bytes first, then the next.
-
-    The sign is in the lowest bit, so that the high bytes of small numbers are zero: zlib likes both.
-    """
-    unsigned = ((numbers << 1) ^ (numbers >> 63)).astype("<u8")
-    width = (int(unsigned.max()).bit_length() + 7) // 8 if numbers.size else 0
-    planes = unsigned.view(np.uint8).reshape(numbers.size, 8)[:, :width].T
-    return bytes([width]) + planes.tobytes()
+    values = np.ascontiguousarray(profits, dtype=np.float64)
+    packed = np.empty(9 * values.size + _RAW, dtype=np.uint8)
+    size = packed_profits(values, _POWERS, _LARGEST, packed)
+    return _LENGTH.pack(values.size) + packed[:size].tobytes()
 
 
 def _unpack_whole(planes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

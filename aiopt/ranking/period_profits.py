@@ -13,6 +13,7 @@ import polars as pl
 
 from aiopt.errors import DataError, InputError, did_you_mean
 from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.ranking.kept_series import left_out_text
 from aiopt.ranking.trials import read_plan
 
 SPANS = {"development": "pnl", "holdout": "holdout_pnl"}
@@ -39,7 +40,8 @@ def period_profits(path: Path, trial_ids: Sequence[str] | None = None) -> pl.Dat
     Raises
     ------
     InputError
-        If a trial is not in the file, or failed and so has no profits.
+        If a trial is not in the file, or failed and so has no profits; of a large sweep, whose file keeps
+        some series alone, also if a trial's is not among them: it is never left out silently.
     DataError
         If the file is missing, not Parquet, or keeps no plan.
 
@@ -59,6 +61,7 @@ def period_profits(path: Path, trial_ids: Sequence[str] | None = None) -> pl.Dat
     else:
         found = frame.filter(pl.col("trial_id").is_in(list(trial_ids))).collect()
         _check_found(found, trial_ids, path)
+    _check_kept(found, path)
     parts = [
         found.select(
             "trial_id",
@@ -79,6 +82,20 @@ def period_profits(path: Path, trial_ids: Sequence[str] | None = None) -> pl.Dat
 
 def _starts(plan: WalkForwardPlan, span: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return plan.period_starts_ns(plan.development if span == "development" else plan.holdout)
+
+
+def _check_kept(found: pl.DataFrame, path: Path) -> None:
+    lacking = found.filter((pl.col("status") == "ok") & (pl.col("pnl").list.len() == 0))["trial_id"]
+    if lacking.is_empty():
+        return
+    if len(lacking) == 1:
+        raise InputError(left_out_text(lacking[0]))
+    kept = pl.col("pnl").list.len() > 0
+    known = pl.scan_parquet(path).filter(kept).select(pl.len()).collect().item()
+    raise InputError(
+        f"{left_out_text(lacking[0])} So it is with {len(lacking):,} of the trials asked for. Name those "
+        f"that are kept, {known:,} rows of {path} in which `pnl` is not empty."
+    )
 
 
 def _check_found(found: pl.DataFrame, trial_ids: Sequence[str], path: Path) -> None:

@@ -43,6 +43,9 @@ _INSTRUMENT = "instrument"
 _SEARCHED = ("search", "generation")
 """Columns of a run whose sampler learns, and of no other."""
 
+SUMMED_UP = ("net_pnl", "sharpe", "series_hash")
+"""Columns of a file that keeps some series alone, see `aiopt.ranking.kept_series`, and of no other."""
+
 EVERY_SEARCH = -1
 """`TrialRow.search` of a trial that no search proposed: a strategy without a search space."""
 
@@ -104,6 +107,11 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Change of equity per period, positions marked to market.
     holdout_… :
         The same for the holdout segments, which nothing reads before the ranking is fixed.
+    net_pnl, sharpe : float or unset
+        Sum and annualised Sharpe ratio of `pnl`, in a file that keeps some series alone: where `pnl` and
+        `holdout_pnl` of a trial that succeeded are empty, the journal has them.  NaN where it failed.
+    series_hash : str or unset
+        In such a file: SHA-256 of the two series; empty where the trial failed.
     """
 
     trial_id: str
@@ -145,6 +153,14 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     instrument: Symbol = msgspec.UNSET
     search: int | msgspec.UnsetType = msgspec.UNSET
     generation: int | msgspec.UnsetType = msgspec.UNSET
+    net_pnl: float | msgspec.UnsetType = msgspec.UNSET
+    sharpe: float | msgspec.UnsetType = msgspec.UNSET
+    series_hash: str | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def summed_up(self) -> bool:
+        """Whether it is a row of a file that keeps some series alone."""
+        return self.series_hash is not msgspec.UNSET
 
     @property
     def searched(self) -> bool:
@@ -188,6 +204,8 @@ def check_row(row: TrialRow, plan: WalkForwardPlan) -> None:
     lengths |= {"pnl": plan.development_periods, "holdout_pnl": plan.holdout_periods}
     for name, length in lengths.items():
         values = getattr(row, name)
+        if _is_sound(values, length, profits=name.endswith("pnl")):
+            continue
         _hold(row, f"len({name}) == {length}", len(values) == length, len(values))
         profits = name.endswith("pnl")
         # Thousands of profits, a few of the others.
@@ -197,6 +215,16 @@ def check_row(row: TrialRow, plan: WalkForwardPlan) -> None:
             _hold(row, f"{name} >= 0", all(value >= 0 for value in values), values)
 
 
+def _is_sound(values: Sequence[float], length: int, *, profits: bool) -> bool:
+    """Return whether a list surely keeps its rules: nearly all do, and each is held against three."""
+    if len(values) != length:
+        return False
+    if profits:
+        return bool(np.isfinite(values).all())
+    # A sum is finite only where all its terms are.
+    return not values or (min(values) >= 0 and math.isfinite(sum(values)))
+
+
 def _hold(row: TrialRow, rule: str, held: bool, value: object) -> None:
     if not held:
         msg = f"Trial {row.trial_id!r}: `{rule}` must hold, but got {value!r}. Run the trial again."
@@ -204,16 +232,20 @@ def _hold(row: TrialRow, rule: str, held: bool, value: object) -> None:
 
 
 @cache
-def trials_schema(*, several_markets: bool = False, searched: bool = False) -> pa.Schema:
+def trials_schema(
+    *, several_markets: bool = False, searched: bool = False, summed_up: bool = False
+) -> pa.Schema:
     """Return the Arrow schema of ``trials.parquet``.
 
     A run of one market has no column of instruments, and one whose sampler does not learn none of searches.
+    A file that keeps every series has no column that stands for them.
     """
     import pyarrow as pa
 
     kinds = {
         "int": pa.int64(),
         "int | msgspec.UnsetType": pa.int64(),
+        "float | msgspec.UnsetType": pa.float64(),
         "float": pa.float64(),
         "list[int]": pa.list_(pa.int64()),
         "list[float]": pa.list_(pa.float64()),
@@ -222,7 +254,9 @@ def trials_schema(*, several_markets: bool = False, searched: bool = False) -> p
     fields = [
         pa.field(name, kinds.get(annotations[name], pa.string()), nullable=False)
         for name in TrialRow.__struct_fields__
-        if (name != _INSTRUMENT or several_markets) and (name not in _SEARCHED or searched)
+        if (name != _INSTRUMENT or several_markets)
+        and (name not in _SEARCHED or searched)
+        and (name not in SUMMED_UP or summed_up)
     ]
     return pa.schema(fields)
 
@@ -262,7 +296,8 @@ def write_sorted_trials(path: Path, rows: Iterable[TrialRow], *, plan: WalkForwa
     several = first is not None and bool(first.instrument)
     source = itertools.chain(() if first is None else (first,), source)
     searched = first is not None and first.searched
-    schema = trials_schema(several_markets=several, searched=searched)
+    summed_up = first is not None and first.summed_up
+    schema = trials_schema(several_markets=several, searched=searched, summed_up=summed_up)
     if plan is not None:
         schema = schema.with_metadata({_METADATA_KEY: canonical_json({"plan": plan})})
     last = ""
@@ -276,19 +311,31 @@ def write_sorted_trials(path: Path, rows: Iterable[TrialRow], *, plan: WalkForwa
                     msg = f"All trials of a run or none name their {what}, but {row.trial_id!r} differs "
                     raise InputError(msg + "from those before it. Run them as one run.")
                 last = row.trial_id
-            columns = [_column([getattr(row, field.name) for row in batch], field.type) for field in schema]
+            columns = [
+                _column(
+                    [getattr(row, field.name) for row in batch],
+                    field.type,
+                    series=field.name in ("pnl", "holdout_pnl"),
+                )
+                for field in schema
+            ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+def _column(values: list[Any], kind: pa.DataType, *, series: bool) -> pa.Array:
+    """Return a column; `series`: of profits per period, which may be arrays."""
     import pyarrow as pa
 
-    if not pa.types.is_list(kind) or not pa.types.is_floating(kind.value_type):
+    if not pa.types.is_list(kind):
         return pa.array(values, type=kind)
-    # Through NumPy: a list of Python floats is four times its size.
-    edges = np.cumsum([0, *(len(one) for one in values)], dtype=np.int32)
-    flat = np.concatenate([np.asarray(one, dtype=np.float64) for one in values])
-    return pa.ListArray.from_arrays(edges, flat, type=kind)
+    # Through NumPy: Arrow takes lists of Python numbers apart one by one.
+    edges = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    whole = np.dtype(np.float64 if pa.types.is_floating(kind.value_type) else np.int64)
+    if series:
+        flat = np.concatenate([np.asarray(one, dtype=whole) for one in values])
+    else:
+        flat = np.fromiter(itertools.chain.from_iterable(values), dtype=whole, count=int(edges[-1]))
+    return pa.ListArray.from_arrays(edges, pa.array(flat), type=kind)
 
 
 _SINCE_FORMAT_2 = {f"{span}_{name}" for span in _SPANS for name in ("refused", "capped", "ruined")}
@@ -364,7 +411,7 @@ def _checked(table: pa.Table, path: Path) -> pa.Table:
     if not _SINCE_FORMAT_2 & set(table.schema.names):
         table = _from_format_1(table)
     known = [*TrialRow.__struct_fields__]
-    for name in (_INSTRUMENT, *_SEARCHED):
+    for name in (_INSTRUMENT, *_SEARCHED, *SUMMED_UP):
         if name not in table.schema.names:
             known.remove(name)
     if table.schema.names != known:
@@ -399,6 +446,21 @@ def iter_trials(path: Path) -> Iterator[TrialRow]:
             for place, row in enumerate(_converted(table.drop_columns(list(profits)), path)):
                 arrays = {name: column[place].values.to_numpy() for name, column in profits.items()}
                 yield msgspec.structs.replace(row, **arrays)
+
+
+def read_columns(path: Path) -> list[str]:
+    """Return the names of the columns of a ``trials.parquet``; errors as `read_plan`."""
+    import pyarrow.parquet as pq
+
+    return list(_read(path, pq.read_schema).names)
+
+
+def read_trial_ids(path: Path) -> list[str]:
+    """Return the ids of a ``trials.parquet``, sorted; errors as `read_plan`."""
+    import pyarrow.parquet as pq
+
+    found: list[str] = _read(path, lambda file: pq.read_table(file, columns=["trial_id"]))[0].to_pylist()
+    return found
 
 
 def count_trials(path: Path) -> int:

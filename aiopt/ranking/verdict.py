@@ -89,7 +89,7 @@ def _beyond_luck(evidence: Evidence, config: RankingConfig) -> Check:
             value=dsr,
             rule=(
                 f"deflated Sharpe ratio at least {config.confidence:.0%}, "
-                f"{evidence.trials_counted} trials counted"
+                f"{evidence.trials_counted:,} trials counted"
             ),
         )
     return Check(
@@ -118,7 +118,7 @@ def judge(checks: Sequence[Check], evidence: Evidence, config: RankingConfig) ->
 
 def headline(entries: Sequence[Entry], statistics: Statistics) -> str:
     """Return the one sentence a reader in a hurry takes away."""
-    tried = f"{statistics.trials} trial{'' if statistics.trials == 1 else 's'}"
+    tried = f"{statistics.trials:,} trial{'' if statistics.trials == 1 else 's'}"
     if statistics.earlier_trials:
         tried += f" ({earlier_text(statistics.earlier_trials)})"
     if not entries:

@@ -16,21 +16,25 @@ from aiopt.bars.manifest import BarManifest, manifests_of
 from aiopt.config import content_hash
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.market.instrument import instrument
+from aiopt.paths.paths_file import with_nested
 from aiopt.portfolio.reading import read_portfolio
 from aiopt.ranking import ranking_file as ranked
 from aiopt.ranking.earlier import earlier_text, opening_lines
-from aiopt.ranking.trials import count_trials, iter_trials, read_plan
+from aiopt.ranking.journal import JournalIndex, read_journal_plan
+from aiopt.ranking.trials import read_plan
+from aiopt.ranking.whole_rows import Progress, whole_rows
 from aiopt.report.analyst import analyst_view
 from aiopt.report.document import Data, Entry, Report, Sweep
 from aiopt.report.entries import AccountView, entry_view, rejected_view, stretches
 from aiopt.report.luck import luck_facts
 from aiopt.report.maps_document import SweepMaps
-from aiopt.report.paths_view import paths_view, power_text
+from aiopt.report.paths_view import PathsView, paths_view, power_text
 from aiopt.report.quality import data_quality
 from aiopt.report.searches import searches_view
 from aiopt.report.summary import sentences, unranked_headline
 from aiopt.report.sweep import Trials, entry_points, sweep_overview, trial_arrays
 from aiopt.report.sweep_maps import sweep_maps
+from aiopt.report.verification import read_verification, verification_text
 from aiopt.runs import (
     CONFIG,
     ENTRIES_CSV,
@@ -49,13 +53,15 @@ from aiopt.runs import (
 from aiopt.ticks.manifest import Manifest
 
 
-def build_report(run: RunFolder) -> Report:
+def build_report(run: RunFolder, *, progress: Progress | None = None) -> Report:
     """Return the report of a run, finished or not.
 
     Parameters
     ----------
     run : RunFolder
         From `aiopt.runs.load_run`.
+    progress : callable, optional
+        Called with the trials read and their number.
 
     Raises
     ------
@@ -63,29 +69,25 @@ def build_report(run: RunFolder) -> Report:
         If a file is there but damaged.
     """
     config = run.config or {}
-    markets = _markets(run)
+    markets = market_views(run)
     ranking = run.ranking
-    backtest = config.get("backtest", {})
-    # All markets of a run have one currency; without an account's it is the quote currency of each.
-    quote = instrument(markets[0].instrument).quote if markets else ""
-    currency = backtest.get("account_currency") or quote
-    balance = float(backtest.get("initial_balance", 100_000.0))
-    trials, plan = _trials(run, ranking)
+    balance, currency = account_of(config, markets)
+    trials, plan = _trials(run, ranking, progress)
     symbols = [data.instrument for data in markets]
-    entries = [] if ranking is None else _entries(run, ranking, trials, balance, currency, symbols)
+    entries = entry_views(run, ranking, trials, balance, currency, symbols)
     sweep = None if trials is None or plan is None else _sweep(trials, plan, ranking, entries)
-    earlier = [] if ranking is None else _earlier(ranking)
-    rejected = [] if ranking is None else [rejected_view(one) for one in ranking.rejected]
+    earlier = [] if ranking is None else earlier_lines(ranking)
+    rejected = [rejected_view(one) for one in ranking.rejected] if ranking else []
     return Report(
         run_id=run.run_id,
         status=_status(run),
         stage=run.state.stage,
         error=run.state.error,
         missing=run.describe_missing(),
-        headline=unranked_headline(sweep) if ranking is None else ranking.headline,
+        headline=_headline(sweep, ranking),
         survivors=sum(entry.survives for entry in entries),
         summary=[
-            *([run.ranking_note] if run.ranking_note else []),
+            *([run.ranking_note] if run.ranking_note else ()),
             *sentences(
                 sweep,
                 entries,
@@ -116,11 +118,43 @@ def build_report(run: RunFolder) -> Report:
         ledger=earlier or msgspec.UNSET,
         robustness=run.robustness,
         maps=_maps(trials, plan, entries),
-        paths=paths_view(run.paths, ranking) if run.paths is not None and ranking else msgspec.UNSET,
+        paths=_paths(run, ranking),
         power=msgspec.UNSET if ranking is None else power_text(ranking),
         portfolio=read_portfolio(run.path) or msgspec.UNSET,
         searches=searches_view(run.path) or msgspec.UNSET,
+        screened=run.screened or msgspec.UNSET,
     )
+
+
+def account_of(config: dict[str, Any], markets: Sequence[Data]) -> tuple[float, str]:
+    """Return the account's balance and currency; if unnamed, all markets of a run have one quote currency."""
+    backtest = config.get("backtest", {})
+    quote = instrument(markets[0].instrument).quote if markets else ""
+    return float(backtest.get("initial_balance", 100_000.0)), backtest.get("account_currency") or quote
+
+
+def _headline(sweep: Sweep | None, ranking: ranked.Ranking | None) -> str:
+    if ranking is not None:
+        return ranking.headline
+    return unranked_headline(None, 0) if sweep is None else unranked_headline(sweep.trials, sweep.failed)
+
+
+def _with_verification(run: RunFolder, entries: list[Entry]) -> list[Entry]:
+    """Return the entries with what a Pine engine says of their scripts, where one ran them."""
+    verified = read_verification(run.path)
+    if verified.engine is None:
+        return entries
+    return [
+        msgspec.structs.replace(entry, pine_verified=verification_text(verified, entry.name))
+        for entry in entries
+    ]
+
+
+def _paths(run: RunFolder, ranking: ranked.Ranking | None) -> PathsView | msgspec.UnsetType:
+    """Return what other paths through the trials say; unset where none were asked for."""
+    if run.paths is None or not ranking:
+        return msgspec.UNSET
+    return paths_view(with_nested(run.paths, run.nested_paths), ranking)
 
 
 def _maps(
@@ -129,7 +163,7 @@ def _maps(
     """Return the maps of all trials; unset where none traded so far."""
     if trials is None or plan is None:
         return msgspec.UNSET
-    found = sweep_maps(trials, entries, plan)
+    found = sweep_maps(trials, entries)
     return found if found.trade_offs else msgspec.UNSET
 
 
@@ -145,14 +179,14 @@ def _sweep(
     )
 
 
-def _earlier(ranking: ranked.Ranking) -> list[str]:
+def earlier_lines(ranking: ranked.Ranking) -> list[str]:
     """Return what the ledger knew of the run's data when it was ranked."""
     counted = ranking.statistics.earlier_trials
     trials = [f"{earlier_text(counted)}."] if counted else []
     return trials + opening_lines(ranking.holdout_openings or ())
 
 
-def _markets(run: RunFolder) -> list[Data]:
+def market_views(run: RunFolder) -> list[Data]:
     """Return the data of every market; nothing where the run does not say."""
     path = run.path / MANIFEST
     if not path.is_file():
@@ -211,7 +245,9 @@ def _status(run: RunFolder) -> str:
     return "done" if run.state.status == "running" and emitted and not run.missing else run.state.status
 
 
-def _trials(run: RunFolder, ranking: ranked.Ranking | None) -> tuple[Trials | None, WalkForwardPlan | None]:
+def _trials(
+    run: RunFolder, ranking: ranked.Ranking | None, progress: Progress | None
+) -> tuple[Trials | None, WalkForwardPlan | None]:
     """Return the trials and the plan they were measured by; None where they are not known yet."""
     plan = None if ranking is None else ranking.plan
     if not run.has_trials:
@@ -221,25 +257,24 @@ def _trials(run: RunFolder, ranking: ranked.Ranking | None) -> tuple[Trials | No
         plan = plan or read_plan(path)
         if plan is None:
             return None, None
-        rows, count = iter_trials(path), count_trials(path)
-        return trial_arrays(rows, plan.development_periods, count=count, folder=run.path), plan
-    kept, finished = run.trial_rows()
+        return trial_arrays(whole_rows(path, run.path / LEADERBOARD, progress), plan), plan
+    plan = plan or read_journal_plan(run.path / LEADERBOARD)
     # A journal has them in the order in which they finished.
-    ordered = sorted(finished, key=lambda row: row.trial_id)
-    plan = plan or kept
-    if plan is None:
-        return None, None
-    return trial_arrays(ordered, plan.development_periods, folder=run.path), plan
+    index = JournalIndex(run.path / LEADERBOARD)
+    return trial_arrays(index.rows(), plan), plan
 
 
-def _entries(
+def entry_views(
     run: RunFolder,
-    ranking: ranked.Ranking,
+    ranking: ranked.Ranking | None,
     trials: Trials | None,
     balance: float,
     currency: str,
     symbols: Sequence[str],
 ) -> list[Entry]:
+    """Return the ranked entries, best first; without `trials` they have no picture of their neighbours."""
+    if ranking is None:
+        return []
     config = run.config or {}
     records = {record.rank: record for record in run.entries}
     views = []
@@ -265,7 +300,7 @@ def _entries(
                 account=account,
             )
         )
-    return views
+    return _with_verification(run, views)
 
 
 def _files(run: RunFolder) -> list[str]:

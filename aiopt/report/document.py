@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from aiopt.portfolio.portfolio_file import RunPortfolio
+from aiopt.ranking.screened import Screened
 from aiopt.report.maps_document import SweepMaps
 from aiopt.report.paths_view import PathsView
 from aiopt.report.searches import SearchesView
@@ -157,6 +158,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     rules: list[Fact] = []
     instrument: Symbol = msgspec.UNSET
     p_value_family_wise: float | None = None
+    pine_verified: str | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def bars(self) -> str:
@@ -414,6 +416,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     paths: PathsView | msgspec.UnsetType = msgspec.UNSET
     power: list[str] | msgspec.UnsetType = msgspec.UNSET
     searches: SearchesView | msgspec.UnsetType = msgspec.UNSET
+    screened: Screened | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def all_data(self) -> list[Data]:

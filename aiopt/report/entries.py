@@ -32,7 +32,7 @@ from aiopt.report.document import (
 )
 from aiopt.report.strategy_rules import rules
 from aiopt.report.svg import short
-from aiopt.report.sweep import Trials, sharpe_rows
+from aiopt.report.sweep import Trials
 from aiopt.runs import EntryRecord
 from aiopt.trades import Trade
 from aiopt.utc import DAY_NS
@@ -128,7 +128,7 @@ def entry_view(
         walk_forward=_walk_forward(entry, ranking.plan, account.initial_balance),
         emitted=None if record is None else Curve(ts_ns=record.equity_ts_ns, equity=record.equity),
         trades=trades,
-        heat_map=None if trials is None else _heat_map(entry, trials, ranking.plan),
+        heat_map=None if trials is None else _heat_map(entry, trials),
         by_hour=by_hour(trades),
         by_weekday=by_weekday(trades),
         pine=pine,
@@ -366,9 +366,9 @@ def _walk_forward(entry: ranked.Entry, plan: WalkForwardPlan, initial_balance: f
     )
 
 
-def _heat_map(entry: ranked.Entry, trials: Trials, plan: WalkForwardPlan) -> HeatMap | None:
+def _heat_map(entry: ranked.Entry, trials: Trials) -> HeatMap | None:
     member = [place for place, row in enumerate(trials.rows) if row.group == entry.group and row.ok]
-    ratios = sharpe_rows(trials.pnl[member], plan.periods_per_year).tolist()
+    ratios = trials.inside[member].tolist()
     points = [trials.params[place] for place in member]
     return heat_map(points, ratios, entry.params, metric="Sharpe ratio")
 

@@ -26,6 +26,8 @@ from aiopt.report.portfolio import portfolio_view
 from aiopt.report.robustness import MONTHS, entry_views
 from aiopt.report.searches import search_pictures
 from aiopt.report.svg import short, utc
+from aiopt.report.verification import NOT_VERIFIED
+from aiopt.robustness.robustness_file import confirmed_text
 from aiopt.utc import time_text
 
 MOST_TRADES = 250
@@ -60,13 +62,16 @@ def render_html(report: Report, images: Mapping[str, bytes] | None = None) -> st
             sweep_pictures=_sweep_pictures(report.sweep) if report.sweep else {},
             map_pictures=_map_pictures(report.maps, report.currency) if report.maps else {},
             searched=report.searches or None,
+            screened=report.screened or None,
             search_pictures=search_pictures(report.searches) if report.searches else [],
             path_pictures=_path_pictures(report.paths) if report.paths else {},
             data_pictures=[_data_picture(data) for data in report.all_data],
             run_facts=_run_facts(report),
             settings=_columns(flatten(report.config)),
             methods=methods(report),
+            not_verified=NOT_VERIFIED,
             robust=entry_views(report.robustness, report.currency),
+            stress_run="" if report.robustness is None else confirmed_text(report.robustness),
             month_names=MONTHS,
             together=portfolio_view(
                 report.portfolio or None, report.stretches, report.initial_balance, report.currency

@@ -8,7 +8,15 @@ from __future__ import annotations
 import msgspec
 
 from aiopt.evaluation.power import power_lines
-from aiopt.paths.paths_file import Cell, LanePaths, RunPaths, matrix_reading, walk_forward_reading
+from aiopt.paths.paths_file import (
+    Cell,
+    LanePaths,
+    RunPaths,
+    matrix_reading,
+    nested_text,
+    walk_forward_reading,
+)
+from aiopt.ranking.luck import tests_before
 from aiopt.ranking.ranking_config import DEFLATED
 from aiopt.ranking.ranking_file import Ranking
 
@@ -51,6 +59,8 @@ class PathsView(msgspec.Struct, frozen=True, kw_only=True):
         Groups without paths, each with the reason.
     left_out : str
         Which trials were left out; empty if none was.
+    nested : str
+        What was searched anew for the paths; empty if nothing was.
     """
 
     rows: list[PathRow]
@@ -62,6 +72,7 @@ class PathsView(msgspec.Struct, frozen=True, kw_only=True):
     segments: int
     without: list[str]
     left_out: str
+    nested: str = ""
 
 
 def paths_view(found: RunPaths, ranking: Ranking) -> PathsView:
@@ -75,7 +86,7 @@ def paths_view(found: RunPaths, ranking: Ranking) -> PathsView:
         Of the same run.
     """
     # Where a sampler learned, the lanes here are not those that the entries are of.
-    entries = [] if found.left_out else ranking.entries
+    entries = [] if found.left_out and not found.nested else ranking.entries
     ranks = {(entry.group, entry.lane): entry.rank for entry in entries}
     rows = [
         PathRow(
@@ -112,8 +123,15 @@ def paths_view(found: RunPaths, ranking: Ranking) -> PathsView:
         paths=found.paths,
         segments=found.segments,
         without=[f"{group.group}: {group.reason}" for group in found.groups if group.reason],
-        left_out=found.left_out,
+        left_out=left_out_of_matrix(found.left_out) if found.nested else found.left_out,
+        nested=nested_text(found),
     )
+
+
+def left_out_of_matrix(left_out: str) -> str:
+    """Return what is said of the matrix alone, where the paths beside it are nested."""
+    said = "The walk-forward matrix is not nested: it is of the trials drawn before the first result."
+    return said if left_out else ""
 
 
 def power_text(ranking: Ranking) -> list[str]:
@@ -127,5 +145,6 @@ def power_text(ranking: Ranking) -> list[str]:
         n_paths=max(1, statistics.candidates),
         confidence=config.confidence,
         deflated=config.evidence == DEFLATED,
+        earlier=tests_before(earlier),
     )
     return [f"{line[:1].upper()}{line[1:]}{'' if line.endswith('.') else '.'}" for line in lines]

@@ -28,8 +28,16 @@ def rules(spec: Mapping[str, Any]) -> list[Fact]:
     for key, label in (("stop_loss", "Stop loss"), ("take_profit", "Take profit")):
         if spec.get(key):
             facts.append(Fact(name=label, value=_distance(spec[key], params)))
+    for number, target in enumerate(spec.get("targets") or (), start=1):
+        text = f"{_amount(target.get('share'), params)}% of the entry, {_distance(target, params)}"
+        facts.append(Fact(name=f"Target {number}", value=text))
+    facts += _further_exits(spec, params)
     if spec.get("session"):
         facts.append(Fact(name="Entries only", value=_session(spec["session"])))
+    facts += _entry_limits(spec.get("limits") or {}, params)
+    if spec.get("pyramiding"):
+        text = f"up to {spec['pyramiding']} of one side open at once, each with its own stop and target"
+        facts.append(Fact(name="Entries", value=text))
     if spec.get("size"):
         facts.append(Fact(name="Position size", value=_size(spec["size"], params)))
     return facts
@@ -42,11 +50,68 @@ def _indicator(indicator: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     return f"{indicator.get('kind', '?')}{reads}" + (f": {args}" if args else "")
 
 
+def _further_exits(spec: Mapping[str, Any], params: Mapping[str, Any]) -> list[Fact]:
+    """Return moving stops and time stops."""
+    facts = []
+    trailing, even, time = (spec.get(key) for key in ("trailing_stop", "break_even", "time_stop"))
+    if trailing:
+        text = f"{_away(trailing['distance'], params)} from the best price since the entry"
+        if trailing.get("after"):
+            text += f", once that is {_away(trailing['after'], params)} from the entry"
+        facts.append(Fact(name="Trailing stop", value=text))
+    if even:
+        text = f"stop at the entry plus {_amount(even.get('plus_pips', 0.0), params)} pips"
+        text += f", once the best price is {_away(even['after'], params)} from it"
+        facts.append(Fact(name="Break-even", value=text))
+    if time:
+        parts = [f"after {_amount(time['bars'], params)} bars"] if time.get("bars") else []
+        parts += [f"at {time['at']} {time.get('timezone') or 'UTC'}"] if time.get("at") else []
+        facts.append(Fact(name="Time stop", value="closed " + " or ".join(parts)))
+    return facts
+
+
+def _entry_limits(limits: Mapping[str, Any], params: Mapping[str, Any]) -> list[Fact]:
+    """Return what holds entries back."""
+    facts = []
+    if limits.get("pause_bars"):
+        text = f"none before the close {_amount(limits['pause_bars'], params)} bars after an exit's bar"
+        facts.append(Fact(name="Re-entry pause", value=text))
+    if limits.get("trades_per_day"):
+        text = f"at most {_amount(limits['trades_per_day'], params)} a trading day (17:00 New York)"
+        facts.append(Fact(name="Entries per day", value=text))
+    loss = limits.get("daily_loss")
+    if loss:
+        percent = loss.get("percent")
+        amount = _amount(loss.get("money") if percent is None else percent, params)
+        size = f"{amount} of the account's currency"
+        if percent is not None:
+            size = f"{amount}% of the balance the day began with"
+        text = f"no entry once a trading day's closed trades have lost {size}; open positions stay"
+        facts.append(Fact(name="Daily loss stop", value=text))
+    return facts
+
+
 def _distance(distance: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    away = _away(distance, params)
+    if distance.get("unit") == "percent" and distance.get("origin") != "entry":
+        away = f"{_amount(distance.get('value'), params)}%"
+    origin = distance.get("origin")
+    if origin == "position":
+        return f"{away} from the entry's price, acting from the close of the entry bar on"
+    return (
+        f"{away} from the entry's price" if origin == "entry" else f"{away} from the close of the signal bar"
+    )
+
+
+def _away(distance: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     amount = _amount(distance.get("value"), params)
-    if distance.get("unit") == "atr":
-        return f"{amount} × {distance.get('indicator') or 'ATR'} from the close of the signal bar"
-    return f"{amount} pips from the close of the signal bar"
+    if distance.get("unit") == "percent":
+        return f"{amount}% of the signal's close"
+    return (
+        f"{amount} pips"
+        if distance.get("unit") != "atr"
+        else f"{amount} × {distance.get('indicator') or 'ATR'}"
+    )
 
 
 def _session(session: Mapping[str, Any]) -> str:

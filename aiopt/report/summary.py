@@ -9,12 +9,12 @@ from aiopt.report.svg import utc
 from aiopt.utc import time_text
 
 
-def unranked_headline(sweep: Sweep | None) -> str:
-    """Return the headline of a run that has no ranking yet."""
-    if sweep is None:
+def unranked_headline(trials: int | None, failed: int) -> str:
+    """Return the headline of a run that has no ranking yet; None: its sweep has not begun."""
+    if trials is None:
         return "No trial has been recorded yet."
-    failed = f" ({sweep.failed:,} of them failed)" if sweep.failed else ""
-    return f"{_number(sweep.trials, 'trial')} recorded{failed}, not ranked yet."
+    of_them = f" ({failed:,} of them failed)" if failed else ""
+    return f"{_number(trials, 'trial')} recorded{of_them}, not ranked yet."
 
 
 def sentences(

@@ -5,55 +5,79 @@ Owns the overview only; the formulas are `aiopt.evaluation`'s.  Nothing here tak
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.evaluation.folds import Fold as WalkForwardFold
 from aiopt.evaluation.folds import WalkForwardPlan
-from aiopt.ranking.profit_table import profit_table
 from aiopt.ranking.ranking_file import Statistics
+from aiopt.ranking.threads import in_order
 from aiopt.ranking.trials import TrialRow
 from aiopt.report.document import Density, Entry, FailedTrial, Group, Sweep, TrialPoint
 from aiopt.runs import RunFileError
+from aiopt.series import Symbol
 
 MOST_POINTS = 2000
 """Points of the scatter plot that are kept; every n-th where there are more."""
 
 
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 128
+"""Rows with their profits in memory, per thread."""
 
 DENSITY_BINS = (48, 36)
 """Cells across and up that shade the scatter plot where not every point is kept."""
 
 
+class ShownTrial(msgspec.Struct, frozen=True, gc=False):
+    """What a report says of a trial beside its figures; fields as in `TrialRow`."""
+
+    trial_id: str
+    group: str
+    family: str
+    timeframe: str
+    instrument: Symbol
+    ok: bool
+    error: str
+
+
 @dataclass(frozen=True)
 class Trials:
-    """The trials of a run, in the order of the file.
+    """The trials of a run, in the order of the file: figures, whatever the number of periods.
 
     Attributes
     ----------
-    rows : list of TrialRow
-        As in ``trials.parquet``, without their profits.
+    rows : list of ShownTrial
+        Which trials.
     params : list of dict
         Parameters of each trial.
     ok : ndarray of shape (n_trials,), bool
-        False for failed trials.
-    pnl : ndarray of shape (n_trials, n_periods), quote currency
-        Profit per period over the development segments; rows of failed trials are NaN.
+        False for failed trials, whose figures are NaN.
+    inside, outside : ndarray of shape (n_trials,)
+        Annualised Sharpe ratio over the development segments and over the test segments.
+    before, after : ndarray of shape (n_folds, n_trials)
+        The same over each fold's train window and over its test.
+    net, drawdown, units : ndarray of shape (n_trials,)
+        Over the refit's window: profit and deepest fall, account currency, and units traded.
     """
 
-    rows: list[TrialRow]
+    rows: list[ShownTrial]
     params: list[dict[str, Any]]
     ok: NDArray[np.bool_]
-    pnl: NDArray[np.float64]
+    inside: NDArray[np.float64]
+    outside: NDArray[np.float64]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    net: NDArray[np.float64]
+    drawdown: NDArray[np.float64]
+    units: NDArray[np.float64]
 
     def __len__(self) -> int:
         """Return the number of trials, failed ones included."""
@@ -61,31 +85,79 @@ class Trials:
 
 
 def trial_arrays(
-    rows: Iterable[TrialRow], periods: int, *, count: int | None = None, folder: Path | None = None
+    rows: Iterable[TrialRow], plan: WalkForwardPlan, *, progress: Callable[[int], None] | None = None
 ) -> Trials:
-    """Return the trials with their profits as one array.
+    """Return the trials with their figures; a few hundred rows are in memory at a time.
 
     Parameters
     ----------
     rows : iterable of TrialRow
-        Each ok row has `periods` profits.
-    periods : int
-        Periods of the development segments.
-    count : int, optional
-        Rows there are, where they come one by one.
-    folder : Path, optional
-        Where the array lies if it is large; by default in memory.
+        Those that succeeded have a profit for every development period.
+    plan : WalkForwardPlan
+        Segments and period grid of the run.
+    progress : callable, optional
+        Called with the trials read.
 
     Raises
     ------
     RunFileError
         If a row has another number of periods or parameters that are not JSON.
     """
-    if count is None:
-        rows = list(rows)
-        count = len(rows)
-    pnl = profit_table(count, periods, folder)
-    kept, params = [], []
+    source = iter(rows)
+    batches = iter(lambda: list(itertools.islice(source, _ROWS_AT_ONCE)), [])
+    kept: list[ShownTrial] = []
+    params: list[dict[str, Any]] = []
+    figures: list[NDArray[np.float64]] = []
+    for batch, found in in_order(lambda batch: (batch, _figures(batch, plan)), batches):
+        figures.append(found)
+        for row in batch:
+            kept.append(
+                ShownTrial(
+                    trial_id=row.trial_id,
+                    # The same few texts in every row.
+                    group=sys.intern(row.group),
+                    family=sys.intern(row.family),
+                    timeframe=sys.intern(row.timeframe),
+                    instrument=row.instrument,
+                    ok=row.ok,
+                    error=row.error,
+                )
+            )
+            params.append(_params(row))
+        if progress is not None:
+            progress(len(kept))
+    folds = len(plan.folds)
+    inside, outside, net, drawdown, units, *each = np.concatenate(
+        [np.empty((5 + 2 * folds, 0)), *figures], axis=1
+    )
+    return Trials(
+        rows=kept,
+        params=params,
+        ok=np.array([row.ok for row in kept], dtype=bool),
+        inside=inside,
+        outside=outside,
+        before=np.array(each[:folds]),
+        after=np.array(each[folds:]),
+        net=net,
+        drawdown=drawdown,
+        units=units,
+    )
+
+
+def _params(row: TrialRow) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(row.params_json)
+    except json.JSONDecodeError as error:
+        msg = f"The parameters of trial {row.trial_id} are not JSON: {error}. Repeat the run."
+        raise RunFileError(msg) from error
+    return found
+
+
+def _figures(rows: Sequence[TrialRow], plan: WalkForwardPlan) -> NDArray[np.float64]:
+    """Return the figures of some trials, a row per figure in the order of `trial_arrays`."""
+    periods, year = plan.development_periods, plan.periods_per_year
+    pnl = np.empty((len(rows), periods))
+    units = np.full(len(rows), math.nan)
     for place, row in enumerate(rows):
         if row.ok and len(row.pnl) != periods:
             msg = (
@@ -94,13 +166,14 @@ def trial_arrays(
             )
             raise RunFileError(msg)
         pnl[place] = row.pnl if row.ok else math.nan
-        try:
-            params.append(json.loads(row.params_json))
-        except json.JSONDecodeError as error:
-            msg = f"The parameters of trial {row.trial_id} are not JSON: {error}. Repeat the run."
-            raise RunFileError(msg) from error
-        kept.append(msgspec.structs.replace(row, pnl=[], holdout_pnl=[]))
-    return Trials(rows=kept, params=params, ok=np.array([row.ok for row in kept], dtype=bool), pnl=pnl)
+        if row.ok and row.segment_units:
+            units[place] = sum(row.segment_units[segment] for segment in plan.refit)
+    path = np.cumsum(pnl[:, plan.periods_of(plan.refit)], axis=1)
+    peak = np.maximum(np.maximum.accumulate(path, axis=1), 0.0)
+    windows = [plan.test, *(fold.train for fold in plan.folds), *(fold.test for fold in plan.folds)]
+    outside, *each = (sharpe_rows(pnl[:, plan.periods_of(window)], year) for window in windows)
+    inside = sharpe_rows(pnl, year)
+    return np.array([inside, outside, path[:, -1], (peak - path).max(axis=1), units, *each])
 
 
 def sharpe_rows(pnl: NDArray[np.float64], periods_per_year: float) -> NDArray[np.float64]:
@@ -120,22 +193,10 @@ def sharpe_rows(pnl: NDArray[np.float64], periods_per_year: float) -> NDArray[np
     result = np.full(len(pnl), math.nan)
     if pnl.shape[1] < 2:
         return result
-    for start in range(0, len(pnl), _ROWS_AT_ONCE):
-        part = pnl[start : start + _ROWS_AT_ONCE]
-        deviation = part.std(axis=1, ddof=1)
-        known = np.isfinite(deviation) & (deviation > 0)
-        ratios = part[known].mean(axis=1) / deviation[known] * math.sqrt(periods_per_year)
-        result[start : start + len(part)][known] = ratios
+    deviation = pnl.std(axis=1, ddof=1)
+    known = np.isfinite(deviation) & (deviation > 0)
+    result[known] = pnl[known].mean(axis=1) / deviation[known] * math.sqrt(periods_per_year)
     return result
-
-
-def _sharpe_over(
-    pnl: NDArray[np.float64], periods: NDArray[np.int64], periods_per_year: float
-) -> NDArray[np.float64]:
-    """Return `sharpe_rows` over some periods, which are copied for some rows at a time."""
-    starts = range(0, len(pnl), _ROWS_AT_ONCE)
-    parts = [sharpe_rows(pnl[start : start + _ROWS_AT_ONCE, periods], periods_per_year) for start in starts]
-    return np.concatenate([np.empty(0), *parts])
 
 
 def sweep_overview(trials: Trials, *, plan: WalkForwardPlan, statistics: Statistics | None) -> Sweep:
@@ -150,15 +211,13 @@ def sweep_overview(trials: Trials, *, plan: WalkForwardPlan, statistics: Statist
     statistics : Statistics or None
         The ranking's figures of the sweep; None for a run that is not ranked yet.
     """
-    year = plan.periods_per_year
-    outside = _sharpe_over(trials.pnl, plan.periods_of(plan.test), year)
-    inside = sharpe_rows(trials.pnl, year)
+    outside = trials.outside
     finite = outside[np.isfinite(outside)]
     points, points_total, density = _points(trials, plan)
     return Sweep(
         trials=len(trials),
         failed=int((~trials.ok).sum()),
-        groups=_groups(trials, inside, outside, statistics),
+        groups=_groups(trials, statistics),
         points=points,
         points_total=points_total,
         density=density,
@@ -188,27 +247,18 @@ def entry_points(entries: Sequence[Entry], trials: Trials, plan: WalkForwardPlan
             place = known.get(choice.trial_id)
             if place is None:
                 continue
-            row = trials.pnl[place : place + 1]
-            before, after = _before_and_after(row, fold, plan)
-            if math.isfinite(before[0]) and math.isfinite(after[0]):
+            before, after = trials.before[fold.index, place], trials.after[fold.index, place]
+            if math.isfinite(before) and math.isfinite(after):
                 found.append(
                     TrialPoint(
                         trial_id=choice.trial_id,
                         fold=fold.index + 1,
-                        in_sample=float(before[0]),
-                        out_of_sample=float(after[0]),
+                        in_sample=float(before),
+                        out_of_sample=float(after),
                         rank=entry.rank,
                     )
                 )
     return found
-
-
-def _before_and_after(
-    pnl: NDArray[np.float64], fold: WalkForwardFold, plan: WalkForwardPlan
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    year = plan.periods_per_year
-    before = _sharpe_over(pnl, plan.periods_of(fold.train), year)
-    return before, _sharpe_over(pnl, plan.periods_of(fold.test), year)
 
 
 def _points(
@@ -217,7 +267,7 @@ def _points(
     """Return the points that are kept, their number in all, and where all lie if some are not kept."""
     parts = []
     for fold in plan.folds:
-        before, after = _before_and_after(trials.pnl, fold, plan)
+        before, after = trials.before[fold.index], trials.after[fold.index]
         known = np.flatnonzero(np.isfinite(before) & np.isfinite(after))
         parts.append((np.full(len(known), fold.index), known, before[known], after[known]))
     folds, places, before, after = (np.concatenate(columns) for columns in zip(*parts, strict=True))
@@ -250,8 +300,6 @@ def _density(x: NDArray[np.float64], y: NDArray[np.float64]) -> Density:
 
 def _groups(
     trials: Trials,
-    inside: NDArray[np.float64],
-    outside: NDArray[np.float64],
     statistics: Statistics | None,
 ) -> list[Group]:
     judged = {} if statistics is None else {group.group: group for group in statistics.groups}
@@ -270,9 +318,9 @@ def _groups(
                 trials=int(member.sum()),
                 failed=int((member & ~trials.ok).sum()),
                 share_profitable=None if group is None else group.share_profitable,
-                best_in_sample_sharpe=_known(np.nanmax, inside[member]),
-                median_sharpe=_known(np.nanmedian, outside[member]),
-                best_sharpe=_known(np.nanmax, outside[member]),
+                best_in_sample_sharpe=_known(np.nanmax, trials.inside[member]),
+                median_sharpe=_known(np.nanmedian, trials.outside[member]),
+                best_sharpe=_known(np.nanmax, trials.outside[member]),
                 rank_correlation=None if group is None else group.rank_correlation,
                 pbo=None if group is None else group.pbo,
             )

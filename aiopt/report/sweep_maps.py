@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.report.document import Entry
 from aiopt.report.maps_document import LEVELS, Axis, Line, Parameters, SweepMaps, TradeOff
-from aiopt.report.sweep import Trials, sharpe_rows
+from aiopt.report.sweep import Trials
 
 MOST_TRADE_OFFS = 1200
 """Trials of the trade-off picture; the front and the entries are always among them."""
@@ -26,10 +25,8 @@ MOST_LINES = 240
 MOST_GROUPS = 3
 """Groups whose parameters are drawn: those of the best entries, then the others by name."""
 
-_AT_ONCE = 1024
 
-
-def sweep_maps(trials: Trials, entries: Sequence[Entry], plan: WalkForwardPlan) -> SweepMaps:
+def sweep_maps(trials: Trials, entries: Sequence[Entry]) -> SweepMaps:
     """Return the maps of a run's trials.
 
     Parameters
@@ -38,15 +35,11 @@ def sweep_maps(trials: Trials, entries: Sequence[Entry], plan: WalkForwardPlan) 
         Every trial of the run.
     entries : sequence of Entry
         Ranked, best first.
-    plan : WalkForwardPlan
-        Segments and period grid of the run.
     """
     ranks = {entry.trial_id: entry.rank for entry in reversed(entries)}
     places = np.flatnonzero(trials.ok)
-    net, drawdown = _profit_and_drawdown(trials.pnl, places, plan.periods_of(plan.refit))
-    units = np.array([sum(trials.rows[i].segment_units[s] for s in plan.refit) for i in places])
-    traded = units > 0
-    places, net, drawdown, units = places[traded], net[traded], drawdown[traded], units[traded]
+    places = places[trials.units[places] > 0]
+    net, drawdown, units = trials.net[places], trials.drawdown[places], trials.units[places]
     front = pareto_front(net, drawdown, units)
     kept = set(range(0, len(places), max(1, math.ceil(len(places) / MOST_TRADE_OFFS))))
     kept |= set(np.flatnonzero(front)[:MOST_TRADE_OFFS].tolist())
@@ -65,7 +58,7 @@ def sweep_maps(trials: Trials, entries: Sequence[Entry], plan: WalkForwardPlan) 
         ],
         trade_offs_total=len(places),
         front=int(front.sum()),
-        parameters=_parameters(trials, entries, ranks, plan),
+        parameters=_parameters(trials, entries, ranks),
     )
 
 
@@ -88,21 +81,7 @@ def pareto_front(
     return front
 
 
-def _profit_and_drawdown(
-    pnl: NDArray[np.float64], places: NDArray[np.int64], periods: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    net, deepest = np.empty(len(places)), np.empty(len(places))
-    for start in range(0, len(places), _AT_ONCE):
-        path = np.cumsum(pnl[np.ix_(places[start : start + _AT_ONCE], periods)], axis=1)
-        peak = np.maximum(np.maximum.accumulate(path, axis=1), 0.0)
-        net[start : start + _AT_ONCE] = path[:, -1]
-        deepest[start : start + _AT_ONCE] = (peak - path).max(axis=1)
-    return net, deepest
-
-
-def _parameters(
-    trials: Trials, entries: Sequence[Entry], ranks: dict[str, int], plan: WalkForwardPlan
-) -> list[Parameters]:
+def _parameters(trials: Trials, entries: Sequence[Entry], ranks: dict[str, int]) -> list[Parameters]:
     members: dict[str, list[int]] = {}
     for place, row in enumerate(trials.rows):
         if row.ok:
@@ -110,18 +89,14 @@ def _parameters(
     by_id = {row.trial_id: row.group for row in trials.rows}
     first = list(dict.fromkeys(by_id[entry.trial_id] for entry in entries if entry.trial_id in by_id))
     chosen = [*first, *(name for name in sorted(members) if name not in first)][:MOST_GROUPS]
-    return [found for name in chosen if (found := _group(name, members.get(name, []), trials, ranks, plan))]
+    return [found for name in chosen if (found := _group(name, members.get(name, []), trials, ranks))]
 
 
-def _group(
-    name: str, places: list[int], trials: Trials, ranks: dict[str, int], plan: WalkForwardPlan
-) -> Parameters | None:
+def _group(name: str, places: list[int], trials: Trials, ranks: dict[str, int]) -> Parameters | None:
     axes = _axes([trials.params[place] for place in places])
     if len(axes) < 2:
         return None
-    sharpe = sharpe_rows(
-        trials.pnl[np.ix_(np.array(places), plan.periods_of(plan.test))], plan.periods_per_year
-    )
+    sharpe = trials.outside[places]
     scale = float(np.nanmax(np.abs(sharpe), initial=0.0)) or 1.0
     # Evenly over the results, so that best, worst and middle are all there.
     order = np.argsort(np.where(np.isfinite(sharpe), sharpe, -np.inf), kind="stable")

@@ -6,12 +6,13 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from aiopt.files import atomic_write_bytes, atomic_write_text
 from aiopt.outputs import PAGE, REPORT, REPORT_TABLE, check_file
+from aiopt.ranking.whole_rows import Progress
 from aiopt.report.build import build_report
 from aiopt.report.document import Report
 from aiopt.report.html import part_of, render_html
@@ -36,7 +37,31 @@ _TRADE_COLUMNS = (
 )
 
 
-def write_report(run_dir: Path, *, out: Path | None = None) -> Path:
+class PageFiles(NamedTuple):
+    """The files of a report that lie beside its page."""
+
+    json: Path
+    trades_csv: Path
+    entries_csv: Path
+
+
+def files_beside(page: Path) -> PageFiles:
+    """Return the files beside a page: two pages in one folder do not share them.
+
+    Examples
+    --------
+    >>> [path.name for path in files_beside(Path("report.html"))]
+    ['report.json', 'trades.csv', 'entries.csv']
+    >>> [path.name for path in files_beside(Path("may.html"))]
+    ['may.json', 'may.trades.csv', 'may.entries.csv']
+    """
+    names = (REPORT_JSON, TRADES_CSV, ENTRIES_CSV)
+    if page.stem != Path(REPORT_HTML).stem:
+        names = (f"{page.stem}.json", f"{page.stem}.{TRADES_CSV}", f"{page.stem}.{ENTRIES_CSV}")
+    return PageFiles(*(page.with_name(name) for name in names))
+
+
+def write_report(run_dir: Path, *, out: Path | None = None, progress: Progress | None = None) -> Path:
     """Write ``report.html``, ``report.json``, ``trades.csv`` and ``entries.csv`` of a run.
 
     Reads only files of the run folder, so it can be repeated at any time; the same folder gives the same
@@ -47,7 +72,10 @@ def write_report(run_dir: Path, *, out: Path | None = None) -> Path:
     run_dir : Path
         ``runs/<run-id>``.
     out : Path, optional
-        Where the page goes instead of ``report.html`` in the run folder; the other files go beside it.
+        Where the page goes instead of ``report.html`` in the run folder; the other files go beside it, see
+        `files_beside`.
+    progress : callable, optional
+        Called with the trials read and their number.
 
     Returns
     -------
@@ -67,18 +95,21 @@ def write_report(run_dir: Path, *, out: Path | None = None) -> Path:
     """
     run = load_run(run_dir)
     page = Path(run_dir) / REPORT_HTML if out is None else Path(out)
-    folder = page.parent
+    beside = files_beside(page)
     check_file(page, PAGE, name="The page")
-    check_file(folder / REPORT_JSON, REPORT, name="The JSON beside the page")
-    for name in (TRADES_CSV, ENTRIES_CSV):
-        check_file(folder / name, REPORT_TABLE, name="The table beside the page")
-    report = build_report(run)
+    check_file(beside.json, REPORT, name="The JSON beside the page")
+    for table in (beside.trades_csv, beside.entries_csv):
+        check_file(table, REPORT_TABLE, name="The table beside the page")
+    report = build_report(run, progress=progress)
     images = _images(Path(run_dir), report)
-    if folder.resolve() != Path(run_dir).resolve():
-        report = msgspec.structs.replace(report, files=[REPORT_JSON, TRADES_CSV, ENTRIES_CSV])
-    atomic_write_text(folder / TRADES_CSV, trades_csv(report))
-    atomic_write_text(folder / ENTRIES_CSV, entries_csv(report))
-    atomic_write_bytes(folder / REPORT_JSON, report_json(report))
+    own = [path.name for path in beside]
+    if page.parent.resolve() != Path(run_dir).resolve():
+        report = msgspec.structs.replace(report, files=own)
+    else:
+        report = msgspec.structs.replace(report, files=[*own, *report.files[len(own) :]])
+    atomic_write_text(beside.trades_csv, trades_csv(report))
+    atomic_write_text(beside.entries_csv, entries_csv(report))
+    atomic_write_bytes(beside.json, report_json(report))
     atomic_write_text(page, render_html(report, images))
     return page
 

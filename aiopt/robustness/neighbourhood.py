@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aiopt.backtest.backtest_config import BacktestConfig
+from aiopt.bars.schema import BarSet
 from aiopt.evaluation.folds import WalkForwardPlan
 from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.ranking.ranking_file import Entry
@@ -20,7 +23,8 @@ from aiopt.robustness.distribution import known, quantiles
 from aiopt.robustness.moves import Moves
 from aiopt.robustness.robustness_config import RobustnessConfig
 from aiopt.robustness.robustness_file import Map, Neighbourhood, Neighbours, ParameterMove
-from aiopt.robustness.walks import WalkScreen
+from aiopt.robustness.walks import WalkScreen, development_bars
+from aiopt.screen.failures import BeyondScreenError
 from aiopt.strategy.dimensions import Number
 from aiopt.strategy.spec import StrategySpec, spec_from_mapping
 
@@ -33,6 +37,50 @@ MAP_CELLS = 7
 """Values of each of the two parameters of the map, besides the emitted ones."""
 
 _DECIMALS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourOutcome:
+    """What a `NeighbourShare` gives: the neighbourhood, None where the screen cannot run it; points run."""
+
+    neighbourhood: Neighbourhood | None
+    screened: int
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourShare:
+    """The neighbourhood of one entry, as work that runs anywhere.
+
+    Attributes
+    ----------
+    series : str
+        Key of its bars.
+    entry, moves, plan, config
+        As of `Neighbouring`.
+    backtest : BacktestConfig
+        Of the market.
+    """
+
+    series: str
+    entry: Entry
+    moves: Moves
+    backtest: BacktestConfig
+    plan: WalkForwardPlan
+    config: RobustnessConfig
+
+    @property
+    def paths(self) -> int:
+        """Points that are screened at most."""
+        return self.config.neighbours + VALUES_TRIED * len(self.moves.tried) + (MAP_CELLS + 1) ** 2
+
+    def run(self, bars: BarSet) -> NeighbourOutcome:
+        """Screen the points."""
+        try:
+            screen = WalkScreen(development_bars(bars, self.plan), self.backtest, self.plan)
+            near = Neighbouring(self.entry, self.moves, screen, self.plan, self.config)
+            return NeighbourOutcome(near.measure(), near.screened)
+        except BeyondScreenError:
+            return NeighbourOutcome(None, 0)
 
 
 class Neighbouring:

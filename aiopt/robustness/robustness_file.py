@@ -227,6 +227,9 @@ class EntryRobustness(Record, frozen=True, kw_only=True):
     gates : list of GateResult
     trials : int
         Points screened that are no trial of the sweep.
+    beyond_screen : str
+        Why the screen could not run the entry, so that NautilusTrader ran its scenarios, fewer draws of each,
+        and its neighbourhood was not measured; empty where the screen ran it.
     """
 
     rank: int
@@ -247,6 +250,7 @@ class EntryRobustness(Record, frozen=True, kw_only=True):
     ranks: list[FoldRank]
     gates: list[GateResult]
     trials: int
+    beyond_screen: str = ""
 
     @property
     def failed(self) -> list[GateResult]:
@@ -266,11 +270,20 @@ class Robustness(Record, frozen=True, kw_only=True):
     trials : int
         Points screened round emitted parameters.  They can only take a "survives" away and choose nothing,
         so no N of a deflated Sharpe ratio counts them.
+    paths : int or None
+        Stressed paths that were run; None in files of earlier versions, as are the next two.
+    confirmed : int or None
+        Stressed backtests, drawn from the seed, that NautilusTrader ran again: all equal to the screen's.
+    in_engine : int or None
+        Of `paths`, those that the screen could not run exactly, so that NautilusTrader did.
     """
 
     entries: list[EntryRobustness]
     config: RobustnessConfig
     trials: int
+    paths: int | None = None
+    confirmed: int | None = None
+    in_engine: int | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -278,6 +291,28 @@ class Robustness(Record, frozen=True, kw_only=True):
             # Reading it gives an error that names the file.
             msg = f"robustness.json has format {self.format}, and this version of aiopt reads {FORMAT}"
             raise ValueError(msg)
+
+
+def confirmed_text(found: Robustness) -> str:
+    """Return what NautilusTrader ran, in a sentence; empty of a file of an earlier version."""
+    if found.paths is None or found.confirmed is None or found.in_engine is None:
+        return ""
+    paths = f"{found.paths:,} stressed paths"
+    if found.in_engine == found.paths:
+        said = f"{paths}: NautilusTrader ran all of them, the screen could not"
+    else:
+        said = f"{paths} through the screen; NautilusTrader ran {found.confirmed:,} of their backtests again"
+        said += ", all equal" if found.confirmed else ""
+        if found.in_engine:
+            said += f", and {found.in_engine:,} paths that the screen could not run exactly"
+    beyond = [one for one in found.entries if one.beyond_screen]
+    if beyond:
+        whose = ", ".join(str(one.rank) for one in beyond)
+        said += (
+            f". Beyond the screen: {len(beyond)} of {len(found.entries)} entries (rank {whose}), so their "
+            f"scenarios have fewer draws and no neighbourhood was measured ({beyond[0].beyond_screen})"
+        )
+    return f"{said}."
 
 
 def with_robustness(ranking: Ranking, found: Robustness) -> Ranking:

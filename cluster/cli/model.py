@@ -1,4 +1,4 @@
-"""`aiopt model`: list, load, swap and roll back what the endpoint serves.  Knows options and wording."""
+"""`aiopt model`: train models; list, load, swap and roll back what is served.  Knows options and wording."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from aiopt.errors import EXIT_FAILED, EXIT_OK
 from aiopt.serving.backend import Operation, OperationKind, ServingStatus
 from aiopt.serving.endpoint import AdminClient, admin_client, named_checkpoint
 from cluster import lifecycle
+from cluster.cli.model_train import train
 from cluster.cli.node import state_dir_option
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,7 +52,10 @@ def _operation_options(function: F) -> F:
 
 @click.group(epilog="Example: aiopt model swap openbmb/MiniCPM-V-4.6")
 def command() -> None:
-    """List, load, swap and roll back the models of the endpoint."""
+    """Train models; list, load, swap and roll back those of the endpoint."""
+
+
+command.add_command(train, "train")
 
 
 @command.command("list", epilog="Example: aiopt model list --json")

@@ -30,6 +30,7 @@ from aiopt.optimize.configuration import (
 from aiopt.optimize.market_config import parse_market
 from aiopt.optimize.preflight import check_run
 from aiopt.search.settings import SAMPLERS
+from aiopt.verification import engine_folder as engine_places
 from cluster import lifecycle
 from cluster.cli.node import resource_options, state_dir_option
 from cluster.resources import node_resources
@@ -123,6 +124,20 @@ from cluster.submit import Job, job_script, runtime_environment
 @click.option(
     "--warm-start", type=click.Path(path_type=Path), help="Older run whose best points begin each search."
 )
+@click.option(
+    "--folds", type=int, help="Train windows of the walk-forward, each with a test segment. Default: 4."
+)
+@click.option("--train-segments", type=int, help="Length of a train window in segments. Default: 3.")
+@click.option(
+    "--anchored/--rolling",
+    default=None,
+    help="Train windows that start with the first segment and grow, or that move on (the default).",
+)
+@click.option("--purge", help="Length of time left out at the end of every train window, e.g. 4h.")
+@click.option(
+    "--embargo",
+    help="Length of time left out at the start of every test segment and of the holdout, e.g. 1d.",
+)
 @click.option("--seed", type=int, help="Seed of the sampled points.")
 @click.option("--top", type=int, help="Entries to emit.")
 @click.option("--force", is_flag=True, help="Delete a run folder that is in the way and start over.")
@@ -209,6 +224,11 @@ _NESTED = {
     "spread_file": ("spread", "file"),
     "objectives": ("search", "objectives"),
     "warm_start": ("search", "warm_start"),
+    "folds": ("walk_forward", "folds"),
+    "train_segments": ("walk_forward", "train_segments"),
+    "anchored": ("walk_forward", "anchored"),
+    "purge": ("walk_forward", "purge"),
+    "embargo": ("walk_forward", "embargo"),
 }
 """Flags of settings that are nested in the configuration."""
 
@@ -269,7 +289,7 @@ def _environment_token() -> str | None:
 
 
 def forwarded_variables(config: OptimizeConfig) -> dict[str, str]:
-    """Return what the job needs of the caller: settings, declared instruments, ledger, the analyst's token.
+    """Return what the job needs of the caller: settings, instruments, ledger, Pine engine, a token.
 
     The token goes along only where an endpoint is to be asked; it is then part of the job's runtime
     environment, which whoever may read jobs of the cluster can see.
@@ -278,6 +298,8 @@ def forwarded_variables(config: OptimizeConfig) -> dict[str, str]:
     found |= worker_environment()
     # The job's home may be another: it counts in the caller's ledger.
     found[FOLDER_VARIABLE] = str(ledger_folder())
+    # Its scripts are verified in the caller's Pine engine.
+    found[engine_places.FOLDER_VARIABLE] = str(engine_places.engine_folder())
     reader = config.analysis.reader
     if reader.endpoint is not None and reader.token_variable in os.environ:
         found[reader.token_variable] = os.environ[reader.token_variable]

@@ -24,10 +24,10 @@ from aiopt.serving.gateway import Tokens, build_gateway
 from aiopt.serving.profile import ServingConfig, load_args
 from aiopt.serving.swap.coordinator import SwapCoordinator
 from aiopt.serving.swap.records import RoutingTable
+from aiopt.torchvision_ops import sitecustomize
 from cluster.resources import stage_options
 from cluster.serving.ray_host import RayHost
 from cluster.serving.serve_links import ServeCoordinatorLink, ServeEngineLink
-from cluster.serving.torchvision_ops import sitecustomize
 
 OBSERVE_S = 5.0
 UNBOUNDED = 100_000

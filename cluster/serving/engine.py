@@ -33,9 +33,9 @@ from aiopt.serving.engines.wire import WireAddress, WireServer
 from aiopt.serving.replies import Answered, Begun, ChatBody, Failed, raised_failure
 from aiopt.serving.swap.probes import probe_requests, warming_requests
 from aiopt.serving.swap.proof import EngineSpec, EngineStartError, Reference, check_answers, check_well_formed
+from aiopt.torchvision_ops import sitecustomize
 from cluster.resources import stage_options
 from cluster.serving.serve_links import ENGINE_DEPLOYMENT
-from cluster.serving.torchvision_ops import sitecustomize
 
 _LOGGER = logging.getLogger("ray.serve")
 

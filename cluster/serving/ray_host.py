@@ -34,9 +34,9 @@ from aiopt.serving.swap.proof import (
     reference_key,
     write_reference,
 )
+from aiopt.torchvision_ops import sitecustomize
 from cluster.resources import stage_options
 from cluster.serving.serve_links import ENGINE_DEPLOYMENT
-from cluster.serving.torchvision_ops import sitecustomize
 
 POLL_S = 0.2
 GONE_TIMEOUT_S = 60.0

@@ -24,6 +24,7 @@ FOUNDATION = {
     "aiopt.outputs",
     "aiopt.series",
     "aiopt.timeframe",
+    "aiopt.torchvision_ops",
     "aiopt.trades",
     "aiopt.utc",
     "aiopt.yaml_text",
@@ -54,6 +55,7 @@ _CORE = {
     "aiopt.search",
     "aiopt.serving",
     "aiopt.sweep",
+    "aiopt.verification",
 }
 MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(sorted(FOUNDATION - {"aiopt", "aiopt.__version__"}), FOUNDATION),
@@ -84,7 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.bars.importing": {"aiopt.bars", "aiopt.market", "aiopt.ticks"},
     "aiopt.bars.stops": {"aiopt.bars", "aiopt.market", "aiopt.ticks"},
     "aiopt.catalog": {"aiopt.featurelog", *_DATA},
-    "aiopt.indicators": set(),
+    "aiopt.indicators": {"aiopt.patterns"},
     "aiopt.evaluation": set(),
     "aiopt.featurelog": set(),
     "aiopt.charts": {"aiopt.indicators", *_DATA},
@@ -93,7 +95,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.patterns": set(),
     "aiopt.analyst": {"aiopt.charts", "aiopt.patterns", *_STRATEGY},
     "aiopt.backtest": {"aiopt.evaluation", *_STRATEGY},
-    "aiopt.pine": _STRATEGY,
+    "aiopt.pine": {"aiopt.patterns", *_STRATEGY},
+    "aiopt.pine.parsing": set(),
+    "aiopt.pine.reference": set(),
+    "aiopt.pine.checking": {"aiopt.pine.parsing", "aiopt.pine.reference"},
     "aiopt.ranking": {"aiopt.evaluation"},
     "aiopt.ledger": {"aiopt.ranking"},
     "aiopt.paths": {"aiopt.evaluation", "aiopt.ranking"},
@@ -128,6 +133,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.robustness.robustness_file",
         "aiopt.runs",
         "aiopt.search.record",
+        "aiopt.verification.verification_file",
         *_STRATEGY,
     },
     "aiopt.screen": {"aiopt.backtest", "aiopt.evaluation", *_STRATEGY},
@@ -139,6 +145,16 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.ranking",
         "aiopt.screen",
         "aiopt.search",
+        *_STRATEGY,
+    },
+    "aiopt.verification.verification_file": set(),
+    "aiopt.verification": {
+        "aiopt.backtest",
+        "aiopt.evaluation",
+        "aiopt.pine",
+        "aiopt.ranking",
+        "aiopt.runs",
+        "aiopt.screen",
         *_STRATEGY,
     },
     "aiopt.optimize": _CORE - {"aiopt.catalog", "aiopt.dataset", "aiopt.featurelog", "aiopt.serving"},
@@ -153,6 +169,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.serving.swap.records",
     },
     "aiopt.serving.checkpoint": set(),
+    "aiopt.training": {"aiopt.dataset", "aiopt.serving.checkpoint"},
     "aiopt.serving.pictures": set(),
     "aiopt.serving.gateway": {
         "aiopt.analyst",
@@ -166,7 +183,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *_STRATEGY,
     },
     "aiopt.serving.swap": {"aiopt.charts", "aiopt.serving"},
-    "aiopt.testing": _CORE - {"aiopt.backtest", "aiopt.pine"},
+    "aiopt.testing": _CORE - {"aiopt.backtest", "aiopt.pine", "aiopt.verification"},
     "aiopt.face": _CORE,
     "aiopt.cli": _CORE,
 }
@@ -176,10 +193,12 @@ FOR_TESTS = "aiopt.testing"
 CONFINED = {
     "ray": {"cluster"},
     "nautilus_trader": {"aiopt.backtest"},
-    "pynescript": {"aiopt.pine"},
+    "pynescript": set(),
     "optuna": {"aiopt.search"},
     "vllm": {"cluster"},
-    "torch": {"cluster"},
+    "torch": {"cluster", "aiopt.torchvision_ops", "aiopt.training"},
+    "transformers": {"aiopt.training"},
+    "peft": {"aiopt.training"},
 }
 # What a package may not import although others may, and why its row is short.
 WITHOUT = {

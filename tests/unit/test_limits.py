@@ -36,6 +36,7 @@ MANY_PARAMETERS: dict[str, str] = {
     "aiopt/bars/reducing/event_kernels.py::cut_renko": _KERNEL,
     "aiopt/bars/reducing/time_kernels.py::cut_by_time": _KERNEL,
     "aiopt/face/bars.py::build_bars": _FACE,
+    "aiopt/face/pine.py::emit_pine": _FACE,
     "aiopt/face/sweep.py::sweep": _FACE,
     "aiopt/serving/pictures/jpeg_scan.py::read_scan": _KERNEL,
     "tests/unit/dataset/test_splits.py::test_no_label_interval_overlaps_another_split": _PYTEST,

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from aiopt.serving.checkpoint.architectures import ARCHITECTURES, Architecture, Modality
+from aiopt.serving.checkpoint.geometry import check_geometry
 from aiopt.serving.checkpoint.revision import Progress, content_revision, default_cache
 from aiopt.serving.checkpoint.tokenizer_files import check_tokenizer, read_json_object
 from aiopt.serving.checkpoint.weights import INDEX_NAME, CheckpointError, Weights, read_weights
@@ -187,6 +188,7 @@ def validate(
     check_tokenizer(folder, files, config, images=architecture.modality == "images", rows=rows)
     if architecture.modality == "images":
         _check_image_processor(folder, files)
+        check_geometry(folder)
     hashed = {
         name: path
         for name, path in files.items()

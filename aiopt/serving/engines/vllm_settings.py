@@ -40,7 +40,7 @@ def engine_environment(spec: EngineSpec, *, python_path: str) -> dict[str, str]:
     spec : EngineSpec
         The engine.
     python_path : str
-        Where its processes import from, see `cluster.serving.torchvision_ops`.
+        Where its processes import from, see `aiopt.torchvision_ops`.
     """
     environment = {
         "PYTHONPATH": python_path,

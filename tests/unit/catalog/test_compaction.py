@@ -214,6 +214,7 @@ def test_segments_of_a_stream_are_merged_and_the_rows_stay(root: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 def test_killed_before_every_change_merging_a_stream_loses_nothing(
     root: Path, killer: Killer, tmp_path: Path
 ) -> None:
@@ -234,6 +235,7 @@ def test_killed_before_every_change_merging_a_stream_loses_nothing(
 
 @pytest.mark.parametrize("kind", ["ticks", "log"])
 @pytest.mark.slow
+@pytest.mark.unmeasured
 def test_killed_before_every_change_packing_loses_nothing(
     root: Path, killer: Killer, tmp_path: Path, kind: str
 ) -> None:
@@ -256,6 +258,7 @@ def test_killed_before_every_change_packing_loses_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 def test_twenty_kills_at_random_moments_of_packing_change_nothing(
     root: Path, killer: Killer, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from aiopt.charts.theme import FULL, LINE_INKS, Colour, mixing_table, theme
 from aiopt.errors import ConfigError, DataError
 from aiopt.testing.bars import random_walk_bars
 from aiopt.testing.pictures import MONDAY_NS, bars_of, decode_png
+from aiopt.trades import FollowedTrade, StopMove
 from aiopt.utc import MINUTE_NS
 
 FIVE = [
@@ -216,6 +217,30 @@ def test_trade_marks_lie_at_their_bars_and_prices() -> None:
     below = arrow[np.abs(arrow[:, 1] - left) <= 6]
     assert low_row + 4 in below[:, 0]
     assert image[low_row + 13, left] == Colour.LONG
+
+
+def test_a_stop_that_moved_is_drawn_where_it_lay() -> None:
+    low, high = 1.0950, 1.1150
+    known = {name: getattr(TRADE, name) for name in TradeMark.__struct_fields__}
+    later = MONDAY_NS + 20 * MINUTE_NS
+    moves = (StopMove(ts_ns=MONDAY_NS + 10 * MINUTE_NS, price=1.1030), StopMove(ts_ns=later, price=1.1090))
+    image = pixels(
+        bars_of(FIVE),
+        ChartSpec(price_low=low, price_high=high),
+        trades=[FollowedTrade(**known, stop_moves=moves)],
+    )
+    entry, third, leave = (LEFT + (2 * bar + 1) * 1104 // 10 for bar in (1, 2, 3))
+    moved = entry + (third - entry) // 2
+    rows = [row_of(price, low, high, PRICE_TOP, 771) for price in (1.0970, 1.1030, 1.1090)]
+    first, second, behind = (np.flatnonzero(image[row] == Colour.STOP) for row in rows)
+    assert (first[0], first[-1]) == (entry, moved)
+    assert second[0] == moved
+    assert leave - 8 < second[-1] <= leave
+    assert behind.size == 0, "what moves after the exit is not drawn"
+    # The way from entry to exit crosses it.
+    assert (image[rows[1] : rows[0], moved] == Colour.STOP).mean() > 0.9
+    loss = np.flatnonzero((image == Colour.LOSS).any(axis=0))
+    assert loss[-1] <= moved, "a stop beyond the entry risks nothing"
 
 
 def test_trades_outside_the_window_leave_nothing() -> None:

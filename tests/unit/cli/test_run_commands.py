@@ -13,6 +13,11 @@ from typing import Any
 import pytest
 
 from aiopt.config import canonical_json
+from aiopt.ranking import kept_series
+from aiopt.ranking.kept_series import lacks_series
+from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.trials import read_trials
+from aiopt.ranking.whole_rows import keeps_every_series
 from aiopt.runs import LOCK, load_run
 from aiopt.testing.bars import random_walk_bar_set, write_bar_file
 from aiopt.testing.robustness import write_robustness
@@ -118,6 +123,37 @@ def test_a_journal_of_an_older_version_is_named_with_what_to_do(
     assert "start it anew: the same command with --force" in err
     # What does not need the trials still works.
     assert asked(capsys, "runs", "list", "--runs-dir", run_dir.parent)["runs"]
+
+
+def test_a_large_run_is_shown_and_reported_as_one_that_keeps_every_series(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = (
+        ("runs", "show", run_dir),
+        ("trials", "list", "--run", run_dir, "--top", 7, "--skip", 3),
+        ("report", run_dir),
+    )
+    before = [asked(capsys, *one) for one in asks]
+    page = (run_dir / "report.html").read_text()
+    monkeypatch.setattr(kept_series, "MOST_VALUES", 1_000)
+    monkeypatch.setattr(kept_series, "SAMPLE", 2)
+    ranking = load_run(run_dir).ranking
+    assert ranking is not None
+    board = Leaderboard(run_dir / "leaderboard.jsonl", ranking.config, ranking.plan)
+    board.write_trials(run_dir / "trials.parquet")
+    board.close()
+    assert not keeps_every_series(run_dir / "trials.parquet")
+    assert [asked(capsys, *one) for one in asks] == before
+    assert (run_dir / "report.html").read_text() == page
+    lacking = next(row for row in read_trials(run_dir / "trials.parquet") if lacks_series(row))
+    code, out, _ = call(capsys, "trials", "show", lacking.trial_id, "--run", run_dir)
+    assert code == 0
+    assert f"Anew: `aiopt trials rerun {lacking.trial_id} --run {run_dir} --json`" in out
+    (run_dir / "leaderboard.jsonl").unlink()
+    code, _, err = call(capsys, "report", run_dir)
+    assert code == 2
+    assert "the journal, which has all, is not there. Restore it" in err
+    assert asked(capsys, *asks[1]) == before[1]
 
 
 # --- runs delete ------------------------------------------------------------------------------------------

@@ -126,13 +126,13 @@ def test_a_file_in_place_of_a_folder_is_said_before_work_begins(
 def test_what_lies_beside_a_report_or_a_script_is_not_replaced(
     place: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (here / "trades.csv").write_text("date,ticket,pips\n")
+    (here / "page.trades.csv").write_text("date,ticket,pips\n")
     assert called("report {run} --out page.html", place) == 2
     assert "which is not a table of a report" in capsys.readouterr().err
     (here / "mine.json").write_text('{"todo": []}')
     assert called("pine emit rsi_reversion --out . --name mine", place) == 2
     assert "which is not the JSON of a strategy" in capsys.readouterr().err
-    assert sorted(path.name for path in here.iterdir()) == ["mine.json", "trades.csv"]
+    assert sorted(path.name for path in here.iterdir()) == ["mine.json", "page.trades.csv"]
 
 
 def test_pine_emit_asks_for_a_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

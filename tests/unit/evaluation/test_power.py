@@ -10,7 +10,7 @@ import pytest
 from aiopt.errors import MetricInputError
 from aiopt.evaluation.deflated import cautious_sharpe_probability, expected_maximum_sharpe
 from aiopt.evaluation.metrics import kurtosis, sharpe_ratio, skewness
-from aiopt.evaluation.multiple_testing import compare_paths
+from aiopt.evaluation.multiple_testing import NO_EARLIER, EarlierTests, compare_paths
 from aiopt.evaluation.power import detectable_by_comparison, detectable_sharpe, power_lines
 
 HOURS = 8766.0
@@ -69,7 +69,35 @@ def test_comparing_fewer_asks_less_than_counting_every_trial() -> None:
     assert least(1) < least(5) < least(50) < strict
 
 
-def lines(n_periods: int, *, deflated: bool = False) -> list[str]:
+@pytest.mark.parametrize(
+    "before", [EarlierTests(), EarlierTests(families=4), EarlierTests(families=1, singles=30)]
+)
+def test_statement_and_judgement_ask_for_the_same_after_earlier_tests(before: EarlierTests) -> None:
+    """What the test of real paths asks of the best one, less what the power adds, is what was stated."""
+    n, paths = 1000, 10
+    asked = []
+    for seed in range(8):
+        profits = np.random.default_rng(seed).normal(0.0, 1.0, (n, paths))
+        found = compare_paths(profits, seed=seed, n_resamples=2000, block_length=1.0, earlier=before)
+        asked.append(found.critical_t)
+    stated = detectable_by_comparison(
+        n_periods=n, periods_per_year=float(n), n_paths=paths, power=0.5, earlier=before
+    )
+    assert stated == pytest.approx(np.mean(asked), rel=0.06)
+
+
+def test_an_earlier_family_counts_as_many_paths_and_a_backtest_one() -> None:
+    def least(paths: int, before: EarlierTests) -> float:
+        return detectable_by_comparison(n_periods=500, periods_per_year=250.0, n_paths=paths, earlier=before)
+
+    assert least(10, EarlierTests(families=4)) == least(50, EarlierTests())
+    assert least(10, EarlierTests(singles=40)) == least(50, EarlierTests())
+    assert (
+        least(10, EarlierTests()) < least(10, EarlierTests(singles=1)) < least(10, EarlierTests(families=1))
+    )
+
+
+def lines(n_periods: int, *, deflated: bool = False, earlier: EarlierTests = NO_EARLIER) -> list[str]:
     return power_lines(
         n_periods=n_periods,
         periods_per_year=HOURS,
@@ -77,7 +105,13 @@ def lines(n_periods: int, *, deflated: bool = False) -> list[str]:
         n_paths=50,
         confidence=0.95,
         deflated=deflated,
+        earlier=earlier,
     )
+
+
+def test_earlier_tests_are_named_in_the_statement() -> None:
+    said = lines(5000, earlier=EarlierTests(families=2, singles=3))
+    assert said[0].startswith("50 candidates and 103 of earlier tests compared, 0.57 years out of sample")
 
 
 def test_a_month_is_warned_of_and_twenty_years_are_not() -> None:

@@ -22,6 +22,7 @@ AIOPT = {
     *("report", "run", "Table", "Ticks", "Bars", "Families", "Backtest", "Sweep", "RankedStrategies"),
     *("PineScript", "PineCheck", "Chart", "Reading", "ReportPage", "Run", "StrategySpec", "SearchSpace"),
     *("BacktestConfig", "WalkForwardConfig", "RankingConfig", "ChartSpec", "errors", "StressedEntries"),
+    *("ScriptCosts", "ScriptForm"),
 }
 CLUSTER = {"connect", "build_bars", "sweep", "optimize"}
 ROOT = Path(ao.__file__).parents[1]
@@ -124,6 +125,7 @@ WRONG = (
 )
 
 
+@pytest.mark.unmeasured
 def test_mypy_sees_the_types_of_a_users_script(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.py", tmp_path / "bad.py"
     good.write_text(USER_SCRIPT)

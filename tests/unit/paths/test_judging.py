@@ -10,16 +10,21 @@ import numpy as np
 import pytest
 
 from aiopt.config import canonical_json
+from aiopt.errors import DataError
 from aiopt.evaluation.folds import WalkForwardConfig, WalkForwardPlan, plan_walk_forward
 from aiopt.evaluation.metrics import sharpe_ratio
 from aiopt.paths.judging import judge_paths
 from aiopt.paths.paths_file import lane_reading, matrix_reading
 from aiopt.paths.settings import combine
 from aiopt.paths.tables import DevelopmentRow, read_development
+from aiopt.ranking import kept_series
+from aiopt.ranking.groups import make_groups
+from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.measures import measure_group
 from aiopt.ranking.ranking_config import RankingConfig
-from aiopt.ranking.selection import choose_lanes, make_groups
+from aiopt.ranking.selection import choose_lanes
 from aiopt.ranking.trials import TrialRow, write_trials
-from aiopt.testing.sweeps import PLAN, noise_sweep, trial
+from aiopt.testing.sweeps import PLAN, failed, noise_sweep, trial
 from aiopt.utc import HOUR_NS
 
 CONFIG = RankingConfig(lanes=2, min_train_trades=10)
@@ -49,9 +54,10 @@ def test_the_cell_of_the_runs_own_lengths_is_its_walk_forward(plan: WalkForwardP
     rows = noise_sweep(3, plan=plan)
     found = judge_paths(development(rows), plan, CONFIG, trials_counted=24)
     for group in make_groups(rows):
-        lanes, _ = choose_lanes(group, plan, lanes=2, min_trades=10)
+        lanes, _ = choose_lanes(group, measure_group(group, plan), plan, lanes=2, min_trades=10)
+        pnl = group.profits(range(group.size), plan.development_periods)
         parts = [
-            group.pnl[choice][plan.periods_of(fold.test)]
+            pnl[choice][plan.periods_of(fold.test)]
             for choice, fold in zip(lanes[0].choices, plan.folds, strict=True)
         ]
         own = sharpe_ratio(np.concatenate(parts), periods_per_year=plan.periods_per_year)
@@ -75,6 +81,7 @@ def test_a_path_is_what_the_splits_chose_without_the_groups_they_test() -> None:
     rows = noise_sweep(4, plan=plan, groups=("alpha@1m",))
     combination = combine(plan)
     (group,) = make_groups(rows)
+    profits = group.profits(range(group.size), plan.development_periods)
     (found,) = judge_paths(development(rows), plan, CONFIG, trials_counted=12).groups
     chosen = []
     for split in combination.splits:
@@ -82,12 +89,12 @@ def test_a_path_is_what_the_splits_chose_without_the_groups_they_test() -> None:
         for tested in split.test:
             start, stop = combination.groups[tested]
             assert not ((train >= start - 4) & (train < stop + 2)).any()
-        chosen.append(int(np.nanargmax([sharpe_ratio(p[train], periods_per_year=1) for p in group.pnl])))
+        chosen.append(int(np.nanargmax([sharpe_ratio(p[train], periods_per_year=1) for p in profits])))
     for path, ratio, net in zip(
         combination.paths, found.lanes[0].sharpe, found.lanes[0].net_pnl, strict=True
     ):
         pnl = np.concatenate(
-            [group.pnl[chosen[split]][slice(*combination.groups[g])] for g, split in enumerate(path)]
+            [profits[chosen[split]][slice(*combination.groups[g])] for g, split in enumerate(path)]
         )
         assert ratio == pytest.approx(sharpe_ratio(pnl, periods_per_year=plan.periods_per_year), rel=1e-9)
         assert net == pytest.approx(pnl.sum(), rel=1e-9)
@@ -118,12 +125,30 @@ def test_the_holdout_and_the_order_of_groups_change_nothing(tmp_path: Path) -> N
     first, second = tmp_path / "a.parquet", tmp_path / "b.parquet"
     write_trials(first, rows, plan=PLAN)
     write_trials(second, reversed(other), plan=PLAN)
+    none = tmp_path / "none"
     found = [
-        canonical_json(judge_paths(read_development(path), PLAN, CONFIG, trials_counted=24))
+        canonical_json(judge_paths(read_development(path, none), PLAN, CONFIG, trials_counted=24))
         for path in (first, second)
     ]
     direct = canonical_json(judge_paths(development(rows), PLAN, CONFIG, trials_counted=24))
     assert found == [direct, direct]
+
+
+def test_a_large_sweep_is_judged_by_all_of_its_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_series, "MOST_VALUES", 1_000)
+    monkeypatch.setattr(kept_series, "SAMPLE", 3)
+    rows = [*noise_sweep(6), failed(90)]
+    board = Leaderboard(tmp_path / "leaderboard.jsonl", CONFIG, PLAN)
+    board.add_many(reversed(rows))
+    board.write_trials(tmp_path / "trials.parquet")
+    board.close()
+    found = read_development(tmp_path / "trials.parquet", tmp_path / "leaderboard.jsonl")
+    direct = canonical_json(judge_paths(development(rows), PLAN, CONFIG, trials_counted=24))
+    assert canonical_json(judge_paths(found, PLAN, CONFIG, trials_counted=24)) == direct
+    with pytest.raises(DataError, match="the journal, which has all, is not there"):
+        list(read_development(tmp_path / "trials.parquet", tmp_path / "none"))
 
 
 def test_a_group_without_trades_says_why_it_has_no_path() -> None:

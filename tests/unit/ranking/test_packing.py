@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from aiopt.config import canonical_json
 from aiopt.ranking.packing import pack_row, unpack_row
+from aiopt.ranking.packing_kernels import shortest
 from aiopt.testing.sweeps import failed, noise_sweep
 
 ROW = noise_sweep(1, trials=1)[0]
@@ -74,3 +75,21 @@ def test_what_is_not_compressed_is_refused():
 def test_a_row_of_arrays_packs_into_the_bytes_of_one_of_lists() -> None:
     arrays = msgspec.structs.replace(ROW, pnl=np.array(ROW.pnl), holdout_pnl=np.array(ROW.holdout_pnl))
     assert pack_row(arrays) == pack_row(ROW)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(floats, min_size=1, max_size=60))
+def test_a_profit_has_the_fewest_decimals_that_give_it_back(profits):
+    values, powers = np.array(profits), 10.0 ** np.arange(9)
+    codes, whole = np.empty(values.size, dtype=np.uint8), np.zeros(values.size, dtype=np.int64)
+    shortest(values, powers, 2.0**53, codes, whole)
+    for value, code, number in zip(values, codes, whole, strict=True):
+        with np.errstate(over="ignore"):
+            scaled = np.rint(value * powers)
+        fitting = np.flatnonzero((np.abs(scaled) < 2.0**53) & (scaled / powers == value))
+        if value == 0.0:
+            assert code == (10 if np.signbit(value) else 0)
+        elif fitting.size:
+            assert (code, number) == (fitting[0] + 1, int(scaled[fitting[0]]))
+        else:
+            assert code == 10

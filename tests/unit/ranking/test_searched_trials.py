@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from aiopt.errors import InputError
+from aiopt.ranking.groups import make_groups
 from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.measures import measure_group
 from aiopt.ranking.ranking_config import RankingConfig
-from aiopt.ranking.selection import choose_lanes, make_groups
+from aiopt.ranking.selection import choose_lanes
 from aiopt.ranking.trials import EVERY_SEARCH, TrialRow, check_row, read_trials, write_trials
 from aiopt.ranking.windows import Window, WindowFigures, window_figures
 from aiopt.testing.sweeps import PLAN, failed, trial
@@ -62,19 +64,19 @@ def test_a_fold_chooses_from_its_own_search() -> None:
     # The best trial of all belongs to another search than the fold's.
     rows = [searched(1, 0), searched(2, 1, drift=5.0), searched(3, REFIT)]
     rows += [searched(10 + number, number) for number in range(1, REFIT)]
-    (group,) = make_groups(sorted(rows, key=lambda row: row.trial_id))
-    lanes, _ = choose_lanes(group, PLAN, lanes=1, min_trades=1)
+    (group,) = make_groups(rows)
+    lanes, _ = choose_lanes(group, measure_group(group, PLAN), PLAN, lanes=1, min_trades=1)
     (lane,) = lanes
-    assert group.rows[lane.choices[0]].trial_id.endswith("-s0-00001")
-    assert group.rows[lane.choices[1]].trial_id.endswith("-s1-00002")
-    assert group.rows[lane.refit].search == REFIT
+    assert group.row(lane.choices[0]).trial_id.endswith("-s0-00001")
+    assert group.row(lane.choices[1]).trial_id.endswith("-s1-00002")
+    assert group.row(lane.refit).search == REFIT
 
 
 def test_a_point_of_two_searches_is_open_to_both_and_counted_twice() -> None:
     rows = [searched(1, 0, generation=2), searched(1, 1, generation=0), searched(2, EVERY_SEARCH)]
-    (group,) = make_groups(sorted(rows, key=lambda row: row.trial_id))
-    assert (group.tried, len(group.rows)) == (3, 2)
-    by_hash = {row.spec_hash: place for place, row in enumerate(group.rows)}
+    (group,) = make_groups(rows)
+    assert (group.tried, group.size) == (3, 2)
+    by_hash = {row.spec_hash: place for place, row in enumerate(group.heads)}
     assert [bool(group.may_choose(number)[by_hash["alpha-1"]]) for number in (0, 1, 2)] == [True, True, False]
     assert all(group.may_choose(number)[by_hash["alpha-2"]] for number in range(REFIT + 1))
     assert group.blind == (True, True)
@@ -83,7 +85,7 @@ def test_a_point_of_two_searches_is_open_to_both_and_counted_twice() -> None:
 def test_without_searches_every_fold_may_choose_every_trial() -> None:
     (group,) = make_groups([trial(1, np.ones(PERIODS)), trial(2, np.ones(PERIODS))])
     assert group.may_choose(0).all()
-    assert group.drawn_blind() is group
+    assert list(group.drawn_blind()) == [0, 1]
 
 
 def test_the_file_has_the_columns_only_then(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from aiopt.errors import DataError, InputError
 from aiopt.ranking import trials
 from aiopt.ranking.packing import pack_row, unpack_row
 from aiopt.ranking.trials import (
+    SUMMED_UP,
     TrialRow,
     check_row,
     count_trials,
@@ -46,11 +47,13 @@ def test_the_bytes_do_not_depend_on_the_order(tmp_path: Path) -> None:
 def test_the_columns_are_those_of_a_row_and_polars_reads_them(tmp_path: Path) -> None:
     write_trials(tmp_path / "t", ROWS)
     frame = pl.read_parquet(tmp_path / "t")
-    *columns, instrument, search, generation = TrialRow.__struct_fields__
+    *columns, instrument, search, generation, net_pnl, sharpe, series_hash = TrialRow.__struct_fields__
     assert frame.columns == columns == trials_schema().names
     assert (instrument, search, generation) == ("instrument", "search", "generation")
+    assert (net_pnl, sharpe, series_hash) == SUMMED_UP
     assert trials_schema(several_markets=True).names == [*columns, instrument]
     assert trials_schema(searched=True).names == [*columns, search, generation]
+    assert trials_schema(summed_up=True).names == [*columns, *SUMMED_UP]
     assert frame.schema["pnl"] == pl.List(pl.Float64)
     assert frame.schema["segment_trades"] == pl.List(pl.Int64)
     assert frame["status"].to_list().count("failed") == 1

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from aiopt.cli import report as report_cli
 from aiopt.cli import runs as runs_cli
+from aiopt.optimize.run_portfolio import write_portfolio
+from aiopt.ranking.leaderboard import Leaderboard
+from aiopt.ranking.ranking_config import RankingConfig
+from aiopt.ranking.trials import read_trials
 from aiopt.runs import NotARunError, RunFileError
+from aiopt.testing.sweeps import PLAN, failed, noise_sweep
 
 
 @pytest.fixture
@@ -44,7 +51,9 @@ def test_report_goes_where_out_says(unfinished, tmp_path):
     assert str(page) in result.stdout
     assert "not there yet" in result.stdout
     assert page.is_file()
-    assert (page.parent / "trades.csv").is_file()
+    assert {path.name for path in page.parent.iterdir()} == {
+        *("page.html", "page.json", "page.trades.csv", "page.entries.csv")
+    }
     assert not (unfinished / "report.html").exists()
 
 
@@ -80,7 +89,34 @@ def test_show_a_finished_run_prints_its_entries(pristine_run):
     assert document["data_hash"] in text
     assert document["config_hash"] in text
     for entry in document["entries"]:
-        assert f"{entry['family']} {entry['timeframe']}" in text
+        assert f"{entry['family']}@{entry['timeframe']}" in text
+
+
+def test_pages_in_one_folder_do_not_share_their_files(unfinished, pristine_run, tmp_path):
+    for name, run in (("one", unfinished), ("other", pristine_run)):
+        document = json.loads(
+            invoke(report_cli.command, run, "--out", tmp_path / f"{name}.html", "--json").stdout
+        )
+        assert [Path(document[key]).name for key in ("json", "trades_csv", "entries_csv")] == [
+            *(f"{name}.json", f"{name}.trades.csv", f"{name}.entries.csv")
+        ]
+    found = [json.loads((tmp_path / f"{name}.json").read_text())["run_id"] for name in ("one", "other")]
+    assert found == ["alpha", pristine_run.name]
+
+
+def test_show_says_what_the_entries_come_to_together(pristine_run, tmp_path):
+    run = shutil.copytree(pristine_run, tmp_path / "run")
+    assert "Portfolio" not in invoke(runs_cli.command, "show", run).stdout
+    assert json.loads(invoke(runs_cli.command, "show", run, "--json").stdout)["portfolio"] is None
+    rows = read_trials(run / "trials.parquet")
+    any_row = next(row for row in rows if row.ok)
+    # Sizes are not what is shown: each sized trial gets the profits of one and the same.
+    sized = lambda points: [msgspec.structs.replace(any_row, trial_id=one.trial_id) for one in points]  # noqa: E731
+    assert write_portfolio(run, sized, sized_by="screen") is not None
+    text = invoke(runs_cli.command, "show", run).stdout
+    said = json.loads(invoke(runs_cli.command, "show", run, "--json").stdout)["portfolio"]
+    assert said.startswith("By equal risk the ")
+    assert f"Portfolio: {said}" in text
 
 
 @pytest.mark.parametrize("command", [report_cli.command, runs_cli.command.commands["show"]])
@@ -102,3 +138,32 @@ def test_a_damaged_file_is_named(unfinished, name):
 )
 def test_help_has_an_example(command):
     assert "Example: aiopt r" in invoke(command, "--help").stdout
+
+
+def test_show_needs_no_trials_profits(pristine_run, tmp_path, monkeypatch):
+    run = shutil.copytree(pristine_run, tmp_path / "run")
+    expected = json.loads(invoke(runs_cli.command, "show", run, "--json").stdout)
+    page = json.loads(invoke(report_cli.command, run, "--json").stdout)
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("profits were read")
+
+    for name in ("iter_trials", "read_trials"):
+        monkeypatch.setattr(f"aiopt.ranking.trials.{name}", refused)
+    monkeypatch.setattr("aiopt.report.build.whole_rows", refused)
+    assert json.loads(invoke(runs_cli.command, "show", run, "--json").stdout) == expected
+    report = json.loads(Path(page["json"]).read_text())
+    assert (expected["trials"], expected["failed"]) == (report["sweep"]["trials"], report["sweep"]["failed"])
+    assert expected["headline"] == report["headline"]
+
+
+def test_show_counts_what_the_journal_of_an_interrupted_sweep_has(unfinished):
+    board = Leaderboard(unfinished / "leaderboard.jsonl", RankingConfig(), PLAN)
+    board.add_many([*noise_sweep(1, trials=3), failed(77)])
+    board.close()
+    document = json.loads(invoke(runs_cli.command, "show", unfinished, "--json").stdout)
+    assert (document["trials"], document["failed"]) == (7, 1)
+    assert document["headline"] == "7 trials recorded (1 of them failed), not ranked yet."
+    assert [one["count"] for one in document["failure_reasons"]] == [1]
+    page = json.loads(invoke(report_cli.command, unfinished, "--json").stdout)
+    assert "7 trials recorded" in Path(page["report"]).read_text()

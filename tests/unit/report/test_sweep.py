@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -48,9 +49,8 @@ def rows() -> list[TrialRow]:
 
 
 def test_sharpe_of_rows_is_that_of_evaluation(rows):
-    trials = trial_arrays(rows, PLAN.development_periods)
-    ratios = sharpe_rows(trials.pnl, PLAN.periods_per_year)
-    for one, ratio in zip(rows, ratios, strict=True):
+    trials = trial_arrays(rows, PLAN)
+    for one, ratio in zip(rows, trials.inside, strict=True):
         if one.ok:
             assert ratio == pytest.approx(sharpe_ratio(one.pnl, periods_per_year=PLAN.periods_per_year))
         else:
@@ -63,7 +63,7 @@ def test_rows_without_variance_have_no_sharpe():
 
 
 def test_overview_counts_every_trial_once(rows):
-    sweep = sweep_overview(trial_arrays(rows, PLAN.development_periods), plan=PLAN, statistics=None)
+    sweep = sweep_overview(trial_arrays(rows, PLAN), plan=PLAN, statistics=None)
     assert (sweep.trials, sweep.failed) == (8, 1)
     assert [(group.name, group.trials, group.failed) for group in sweep.groups] == [
         ("macd@1m", 1, 0),
@@ -79,7 +79,7 @@ def test_overview_counts_every_trial_once(rows):
 
 
 def test_a_point_is_one_fold_train_window_against_its_test_segment(rows):
-    sweep = sweep_overview(trial_arrays(rows, PLAN.development_periods), plan=PLAN, statistics=None)
+    sweep = sweep_overview(trial_arrays(rows, PLAN), plan=PLAN, statistics=None)
     found = {(point.trial_id, point.fold): point for point in sweep.points}
     pnl, year = rows[3].pnl, PLAN.periods_per_year
     for fold, edge in ((1, 24), (2, 48)):
@@ -91,21 +91,26 @@ def test_a_point_is_one_fold_train_window_against_its_test_segment(rows):
 
 
 def test_out_of_sample_is_all_test_segments_together(rows):
-    sweep = sweep_overview(trial_arrays(rows, PLAN.development_periods), plan=PLAN, statistics=None)
+    sweep = sweep_overview(trial_arrays(rows, PLAN), plan=PLAN, statistics=None)
     wanted = [sharpe_ratio(row.pnl[24:], periods_per_year=PLAN.periods_per_year) for row in rows if row.ok]
     assert sweep.sharpe == pytest.approx(wanted)
 
 
 def test_points_beyond_the_most_are_thinned_evenly(rows, monkeypatch):
     monkeypatch.setattr("aiopt.report.sweep.MOST_POINTS", 5)
-    sweep = sweep_overview(trial_arrays(rows, PLAN.development_periods), plan=PLAN, statistics=None)
+    sweep = sweep_overview(trial_arrays(rows, PLAN), plan=PLAN, statistics=None)
     assert sweep.points_total == 14
     assert len(sweep.points) == 5
 
 
 def test_a_trial_on_another_grid_is_refused(rows):
     with pytest.raises(RunFileError, match=r"t0 has 72 periods.*Repeat the run"):
-        trial_arrays(rows, 71)
+        trial_arrays(
+            rows,
+            msgspec.structs.replace(
+                PLAN, boundaries_ns=(*PLAN.boundaries_ns[:3], 71 * HOUR_NS, PLAN.stop_ns)
+            ),
+        )
 
 
 def test_parameters_that_are_not_json_are_refused():
@@ -113,4 +118,20 @@ def test_parameters_that_are_not_json_are_refused():
         **{**{name: getattr(row("x", None), name) for name in TrialRow.__struct_fields__}, "params_json": "{"}
     )
     with pytest.raises(RunFileError, match="parameters of trial x are not JSON"):
-        trial_arrays([broken], 3)
+        trial_arrays([broken], PLAN)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_figures_do_not_depend_on_how_many_rows_are_read_at_a_time(rows, at_once, monkeypatch):
+    whole = trial_arrays(rows, PLAN)
+    monkeypatch.setattr("aiopt.report.sweep._ROWS_AT_ONCE", at_once)
+    told: list[int] = []
+    parts = trial_arrays(iter(rows), PLAN, progress=told.append)
+    assert told[-1] == len(rows)
+    assert (parts.rows, parts.params) == (whole.rows, whole.params)
+    for name in ("inside", "outside", "before", "after", "net", "drawdown", "units"):
+        assert getattr(parts, name) == pytest.approx(getattr(whole, name), nan_ok=True, rel=1e-12), name
+    refit = np.array(rows[2].pnl)[PLAN.periods_of(PLAN.refit)]
+    assert parts.net[2] == pytest.approx(refit.sum())
+    path = np.concatenate([[0.0], refit.cumsum()])
+    assert parts.drawdown[2] == pytest.approx((np.maximum.accumulate(path) - path).max())

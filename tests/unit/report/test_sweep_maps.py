@@ -33,8 +33,8 @@ def test_dots_and_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep_maps, "MOST_LINES", 10)
     monkeypatch.setattr(sweep, "MOST_POINTS", 50)
     rows = noise_sweep(3, trials=100)
-    trials = trial_arrays(rows, PLAN.development_periods)
-    maps = sweep_maps.sweep_maps(trials, [], PLAN)
+    trials = trial_arrays(rows, PLAN)
+    maps = sweep_maps.sweep_maps(trials, [])
     assert maps.trade_offs_total == 200
     assert len(maps.trade_offs) <= 20 + maps.front
     assert sum(point.front for point in maps.trade_offs) == maps.front
@@ -59,7 +59,7 @@ def test_a_parameter_of_words_is_an_axis_too() -> None:
         trial(i, rng.normal(size=480), params={"side": "long" if i % 2 else "both", "n": i, "same": 3})
         for i in range(6)
     ]
-    maps = sweep_maps.sweep_maps(trial_arrays(rows, PLAN.development_periods), [], PLAN)
+    maps = sweep_maps.sweep_maps(trial_arrays(rows, PLAN), [])
     (found,) = maps.parameters
     assert [(axis.name, axis.choices) for axis in found.axes] == [("side", ["both", "long"]), ("n", [])]
     assert json.loads(rows[1].params_json)["side"] == "long"

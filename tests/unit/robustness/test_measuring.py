@@ -31,9 +31,7 @@ def measure(
     ranking: Ranking | None = None,
     bars: dict[str, BarSet] | None = None,
 ) -> Robustness:
-    return Robustly(ranking or ranked.ranking, bars or ranked.bars, ranked.context, SPACES, config).measure(
-        lambda done, total: None
-    )
+    return Robustly(ranking or ranked.ranking, bars or ranked.bars, ranked.context, SPACES, config).measure()
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +142,7 @@ def test_other_markets_of_the_run_are_tried_with_the_same_rules(ranked: Ranked) 
     entries = [msgspec.structs.replace(entry, instrument="EURUSD") for entry in ranked.ranking.entries]
     ranking = msgspec.structs.replace(ranked.ranking, entries=entries)
     config = msgspec.structs.replace(SETTINGS, draws=1)
-    found = Robustly(ranking, both, context, SPACES, config).measure(lambda done, total: None)
+    found = Robustly(ranking, both, context, SPACES, config).measure()
     for one, entry in zip(found.entries, entries, strict=True):
         (markets,) = [scenario for scenario in one.scenarios if scenario.name == "markets"]
         assert markets.draws == 1

@@ -19,6 +19,8 @@ from aiopt.ticks.importing import import_ticks
 from aiopt.ticks.manifest import is_tick_store, verify_store
 from tests.unit.ticks.killing import Killer, contents, folders, start_launcher
 
+pytestmark = pytest.mark.unmeasured
+
 MONDAY_NS = int(np.datetime64("2024-05-06T00:00", "ns").astype(np.int64))
 DAY_S = 86_400
 

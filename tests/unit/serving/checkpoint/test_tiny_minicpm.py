@@ -12,7 +12,7 @@ import pytest
 
 from aiopt.errors import InputError
 from aiopt.serving.checkpoint.tiny_minicpm import TEXT_ARCHITECTURE, VISION_ARCHITECTURE, build_checkpoint
-from cluster.serving.torchvision_ops import sitecustomize
+from aiopt.torchvision_ops import sitecustomize
 
 KINDS = ("vision", "text")
 
@@ -80,6 +80,7 @@ def test_a_folder_in_the_way_is_refused_and_untouched(tmp_path: Path) -> None:
     ("kind", "architecture"), [("vision", VISION_ARCHITECTURE), ("text", TEXT_ARCHITECTURE)]
 )
 @pytest.mark.slow
+@pytest.mark.unmeasured
 def test_transformers_finds_every_tensor_it_wants_and_no_other(
     tmp_path: Path, kind: str, architecture: str
 ) -> None:

@@ -17,7 +17,7 @@ from aiopt.serving.gateway.chat_types import MAX_STOPS
 from aiopt.serving.profile import EngineSettings, load_args
 from aiopt.serving.profile_files import load_profile
 from aiopt.serving.swap.proof import EngineSpec
-from cluster.serving.torchvision_ops import sitecustomize
+from aiopt.torchvision_ops import sitecustomize
 from tests.unit.serving.fake_host import checkpoint
 
 
@@ -80,6 +80,7 @@ def test_extra_arguments_win() -> None:
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 @pytest.mark.slow
+@pytest.mark.unmeasured
 def test_vllm_knows_every_argument_of_every_profile() -> None:
     wanted = sorted(
         {name for each in ("gpu", "cpu", "test") for s in profile_specs(each) for name in engine_arguments(s)}

@@ -23,7 +23,9 @@ from tests.unit.serving.live import live_gateway
 # A body that follows its schema can still say what cannot be: a market with nothing in it, a high below a
 # low, a picture of other bytes, 5.0 for a whole number.  Everything else the schema allows must be accepted.
 SEMANTIC = ("chat", "analyze", "strategy")
+# A request may wait long for a core: other tests run beside this one.
 CONFIG = f"""
+request-timeout = 120
 [auth.openapi.api]
 bearer = "{API}"
 [auth.openapi.admin]
@@ -58,7 +60,7 @@ def run_schemathesis(
         env={**os.environ, "COLUMNS": "120", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
     )
 
 

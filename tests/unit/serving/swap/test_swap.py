@@ -28,12 +28,12 @@ def config(
         SlotConfig(name=name, model=model, aliases=(f"{name}-alias",), engine=engine or EngineSettings())
         for name, model in (models or {"minicpm": "a"}).items()
     )
-    given: dict[str, Any] = {"device": "cpu", "drain_timeout_s": 2.0, "load_timeout_s": 5.0} | changes
+    given: dict[str, Any] = {"device": "cpu", "drain_timeout_s": 2.0, "load_timeout_s": 60.0} | changes
     return ServingConfig(models=slots, state_dir=str(folder), **given)
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 120))
 
 
 async def started(host: FakeHost, folder: Path, **changes: Any) -> SwapCoordinator:
@@ -149,11 +149,11 @@ def test_every_failure_leaves_the_old_model_serving_and_nothing_else(
 def test_a_load_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         host = FakeHost()
-        coordinator = await started(host, tmp_path, load_timeout_s=0.05)
-        host.start_s = 5.0
+        coordinator = await started(host, tmp_path, load_timeout_s=2.0)
+        host.start_s = 60.0
         refused = await done(coordinator, "swap", "b")
         assert (refused.state, refused.phase) == ("refused", "load")
-        assert "was not loaded within 0 s" in refused.message
+        assert "was not loaded within 2 s" in refused.message
         assert roles(coordinator) == {"a": "serving"}
         assert len(host.alive) == 1
 

@@ -30,6 +30,8 @@ from tests.unit.ticks.download.faulty_server import (
     keys,
 )
 
+pytestmark = pytest.mark.unmeasured
+
 # Imports once what takes seconds to import, then forks a process per command, which may be killed.
 _LAUNCHER = """
 import json, os, sys

@@ -1,25 +1,7 @@
-"""The run folder: which file lies where, and how each is read.
+"""A run folder that is looked at: its files turned into records when asked for.
 
-Owns the layout of ``runs/<run-id>/`` and the records of ``state.json`` and ``entries/*.json``.  Knows nothing
-of Ray, of engines or of how a report looks; it turns files into records and says what is missing or broken.
-
-::
-
-    runs/<run-id>/
-    ├── config.json        the resolved configuration
-    ├── manifest.json      the tick store's manifest, or that of the bars: source, span, what was dropped
-    ├── state.json         RunState: how far the run came
-    ├── bars/              the bars the trials read
-    ├── trials.parquet     every trial, failed ones too
-    ├── leaderboard.jsonl  the leaderboard's journal
-    ├── ranking.json       the ranking: entries, rejections, statistics; search.json: searches, in-sample
-    ├── paths.json         combinatorial paths and walk-forward matrix
-    ├── robustness.json    the ranked entries under stress, where the stage is on
-    ├── entries/           one EntryRecord per ranked entry: trades and equity of its emitted parameters
-    ├── charts/, analyses.json   what the analyst was shown and read, where the stage is on
-    ├── proposals.json     strategies the analyst proposed before the sweep, where it was asked to
-    ├── pine/              NAME.pine and NAME.json (the spec) per ranked entry
-    └── report.html, report.json, trades.csv, entries.csv
+Owns finding, reading, holding and deleting run folders.  Knows nothing of Ray, of engines or of how a report
+looks.
 """
 
 from __future__ import annotations
@@ -32,160 +14,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aiopt.config import canonical_json
 from aiopt.errors import InputError, RunExistsError, StorageError, did_you_mean
-from aiopt.files import atomic_write_bytes, storage_error
+from aiopt.files import storage_error
+from aiopt.runs.layout import (
+    ANALYSES,
+    CONFIG,
+    ENTRIES,
+    LEADERBOARD,
+    LOCK,
+    NESTED_PATHS,
+    PARTS,
+    PATHS,
+    PINE,
+    RANKING,
+    ROBUSTNESS,
+    SCREEN,
+    STATE,
+    TRIALS,
+)
+from aiopt.runs.records import EntryRecord, NotARunError, RunFileError, RunState, read_json, unreadable
 from aiopt.series import Symbol
-from aiopt.trades import Trade
 
 if TYPE_CHECKING:
     from aiopt.analyst.record import RunAnalyses
     from aiopt.evaluation.folds import WalkForwardPlan
     from aiopt.paths.paths_file import RunPaths
     from aiopt.ranking.ranking_file import Ranking
+    from aiopt.ranking.screened import Screened
     from aiopt.ranking.trials import TrialRow
     from aiopt.robustness.robustness_file import Robustness
-
-T = TypeVar("T")
-
-CONFIG = "config.json"
-MANIFEST = "manifest.json"
-STATE = "state.json"
-BARS = "bars"
-TRIALS = "trials.parquet"
-LEADERBOARD = "leaderboard.jsonl"
-RANKING = "ranking.json"
-ROBUSTNESS = "robustness.json"
-ENTRIES = "entries"
-PINE = "pine"
-CHARTS = "charts"
-ANALYSES = "analyses.json"
-PROPOSALS = "proposals.json"
-PATHS = "paths.json"
-SEARCH = "search.json"
-REPORT_HTML = "report.html"
-REPORT_JSON = "report.json"
-TRADES_CSV = "trades.csv"
-ENTRIES_CSV = "entries.csv"
-LOCK = ".lock"
-"""Held, by the kernel's lock, by the process that works on the run."""
-
-_PARTS = {
-    CONFIG: "the resolved configuration",
-    MANIFEST: "the data manifest",
-    STATE: "the progress of the run",
-    TRIALS: "the trials",
-    RANKING: "the ranking",
-    ENTRIES: "trades and equity of the ranked entries",
-    PINE: "the emitted scripts",
-}
-"""What a finished run holds, and how a person would call it."""
-
-
-class NotARunError(InputError):
-    """The folder given is not a run folder."""
-
-
-class RunFileError(InputError):
-    """A file of a run folder is there but cannot be read."""
-
-
-class RunSession(msgspec.Struct, frozen=True, kw_only=True):
-    """One call that worked on a run.
-
-    Attributes
-    ----------
-    started_at : str
-        ISO 8601 UTC.
-    versions : dict
-        Package name to version; ``code`` is a hash of the product's own modules.
-    changes : list of str
-        What differs from the versions of the session before.
-    proof : str
-        Why the run may be continued all the same; empty where nothing changed or nothing was proved yet.
-    """
-
-    started_at: str
-    versions: dict[str, str]
-    changes: list[str] = []
-    proof: str = ""
-
-
-class RunState(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a run came; the content of ``state.json``.
-
-    Keys a later version adds are ignored, so an older reader still lists newer runs.
-
-    Attributes
-    ----------
-    status : str
-        ``"running"``, ``"done"``, ``"failed"``, ``"interrupted"``; ``"unknown"`` without a ``state.json``.
-    stage : str
-        Stage the run is in or stopped at, e.g. ``"sweep"``.
-    run_id : str
-        Empty where the folder's name is the only one.
-    error : str
-        Why the run failed; empty otherwise.
-    started_at, finished_at : str
-        ISO 8601 UTC; empty where not recorded.
-    versions : dict
-        Package name to version of the call that began the run.
-    sessions : list of RunSession
-        Every call that worked on the run, in order.
-    """
-
-    status: str = "unknown"
-    stage: str = ""
-    run_id: str = ""
-    error: str = ""
-    started_at: str = ""
-    finished_at: str = ""
-    versions: dict[str, str] = {}
-    sessions: list[RunSession] = []
-
-
-class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What one ranked entry's emitted parameters did over the whole span; one file of ``entries/``.
-
-    Attributes
-    ----------
-    rank : int
-        1-based place in the ranking.
-    name : str
-        ``NAME`` of ``pine/NAME.pine`` and ``pine/NAME.json``.
-    trial_id : str
-        The trial whose parameters were emitted.
-    trades : list of Trade
-        In order of exit.
-    equity_ts_ns : list of int, UTC
-        Times of the equity points, ascending.
-    equity : list of float, quote currency
-        Same length as `equity_ts_ns`.
-    spec : dict
-        The emitted StrategySpec as plain data.
-    stop_fills : str
-        By which rule stops were filled, in one phrase; empty in runs of older versions.
-    """
-
-    rank: int
-    name: str
-    trades: list[Trade]
-    equity_ts_ns: list[int]
-    equity: list[float]
-    trial_id: str = ""
-    spec: dict[str, Any] = {}
-    stop_fills: str = ""
-
-
-def write_entry(run_dir: Path, record: EntryRecord) -> Path:
-    """Write one entry's record to ``entries/`` and return its path."""
-    path = Path(run_dir) / ENTRIES / f"{record.name}.json"
-    atomic_write_bytes(path, canonical_json(record))
-    return path
 
 
 @dataclass(frozen=True)
@@ -259,6 +120,14 @@ class RunFolder:
         return read_json(path, Robustness) if path.is_file() else None
 
     @cached_property
+    def screened(self) -> Screened | None:
+        """What the screen ran and the engine confirmed, or None where the screen had no part in it."""
+        from aiopt.ranking.screened import Screened
+
+        path = self.path / SCREEN
+        return read_json(path, Screened) if path.is_file() else None
+
+    @cached_property
     def entries(self) -> tuple[EntryRecord, ...]:
         """The entries' records in order of rank; empty where there are none."""
         found = [
@@ -284,6 +153,14 @@ class RunFolder:
         path = self.path / PATHS
         return read_json(path, RunPaths) if path.is_file() else None
 
+    @cached_property
+    def nested_paths(self) -> RunPaths | None:
+        """The paths of searches run anew for each split, or None where nobody asked for them."""
+        from aiopt.paths.paths_file import RunPaths
+
+        path = self.path / NESTED_PATHS
+        return read_json(path, RunPaths) if path.is_file() else None
+
     @property
     def trials_path(self) -> Path | None:
         """Where ``trials.parquet`` lies, or None where it is absent."""
@@ -303,13 +180,17 @@ class RunFolder:
         NotARunError
             If neither is there: the sweep has not begun.
         DataError
-            If the file is damaged.
+            If the file is damaged, or neither it nor the journal has a large sweep's profits per period.
         """
         from aiopt.ranking.journal import read_journal
         from aiopt.ranking.trials import read_plan, read_trials
+        from aiopt.ranking.whole_rows import keeps_every_series, whole_rows
 
         if self.trials_path is not None:
-            return read_plan(self.trials_path), iter(read_trials(self.trials_path))
+            plan = read_plan(self.trials_path)
+            if keeps_every_series(self.trials_path):
+                return plan, iter(read_trials(self.trials_path))
+            return plan, whole_rows(self.trials_path, self.path / LEADERBOARD)
         if not self.has_trials:
             msg = f"A run must have trials, but {self.path} has none yet: its sweep has not begun."
             raise NotARunError(msg)
@@ -369,7 +250,7 @@ class RunFolder:
 
     def describe_missing(self) -> list[str]:
         """Return one phrase per missing part, e.g. ``"ranking.json (the ranking)"``."""
-        return [f"{name} ({_PARTS[name]})" for name in self.missing]
+        return [f"{name} ({PARTS[name]})" for name in self.missing]
 
 
 def markets_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -409,34 +290,6 @@ def held_run(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def read_json(path: Path, type_: type[T]) -> T:
-    """Read a JSON file as `type_`.
-
-    Raises
-    ------
-    RunFileError
-        If the file is cut off, is not JSON or lacks a field; the message names the file and the fault.
-    """
-    try:
-        return msgspec.convert(msgspec.json.decode(path.read_bytes()), type=type_)
-    except msgspec.ValidationError as error:
-        raise unreadable(path, error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = (
-            f"{path} is not valid JSON: {error}. It was cut off or edited. Repeat the run, or "
-            "remove the file to report on the rest."
-        )
-        raise RunFileError(msg) from error
-
-
-def unreadable(path: Path, error: msgspec.ValidationError) -> RunFileError:
-    """Return the error for a file of a run folder that holds something else."""
-    return RunFileError(
-        f"{path} does not hold what this version of aiopt writes: {error}. Finish or "
-        "repeat the run, or remove the file to report on the rest."
-    )
-
-
 def load_run(path: Path) -> RunFolder:
     """Look at a run folder.
 
@@ -465,7 +318,7 @@ def load_run(path: Path) -> RunFolder:
     state_path = path / STATE
     state = read_json(state_path, RunState) if state_path.is_file() else RunState()
     # A ranking without entries leaves empty folders: those are there, not missing.
-    missing = tuple(name for name in _PARTS if not (path / name).exists())
+    missing = tuple(name for name in PARTS if not (path / name).exists())
     return RunFolder(path=path, state=state, missing=missing)
 
 
