@@ -13,6 +13,7 @@ import yaml
 
 from aiopt.errors import ConfigError, InputError, did_you_mean
 from aiopt.serving.checkpoint.sources import check_present
+from aiopt.serving.endpoint import named_checkpoint
 from aiopt.serving.profile import ServingConfig, load_args
 from aiopt.yaml_text import load_yaml
 
@@ -64,7 +65,7 @@ def adapt(
     folder : Path
         State folder.
     model : str, optional
-        Model of the first served name.
+        Model of the first served name: whatever `aiopt.serving.checkpoint.sources` knows.
     port : int, optional
         HTTP port.
 
@@ -76,7 +77,7 @@ def adapt(
     args = document["applications"][0]["args"]
     args["state_dir"] = str(folder)
     if model is not None:
-        args["models"][0]["model"] = str(Path(model).resolve()) if Path(model).is_dir() else model
+        args["models"][0]["model"] = named_checkpoint(model)
     if port is not None:
         document.setdefault("http_options", {})["port"] = port
     return document, load_args(args, where="serving profile")

@@ -16,6 +16,7 @@ from aiopt.errors import EXIT_FAILED, EXIT_OK
 from aiopt.serving.backend import Operation, OperationKind, ServingStatus
 from aiopt.serving.endpoint import AdminClient, admin_client, named_checkpoint
 from cluster import lifecycle
+from cluster.cli.model_merge import merge
 from cluster.cli.model_train import train
 from cluster.cli.node import state_dir_option
 
@@ -56,6 +57,7 @@ def command() -> None:
 
 
 command.add_command(train, "train")
+command.add_command(merge, "merge")
 
 
 @command.command("list", epilog="Example: aiopt model list --json")
@@ -91,15 +93,22 @@ def status(url: str | None, state_dir: Path | None, as_json: bool) -> None:
 @click.argument("checkpoint")
 @_operation_options
 def load(checkpoint: str, **options: Any) -> int:
-    """Load and prove CHECKPOINT (hub id or folder) beside the serving model; send it no requests yet."""
+    """Load and prove CHECKPOINT beside the serving model; send it no requests yet.
+
+    CHECKPOINT is a folder, a hub id, a training's folder, or a proposal of `aiopt model compare`.
+    """
     return _run("load", checkpoint, _Options(**options))
 
 
-@command.command(epilog="Example: aiopt model swap /models/MiniCPM-V-4.6 --name minicpm")
+@command.command(epilog="Example: aiopt model swap trainings/first --name minicpm")
 @click.argument("checkpoint")
 @_operation_options
 def swap(checkpoint: str, **options: Any) -> int:
-    """Load and prove CHECKPOINT (hub id or folder), then send requests to it.  A failure changes nothing."""
+    """Load and prove CHECKPOINT, then send requests to it.  A failure changes nothing.
+
+    CHECKPOINT is a folder, a hub id, a training's folder (finished, and as it was written), or a proposal of
+    `aiopt model compare`.
+    """
     return _run("swap", checkpoint, _Options(**options))
 
 

@@ -33,7 +33,9 @@ SHOWN_EVERY_S = 5.0
     type=click.Path(path_type=Path),
     help="A dataset with conversations; may be repeated.",
 )
-@click.option("--base", required=True, help="Checkpoint to start from: folder, or hub id with @revision.")
+@click.option(
+    "--base", required=True, help="Checkpoint to start from: folder, training, or hub id with @revision."
+)
 @click.option("--out", required=True, type=OutFolder(), help="The training's folder.")
 @click.option(
     "--device",
@@ -68,7 +70,7 @@ def train(
     """Fine-tune a checkpoint, or go on with a training that was killed.
 
     CONFIG is a YAML or JSON file (docs/how-to/training.md has the keys); AIOPT_TRAINING__KEY variables
-    override it.  The result, OUT/checkpoint, is what `aiopt model swap` and `aiopt serve up` take.
+    override it.  The folder OUT, once finished, is what `aiopt model swap` and `aiopt serve up` take.
     """
     from cluster.training.job import run_job, training_job
 

@@ -221,6 +221,9 @@ def _local(folder: Path) -> Located:
     if folder.parent.name == "snapshots" and repository.name.startswith("models--"):
         model_id = repository.name.removeprefix("models--").replace("--", "/", 1)
         return Located(folder=folder, model_id=model_id, blobs=repository / "blobs")
+    if folder.name == "checkpoint" and (folder.parent / "result.json").is_file():
+        # Every training's is called so; the training's folder has the name.
+        return Located(folder=folder, model_id=folder.parent.name)
     return Located(folder=folder, model_id=folder.name)
 
 

@@ -19,6 +19,7 @@ pytest.importorskip("torch")
 from aiopt.errors import ConfigError, DataError, RunExistsError, StorageError
 from aiopt.files import MIB
 from aiopt.serving.checkpoint.geometry import read_geometry
+from aiopt.serving.checkpoint.sources import resolve
 from aiopt.serving.checkpoint.tiny_minicpm import build_checkpoint
 from aiopt.serving.checkpoint.validation import CheckpointError, validate
 from aiopt.training.failures import TrainingError
@@ -83,6 +84,8 @@ def test_the_checkpoint_is_served_as_it_was_trained(
     result, _ = whole
     found = validate(result.checkpoint, like=validate(made / "tiny"))
     assert found.revision == result.revision != validate(made / "tiny").revision
+    assert resolve(str(made / "whole"), made) == result.checkpoint
+    assert found.model_id == "whole"
     assert found.dtype == "float32"
     geometry = read_geometry(Path(result.checkpoint))
     assert (geometry.scale_resolution, geometry.picture_sizes) == (56, ((56, 56),))
