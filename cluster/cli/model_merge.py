@@ -14,7 +14,7 @@ from aiopt.cli.output import emit, stderr_console
 @click.command(
     epilog="Example: aiopt model merge adapters/first --base openbmb/MiniCPM-V-4.6 --out checkpoints/first"
 )
-@click.argument("adapter", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("adapter", type=click.Path(path_type=Path))
 @click.option(
     "--base", required=True, help="Checkpoint the adapter was trained on: folder, training or hub id."
 )

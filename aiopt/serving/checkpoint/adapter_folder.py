@@ -47,6 +47,11 @@ def read_adapter(folder: Path) -> AdapterFolder:
     CheckpointError
         If a file is absent or damaged, or it is no LoRA adapter.
     """
+    if not (folder / CONFIG_FILE).is_file():
+        raise CheckpointError(
+            f"{folder}: an adapter must be a folder with {CONFIG_FILE}, as peft writes it, but there is none. "
+            "Name the adapter's folder."
+        )
     config = read_json_object(folder / CONFIG_FILE)
     if str(config.get("peft_type", "")).upper() != "LORA":
         raise CheckpointError(

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from aiopt.serving.checkpoint.adapter_folder import read_adapter
 from aiopt.serving.checkpoint.geometry import read_geometry, write_geometry
 from aiopt.serving.checkpoint.sources import resolve
 from aiopt.serving.checkpoint.tiny_minicpm import build_checkpoint
@@ -139,5 +140,7 @@ def test_an_adapter_that_is_not_lora_or_not_whole_is_refused(tmp_path: Path) -> 
     with pytest.raises(CheckpointError, match=r"must hold adapter_model\.safetensors"):
         resolve(str(folder), tmp_path)
     (folder / "adapter_config.json").write_text('{"peft_type": "PREFIX_TUNING"}')
+    with pytest.raises(CheckpointError, match=r"must be a folder with adapter_config\.json"):
+        read_adapter(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"must be a LoRA one of peft, but .*'PREFIX_TUNING'"):
         resolve(str(folder), tmp_path)
