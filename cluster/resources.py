@@ -69,6 +69,8 @@ STAGES: dict[str, StageShare] = {
     "bars": StageShare(num_cpus=1, memory_bytes=512 * MIB),
     # One PreparedChart: 200 MB resident, most of it the imports; a series of a million bars adds 100 MB.
     "charts": StageShare(num_cpus=1, memory_bytes=512 * MIB),
+    # One PreparedChart, and requests that wait for an engine, which may be on the same cores.
+    "scan": StageShare(num_cpus=0.5, memory_bytes=512 * MIB),
     # One warm NautilusTrader engine: 340-360 MB resident, flat over 80 trials.
     "trial": StageShare(num_cpus=1, memory_bytes=768 * MIB),
     # A screen on a series of bars, one altered copy of it, and for the sample an engine: as a trial worker.

@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "indicators": ("aiopt.cli.indicators", "List indicators and compute them over bars."),
     "charts": ("cluster.cli.charts", "Draw bars, indicators and trades as PNG."),
     "dataset": ("cluster.cli.dataset", "Build training sets of features, labels and charts."),
-    "analyst": ("aiopt.cli.analyst", "Read charts with a model or by rules; score who reads them."),
+    "analyst": ("cluster.cli.analyst", "Read charts with a model or by rules; score who reads them."),
     "specs": ("aiopt.cli.specs", "List, show and check strategy specs."),
     "backtest": ("aiopt.cli.backtest", "Backtest one strategy spec."),
     "compare": (

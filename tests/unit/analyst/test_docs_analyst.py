@@ -6,10 +6,14 @@ import contextlib
 import io
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
+from aiopt.analyst.scans import ScanConfig, run_scan
 from aiopt.cli.analyst import command
+from aiopt.testing.bars import random_walk_bar_set
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "analyst.md").read_text(encoding="utf-8")
 
@@ -28,9 +32,15 @@ def test_the_evaluation_on_the_page_is_what_the_command_prints() -> None:
     assert "tells something about being right" in result.stdout
 
 
-def test_the_python_example_runs() -> None:
-    [example] = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [example, gate] = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile(example, "docs/how-to/analyst.md", "exec"), {})
     assert "Bias" in out.getvalue()
+    pair = random_walk_bar_set(400, seed=5)
+    run_scan(pair, ScanConfig(windows=50), tmp_path / "data" / "scans" / "rules")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"bars": pair.bid}
+    exec(compile(gate, "docs/how-to/analyst.md", "exec"), names)
+    assert (names["known"] >= 0).sum() > 200
