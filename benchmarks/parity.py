@@ -2,10 +2,11 @@
 
 *Families*: every ready family at so many random points of its search space, as Pine v6 and v5, over a month
 of minute bars.  *Random specs* over the whole language, with and without further exits, entry limits, targets
-of parts, added entries and a higher timeframe, over shorter real bars of EURUSD and generated ones of EURUSD,
-USDJPY and XAUUSD.  Points and specs that do not trade on their bars are passed over, and counted.  Each
-script is compared in three views (arrays, NautilusTrader, script) as `aiopt pine verify` does it.  Where a
-difference is found, its first words are printed.
+of parts, levels in per cent and from the entry's price, added entries, a higher timeframe and the rarer kinds
+of indicators (chart patterns, sessions, the clock), over shorter real bars of EURUSD and generated ones of
+EURUSD, USDJPY and XAUUSD.  Points and specs that do not trade on their bars are passed over, and counted.
+Each script is compared in three views (arrays, NautilusTrader, script) as `aiopt pine verify` does it.  Where
+a difference is found, its first words are printed.
 
 Real bars are used where `AIOPT_BENCH_PARITY_BARS` names a folder or file of minute bars (the last 33,120 of
 them), generated ones otherwise.  `AIOPT_BENCH_PARITY_POINTS` (20) sets the points per family,
@@ -157,11 +158,13 @@ def _specs(month: BarSet, passed_over: dict[str, int]) -> Iterator[Named]:
         adds = seed % 8 == 4
         spec = random_spec(
             seed,
-            exits=seed % 2 == 1,
+            exits=not adds and seed % 2 == 1,
             limits=not adds and seed % 5 < 2,
             targets=not adds and seed % 3 > 0,
             higher=seed % 7 == 0,
+            levels=seed % 11 < 6,
             adds=adds,
+            wide=seed % 13 < 8,
         )
         if _session(bars).run(spec).trades:
             found += 1

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from aiopt.indicators.averages import Ema, ema
 from aiopt.indicators.definition import SOURCE, IndicatorDef, length_arg
 from aiopt.indicators.weighted import ZERO
-from aiopt.indicators.windows import NAN, FloatArray, WindowSum, finite, previous, window_sum
+from aiopt.indicators.windows import NAN, UNITS, FloatArray, WindowSum, finite, in_units, previous, window_sum
 
 
 def roc(source: npt.ArrayLike, length: int) -> FloatArray:
@@ -101,8 +101,8 @@ class Tsi:
 def cmo(source: npt.ArrayLike, length: int) -> FloatArray:
     """Return Chande's momentum oscillator (Pine's ``ta.cmo``), in [-100, 100].
 
-    ``100 * (ups - downs) / (ups + downs)`` of the last `length` changes; NaN where their mean is at most
-    1e-10.
+    ``100 * (ups - downs) / (ups + downs)`` of the last `length` changes, in whole units
+    (`aiopt.indicators.windows.in_units`); NaN where their mean is at most 1e-10.
 
     Parameters
     ----------
@@ -117,11 +117,11 @@ def cmo(source: npt.ArrayLike, length: int) -> FloatArray:
         First value at index `length`.
     """
     values = finite(source)
-    change = values - previous(values)
+    change = in_units(values - previous(values))
     ups = window_sum(np.where(change < 0.0, 0.0, change), length) / length
     downs = window_sum(np.where(change > 0.0, 0.0, -change), length) / length
     both = ups + downs
-    return 100.0 * (ups - downs) / np.where(both <= ZERO, NAN, both)
+    return 100.0 * (ups - downs) / np.where(both <= ZERO * UNITS, NAN, both)
 
 
 class Cmo:
@@ -135,12 +135,13 @@ class Cmo:
     def update(self, source: float) -> float:
         """Add one bar; return its value."""
         value = source if math.isfinite(source) else NAN
-        change = value - self._before
+        moved = value - self._before
+        change = NAN if math.isnan(moved) else float(round(moved * UNITS))
         self._before = value
         ups = self._ups.update(0.0 if change < 0.0 else change) / self._length
         downs = self._downs.update(0.0 if change > 0.0 else -change) / self._length
         both = ups + downs
-        return NAN if both <= ZERO else 100.0 * (ups - downs) / both
+        return NAN if both <= ZERO * UNITS else 100.0 * (ups - downs) / both
 
 
 CHANGE_KINDS = (

@@ -9,7 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from aiopt.indicators.averages import Ema, Rma, Sma, ema, sma
-from aiopt.indicators.windows import NAN, FloatArray, WindowMax, WindowMin, finite, window_max, window_min
+from aiopt.indicators.windows import (
+    NAN,
+    UNITS,
+    FloatArray,
+    WindowMax,
+    WindowMin,
+    finite,
+    in_units,
+    window_max,
+    window_min,
+)
 
 
 def rsi(source: npt.ArrayLike, length: int) -> FloatArray:
@@ -118,7 +128,9 @@ def stochastic(
 ) -> StochasticLines:
     """Return the Stochastic oscillator.
 
-    ``k = ta.sma(ta.stoch(close, high, low, k_length), k_smooth)`` and ``d = ta.sma(k, d_smooth)``.
+    ``k = ta.sma(ta.stoch(close, high, low, k_length), k_smooth)`` and ``d = ta.sma(k, d_smooth)``.  Both
+    distances of the quotient are taken in whole units (`aiopt.indicators.windows.in_units`): a value that is
+    mathematically 15 is 15 here as in the script.
 
     Where the window's highest high equals its lowest low the raw value is 0/0: NaN, and so is every average
     whose window holds it (the Pine engine of the tests does the same).
@@ -138,9 +150,9 @@ def stochastic(
     highs, lows, closes = finite(high), finite(low), finite(close)
     missing = np.isnan(highs + lows + closes)
     bottom = window_min(lows, k_length)
-    span = window_max(highs, k_length) - bottom
+    span = in_units(window_max(highs, k_length) - bottom)
     span[span == 0.0] = NAN
-    raw = 100.0 * (closes - bottom) / span
+    raw = 100.0 * in_units(closes - bottom) / span
     if missing.any():
         raw[window_max(missing.astype(np.float64), k_length) != 0.0] = NAN
     k = sma(raw, k_smooth)
@@ -165,6 +177,7 @@ class Stochastic:
         missing = self._missing.update(1.0 if math.isnan(high + low + close) else 0.0)
         bottom = self._lowest.update(low)
         span = self._highest.update(high) - bottom
-        raw = NAN if span == 0.0 or missing != 0.0 else 100.0 * (close - bottom) / span
+        known = missing == 0.0 and not math.isnan(span) and round(span * UNITS) != 0
+        raw = 100.0 * round((close - bottom) * UNITS) / round(span * UNITS) if known else NAN
         k = self._k.update(raw)
         return StochasticLines(k, self._d.update(k))

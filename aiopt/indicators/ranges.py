@@ -15,11 +15,25 @@ from aiopt.indicators.averages import Sma, sma
 from aiopt.indicators.definition import RANGE, SOURCE, IndicatorDef, length_arg
 from aiopt.indicators.oscillators import Rsi, StochasticLines, rsi
 from aiopt.indicators.weighted import ZERO
-from aiopt.indicators.windows import NAN, FloatArray, WindowMax, WindowMin, finite, window_max, window_min
+from aiopt.indicators.windows import (
+    NAN,
+    UNITS,
+    FloatArray,
+    WindowMax,
+    WindowMin,
+    WindowSum,
+    finite,
+    in_units,
+    window_max,
+    window_min,
+    window_sum,
+)
 
 
 def williams_r(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, length: int) -> FloatArray:
     """Return Williams %R (Pine's ``ta.wpr``): ``100 * (close - highest) / (highest - lowest)``.
+
+    Both distances are taken in whole units (`aiopt.indicators.windows.in_units`).
 
     Parameters
     ----------
@@ -34,8 +48,8 @@ def williams_r(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, le
         In [-100, 0].  First value at index ``length - 1``.
     """
     top = window_max(finite(high), length)
-    span = top - window_min(finite(low), length)
-    return 100.0 * (finite(close) - top) / np.where(span <= ZERO, NAN, span)
+    span = in_units(top - window_min(finite(low), length))
+    return 100.0 * in_units(finite(close) - top) / np.where(span == 0.0, NAN, span)
 
 
 class WilliamsR:
@@ -49,15 +63,17 @@ class WilliamsR:
         """Add one bar; return its value."""
         top = self._top.update(high if math.isfinite(high) else NAN)
         span = top - self._bottom.update(low if math.isfinite(low) else NAN)
-        if not span > ZERO or not math.isfinite(close):
+        if math.isnan(span) or not math.isfinite(close) or round(span * UNITS) == 0:
             return NAN
-        return 100.0 * (close - top) / span
+        return 100.0 * round((close - top) * UNITS) / round(span * UNITS)
 
 
 def cci(source: npt.ArrayLike, length: int) -> FloatArray:
     """Return the commodity channel index (Pine's ``ta.cci``).
 
-    ``(x - sma) / (0.015 * mean of |x - sma|)``; NaN where the deviation is at most 1e-10.
+    ``(x - sma) / (0.015 * mean of |x - sma|)``; NaN where the deviation is at most 1e-10.  All of it is taken
+    `length` times and in whole units (`aiopt.indicators.windows.in_units`), so that an index equal to the one
+    before is equal in every engine.
 
     Parameters
     ----------
@@ -68,31 +84,33 @@ def cci(source: npt.ArrayLike, length: int) -> FloatArray:
     """
     from aiopt.indicators import kernels  # see there: reading a spec must not pay for it
 
-    values = finite(source)
-    mean = sma(values, length)
-    deviation = kernels.mean_deviation(values, mean, length)
-    return (values - mean) / (0.015 * np.where(deviation <= ZERO, NAN, deviation))
+    scaled = float(length) * in_units(finite(source))
+    total = window_sum(in_units(finite(source)), length)
+    deviation = kernels.mean_deviation(scaled, total, length)
+    return (scaled - total) / (0.015 * np.where(deviation <= length * ZERO * UNITS, NAN, deviation))
 
 
 class Cci:
     """Streaming twin of `cci`."""
 
     def __init__(self, length: int) -> None:
-        self._mean = Sma(length)
+        self._total = WindowSum(length)
         self._window = deque[float](maxlen=length)
+        self._length = float(length)
 
     def update(self, source: float) -> float:
         """Add one bar; return its index."""
-        source = source if math.isfinite(source) else NAN
-        self._window.append(source)
-        mean = self._mean.update(source)
-        if math.isnan(mean):
+        units = float(round(source * UNITS)) if math.isfinite(source) else NAN
+        scaled = self._length * units
+        self._window.append(scaled)
+        total = self._total.update(units)
+        if math.isnan(total):
             return NAN
-        total = 0.0
+        away = 0.0
         for value in self._window:
-            total += abs(value - mean)
-        deviation = total / len(self._window)
-        return NAN if deviation <= ZERO else (source - mean) / (0.015 * deviation)
+            away += abs(value - total)
+        deviation = away / len(self._window)
+        return NAN if deviation <= self._length * ZERO * UNITS else (scaled - total) / (0.015 * deviation)
 
 
 # reason: one series and four arguments

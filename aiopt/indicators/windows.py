@@ -17,6 +17,18 @@ FloatArray = npt.NDArray[np.float64]
 
 NAN = math.nan
 
+UNITS = 1.2e11
+"""Of a price, in 1: twelfths of the 1e-10 within which Pine's comparisons hold prices equal.
+
+A price on a tick grid is a whole number of these, and so are hl2, hlc3 and ohlc4 of such prices.  As a float
+a distance between two prices carries the noise of both, some 1e-11 of a distance of two ticks.
+"""
+
+
+def in_units(distance: FloatArray) -> FloatArray:
+    """Return distances between prices in whole `UNITS`, whose sums no order of operations can change."""
+    return np.rint(distance * UNITS)
+
 
 def finite(values: npt.ArrayLike) -> FloatArray:
     """Return `values` as a one-dimensional float64 array with infinities as NaN.

@@ -41,6 +41,19 @@ class Request:
         return self.names.take(camel_case(self.identifier) + suffix)
 
 
+UNITS = "120000000000.0"
+"""`aiopt.indicators.windows.UNITS` as text."""
+
+
+def in_units(distance: str) -> str:
+    """Return a distance between two prices in whole units, as the indicators take it.
+
+    A price is a float beside its decimals, by another last place in every engine: a ratio of distances
+    carries that, a ratio of whole numbers does not, and what is mathematically 15 is 15 everywhere.
+    """
+    return f"math.round(({distance}) * {UNITS})"
+
+
 def strict_sma(request: Request, suffix: str, source: str, length: str) -> tuple[list[str], str]:
     """Return lines for an SMA that is na while one of the last `length` values is."""
     values = request.name(f"{suffix}Values")

@@ -10,8 +10,10 @@ Built-ins are used where every engine agrees on them.  Three are written out:
 * DMI: `ta.dmi` compares the two moves in plain floats, and a tie in prices is rarely one in floats.
   The comparison operators have Pine's tolerance, so here a tie is a tie in every engine.  Averages are kept
   in large units for the same reason as the ATR: on a bar without range +DI has to stay exactly as it was.
-* Stochastic smoothing: on TradingView `ta.sma` passes over na, other engines give na while a bar without
-  range is in the window.  A counter makes it na for exactly that long in all of them.
+* Stochastic: a close at three twentieths of its range is a tie with a level of 15, which float noise would
+  decide; distances are taken in whole units, and averages in large ones.  On TradingView `ta.sma` passes over
+  na, other engines give na while a bar without range is in the window.  A counter makes it na for exactly
+  that long in all of them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from aiopt.errors import PineError
 from aiopt.pine.candle_text import CANDLE_WRITERS
 from aiopt.pine.higher_text import HIGHER_WRITERS
-from aiopt.pine.indicator_text import PineIndicator, Request, strict_sma, write_atr
+from aiopt.pine.indicator_text import PineIndicator, Request, in_units, strict_sma, write_atr
 from aiopt.pine.pattern_text import PATTERN_WRITERS
 from aiopt.pine.price_text import PRICE_WRITERS
 from aiopt.pine.reversal_text import REVERSAL_WRITERS
@@ -30,7 +32,9 @@ from aiopt.pine.time_text import TIME_WRITERS
 
 _MOVE_SCALE = "10000000000.0"
 _TREND_SCALE = "10000000.0"
-"""Factors that bring prices and the trend, in [0, 1], to units of which ten decimals are all a float has."""
+_SHARE_SCALE, _WHOLE_SHARE = "100000000.0", "10000000000.0"
+"""Factors that bring prices, the trend (in [0, 1]) and shares in per cent to units of which ten decimals are
+all a float has; a whole share is 100 %."""
 
 
 def _single(function: str, *args: str) -> Callable[[Request], PineIndicator]:
@@ -57,11 +61,23 @@ def _tuple(function: str, outputs: Sequence[str], *args: str) -> Callable[[Reque
 
 
 def _stochastic(request: Request) -> PineIndicator:
+    length = request.args["k_length"]
+    top, bottom, span = request.name("Upper"), request.name("Lower"), request.name("Span")
     raw = request.name("Raw")
-    k_lines, k = strict_sma(request, "K", raw, request.args["k_smooth"])
-    d_lines, d = strict_sma(request, "D", k, request.args["d_smooth"])
-    first = f"float {raw} = ta.stoch(close, high, low, {request.args['k_length']})"
-    return PineIndicator((first, *k_lines, *d_lines), {"k": k, "d": d})
+    k_lines, k_large = strict_sma(request, "KLarge", raw, request.args["k_smooth"])
+    d_lines, d_large = strict_sma(request, "DLarge", k_large, request.args["d_smooth"])
+    k, d = request.name("K"), request.name("D")
+    lines = (
+        f"float {top} = ta.highest(high, {length})",
+        f"float {bottom} = ta.lowest(low, {length})",
+        f"float {span} = {in_units(f'{top} - {bottom}')}",
+        f"float {raw} = {span} == 0.0 ? na : {_WHOLE_SHARE} * {in_units(f'close - {bottom}')} / {span}",
+        *k_lines,
+        *d_lines,
+        f"float {k} = {k_large} / {_SHARE_SCALE}",
+        f"float {d} = {d_large} / {_SHARE_SCALE}",
+    )
+    return PineIndicator(lines, {"k": k, "d": d})
 
 
 def _dmi(request: Request) -> PineIndicator:

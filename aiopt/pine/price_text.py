@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aiopt.pine.indicator_text import PineIndicator, Request, strict_sma, write_atr
+from aiopt.pine.indicator_text import PineIndicator, Request, in_units, strict_sma, write_atr
 
 _TICK = "syminfo.mintick"
 
@@ -134,20 +134,26 @@ def _williams_r(request: Request) -> PineIndicator:
     return _one(
         request,
         *lines[:2],
-        f"float {span} = {top} - {bottom}",
-        value=f"{span} == 0.0 ? na : 100.0 * (close - {top}) / {span}",
+        f"float {span} = {in_units(f'{top} - {bottom}')}",
+        value=f"{span} == 0.0 ? na : 100.0 * {in_units(f'close - {top}')} / {span}",
     )
 
 
 def _cci(request: Request) -> PineIndicator:
-    length = request.args["length"]
-    ticks, mean, deviation = request.name("Ticks"), request.name("Mean"), request.name("Deviation")
+    # Sums of whole units are exact while they stay below 2 ** 53, so the first price is taken off.
+    length, source = request.args["length"], request.source
+    first, units, scaled = request.name("First"), request.name("Units"), request.name("Scaled")
+    total, deviation = request.name("Sum"), request.name("Deviation")
+    away = f"({scaled} - math.round({total})) / (0.015 * {deviation})"
     return _one(
         request,
-        f"float {ticks} = {request.source} / {_TICK}",
-        f"float {mean} = ta.sma({ticks}, {length})",
-        f"float {deviation} = ta.dev({ticks}, {length})",
-        value=f"{deviation} * {_TICK} == 0.0 ? na : ({ticks} - {mean}) / (0.015 * {deviation})",
+        f"var float {first} = na",
+        f"{first} := na({first}) ? {source} : {first}",
+        f"float {units} = {in_units(f'{source} - {first}')}",
+        f"float {scaled} = {length} * {units}",
+        f"float {total} = math.sum({units}, {length})",
+        f"float {deviation} = ta.dev({scaled}, {length})",
+        value=f"{deviation} <= {length} * 12.0 ? na : {away}",
     )
 
 
@@ -202,13 +208,13 @@ def _cmo(request: Request) -> PineIndicator:
     ups, downs, both = request.name("Ups"), request.name("Downs"), request.name("Both")
     return _one(
         request,
-        f"float {change} = ({source} - {source}[1]) / {_TICK}",
+        f"float {change} = {in_units(f'{source} - {source}[1]')}",
         f"float {up} = na({change}) ? na : math.max({change}, 0.0)",
         f"float {down} = na({change}) ? na : math.max(-{change}, 0.0)",
         f"float {ups} = ta.sma({up}, {length})",
         f"float {downs} = ta.sma({down}, {length})",
         f"float {both} = {ups} + {downs}",
-        value=f"{both} * {_TICK} == 0.0 ? na : 100.0 * ({ups} - {downs}) / {both}",
+        value=f"{both} <= 12.0 ? na : 100.0 * ({ups} - {downs}) / {both}",
     )
 
 

@@ -36,26 +36,74 @@ HIGHER = {
     "l": {"kind": "higher_ema", "args": {"timeframe": "2h", "length": 2}},
     "q": {"kind": "higher_donchian", "args": {"timeframe": "2h", "length": 2}},
 }
+WIDE = {
+    "p1": {"kind": "double_top"},
+    "p2": {"kind": "double_bottom"},
+    "p3": {"kind": "head_and_shoulders"},
+    "p4": {"kind": "inverse_head_and_shoulders"},
+    "p5": {"kind": "breakout_up"},
+    "p6": {"kind": "breakout_down"},
+    "p7": {"kind": "morning_star"},
+    "p8": {"kind": "three_black_crows"},
+    "d1": {"kind": "donchian", "args": {"length": 12}},
+    "i1": {"kind": "ichimoku", "args": {"conversion": 4, "base": 9, "span": 17, "displacement": 5}},
+    "k1": {"kind": "keltner", "args": {"length": 8, "multiplier": 1.2}},
+    "l1": {"kind": "linreg", "args": {"length": 11}},
+    "h1": {"kind": "hma", "source": "ohlc4", "args": {"length": 9}},
+    "h2": {"kind": "heikin_ashi"},
+    "y1": {"kind": "previous_day"},
+    "y2": {"kind": "today"},
+    "s1": {"kind": "session_range", "args": {"start": 60, "end": 180, "timezone": "Europe/London"}},
+    "v1": {"kind": "vwap", "source": "hlc3"},
+    "o1": {"kind": "williams_r", "args": {"length": 6}},
+    "o2": {"kind": "cmo", "args": {"length": 5}},
+    "o3": {"kind": "mfi", "source": "hlc3", "args": {"length": 5}},
+    "o4": {"kind": "stoch_rsi", "args": {"rsi_length": 6, "k_length": 5, "k_smooth": 2, "d_smooth": 2}},
+    "o5": {"kind": "roc", "args": {"length": 4}},
+    "o6": {"kind": "tsi", "args": {"short": 4, "long": 9}},
+    "o7": {"kind": "obv"},
+    "c1": {"kind": "calendar", "args": {"timezone": "America/New_York"}},
+}
 PARAMS = {"n": 3, "g": 1.7}
 PRICES = (
     *("open", "high", "low", "close", "hl2", "hlc3", "ohlc4"),
     *("b.upper", "b.lower", "b.middle", "s", "e", "w", "v", "t.line"),
 )
 HIGHER_PRICES = ("l", "q.upper", "q.lower")
+WIDE_PRICES = (
+    *("d1.upper", "d1.lower", "d1.middle", "i1.conversion", "i1.base", "i1.span_a", "i1.span_b", "k1.upper"),
+    *(
+        "k1.lower",
+        "l1",
+        "h1",
+        "h2.open",
+        "h2.close",
+        "y1.high",
+        "y2.low",
+        "y2.open",
+        "s1.high",
+        "s1.low",
+        "v1",
+    ),
+)
 PATTERNS = ("i", "j", "u", "x")
+CHART_PATTERNS = ("p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8")
 OSCILLATORS = ("r", "k.k", "k.d", "d.plus", "d.minus", "d.adx")
 
 
 class _Writer:
     """Writes conditions at random.
 
-    Levels of oscillators and ratios are odd numbers: a stochastic of exactly 40 carries more float noise than
-    the tolerance of comparisons, in every engine its own.
+    Levels of averages that never forget and of ratios of them are odd numbers: where noise exceeds the
+    tolerance of comparisons, every engine has its own.
     """
 
-    def __init__(self, seed: int, *, higher: bool) -> None:
+    def __init__(self, seed: int, *, higher: bool, wide: bool = False) -> None:
         self.random = random.Random(seed)
         self.prices = PRICES + HIGHER_PRICES * 3 if higher else PRICES
+        self.wide = wide
+        if wide:
+            self.prices += WIDE_PRICES
 
     def one(self, *options: str) -> str:
         return self.random.choice(options)
@@ -95,7 +143,24 @@ class _Writer:
             lambda: f"{self.past(self.one(*PATTERNS))} {self.one('>', '<=')} 0",
             lambda: f"{self.past('c')} {operator} {self.one('75.3', '-90.1', 'c[1]')}",
         ]
-        return self.random.choice(atoms)()
+        return self.random.choice(atoms + self.wide_atoms(operator) if self.wide else atoms)()
+
+    def wide_atoms(self, operator: str) -> list[Callable[[], str]]:
+        """Return atoms of the rarer kinds; levels are round where whole units make a tie a tie."""
+        return [
+            lambda: f"highest({self.one(*CHART_PATTERNS)}, {self.one('9', '30')}) {self.one('>', '<=')} 0",
+            lambda: f"{self.past(self.one(*CHART_PATTERNS[4:]))} > 0",
+            lambda: f"{self.past('o1')} {operator} {self.one('-25', '-80', 'o1[1]')}",
+            lambda: f"{self.past('o2')} {operator} {self.one('0', '-20', '50', 'o2[1]')}",
+            lambda: f"k.k {operator} {self.one('20', '75', 'k.d', 'k.k[1]')}",
+            lambda: f"o3 {operator} {self.one('30.3', '70.1')}",
+            lambda: f"{self.one('o4.k', 'o4.d')} {operator} {self.one('20.3', '80.3')}",
+            lambda: f"o5 {operator} {self.one('0.0123', '-0.0077')}",
+            lambda: f"crossover(o6, {self.one('0.1003', '-0.2001')})",
+            lambda: f"o7 {operator} o7[{self.one('1', '3')}]",
+            lambda: f"c1.hour {operator} {self.one('8', '14')} or c1.minute {operator} 30",
+            lambda: f"{self.price(1)} {operator} {self.past(self.one(*WIDE_PRICES))}",
+        ]
 
     def condition(self, depth: int = 2) -> str:
         draw = self.random.random() if depth else 1.0
@@ -130,8 +195,13 @@ def _random_exits(draw: random.Random) -> dict[str, dict]:
     return exits
 
 
-def _random_levels(draw: random.Random, stop: dict | None, target: dict | None) -> tuple[dict | None, ...]:
-    """Return stop and target in per cent, or laid from the entry's own price, or both."""
+def _random_levels(
+    draw: random.Random, stop: dict | None, target: dict | None, *, adds: bool
+) -> tuple[dict | None, ...]:
+    """Return stop and target in per cent, or laid from the entry's own price, or both.
+
+    Beside entries that are added every level lies from its signal's close.
+    """
 
     def drawn(kept: dict | None, percents: list[float], pips: list[float]) -> dict | None:
         found = kept
@@ -142,7 +212,7 @@ def _random_levels(draw: random.Random, stop: dict | None, target: dict | None) 
         origin = draw.choice([None, "entry", "entry", "position"])
         if found is not None and draw.random() < 0.4:
             found = {**found, "rounding": "away"}
-        return found if found is None or origin is None else {**found, "origin": origin}
+        return found if found is None or origin is None or adds else {**found, "origin": origin}
 
     return (
         drawn(stop, [0.03, 0.0417, 0.081], [3.0, 4.6]),
@@ -174,7 +244,7 @@ def _random_limits(draw: random.Random) -> dict[str, object]:
     return limits
 
 
-def _random_targets(draw: random.Random, target: dict | None) -> list[dict]:
+def _random_targets(draw: random.Random, target: dict | None, *, levels: bool) -> list[dict]:
     """Return targets of parts; beside a target of the rest some share is left for it."""
     count = draw.choice([1, 2, 2, 3, 4])
     options = [10, 25, 12.5, 100 / 3 / count, 80 / count]
@@ -191,6 +261,8 @@ def _random_targets(draw: random.Random, target: dict | None) -> list[dict]:
         away: dict = {"unit": "pips", "value": pips}
         if draw.random() < 0.4:
             away = {"unit": "atr", "value": times, "indicator": "a"}
+        elif levels and draw.random() < 0.4:
+            away = {"unit": "percent", "value": round(pips * 0.0091, 5)}
         found.append({"share": share, **away})
     return found
 
@@ -202,7 +274,8 @@ SESSIONS = (
 )
 
 
-def random_spec(
+# reason: each part of the language can be drawn or not
+def random_spec(  # noqa: PLR0913
     seed: int,
     *,
     exits: bool = False,
@@ -211,6 +284,7 @@ def random_spec(
     higher: bool = False,
     levels: bool = False,
     adds: bool = False,
+    wide: bool = False,
 ) -> StrategySpec:
     """Return a spec drawn at random; same arguments, same spec.
 
@@ -230,8 +304,10 @@ def random_spec(
         Whether stop and target are drawn in per cent and from the entry's own price too.
     adds : bool
         Whether several entries may be open at once; then half of the specs have no exit signals.
+    wide : bool
+        Whether conditions read the rarer kinds too: chart patterns, channels, sessions, the clock.
     """
-    writer = _Writer(seed, higher=higher)
+    writer = _Writer(seed, higher=higher, wide=wide)
     texts = {name: writer.condition() for name in ("entry_long", "entry_short", "exit_long", "exit_short")}
     draw = writer.random.random()
     if draw < 0.1:
@@ -243,7 +319,7 @@ def random_spec(
     )
     target = writer.random.choice([None, {"unit": "atr", "value": "g", "indicator": "a"}])
     if levels:
-        stop, level = _random_levels(random.Random(f"levels {seed}"), stop, target)
+        stop, level = _random_levels(random.Random(f"levels {seed}"), stop, target, adds=adds)
         target = target if targets else level  # targets of parts lie from the signal's close, all of them
     session = writer.random.choice(SESSIONS)
     size = {"kind": "risk", "risk_pct": 0.8} if stop and writer.random.random() < 0.5 else {"kind": "fixed"}
@@ -251,31 +327,37 @@ def random_spec(
     if exits:
         further = _random_exits(random.Random(f"exits {seed}"))
         if seed % 3:  # exit signals come so often that little else would end a position
-            texts = {name: value for name, value in texts.items() if name.startswith("entry")}
+            texts = _entries(texts)
     if limits:
         further["limits"] = _random_limits(random.Random(f"limits {seed}"))
     if targets:
-        drawn = _random_targets(random.Random(f"targets {seed}"), target)
-        further["targets"] = drawn
+        further["targets"] = _random_targets(random.Random(f"targets {seed}"), target, levels=levels)
     if adds:
         further["pyramiding"] = random.Random(f"pyramiding {seed}").choice([2, 2, 3, 4, 10])
     if (adds or levels) and seed % 2:  # exit signals come so often that little else would happen
-        texts = {name: value for name, value in texts.items() if name.startswith("entry")}
+        texts = _entries(texts)
     stop, size = _fitting(stop, size, further)
-    text = " ".join([*texts.values(), str(stop), str(target), str(further)])
-    used = set(re.findall(r"(?<![.\w])[a-z]\b", text.replace("'", " ")))
+    fields = {"stop_loss": stop, "take_profit": target, "session": session, "size": size, **further, **texts}
+    return _spec_of(f"random_{seed}", fields)
+
+
+def _entries(texts: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in texts.items() if name.startswith("entry")}
+
+
+def _spec_of(name: str, fields: dict) -> StrategySpec:
+    """Return the spec of drawn fields, with the parameters and indicators that they name."""
+    drawn = [value for field, value in fields.items() if field not in ("session", "size")]
+    text = " ".join(str(value) for value in drawn).replace("'", " ")
+    used = set(re.findall(r"(?<![.\w])[a-z]\d?\b", text))
+    known = INDICATORS | HIGHER | WIDE
     return StrategySpec.from_json(
         msgspec.json.encode(
             {
-                "name": f"random_{seed}",
+                "name": name,
                 "params": {name: value for name, value in PARAMS.items() if name in used},
-                "indicators": {name: value for name, value in (INDICATORS | HIGHER).items() if name in used},
-                "stop_loss": stop,
-                "take_profit": target,
-                "session": session,
-                "size": size,
-                **further,
-                **texts,
+                "indicators": {name: value for name, value in known.items() if name in used},
+                **fields,
             }
         )
     )

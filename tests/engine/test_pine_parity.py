@@ -28,6 +28,7 @@ from aiopt.strategy.spec import StrategySpec
 from aiopt.testing.bars import random_walk_bars
 from aiopt.testing.broker import simulate
 from aiopt.timeframe import parse_timeframe
+from aiopt.verification.verifying import opens_past_one_leg_and_reaches_the_other
 
 pytestmark = pytest.mark.slow
 
@@ -172,28 +173,11 @@ def _signals(spec: StrategySpec, bars: BarArrays):
     )
 
 
-def _opens_past_one_leg_and_reaches_the_other(row: tuple, signals, bars: BarArrays) -> bool:
-    """Say whether a trade ended in the one bar that PineTS is known to read in the wrong order.
-
-    The bar opens past the stop (or target), which fills there and then, but also reaches the other leg.
-    PineTS lets the path decide, as if both were still ahead.
-    """
-    entry_bar, exit_bar, side = row[:3]
-    stop = getattr(signals, f"stop_{side}")[entry_bar - 1]
-    target = getattr(signals, f"target_{side}")[entry_bar - 1]
-    start, high, low = bars.open[exit_bar], bars.high[exit_bar], bars.low[exit_bar]
-    if side == "short":
-        stop, target, start, high, low = -stop, -target, -start, -low, -high
-    return bool((start >= target and low <= stop) or (start <= stop and high >= target))
-
-
-def _assert_equal_trades(
-    expected: list[tuple], found: list[tuple], spec: StrategySpec, bars: BarArrays, *, at_least: int
-) -> None:
-    signals = _signals(spec, bars)
+def _assert_equal_trades(result: TrialResult, found: list[tuple], bars: BarArrays, *, at_least: int) -> None:
+    expected = _nautilus_rows(result)
     excused = 0
     for index, (one, other) in enumerate(zip(expected, found, strict=False)):
-        if one != other and _opens_past_one_leg_and_reaches_the_other(one, signals, bars):
+        if one != other and opens_past_one_leg_and_reaches_the_other(result.trades[index], bars):
             excused += 1
             # Everything but the price and the reason of the exit still has to agree.
             one, other = (*one[:4], one[5]), (*other[:4], other[5])
@@ -208,9 +192,7 @@ def _assert_equal_trades(
 def test_trades_equal_on_a_generated_month(pine, generated_month: BarSet, name: str) -> None:
     result = _run_nautilus(SPECS[name], generated_month)
     run = pine.run(_script(name), generated_month.bid)
-    _assert_equal_trades(
-        _nautilus_rows(result), _pine_rows(run.closed), SPECS[name], generated_month.bid, at_least=50
-    )
+    _assert_equal_trades(result, _pine_rows(run.closed), generated_month.bid, at_least=50)
     assert len(run.open) == (0 if result.open_trade is None else 1)
 
 
@@ -218,9 +200,7 @@ def test_trades_equal_on_a_generated_month(pine, generated_month: BarSet, name: 
 def test_trades_equal_on_a_real_month(pine, real_month: BarSet, name: str) -> None:
     result = _run_nautilus(SPECS[name], real_month)
     run = pine.run(_script(name), real_month.bid)
-    _assert_equal_trades(
-        _nautilus_rows(result), _pine_rows(run.closed), SPECS[name], real_month.bid, at_least=50
-    )
+    _assert_equal_trades(result, _pine_rows(run.closed), real_month.bid, at_least=50)
 
 
 @pytest.mark.parametrize(("balance", "refuses"), [(100_000.0, False), (50.0, True)])
