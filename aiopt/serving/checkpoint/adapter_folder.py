@@ -49,7 +49,7 @@ def read_adapter(folder: Path) -> AdapterFolder:
     """
     if not (folder / CONFIG_FILE).is_file():
         raise CheckpointError(
-            f"{folder}: an adapter must be a folder with {CONFIG_FILE}, as peft writes it, but there is none. "
+            f"{folder}: an adapter must be a folder with {CONFIG_FILE}, as peft writes it, but has none. "
             "Name the adapter's folder."
         )
     config = read_json_object(folder / CONFIG_FILE)
