@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import torch
 from PIL import Image
 
+from aiopt.dataset.judging.seen import SEEN_FILE, Seen, read_seen, seen_text
 from aiopt.errors import ConfigError, did_you_mean
 from aiopt.serving.checkpoint.adapter_folder import WEIGHTS_FILE, AdapterFolder, read_adapter
 from aiopt.serving.checkpoint.geometry import trained_geometry
@@ -92,7 +94,7 @@ def merge_adapter(
         out,
         dtype=dtype,
         picture_sizes=() if sizes is None else sizes.picture_sizes,
-        files={"README.md": _card(adapter, opened, found)},
+        files={"README.md": _card(adapter, opened, found), SEEN_FILE: seen_text(_seen(opened))},
     )
     note("Reading it back …")
     _prove_written(checkpoint, config, batch, adapted, exact=dtype == "float32")
@@ -174,6 +176,11 @@ def _prove_written(
             f"A merged checkpoint must answer as the adapter did, but its logits differ by {difference:.2g} "
             "of the largest. It was removed; report this with the architecture."
         )
+
+
+def _seen(base: Base) -> Seen:
+    """Return what the base has seen; what the adapter has, nobody tells."""
+    return msgspec.structs.replace(read_seen(base.folder) or Seen(), complete=False)
 
 
 def _card(adapter: Path, base: Base, found: AdapterFolder) -> str:

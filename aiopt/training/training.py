@@ -26,6 +26,7 @@ import msgspec
 import torch
 
 from aiopt.dataset.checking import check_answers
+from aiopt.dataset.judging.seen import SEEN_FILE, Seen, read_seen, seen_by, seen_text
 from aiopt.errors import DataError, StorageError
 from aiopt.files import GIB, atomic_write_bytes, file_lock
 from aiopt.serving.checkpoint.geometry import trained_geometry
@@ -123,6 +124,7 @@ class Prepared:
     identity: Identity
     plan: MemoryPlan
     picture_sizes: tuple[tuple[int, int], ...]
+    seen: Seen
 
 
 def prepare(job: TrainingJob) -> Prepared:
@@ -149,7 +151,8 @@ def prepare(job: TrainingJob) -> Prepared:
     plan = check_memory(model_sizes(base.folder), config, _workload(encoder, records, base), job.device_bytes)
     _check_disk(job, plan)
     identity = identity_of(config, data, base.checkpoint.revision)
-    return Prepared(base, records, probe, encoder, identity, plan, sizes)
+    seen = seen_by(job.data, read_seen(base.folder))
+    return Prepared(base, records, probe, encoder, identity, plan, sizes, seen)
 
 
 def run_training(
@@ -263,7 +266,7 @@ def _finish(job: TrainingJob, ready: Prepared, loop: Loop) -> TrainingResult:
         out,
         dtype=config.save_dtype,
         picture_sizes=ready.picture_sizes,
-        files={"README.md": card},
+        files={"README.md": card, SEEN_FILE: seen_text(ready.seen)},
     )
     result = TrainingResult(
         identity=ready.identity.hash,

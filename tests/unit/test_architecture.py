@@ -170,6 +170,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "aiopt.serving.checkpoint": set(),
     "aiopt.training": {"aiopt.dataset", "aiopt.serving.checkpoint"},
+    "aiopt.promotion": {"aiopt.analyst", "aiopt.dataset", "aiopt.serving.checkpoint"},
     "aiopt.serving.pictures": set(),
     "aiopt.serving.gateway": {
         "aiopt.analyst",

@@ -6,19 +6,22 @@ markets move together; and every chart of theirs, by its prices.  Reads facts an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from aiopt.dataset.info import read_info
-from aiopt.dataset.tasks.task_info import Span, TaskSetInfo, is_task_set, read_task_info
+from aiopt.dataset.tasks.task_info import Span, is_task_set, read_task_info
 from aiopt.errors import DataError
 from aiopt.timeframe import parse_timeframe
 from aiopt.utc import time_text
 
 SEEN_SPLITS = ("train", "validation")
 """Whoever stops training, or chooses among readers, by validation has seen it."""
+
+HASH_DIGITS = 16
+"""Of a chart's hash that are compared: two of a million are alike by chance once in 37 million sets."""
 
 
 def seen_spans(folder: Path) -> dict[str, Span]:
@@ -33,7 +36,8 @@ def seen_spans(folder: Path) -> dict[str, Span]:
     if is_task_set(folder):
         tasks = read_task_info(folder)
         for split in SEEN_SPLITS:
-            for name, span in tasks.splits[split].spans.items():
+            facts_of = tasks.splits.get(split)
+            for name, span in ({} if facts_of is None else facts_of.spans).items():
                 found[f"{name} of {split}"] = span
         return found
     info = read_info(folder)
@@ -66,39 +70,70 @@ def refuse_overlap(trained: Sequence[Path], judged: Path, split: str) -> None:
     DataError
         Names both spans, or the chart they share.
     """
-    info = read_task_info(judged)
+    if not trained:
+        _refuse_split(judged, split)
+    for folder in trained:
+        charts = chart_hashes(folder) if is_task_set(folder) else ()
+        refuse_seen(seen_spans(folder), charts, str(folder), judged, split)
+
+
+def refuse_seen(spans: Mapping[str, Span], charts: Iterable[str], who: str, judged: Path, split: str) -> None:
+    """Raise if a split shows time or charts that were seen.
+
+    Parameters
+    ----------
+    spans : mapping of str to Span
+        Time that was seen, by series.
+    charts : iterable of str
+        Charts that were, as `chart_hashes` names them.
+    who : str
+        Who saw them, for the message.
+    judged : Path
+        The set of tasks to be judged on.
+    split : str
+        The split of it.
+
+    Raises
+    ------
+    DataError
+        Names both spans, or the chart they share.
+    """
+    _refuse_split(judged, split)
+    for seen_name, seen in spans.items():
+        for name, span in read_task_info(judged).splits[split].spans.items():
+            if seen.first_ns < span.last_ns and span.first_ns < seen.last_ns:
+                msg = (
+                    f"No reader may be judged on time it was trained on, but {who} shows "
+                    f"{_text(seen)} ({seen_name}), and {split} of this set {_text(span)} ({name}). Train "
+                    "on bars that end before, or judge on later ones."
+                )
+                raise DataError(msg, file=judged)
+    shared = chart_hashes(judged, (split,)) & set(charts)
+    if shared:
+        msg = (
+            f"No reader may be judged on charts it was trained on, but {len(shared)} charts of "
+            f"{split} are in {who} too, e.g. that with the prices' hash {min(shared)[:12]}. Build "
+            "the set with another seed or other sources."
+        )
+        raise DataError(msg, file=judged)
+
+
+def chart_hashes(folder: Path, splits: Sequence[str] = SEEN_SPLITS) -> set[str]:
+    """Return the beginnings, `HASH_DIGITS` hex digits, of the hashes of a set's charts."""
+    found: set[str] = set()
+    for file in read_task_info(folder).files:
+        if file.split in splits:
+            path = Path(folder) / file.path
+            if "chart_sha256" in pl.read_parquet_schema(path):
+                hashes = pl.read_parquet(path, columns=["chart_sha256"])["chart_sha256"]
+                found |= set(hashes.str.slice(0, HASH_DIGITS).to_list())
+    return found
+
+
+def _refuse_split(judged: Path, split: str) -> None:
     if split in SEEN_SPLITS:
         msg = f"A reader must not be judged on {split!r}: it was trained or chosen by it. Judge it on test."
         raise DataError(msg, file=judged)
-    hashes = _hashes(judged, info, (split,))
-    for folder in trained:
-        for seen_name, seen in seen_spans(folder).items():
-            for name, span in info.splits[split].spans.items():
-                if seen.first_ns < span.last_ns and span.first_ns < seen.last_ns:
-                    msg = (
-                        f"No reader may be judged on time it was trained on, but {folder} shows "
-                        f"{_text(seen)} ({seen_name}), and {split} of this set {_text(span)} ({name}). Train "
-                        "on bars that end before, or judge on later ones."
-                    )
-                    raise DataError(msg, file=judged)
-        if is_task_set(folder):
-            shared = hashes & _hashes(folder, read_task_info(folder), SEEN_SPLITS)
-            if shared:
-                msg = (
-                    f"No reader may be judged on charts it was trained on, but {len(shared)} charts of "
-                    f"{split} are in {folder} too, e.g. that with the prices' hash {min(shared)[:12]}. Build "
-                    "the set with another seed or other sources."
-                )
-                raise DataError(msg, file=judged)
-
-
-def _hashes(folder: Path, info: TaskSetInfo, splits: Sequence[str]) -> set[str]:
-    found: set[str] = set()
-    for file in info.files:
-        if file.split in splits:
-            table = pl.read_parquet(Path(folder) / file.path, columns=["chart_sha256"])
-            found |= set(table["chart_sha256"].to_list())
-    return found
 
 
 def _text(span: Span) -> str:
