@@ -162,17 +162,7 @@ def compare(
         questions=sum(one.variant == "upright" for one in asked),
         at_ns=time.time_ns(),
     )
-    sides = [
-        Side(
-            source=one.source,
-            model_id=one.checkpoint.model_id,
-            revision=one.checkpoint.revision,
-            trained_on=() if one.seen is None else one.seen.datasets,
-            known=one.known,
-            judgement=msgspec.structs.replace(judged, look=look),
-        )
-        for one, judged in zip((first, second), judgements, strict=True)
-    ]
+    sides = [_side(one, judged, look) for one, judged in zip((first, second), judgements, strict=True)]
     result = Comparison(
         data=str(data),
         set_key=info.key,
@@ -186,6 +176,17 @@ def compare(
     )
     _write(out, result)
     return result
+
+
+def _side(one: Candidate, judged: Judgement, look: int) -> Side:
+    return Side(
+        source=one.source,
+        model_id=one.checkpoint.model_id,
+        revision=one.checkpoint.revision,
+        trained_on=() if one.seen is None else one.seen.datasets,
+        known=one.known,
+        judgement=msgspec.structs.replace(judged, look=look),
+    )
 
 
 def _write(out: Path, result: Comparison) -> None:
