@@ -307,6 +307,7 @@ class Loop:
         return DataOrder(
             numbers,
             classes=classes,
+            weights=[self.records.weights[number] for number in numbers],
             seed=self.config.seed,
             stage=self.position.stage,
             batch_size=self.config.batch_size,

@@ -19,7 +19,8 @@ class DataOrder:
     """Batches of record numbers.
 
     Every epoch is a permutation of the records of a stage.  Balanced, it holds every class as often as the
-    largest one: smaller classes come round several times.
+    largest one: smaller classes come round several times.  Weighted, a record comes in each round as often as
+    its share of the weights says: on average, and never more than one away from it.
 
     Parameters
     ----------
@@ -27,6 +28,8 @@ class DataOrder:
         Records of the stage.
     classes : sequence of hashable, optional
         Class of each of them, where classes are to be drawn equally often.
+    weights : sequence of float, optional
+        Of each of them; equal ones change nothing.
     seed, stage : int
         Decide the permutations.
     batch_size : int
@@ -38,6 +41,7 @@ class DataOrder:
         numbers: NDArray[np.int64],
         *,
         classes: Sequence[Hashable] | None,
+        weights: Sequence[float] | None = None,
         seed: int,
         stage: int,
         batch_size: int,
@@ -49,6 +53,9 @@ class DataOrder:
             for number, label in zip(numbers.tolist(), classes, strict=True):
                 by_class.setdefault(label, []).append(number)
             self._groups = [np.array(group, np.int64) for group in by_class.values()]
+        self._weights: dict[int, float] | None = None
+        if weights is not None and len(set(weights)) > 1:
+            self._weights = dict(zip(numbers.tolist(), weights, strict=True))
         self.epoch_size = len(self._groups) * max(group.size for group in self._groups)
         self._kept: tuple[int, NDArray[np.int64]] | None = None
 
@@ -68,11 +75,20 @@ class DataOrder:
             largest = max(group.size for group in self._groups)
             # A fresh permutation each time round: a class of ten is not seen in the same order for ever.
             rounds = [
-                np.concatenate([draw.permutation(group) for _ in range(-(-largest // group.size))])[:largest]
+                np.concatenate([self._round(group, draw) for _ in range(-(-largest // group.size))])[:largest]
                 for group in self._groups
             ]
             self._kept = epoch, draw.permutation(np.concatenate(rounds))
         return self._kept[1]
+
+    def _round(self, group: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
+        """Return as many records as a group has, in random order."""
+        if self._weights is None:
+            return draw.permutation(group)
+        shares = np.cumsum([self._weights[number] for number in group.tolist()])
+        # Systematic sampling: one random offset, equal steps, so no record strays from its share by chance.
+        marks = (np.arange(group.size) + draw.random()) / group.size * shares[-1]
+        return draw.permutation(group[np.minimum(np.searchsorted(shares, marks, "right"), group.size - 1)])
 
 
 def answer_class(answer: str, key: str, *, where: str) -> str:

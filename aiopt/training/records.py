@@ -1,8 +1,8 @@
 """Records of datasets as training reads them: a conversation that ends with its answer, and its picture.
 
-Owns which columns of a dataset are read (``messages``; ``image`` or ``image_file``; ``task`` and ``sample``
-where there), and the refusal of rows without an answer or with one no engine could give.  Knows nothing of
-tokens. Rows are read by row group when they are needed; the last ones stay in memory.
+Owns which columns of a dataset are read (``messages``; ``image`` or ``image_file``; ``task``, ``weight`` and
+``sample`` where there), and the refusal of rows without an answer or with one no engine could give.  Knows
+nothing of tokens.  Rows are read by row group when they are needed; the last ones stay in memory.
 """
 
 from __future__ import annotations
@@ -119,6 +119,7 @@ class Records(Sequence[Record]):
         self.facts: dict[str, DatasetFacts] = {}
         self.answers: list[str] = []
         self.tasks: list[str] = []
+        self.weights: list[float] = []
         self.datasets: list[str] = []
         self._shards: list[_Shard] = []
         self._first: list[int] = []
@@ -190,7 +191,7 @@ class Records(Sequence[Record]):
                 "conversations, e.g. --messages-horizon 12.",
                 file=path,
             )
-        columns = ["messages"] + (["task"] if "task" in names else [])
+        columns = ["messages", *(name for name in ("task", "weight") if name in names)]
         row, starts = 0, []
         self._first.append(len(self.answers))
         for group in range(file.num_row_groups):
@@ -201,6 +202,7 @@ class Records(Sequence[Record]):
                 row += 1
             count = table.num_rows
             self.tasks += table["task"].to_pylist() if "task" in columns else [""] * count
+            self.weights += _weights(table, path, row - count)
             self.datasets += [dataset] * count
         self._shards.append(_Shard(folder, file, path, tuple(starts)))
 
@@ -290,6 +292,18 @@ def _checked_answer(messages: list[dict[str, Any]] | None, path: Path, row: int)
             row=row,
         )
     return answer
+
+
+def _weights(table: pa.Table, path: Path, first: int) -> list[float]:
+    """Return the weight of each row; 1 where a dataset has none."""
+    if "weight" not in table.column_names:
+        return [1.0] * table.num_rows
+    found: list[float] = table["weight"].to_pylist()
+    for row, weight in enumerate(found, first):
+        if not (weight is not None and 0 < weight < float("inf")):
+            msg = f"`weight > 0` must hold for every row, but is {weight}. Build the dataset again."
+            raise DataError(msg, file=path, row=row)
+    return found
 
 
 def _cell_png(shard: _Shard, row: int, cell: Any) -> bytes | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiopt.cli.dataset_judge import judge_command
+from aiopt.cli.dataset_trades import from_trades_command
 from aiopt.cli.feature_logs import command as logs
 from aiopt.cli.options import OutFolder, instrument_option, json_option
 from aiopt.cli.output import Column, emit, minute_text, number, print_table, progress, text
@@ -32,6 +33,7 @@ def command() -> None:
 
 command.add_command(logs, "logs")
 command.add_command(judge_command, "judge")
+command.add_command(from_trades_command, "from-trades")
 
 
 @command.command(

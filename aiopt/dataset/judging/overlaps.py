@@ -136,5 +136,36 @@ def _refuse_split(judged: Path, split: str) -> None:
         raise DataError(msg, file=judged)
 
 
+def refuse_records_of_judged(spans: Iterable[Span], judged: Sequence[Path]) -> None:
+    """Raise if records to train on show time that a later judgement uses.
+
+    Parameters
+    ----------
+    spans : iterable of Span
+        What each record shows or looks ahead to.
+    judged : sequence of Path
+        Sets of tasks that readers will be judged on: all their splits but train and validation count, of any
+        market.
+
+    Raises
+    ------
+    DataError
+        Names the set, the split and how many records.
+    """
+    known = list(spans)
+    for folder in judged:
+        info = read_task_info(folder)
+        for split in (name for name in info.splits if name not in SEEN_SPLITS):
+            for name, span in info.splits[split].spans.items():
+                inside = [one for one in known if one.first_ns < span.last_ns and span.first_ns < one.last_ns]
+                if inside:
+                    msg = (
+                        f"No record may show time that a reader is judged on, but {len(inside)} of "
+                        f"{len(known)} do, the first {_text(inside[0])}; {split} of this set is "
+                        f"{_text(span)} ({name}). Leave them out (--until), or judge on later time."
+                    )
+                    raise DataError(msg, file=folder)
+
+
 def _text(span: Span) -> str:
     return f"{time_text(span.first_ns, 'm')} to {time_text(span.last_ns, 'm')}"

@@ -100,8 +100,8 @@ def rules_answer(task: str, analysis: Analysis, n_bars: int) -> Mapping[str, Any
         return regime
     if task == "bias":
         return {"bias": analysis.bias}
-    if task == "forward":
-        return {"forward": {"long": "up", "short": "down", "neutral": "flat"}[analysis.bias]}
+    if task in ("forward", "outcome_long", "outcome_short"):
+        return _expected(task, analysis.bias)
     if task == "pattern":
         if not analysis.patterns:
             return {"kind": "none", "first_bar": 0, "last_bar": 0}
@@ -112,6 +112,13 @@ def rules_answer(task: str, analysis: Analysis, n_bars: int) -> Mapping[str, Any
         named = [kind for kind in fresh if kind.endswith("_engulfing")]
         return {"engulfing": named[-1].removesuffix("_engulfing") if named else "none"}
     return None
+
+
+def _expected(task: str, bias: str) -> Mapping[str, Any]:
+    """Return what a bias says of what comes: the price goes its way, and positions of its side win."""
+    if task == "forward":
+        return {"forward": {"long": "up", "short": "down", "neutral": "flat"}[bias]}
+    return {"outcome": {"neutral": "flat", task.removeprefix("outcome_"): "win"}.get(bias, "loss")}
 
 
 async def endpoint_readings(

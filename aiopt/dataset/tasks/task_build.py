@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import pyarrow as pa
@@ -26,8 +26,8 @@ from aiopt.config import canonical_json, content_hash
 from aiopt.dataset.conversation import ANSWERS
 from aiopt.dataset.info import CHART_FOLDER, DATA_FOLDER, INFO_FILE, ShardFile
 from aiopt.dataset.rows import IMAGE_TYPE, MESSAGES_TYPE, METADATA_KEY
-from aiopt.dataset.tasks.task_charts import ChartPlan, PlacedChart, plan_charts
-from aiopt.dataset.tasks.task_config import LAYOUT, TaskSetConfig
+from aiopt.dataset.tasks.task_charts import PlacedChart, plan_charts
+from aiopt.dataset.tasks.task_config import LAYOUT, PositionsSource, TaskSetConfig
 from aiopt.dataset.tasks.task_info import (
     BARS_FOLDER,
     Majority,
@@ -70,6 +70,14 @@ _ROWS = pa.schema(
         ("messages", MESSAGES_TYPE),
     ]
 )
+_POSITION_COLUMNS = (
+    *((name, pa.float64()) for name in ("weight", "r")),
+    *((name, pa.string()) for name in ("r_from", "position_part", "position_origin", "account", "strategy")),
+    ("reading_bias", pa.string()),
+    ("reading_confidence", pa.float64()),
+    *((name, pa.string()) for name in ("reading_source", "reading_revision")),
+)
+"""Further columns of sets made from closed positions."""
 _BARS = pa.schema(
     [
         ("sample", pa.string()),
@@ -83,6 +91,29 @@ _BARS = pa.schema(
         *((name, pa.list_(pa.float64())) for name in ("open", "high", "low", "close")),
     ]
 )
+
+
+class Plan(Protocol):
+    """Which charts a set has: `ChartPlan`, or one made of closed positions."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Charts of each split, in the order of the files."""
+        ...
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """What is no chart, by reason."""
+        ...
+
+    @property
+    def bars_hashes(self) -> dict[str, str]:
+        """Of each series of bars."""
+        ...
+
+    def charts(self, split: str) -> Iterator[PlacedChart]:
+        """Yield the charts of a split."""
+        ...
 
 
 @dataclass
@@ -116,7 +147,7 @@ def build_tasks(
     out_dir: Path,
     *,
     bars: Mapping[str, BarSet] | None = None,
-    plan: ChartPlan | None = None,
+    plan: Plan | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> TaskSetInfo:
     """Build a set of tasks; one that is there already is read.
@@ -178,7 +209,7 @@ def build_tasks(
 
 
 def _write(
-    config: TaskSetConfig, plan: ChartPlan, folder: Path, key: str, progress: Callable[[int], None] | None
+    config: TaskSetConfig, plan: Plan, folder: Path, key: str, progress: Callable[[int], None] | None
 ) -> TaskSetInfo:
     for name in (DATA_FOLDER, BARS_FOLDER, CHART_FOLDER):
         (folder / name).mkdir(parents=True)
@@ -220,12 +251,16 @@ def _write(
 
 
 def _row_schema(config: TaskSetConfig, key: str) -> pa.Schema:
+    rows = _ROWS
+    if any(isinstance(source, PositionsSource) for source in config.sources):
+        for column in _POSITION_COLUMNS:
+            rows = rows.append(pa.field(*column))
     if config.pictures.store == "embed":
-        schema = _ROWS.append(pa.field("image", IMAGE_TYPE))
+        schema = rows.append(pa.field("image", IMAGE_TYPE))
         features = canonical_json({"info": {"features": {"image": {"_type": "Image"}}}})
         extra = {b"huggingface": features}
     else:
-        schema, extra = _ROWS.append(pa.field("image_file", pa.string())), {}
+        schema, extra = rows.append(pa.field("image_file", pa.string())), {}
     schema = schema.append(pa.field("image_sha256", pa.string()))
     return schema.with_metadata({METADATA_KEY: canonical_json({"key": key, "layout": LAYOUT}), **extra})
 
@@ -272,6 +307,7 @@ def _rows_of(config: TaskSetConfig, placed: PlacedChart, folder: Path, tally: _T
                     {"role": "assistant", "content": [{"type": "text", "text": text}]},
                 ],
                 **(image if task.pictured else {}),
+                **placed.extra,
             }
         )
     return rows
@@ -324,7 +360,7 @@ def _file(folder: Path, path: Path, split: str, rows: int) -> ShardFile:
 
 
 def _info(
-    config: TaskSetConfig, plan: ChartPlan, key: str, tallies: dict[str, _Tally], files: list[ShardFile]
+    config: TaskSetConfig, plan: Plan, key: str, tallies: dict[str, _Tally], files: list[ShardFile]
 ) -> TaskSetInfo:
     instruments = sorted(set().union(*(tally.instruments for tally in tallies.values())))
     timeframes = sorted(set().union(*(tally.timeframes for tally in tallies.values())))

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from aiopt.analyst.generators import generator_of, kinds_in_turn, warped_bars
 from aiopt.bars.files import load_bar_set
 from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.dataset.stretches import market_breaks
-from aiopt.dataset.tasks.task_config import BarsSource, GeneratorSource, TaskSetConfig
+from aiopt.dataset.tasks.task_config import BarsSource, GeneratorSource, PositionsSource, TaskSetConfig
 from aiopt.dataset.tasks.task_kinds import Chart, without_range
 from aiopt.errors import ConfigError
 
@@ -49,6 +50,8 @@ class PlacedChart:
         Bars and what is known.
     ts_label_end_ns : int
         Close of the last bar any answer reads, UTC.
+    extra : mapping
+        Further columns of its rows, of sets that have them.
     """
 
     sample: str
@@ -58,6 +61,7 @@ class PlacedChart:
     noise: float
     chart: Chart
     ts_label_end_ns: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +175,9 @@ def plan_charts(config: TaskSetConfig, bars: Mapping[str, BarSet] | None = None)
     DataError
         If bars cannot be read.
     """
+    if any(isinstance(source, PositionsSource) for source in config.sources):
+        msg = "Positions come from runs and accounts, not from a configuration."
+        raise ConfigError(f"{msg} Use `aiopt dataset from-trades`.")
     generated: dict[str, list[_Generated]] = {}
     for number, source in enumerate(config.sources):
         if isinstance(source, GeneratorSource):

@@ -33,6 +33,8 @@ DEFAULT_TASKS = (
     "pattern",
 )
 ALL_TASKS = (*DEFAULT_TASKS, "regime", "levels", "state", "forward", "strategy", "analysis")
+POSITION_TASKS = ("outcome_long", "outcome_short")
+"""Of sets made from closed positions, which have no other."""
 
 MOST_CHARTS = 1_000_000
 
@@ -97,6 +99,39 @@ class BarsSource(
 
     def __post_init__(self) -> None:
         _check_range("sources.stride", self.stride, 1, 1_000_000)
+
+
+class PositionsSource(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="positions"
+):
+    """Charts at the entries of closed positions; `aiopt dataset from-trades` makes sets of them.
+
+    Attributes
+    ----------
+    part : {"in", "out"}
+        Positions on time their strategy was chosen on, or on time it had not seen; never both.
+    flat_r : float
+        Results smaller than this, in R, are flat.
+    until_ns : int or None
+        Positions that closed later are left out, UTC.
+    accounts : tuple of str
+        Runs and accounts they are from.
+    positions : str
+        Hash of positions, bars and readings.
+    """
+
+    part: Literal["in", "out"]
+    flat_r: float = 0.1
+    until_ns: int | None = None
+    accounts: tuple[str, ...] = ()
+    positions: str = ""
+
+    def __post_init__(self) -> None:
+        _check_range("flat_r", self.flat_r, 0, 10)
+
+    def with_hash(self, positions: str) -> PositionsSource:
+        """Return this source of known positions."""
+        return msgspec.structs.replace(self, positions=positions)
 
 
 class HeldOutConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,7 +249,7 @@ class TaskSetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         On construction, naming the rule, the value and the remedy.
     """
 
-    sources: tuple[GeneratorSource | BarsSource, ...]
+    sources: tuple[GeneratorSource | BarsSource | PositionsSource, ...]
     tasks: tuple[str, ...] = DEFAULT_TASKS
     held_out: HeldOutConfig = HeldOutConfig()
     shares: ShareConfig = ShareConfig()
@@ -226,8 +261,12 @@ class TaskSetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     seed: int = 1
 
     def __post_init__(self) -> None:
+        of_positions = any(isinstance(one, PositionsSource) for one in self.sources)
+        if of_positions != bool(set(self.tasks) & set(POSITION_TASKS)):
+            msg = f"{', '.join(POSITION_TASKS)} are asked of closed positions, and of nothing else, but got "
+            raise ConfigError(f"{msg}{list(self.tasks)}. Use `aiopt dataset from-trades` for these.")
         for name in self.tasks:
-            if name not in ALL_TASKS:
+            if name not in (POSITION_TASKS if of_positions else ALL_TASKS):
                 msg = f"`tasks` must be of {', '.join(ALL_TASKS)}, but got {name!r}."
                 raise ConfigError(msg + did_you_mean(name, ALL_TASKS))
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):

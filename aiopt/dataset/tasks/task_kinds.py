@@ -64,12 +64,15 @@ class Chart:
         Close `ForwardConfig.horizon` bars after the last one; of real bars alone, None where there is none.
     forward : ForwardConfig
         How that move is classed.
+    outcome : (str, str) or None
+        Side and result (win, loss, flat) of a position that was opened behind the last bar.
     """
 
     bars: BarArrays
     case: PlantedCase | None = None
     later_close: float | None = None
     forward: ForwardConfig = _FORWARD
+    outcome: tuple[str, str] | None = None
 
     @cached_property
     def by_rules(self) -> Analysis:
@@ -238,6 +241,24 @@ def _analysis(chart: Chart) -> Mapping[str, Any] | None:
     }
 
 
+def _outcome(side: str) -> Task:
+    name = f"outcome_{side}"
+
+    def answer(chart: Chart) -> Mapping[str, Any] | None:
+        known = chart.outcome
+        return None if known is None or known[0] != side else {"outcome": known[1]}
+
+    return Task(
+        name,
+        f"A {side} position is opened behind the last bar of this chart. How does it end, after costs: win, "
+        "loss or flat?",
+        "future",
+        _single("outcome", "win", "loss", "flat"),
+        answer,
+        lambda found: str(found["outcome"]),
+    )
+
+
 _CONSTRAINTS = StrategyConstraints()
 _ANY_FAMILY = sorted(_CONSTRAINTS.families)[0]
 
@@ -349,6 +370,8 @@ TASKS: dict[str, Task] = {
             _analysis,
             lambda found: str(found["bias"]),
         ),
+        _outcome("long"),
+        _outcome("short"),
     )
 }
 """Every task by name."""

@@ -24,7 +24,7 @@ NOT_RUN = {
     "many seconds for each Pine script": ("pine",),
     "a whole month of ticks": ("ticks sample",),
     "a finished set of tasks, hundreds of charts": ("dataset judge",),
-    "bars that the trials of a run were computed on": ("trials rerun", "paths"),
+    "bars that the trials of a run were computed on": ("trials rerun", "paths", "dataset from-trades"),
 }
 """What a command's example would need, and which commands do."""
 
