@@ -53,7 +53,8 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--instrument",
     "symbol",
-    help="Whose pips the script's distances are in.  [default: of --bars, else EURUSD]",
+    help="Whose pips the script's distances are in.  [default: of --bars, else what the script states, else "
+    "EURUSD]",
 )
 @click.option("--last", type=click.IntRange(2), help="Take this many bars from the end.  [default: all]")
 @click.option("--timezone", help="Time zone of the chart, for hours and sessions that name none, e.g. UTC.")
@@ -79,7 +80,8 @@ def import_command(ctx: click.Context, /, **values: Any) -> None:
 
     What has no exact equal is refused with line, column and the nearest form.  What is read is proved: the
     script and the one written from the strategy run over the bars in the Pine engine (`aiopt pine engine
-    install`), and the strategy is written only if every trade is the same, or with --unproved.
+    install`), and the strategy is written only if every trade is the same, or with --unproved.  A script of
+    ours gives back the strategy that its last comments state, if that writes the very script.
     """
     _import(ctx, ImportOptions(**values))
 
@@ -88,13 +90,16 @@ def _import(ctx: click.Context, options: ImportOptions) -> None:
     from aiopt.indicators.wall_clock import check_timezone
     from aiopt.market.instrument import instrument
     from aiopt.pine.importing.importing import import_script
+    from aiopt.pine.made_from import read_made_from
     from aiopt.pine.parsing.script_file import read_script_file
 
     script = read_script_file(options.file)
     if options.timezone is not None:
         check_timezone(options.timezone, where="--timezone")
     bars = None if options.bars_path is None else _bars(options)
-    symbol = options.symbol or ("EURUSD" if bars is None else bars.instrument)
+    made = read_made_from(script)
+    stated = "EURUSD" if made is None else made.symbol
+    symbol = options.symbol or (stated if bars is None else bars.instrument)
     imported = import_script(
         script, instrument=instrument(symbol), timezone=options.timezone, units=options.units
     )
@@ -105,9 +110,9 @@ def _import(ctx: click.Context, options: ImportOptions) -> None:
             _refused(options, imported),
         )
         ctx.exit(EXIT_FAILED)
-    proof, reason = _prove(options, script, imported, bars, symbol)
-    is_proved = proof is not None and proof.is_equal
-    text = _yaml(options.file, script, imported, proof.text if proof is not None else reason)
+    proof, reason = (None, "") if imported.is_rewritten else _prove(options, script, imported, bars, symbol)
+    is_proved = imported.is_rewritten or (proof is not None and proof.is_equal)
+    text = _yaml(options.file, script, imported, _verdict(imported, proof, reason))
     may_write = is_proved or options.unproved
     is_written = options.out is not None and may_write
     if is_written and options.out is not None:
@@ -121,6 +126,13 @@ def _import(ctx: click.Context, options: ImportOptions) -> None:
     emit(options.as_json, document, human)
     if not may_write:
         ctx.exit(EXIT_FAILED)
+
+
+def _verdict(imported: Imported, proof: ImportProof | None, reason: str) -> str:
+    """Return what was shown of the strategy, in one sentence."""
+    if imported.is_rewritten:
+        return "aiopt writes this very script of the strategy, but for comments and the limits of inputs."
+    return reason if proof is None else proof.text
 
 
 def _bars(options: ImportOptions) -> BarArrays:
@@ -184,16 +196,18 @@ def _document(
     options: ImportOptions, imported: Imported, proof: ImportProof | None, reason: str, *, written: bool
 ) -> dict[str, Any]:
     spec = imported.spec
+    is_proved = imported.is_rewritten or (proof is not None and proof.is_equal)
     return {
         "file": str(options.file),
-        "ok": spec is not None and proof is not None and proof.is_equal,
+        "ok": is_proved,
         "version": imported.version,
         "refusals": [vars(one) for one in imported.refusals],
         "notes": [vars(one) for one in imported.notes],
         "spec": spec,
         "spec_hash": None if spec is None else spec.spec_hash,
         "stated_spec_hash": imported.stated_hash or None,
-        "proved": proof is not None and proof.is_equal,
+        "proved": is_proved,
+        "rewritten": imported.is_rewritten,
         "proof": None if proof is None else msgspec.to_builtins(proof),
         "not_proved": reason or None,
         "out": None if options.out is None else str(options.out),
@@ -228,8 +242,11 @@ def _show(
     if imported.stated_hash and imported.spec is not None:
         same = imported.stated_hash == imported.spec.spec_hash
         say(f"the script states spec {imported.stated_hash[:12]}: {'the same' if same else 'another text'}")
-    verdict = f"NOT PROVED: {reason}" if proof is None else proof.text
-    say(f"PROVED: {verdict}" if proof is not None and proof.is_equal else verdict)
+    verdict = _verdict(imported, proof, reason)
+    if imported.is_rewritten or (proof is not None and proof.is_equal):
+        say(f"PROVED: {verdict}")
+    else:
+        say(f"NOT PROVED: {verdict}" if proof is None else verdict)
     if text is None:
         say("nothing written; a strategy that is not proved is written with --unproved only")
     elif options.out is None:

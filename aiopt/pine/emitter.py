@@ -22,6 +22,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from aiopt.errors import ConfigError
 from aiopt.files import atomic_write_text
 from aiopt.outputs import SCRIPT, SPEC, check_file
@@ -33,8 +35,9 @@ from aiopt.pine.draft import Draft
 from aiopt.pine.entry_limits import write_limits
 from aiopt.pine.form import ScriptForm
 from aiopt.pine.indicators import write_indicator
-from aiopt.pine.inputs import ACCOUNT, input_lines
+from aiopt.pine.inputs import ACCOUNT, LEVERAGE_TITLE, input_lines
 from aiopt.pine.layout import without_repeats, wrapped
+from aiopt.pine.made_from import MadeFrom, made_from_lines
 from aiopt.pine.orders import write_orders
 from aiopt.pine.plots import write_plots, write_signal_alerts
 from aiopt.pine.provenance import Provenance, header_lines
@@ -118,6 +121,15 @@ def emit(
         write_signal_alerts(script)
     if script.form.plots:
         write_plots(script)
+    script.lines += made_from_lines(
+        MadeFrom(
+            spec=msgspec.to_builtins(spec),
+            symbol=instrument.symbol,
+            initial_balance=initial_balance,
+            leverage=leverage,
+            form=script.form,
+        )
+    )
     text = "\n".join(part for line in without_repeats(script.lines) for part in wrapped(line)) + "\n"
     require_valid(text, name=spec.name)
     return text
@@ -168,7 +180,7 @@ def _inputs(script: Draft) -> None:
     if script.trades and not isinstance(script.spec.size, FixedSize):
         value = float_number(script.leverage)
         lines.append(
-            f'float leverageInput = input.float({value}, "account leverage", minval=0.1, step=1.0, '
+            f'float leverageInput = input.float({value}, "{LEVERAGE_TITLE}", minval=0.1, step=1.0, '
             f'tooltip="Sizes by risk are cut to this multiple of the equity.", group="{ACCOUNT}")'
         )
     script.section("Parameters", lines)

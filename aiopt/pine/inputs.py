@@ -20,6 +20,7 @@ Number = int | float
 INDICATORS, SIGNALS, ORDERS = "Indicators", "Signals", "Stops and targets"
 LIMITS, ACCOUNT = "Entry limits", "Account"
 """Groups of inputs, in the order in which TradingView's dialog shows them."""
+LEVERAGE_TITLE = "account leverage"
 
 
 def input_lines(

@@ -100,7 +100,7 @@ class _Writer:
 
     def __init__(self, seed: int, *, higher: bool, wide: bool = False) -> None:
         self.random = random.Random(seed)
-        self.prices = PRICES + HIGHER_PRICES * 3 if higher else PRICES
+        self.prices: tuple[str, ...] = PRICES + HIGHER_PRICES * 3 if higher else PRICES
         self.wide = wide
         if wide:
             self.prices += WIDE_PRICES

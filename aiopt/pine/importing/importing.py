@@ -22,6 +22,7 @@ from aiopt.pine.importing.own_scripts import stated_hash, with_stated_hash
 from aiopt.pine.importing.parameters import Parameters
 from aiopt.pine.importing.reading import read_script
 from aiopt.pine.importing.refusals import Findings, ImportNote, Refusal, shown
+from aiopt.pine.importing.rewriting import Rewritten, rewrite
 from aiopt.pine.importing.script import Reading
 from aiopt.pine.importing.sessions import Sessions
 from aiopt.pine.importing.settings import Settings, read_settings
@@ -57,6 +58,8 @@ class Imported:
         What a size by risk is measured by; else the script's capital.
     stated_hash : str
         Of the spec that the script says it was made from, empty where it says none.
+    is_rewritten : bool
+        Whether aiopt writes this very script of the strategy, but for comments and the limits of inputs.
     """
 
     spec: StrategySpec | None
@@ -69,6 +72,7 @@ class Imported:
     slippage_ticks: int = 0
     initial_balance: float = 100_000.0
     stated_hash: str = ""
+    is_rewritten: bool = False
 
 
 def import_script(
@@ -96,8 +100,13 @@ def import_script(
     if refusals:
         return Imported(None, refusals=tuple(refusals), version=parsed.version)
     assert parsed.version is not None
-    reading = read_script(parsed.tree, builtins(parsed.version))
     findings = Findings()
+    own = rewrite(text, parsed, instrument)
+    if isinstance(own, Rewritten):
+        return _of_own(own, text, parsed)
+    if own is not None:
+        findings.note(own, "changed since aiopt wrote this script, so it is read as anyone's")
+    reading = read_script(parsed.tree, builtins(parsed.version))
     if reading.kind != "strategy":
         what = reading.kind or "script without a declaration"
         place = reading.declared_at or NOWHERE
@@ -114,9 +123,10 @@ def import_script(
     refused = tuple(sorted(findings.refusals.values()))
     if refused and stated_hash(text):
         told = (
-            "aiopt wrote this script from a spec, the JSON beside it; entry limits, several targets, added "
+            "aiopt wrote this script from a spec, the JSON beside it, but that spec is not, or no longer, "
+            "in the last comments; without it entry limits, several targets, added "
         )
-        findings.note(NOWHERE, told + "entries, higher timeframes and chart patterns are not imported yet")
+        findings.note(NOWHERE, told + "entries, higher timeframes and chart patterns are not read")
     return Imported(
         None if refused else spec,
         {} if refused else maker.parameters.dimensions,
@@ -128,6 +138,20 @@ def import_script(
         settings.slippage_ticks,
         settings.initial_capital if rules is None or rules.balance is None else rules.balance,
         stated_hash(text),
+    )
+
+
+def _of_own(own: Rewritten, text: str, parsed: ParsedScript) -> Imported:
+    return Imported(
+        own.spec,
+        own.dimensions,
+        version=parsed.version,
+        is_sized=True,
+        commission_pct=own.form.costs.commission_pct,
+        slippage_ticks=own.form.costs.slippage_ticks,
+        initial_balance=own.initial_balance,
+        stated_hash=stated_hash(text),
+        is_rewritten=True,
     )
 
 
