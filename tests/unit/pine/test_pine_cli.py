@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from aiopt.cli.pine import command
 from aiopt.errors import ConfigError, SpecError
+from aiopt.pine.made_from import without_made_from
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.spec import StrategySpec
 

@@ -17,6 +17,7 @@ from aiopt.pine.checking.scopes import dotted
 from aiopt.pine.emitter import emit, write_script
 from aiopt.pine.form import ScriptCosts, ScriptForm
 from aiopt.pine.indicators import KINDS, write_indicator
+from aiopt.pine.made_from import without_made_from
 from aiopt.pine.parsing.nodes import Call
 from aiopt.pine.parsing.parser import parse_script
 from aiopt.pine.parsing.walk import walk
