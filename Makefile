@@ -3,10 +3,12 @@ SHELL := /bin/bash
 BIN := .venv/bin
 TICKS ?=
 CONFIG ?= jobs/optimize.yaml
+EYES ?= data/eyes
+BARS ?=
 RUNS ?= runs
 ONLY ?=
 
-.PHONY: help optimize up down serving-cpu serving-gpu check test unit lint types docs bench lock
+.PHONY: help optimize eyes up down serving-cpu serving-gpu check test unit lint types docs bench lock
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -29,6 +31,9 @@ help:  ## List the commands
 
 optimize: .venv/.installed-base  ## Ticks to ranked strategies and Pine Script [TICKS=PATH] [CONFIG=FILE] [RUNS=DIR]
 	@$(BIN)/aiopt optimize $(CONFIG) --runs-dir $(RUNS) $(if $(TICKS),--ticks $(TICKS))
+
+eyes: .venv/.installed-cpu  ## Train and judge the tiny picture reader [EYES=DIR] [BARS=DIR for real charts]
+	@$(BIN)/aiopt eyes make $(EYES) $(if $(BARS),--bars $(BARS))
 
 up: .venv/.installed-base  ## Start the local Ray head with dashboard and token authentication
 	@$(BIN)/aiopt cluster up

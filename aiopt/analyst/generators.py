@@ -1,9 +1,10 @@
 """The generators of planted truth by name: what each can plant, and noise, warps and mirrors of its charts.
 
-Two of different nature: `templates` draws the lines of a pattern and strays from them
+Two of different nature plant something: `templates` draws the lines of a pattern and strays from them
 (`aiopt.analyst.planted`); `processes` draws steps of a random process with hidden regimes
-(`aiopt.analyst.processes`).  Kinds and whole generators can be held out of training, so that it can be
-measured whether a reader learnt charts or one generator's hand.
+(`aiopt.analyst.processes`).  `walks` plants nothing (`aiopt.analyst.walks`): it is for what any chart shows.
+Kinds and whole generators can be held out of training, so that it can be measured whether a reader learnt
+charts or one generator's hand.
 
 Owns the names and which kinds take turns.
 """
@@ -29,6 +30,7 @@ from aiopt.analyst.processes import (
     SHORT_PROCESSES,
     process_case,
 )
+from aiopt.analyst.walks import WALK_KINDS, walk_case
 from aiopt.bars.schema import BarArrays
 from aiopt.errors import ConfigError, did_you_mean
 
@@ -68,6 +70,12 @@ GENERATORS: dict[str, Generator] = {
     "templates": Generator("templates", LONG_KINDS, SHORT_KINDS, NEUTRAL_KINDS, planted_case),
     "processes": Generator("processes", LONG_PROCESSES, SHORT_PROCESSES, NEUTRAL_PROCESSES, process_case),
 }
+"""Every generator of planted truth by name."""
+
+UNPLANTED: dict[str, Generator] = {"walks": Generator("walks", (), (), WALK_KINDS, walk_case)}
+"""Generators that plant nothing: their charts have definitions to learn and no side, and judge no rules."""
+
+SOURCES: dict[str, Generator] = {**GENERATORS, **UNPLANTED}
 """Every generator by name."""
 
 
@@ -79,10 +87,10 @@ def generator_of(name: str) -> Generator:
     ConfigError
         If there is none.
     """
-    if name not in GENERATORS:
-        msg = f"The generator must be one of {', '.join(GENERATORS)}, but got {name!r}."
-        raise ConfigError(msg + did_you_mean(name, GENERATORS))
-    return GENERATORS[name]
+    if name not in SOURCES:
+        msg = f"The generator must be one of {', '.join(SOURCES)}, but got {name!r}."
+        raise ConfigError(msg + did_you_mean(name, SOURCES))
+    return SOURCES[name]
 
 
 def kinds_in_turn(generator: Generator, n: int, *, kinds: tuple[str, ...] | None = None) -> list[str]:

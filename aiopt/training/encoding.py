@@ -20,13 +20,17 @@ from aiopt.files import MIB
 from aiopt.serving.checkpoint.geometry import check_picture
 from aiopt.training.augmentation import augmented
 from aiopt.training.base import Base
+from aiopt.training.picture_memory import PictureMemory
 from aiopt.training.records import Record, png_size
 from aiopt.training.training_config import TrainingConfig
 
 IGNORED = -100
 """Label of what is not trained on."""
 
-CACHE_BYTES = 256 * MIB
+CACHE_BYTES = 1024 * MIB
+"""Of pictures kept; a chart of the tiny checkpoint takes 0.14 MiB."""
+
+CACHED_TEXTS = 4096
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,13 @@ class Encoded:
         """Tokens trained on."""
         return int((self.labels != IGNORED).sum())
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all tensors."""
-        parts = (self.tokens, self.labels, self.pixels, self.sizes)
-        return sum(part.numel() * part.element_size() for part in parts if part is not None)
+
+@dataclass(frozen=True)
+class _Text:
+    """Tokens and labels of a record, see `Encoded`."""
+
+    tokens: torch.Tensor
+    labels: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,8 @@ class Encoder:
     def __init__(self, base: Base, config: TrainingConfig) -> None:
         self._base = base
         self._config = config
-        self._cache: OrderedDict[str, Encoded] = OrderedDict()
-        self._cached_bytes = 0
+        self._texts: OrderedDict[tuple[tuple[int, int] | None, str], _Text] = OrderedDict()
+        self._pictures = PictureMemory(CACHE_BYTES)
 
     def encode(self, record: Record, *, key: tuple[int, ...] | None = None) -> Encoded:
         """Encode a record; with a key, its picture is augmented.
@@ -117,37 +123,51 @@ class Encoder:
         ConfigError
             If template and tokenizer do not fit each other.
         """
-        if key is not None and self._config.augment.active:
-            return self._encode(record, key)
-        found = self._cache.get(record.where)
-        if found is None:
-            found = self._cache[record.where] = self._encode(record, None)
-            self._cached_bytes += found.nbytes
-            while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
-        return found
+        if self._base.geometry is None or record.png is None:
+            text = self._text(record, None)
+            return Encoded(text.tokens, text.labels, None, None)
+        size = png_size(record.png, where=record.where)
+        if not self._config.image.adapt:
+            check_picture(self._base.geometry, *size, where=record.where)
+        text = self._text(record, size)
+        pixels, sizes = self._pixels(record, key)
+        return Encoded(text.tokens, text.labels, pixels, sizes)
 
-    def prompt_inputs(self, record: Record) -> dict[str, torch.Tensor]:
-        """Return what a model is given to answer a record by itself: everything before the answer."""
+    def prompt(self, record: Record) -> Encoded:
+        """Return everything before the answer of a record."""
         encoded = self.encode(record)
         start = int((encoded.labels != IGNORED).nonzero()[0])
-        inputs = {"input_ids": encoded.tokens[:start][None]}
+        return Encoded(encoded.tokens[:start], encoded.labels[:start], encoded.pixels, encoded.sizes)
+
+    def prompt_inputs(self, record: Record) -> dict[str, torch.Tensor]:
+        """Return what a model is given to answer a record by itself."""
+        encoded = self.prompt(record)
+        inputs = {"input_ids": encoded.tokens[None]}
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         if encoded.pixels is not None and encoded.sizes is not None:
             inputs |= {"pixel_values": encoded.pixels[None], "target_sizes": encoded.sizes}
         return inputs
 
-    def _encode(self, record: Record, key: tuple[int, ...] | None) -> Encoded:
+    def _text(self, record: Record, size: tuple[int, int] | None) -> _Text:
+        """Return the tokens of a record; questions and answers come again and again, so they are kept."""
+        name = (size, str(record.messages))
+        found = self._texts.get(name)
+        if found is None:
+            found = self._texts[name] = self._tokenized(record, size)
+            if len(self._texts) > CACHED_TEXTS:
+                self._texts.popitem(last=False)
+        return found
+
+    def _tokenized(self, record: Record, size: tuple[int, int] | None) -> _Text:
         prompt, whole = self.render(record)
         tail = self._tail(record, prompt, whole)
-        picture = None if self._base.geometry is None or record.png is None else self._picture(record, key)
-        pixels = sizes = None
-        if picture is None:
+        if size is None:
             tokens = self._base.tokenizer(whole, add_special_tokens=False)["input_ids"]
         else:
-            found = self._base.processor(images=[picture], text=[whole], return_tensors="pt")
+            # How many tokens a picture takes follows from its size alone.
+            stand_in = Image.new("RGB", size)
+            found = self._base.processor(images=[stand_in], text=[whole], return_tensors="pt")
             tokens = found["input_ids"][0].tolist()
-            pixels, sizes = found["pixel_values"][0], found["target_sizes"]
         answer = next(place for place, token in enumerate(tail) if token in self._base.eos) + 1
         start = len(tokens) - len(tail)
         if tokens[start:] != tail:
@@ -164,7 +184,18 @@ class Encoder:
                 f"{len(tokens)}. Raise max_tokens, ask in fewer words, or show smaller pictures."
             )
         labels = [IGNORED] * start + tokens[start:]
-        return Encoded(torch.tensor(tokens), torch.tensor(labels), pixels, sizes)
+        return _Text(torch.tensor(tokens), torch.tensor(labels))
+
+    def _pixels(self, record: Record, key: tuple[int, ...] | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return patches of a record's picture and their sizes; of one that is not augmented from memory."""
+        if key is not None and self._config.augment.active:
+            return self._processed(self._picture(record, key))
+        assert record.png is not None
+        return self._pictures.of(record.png, lambda: self._processed(self._picture(record, None)))
+
+    def _processed(self, picture: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
+        found = self._base.processor.image_processor(images=[picture], return_tensors="pt")
+        return found["pixel_values"][0], found["target_sizes"]
 
     def render(self, record: Record) -> tuple[str, str]:
         """Return the text before the answer, as service renders it, and the whole conversation.
@@ -228,9 +259,6 @@ class Encoder:
     def _picture(self, record: Record, key: tuple[int, ...] | None) -> Image.Image:
         assert record.png is not None
         assert self._base.geometry is not None
-        width, height = png_size(record.png, where=record.where)
-        if not self._config.image.adapt:
-            check_picture(self._base.geometry, width, height, where=record.where)
         try:
             picture = Image.open(io.BytesIO(record.png)).convert("RGB")
         except (UnidentifiedImageError, OSError, ValueError) as failure:

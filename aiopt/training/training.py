@@ -34,6 +34,7 @@ from aiopt.serving.checkpoint.validation import CheckpointError, validate
 from aiopt.training.adapters import add_adapters, merged
 from aiopt.training.base import DTYPES, Base, export, open_base
 from aiopt.training.encoding import IGNORED, Encoder, collate
+from aiopt.training.equal_windows import join_equal_windows
 from aiopt.training.identity import Identity, claim, identity_of
 from aiopt.training.loop import Look, Loop, StepReport, probe_records, stage_records, weights_hash
 from aiopt.training.memory_plan import MemoryPlan, Workload, check_memory, model_sizes
@@ -232,6 +233,7 @@ def _loaded(base: Base, config: TrainingConfig) -> Any:
     """Load the model as it is trained: float32, or frozen in half precision under float32 adapters."""
     frozen = config.method == "lora" and config.precision == "bf16"
     model = base.load_model(torch.bfloat16 if frozen else torch.float32)
+    join_equal_windows(model)
     torch.manual_seed(config.seed)  # adapters are drawn
     if config.method == "lora":
         model = add_adapters(model, config.lora)

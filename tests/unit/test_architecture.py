@@ -171,6 +171,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.serving.checkpoint": set(),
     "aiopt.training": {"aiopt.dataset", "aiopt.serving.checkpoint"},
     "aiopt.promotion": {"aiopt.analyst", "aiopt.dataset", "aiopt.serving.checkpoint"},
+    "aiopt.eyes": {"aiopt.analyst", "aiopt.dataset", "aiopt.serving.checkpoint", "aiopt.training"},
     "aiopt.serving.pictures": set(),
     "aiopt.serving.gateway": {
         "aiopt.analyst",
@@ -197,7 +198,7 @@ CONFINED = {
     "pynescript": set(),
     "optuna": {"aiopt.search"},
     "vllm": {"cluster"},
-    "torch": {"cluster", "aiopt.torchvision_ops", "aiopt.training"},
+    "torch": {"cluster", "aiopt.eyes", "aiopt.torchvision_ops", "aiopt.training"},
     "transformers": {"aiopt.training"},
     "peft": {"aiopt.training"},
 }

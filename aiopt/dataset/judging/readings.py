@@ -21,7 +21,6 @@ from aiopt.analyst.reading import NO_ANSWER
 from aiopt.analyst.rule_reader import RULES_VERSION, read_by_rules
 from aiopt.analyst.settings import AnalystSettings
 from aiopt.analyst.shown import ENGULFING_BARS
-from aiopt.charts import render_chart
 from aiopt.dataset.judging.asking import Asked
 from aiopt.dataset.tasks.task_config import PictureConfig
 from aiopt.errors import DataError
@@ -185,7 +184,7 @@ def _wire_messages(one: Asked, settings: AnalystSettings, pictures: PictureConfi
             if part["type"] == "text":
                 parts.append({"type": "text", "text": part["text"]})
             elif settings.picture:
-                parts.append(image_part(render_chart(one.bars, pictures.spec())))
+                parts.append(image_part(pictures.draw(one.bars)))
         content: Any = parts if len(parts) > 1 else parts[0]["text"]
         found.append({"role": message["role"], "content": content})
     return found

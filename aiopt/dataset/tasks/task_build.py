@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 from aiopt.analyst.answers import answer_text
 from aiopt.analyst.rule_reader import RULES_VERSION
 from aiopt.bars.schema import BarSet
-from aiopt.charts import render_chart
 from aiopt.config import canonical_json, content_hash
 from aiopt.dataset.conversation import ANSWERS
 from aiopt.dataset.info import CHART_FOLDER, DATA_FOLDER, INFO_FILE, ShardFile
@@ -323,7 +322,7 @@ def chart_hash(placed: PlacedChart) -> str:
 
 
 def _image(config: TaskSetConfig, placed: PlacedChart, folder: Path) -> dict[str, Any]:
-    png = render_chart(placed.chart.bars, config.pictures.spec())
+    png = config.pictures.draw(placed.chart.bars)
     name = f"{placed.sample}.png"
     image: dict[str, Any] = {"image_sha256": hashlib.sha256(png).hexdigest()}
     if config.pictures.store == "embed":

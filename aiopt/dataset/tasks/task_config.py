@@ -1,10 +1,11 @@
 """What a set of tasks is made of, as data: sources of charts, tasks, splits, what is held out, pictures.
 
-Owns the settings and their rules.  Computes nothing.
+Owns the settings, their rules and how a chart is drawn by them.  Decides nothing of what is in it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
@@ -12,7 +13,8 @@ import msgspec
 from aiopt.analyst.generators import generator_of
 from aiopt.analyst.planted import N_BARS
 from aiopt.analyst.shown import FEWEST_BARS
-from aiopt.charts import ChartSpec
+from aiopt.bars.schema import BarArrays
+from aiopt.charts import ChartSpec, render_chart
 from aiopt.charts.theme import ThemeName
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError, did_you_mean
@@ -208,12 +210,16 @@ class PictureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         PNG files in ``charts/``, one per chart, or bytes in each row.
     width, height, theme
         As `aiopt.charts.ChartSpec`.
+    mark_synthetic : bool
+        Draw the badge SYNTHETIC on generated charts.  Without it a model cannot learn generated charts from
+        real ones by their badge; `synthetic` in the rows still says which is which.
     """
 
     store: Literal["files", "embed"] = "files"
     width: int = 480
     height: int = 320
     theme: ThemeName = "dark"
+    mark_synthetic: bool = True
 
     def __post_init__(self) -> None:
         self.spec()
@@ -221,6 +227,11 @@ class PictureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def spec(self) -> ChartSpec:
         """Return how the charts are drawn."""
         return ChartSpec(width=self.width, height=self.height, theme=self.theme, volume=False)
+
+    def draw(self, bars: BarArrays) -> bytes:
+        """Return a chart of bars as PNG."""
+        shown = bars if self.mark_synthetic else replace(bars, synthetic=False)
+        return render_chart(shown, self.spec())
 
 
 class TaskSetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,6 +21,7 @@ import numpy as np
 
 from aiopt.analyst.analysis import Analysis, AnalysisRequest
 from aiopt.analyst.constraints import StrategyConstraints
+from aiopt.analyst.generators import UNPLANTED
 from aiopt.analyst.planted import PlantedCase
 from aiopt.analyst.prompts import DEFAULT_PROMPT, analysis_messages, describe
 from aiopt.analyst.proposing import Refusal, propose_by_rules, strategy_messages, strategy_schema
@@ -167,7 +168,8 @@ def _levels(chart: Chart) -> Mapping[str, Any]:
 
 
 def _bias(chart: Chart) -> Mapping[str, Any] | None:
-    return None if chart.case is None else {"bias": chart.case.bias}
+    case = chart.case
+    return None if case is None or case.generator in UNPLANTED else {"bias": case.bias}
 
 
 def _pattern(chart: Chart) -> Mapping[str, Any] | None:
@@ -217,7 +219,7 @@ def _strategy(chart: Chart) -> Mapping[str, Any] | None:
 def _analysis(chart: Chart) -> Mapping[str, Any] | None:
     """Return the whole analysis of a planted chart: every part is known, so confidence is 1."""
     case, regime = chart.case, _regime(chart)
-    if case is None or regime is None:
+    if case is None or regime is None or case.generator in UNPLANTED:
         return None
     bars, planted = chart.bars, case.kind in _KINDS
     pattern = {

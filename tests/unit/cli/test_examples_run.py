@@ -25,6 +25,7 @@ NOT_RUN = {
     "a whole month of ticks": ("ticks sample",),
     "a finished set of tasks, hundreds of charts": ("dataset judge",),
     "bars that the trials of a run were computed on": ("trials rerun", "paths", "dataset from-trades"),
+    "an hour of training": ("eyes",),
 }
 """What a command's example would need, and which commands do."""
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from aiopt.analyst.answers import answer_text, why_refused
 from aiopt.analyst.chat import ChatReply
@@ -316,3 +317,20 @@ def test_bars_that_give_no_charts(tmp_path: Path) -> None:
         plan_charts(TaskSetConfig(sources=(source,), held_out=held), {"eur": EUR})
     with pytest.raises(ConfigError, match="train has none"):
         plan_charts(TaskSetConfig(sources=(GENERATED,), held_out=HeldOutConfig(generators=("templates",))))
+
+
+def test_charts_without_the_mark_of_generated_ones_differ_from_it_in_that_alone(tmp_path: Path) -> None:
+    source = {"type": "generator", "name": "walks", "charts": 9}
+    pixels = []
+    for marked in (True, False):
+        content = {"sources": [source], "tasks": ["trend"], "pictures": {"mark_synthetic": marked}}
+        info = build_tasks(msgspec.convert(content, TaskSetConfig), tmp_path / str(marked))
+        first = rows(tmp_path / str(marked)).row(0, named=True)
+        assert first["synthetic"]
+        with Image.open(tmp_path / str(marked) / first["image_file"]) as picture:
+            pixels.append(np.asarray(picture.convert("RGB")).astype(int))
+        assert info.charts == 9
+    changed = np.argwhere((pixels[0] != pixels[1]).any(axis=2))
+    assert changed.size
+    # In the title row, above the prices.
+    assert changed[:, 0].max() < 40
