@@ -22,11 +22,10 @@ from aiopt.training.equal_windows import join_equal_windows
 from aiopt.training.libraries import load_transformers
 
 PATCH = 14
-PATCHES_PER_TOKEN = 16
 
 
 class SeeingTower(nn.Module):
-    """The vision tower of a base, its merger, and a linear head per task over all tokens of a picture.
+    """The vision tower of a base, its merger, and a linear head per task on the mean of a picture's tokens.
 
     Parameters
     ----------
@@ -50,11 +49,10 @@ class SeeingTower(nn.Module):
         self.tower, self.merger = model.model.vision_tower, model.model.merger
         self._rows, self._columns = size.height // PATCH, size.width // PATCH
         hidden = int(model.config.text_config.hidden_size)
-        tokens = self._rows * self._columns // PATCHES_PER_TOKEN
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.norm = nn.LayerNorm(hidden)
-            self.heads = nn.ModuleList([nn.Linear(tokens * hidden, len(answers_of(task))) for task in tasks])
+            self.heads = nn.ModuleList([nn.Linear(hidden, len(answers_of(task))) for task in tasks])
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """Return scores of shape (n, classes) per task; pictures are uint8, (n, height, width, 3)."""
@@ -64,9 +62,11 @@ class SeeingTower(nn.Module):
         packed = patches.reshape(3, PATCH, count * rows * columns * PATCH)
         sizes = torch.tensor([[rows, columns]] * count, dtype=torch.int32)
         found = self._whole[0].model.get_image_features(packed[None], sizes)
-        seen = torch.stack(list(found.pooler_output))
-        flat = self.norm(seen).flatten(1)
-        return [head(flat) for head in self.heads]
+        # The mean of the tokens is what attention that has not learnt yet reads: what is in it, a language
+        # model can read from the start.  Heads over all tokens side by side would let the answers lie in
+        # places that it has to find first.
+        seen = self.norm(torch.stack(list(found.pooler_output)).mean(1))
+        return [head(seen) for head in self.heads]
 
 
 def write_seeing_base(tower: SeeingTower, base: Path, out: Path) -> Path:

@@ -46,7 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trials": ("aiopt.cli.trials", "List, show and rerun trials of a run; count all ever made."),
     "paths": ("aiopt.cli.paths", "Show what other paths through a run's trials say."),
     "serve": ("cluster.cli.serve", "Start, show and stop the model endpoint."),
-    "eyes": ("aiopt.cli.eyes", "Make and show the shipped picture reader."),
+    "eyes": ("cluster.cli.eyes", "Make and show the shipped picture reader."),
     "model": ("cluster.cli.model", "Train models; list, load, swap and roll back served ones."),
     "cluster": ("cluster.cli.node", "Start, join, inspect and stop the local Ray cluster."),
 }
