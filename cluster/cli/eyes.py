@@ -22,7 +22,7 @@ SHOWN_EVERY_S = 5.0
 _PATH = click.Path(path_type=Path)
 
 
-@click.group("eyes")
+@click.group("eyes", epilog="Example: aiopt eyes show data/eyes")
 def command() -> None:
     """Make and show the shipped eyes: a tiny picture reader of MiniCPM-V 4.6's architecture."""
 
