@@ -277,6 +277,9 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         `aiopt.analyst.schema.SCHEMA_VERSION`.
     fallback_reason : str
         Why the rules answered although a model was asked; empty otherwise.
+    calibrated : float or unset
+        How often such readings are right, where that was measured for who answered and asked for: see
+        `aiopt.analyst.checkpoint_calibration`.
     """
 
     regime: Regime
@@ -292,6 +295,7 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     prompt_version: str = ""
     schema_version: str = ""
     fallback_reason: str = ""
+    calibrated: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,11 +7,14 @@ the same process and in tests.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+
+import msgspec
 
 from aiopt.analyst.analysis import Analysis, AnalysisRequest, AnalysisResult, Attempt, Vote
 from aiopt.analyst.chat import ChatReply, ChatRequest, Complete
+from aiopt.analyst.checkpoint_calibration import CheckpointCalibration, calibrated
 from aiopt.analyst.confidence import vote
 from aiopt.analyst.prompts import analysis_messages, retry_messages
 from aiopt.analyst.replies import parse_analysis
@@ -35,6 +38,7 @@ async def analyse(
     settings: AnalystSettings | None = None,
     *,
     sink: RowSink | None = None,
+    calibrations: Sequence[CheckpointCalibration] = (),
 ) -> AnalysisResult:
     """Read a market.
 
@@ -52,6 +56,9 @@ async def analyse(
         Models, prompts, length of replies, requests in flight.
     sink : RowSink, optional
         Log that is told of the reading, see `aiopt.analyst.sink`.
+    calibrations : sequence of CheckpointCalibration
+        Of checkpoints that may answer: where the revision that did has one, `Analysis.calibrated` says how
+        often such readings are right.
 
     Returns
     -------
@@ -68,6 +75,10 @@ async def analyse(
         result = AnalysisResult(analysis=read_by_rules(request))
     else:
         result = await _ask_all(request, complete, settings)
+    known = calibrated(result.analysis, calibrations) if calibrations else None
+    if known is not None:
+        analysis = msgspec.structs.replace(result.analysis, calibrated=round(known, 6))
+        result = msgspec.structs.replace(result, analysis=analysis)
     if sink is not None:
         log_analysis(sink, request, result)
     return result

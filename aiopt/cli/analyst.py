@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 from rich.console import Console
 
 from aiopt.cli.options import OutFile, OutFolder, instrument_option, json_option, typed
@@ -19,6 +20,7 @@ from aiopt.outputs import PAGE, PICTURE
 
 if TYPE_CHECKING:
     from aiopt.analyst import AnalysisResult, AnalystSettings, Complete
+    from aiopt.analyst.checkpoint_calibration import CheckpointCalibration
     from aiopt.analyst.evaluating import EvalCase, Scores
 
 ENVIRONMENT_PREFIX = "AIOPT_ANALYST"
@@ -50,6 +52,23 @@ def reader_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+calibration_option = click.option(
+    "--calibration",
+    "calibration_paths",
+    type=_PATH,
+    multiple=True,
+    help="Checkpoint or training whose aiopt_calibration.json says how often its readings are right; used "
+    "where that revision answers. Repeat it for several.",
+)
+
+
+def calibrations_of(paths: tuple[Path, ...]) -> tuple[CheckpointCalibration, ...]:
+    """Return the calibrations of checkpoints."""
+    from aiopt.analyst.checkpoint_calibration import read_calibration
+
+    return tuple(map(read_calibration, paths))
 
 
 def _settings(config_path: Path | None, **given: Any) -> AnalystSettings:
@@ -115,6 +134,7 @@ class ReadOptions(ReaderOptions):
     note: str
     out_path: Path | None
     log_dir: Path | None
+    calibration_paths: tuple[Path, ...]
     as_json: bool
 
     def settings(self, **more: Any) -> AnalystSettings:
@@ -156,6 +176,7 @@ class EvalOptions(ReaderOptions):
     type=OutFolder(),
     help="Also log the reading to this folder; see `aiopt dataset logs`.",
 )
+@calibration_option
 @reader_options
 @json_option
 @typed(ReadOptions)
@@ -167,13 +188,15 @@ def read_command(options: ReadOptions) -> None:
 
     out = options.out_path
     settings = options.settings()
+    calibrations = calibrations_of(options.calibration_paths)
     files = Readable(options.bars_path, options.timeframe, options.symbol, options.png_path, options.note)
     request = request_of_files(files, settings, draw=out is not None)
     if out is not None and request.chart_png is not None:
         atomic_write_bytes(out, request.chart_png)
     with open_log(options.log_dir) as sink:
         result: AnalysisResult = _with_model(
-            settings, lambda complete: analyse(request, complete, settings, sink=sink)
+            settings,
+            lambda complete: analyse(request, complete, settings, sink=sink, calibrations=calibrations),
         )
 
     def human(console: Console) -> None:
@@ -201,6 +224,8 @@ def _print_analysis(console: Console, result: AnalysisResult, symbol: str) -> No
         f"Bias {found.bias}, confidence {found.confidence:.2f}: agreement {parts.agreement:.2f} × "
         f"risk {parts.risk:.2f} × (stated {parts.stated:.2f} + technical {parts.technical:.2f}) / 2."
     )
+    if not isinstance(found.calibrated, msgspec.UnsetType):
+        console.print(f"Such readings were right {found.calibrated:.0%} of the time on validation charts.")
     console.print(f"Trend {found.regime.trend}, volatility {found.regime.volatility}.")
     for pattern in found.patterns:
         where = f"bars {pattern.first_bar} to {pattern.last_bar}, price {priced(pattern.price)}"

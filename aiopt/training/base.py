@@ -38,6 +38,8 @@ TRAINABLE = (
 """Architectures whose forward pass is a decoder ``model`` and an ``lm_head``, as `aiopt.training.loss` "
 "needs."""
 
+_DESCRIBE_THE_BASE = ("config.json", INDEX_NAME, "README.md", GEOMETRY_FILE, "aiopt_calibration.json")
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SHARD_SIZE = "5GB"
 
@@ -246,7 +248,7 @@ def _converted(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 def _copy_beside(folder: Path, draft: Path) -> None:
     """Copy every file of a base but weights, configuration and what describes the base itself."""
     for path in sorted(folder.iterdir()):
-        described = path.name in ("config.json", INDEX_NAME, "README.md", GEOMETRY_FILE)
+        described = path.name in _DESCRIBE_THE_BASE
         if path.is_file() and path.suffix != ".safetensors" and not described and path.name[0] != ".":
             shutil.copyfile(path, draft / path.name)
 

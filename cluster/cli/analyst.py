@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aiopt.cli.analyst import ReaderOptions, command, reader_options
+from aiopt.cli.analyst import ReaderOptions, calibration_option, calibrations_of, command, reader_options
 from aiopt.cli.options import OutFolder, instrument_option, json_option, typed
 from aiopt.cli.output import emit, stderr_console
 from aiopt.errors import EXIT_FAILED, EXIT_OK
@@ -32,6 +32,7 @@ class ScanOptions(ReaderOptions):
     reader: str | None
     engine: str
     concurrency: int | None
+    calibration_paths: tuple[Path, ...]
     out: Path
     as_json: bool
 
@@ -41,7 +42,13 @@ class ScanOptions(ReaderOptions):
 
         settings = self.settings(bars=self.window, concurrency=self.concurrency)
         reader = self.reader or ("rules" if settings.endpoint is None else "model")
-        return ScanConfig(windows=self.windows, every=self.every, reader=reader, analyst=settings)  # type: ignore[arg-type]  # click has checked the choice
+        return ScanConfig(
+            windows=self.windows,
+            every=self.every,
+            reader=reader,  # type: ignore[arg-type]  # click has checked the choice
+            analyst=settings,
+            calibrations=calibrations_of(self.calibration_paths),
+        )
 
 
 @command.command(
@@ -75,6 +82,7 @@ class ScanOptions(ReaderOptions):
 )
 @click.option("--concurrency", type=int, help="Requests in flight, over all actors. Default: 4.")
 @click.option("--out", required=True, type=OutFolder(), help="The scan's folder.")
+@calibration_option
 @reader_options
 @json_option
 @typed(ScanOptions)

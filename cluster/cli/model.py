@@ -16,6 +16,7 @@ from aiopt.errors import EXIT_FAILED, EXIT_OK
 from aiopt.serving.backend import Operation, OperationKind, ServingStatus
 from aiopt.serving.endpoint import AdminClient, admin_client, named_checkpoint
 from cluster import lifecycle
+from cluster.cli.model_calibrate import calibrate
 from cluster.cli.model_merge import merge
 from cluster.cli.model_train import train
 from cluster.cli.node import state_dir_option
@@ -57,6 +58,7 @@ def command() -> None:
 
 
 command.add_command(train, "train")
+command.add_command(calibrate, "calibrate")
 command.add_command(merge, "merge")
 
 

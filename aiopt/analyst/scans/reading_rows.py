@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aiopt.analyst.analysis import AnalysisResult, Bias, PriceLevel, VisiblePattern
-from aiopt.analyst.rules_calibration import calibrated_confidence
+from aiopt.analyst.checkpoint_calibration import CheckpointCalibration, calibrated
 from aiopt.errors import DataError
 from aiopt.patterns import Trend, Volatility
 
@@ -145,7 +145,9 @@ class WindowReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return self.ts_end_ns + round(self.seconds * 1e9)
 
 
-def reading_fields(result: AnalysisResult) -> dict[str, Any]:
+def reading_fields(
+    result: AnalysisResult, calibrations: Sequence[CheckpointCalibration] = ()
+) -> dict[str, Any]:
     """Return what a result says, or why it says nothing, as fields of `WindowReading`.
 
     Rules that stood in for a model are no reading of that model: they count as its failure.
@@ -174,7 +176,7 @@ def reading_fields(result: AnalysisResult) -> dict[str, Any]:
         "trend": found.regime.trend,
         "volatility": found.regime.volatility,
         "confidence": found.confidence,
-        "calibrated": calibrated_confidence(found),
+        "calibrated": calibrated(found, calibrations),
         "stated": parts.stated,
         "technical": parts.technical,
         "risk": parts.risk,

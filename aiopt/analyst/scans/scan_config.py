@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from aiopt.analyst.checkpoint_calibration import CheckpointCalibration
 from aiopt.analyst.rule_reader import RULES_VERSION
 from aiopt.analyst.schema import SCHEMA_VERSION
 from aiopt.analyst.settings import AnalystSettings
@@ -38,6 +39,8 @@ class ScanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     analyst : AnalystSettings
         Bars of a window, picture, prompts; for a model also where it answers and how many requests are in
         flight (`concurrency`).
+    calibrations : tuple of CheckpointCalibration
+        Of checkpoints that may answer: fills the column `calibrated` where that revision did.
 
     Raises
     ------
@@ -49,6 +52,7 @@ class ScanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     every: int | None = None
     reader: Literal["rules", "model"] = "rules"
     analyst: AnalystSettings = AnalystSettings()
+    calibrations: tuple[CheckpointCalibration, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in (("windows", self.windows), ("every", self.every)):
@@ -81,6 +85,7 @@ class ScanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             "instrument": bars.instrument.symbol,
             "timeframe": bars.timeframe.label,
             "versions": versions,
+            "calibrations": msgspec.to_builtins(self.calibrations),
         }
 
 

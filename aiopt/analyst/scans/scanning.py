@@ -82,7 +82,8 @@ class WindowReader:
             # Drawing takes longer than asking: in a thread, so that answers are taken meanwhile.
             request = await asyncio.to_thread(self.request, window) if self._chart else self.request(window)
             image = None if request.chart_png is None else hashlib.sha256(request.chart_png).hexdigest()
-            fields = reading_fields(await analyse(request, complete, self.config.analyst))
+            found = await analyse(request, complete, self.config.analyst)
+            fields = reading_fields(found, self.config.calibrations)
         except AioptError as failure:
             fields = {"failure": "window", "error": str(failure)}
         return WindowReading(

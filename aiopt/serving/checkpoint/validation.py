@@ -29,6 +29,9 @@ _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revisi
 _READ_BY_THE_ENGINE = (".json", ".jinja", ".py", ".model", ".txt", ".tiktoken", ".vocab")
 """Suffixes of the files beside the weights that decide what the engine answers: all part of the revision."""
 
+_NOT_READ = (INDEX_NAME, "aiopt_calibration.json")
+"""Files of such a suffix that decide nothing; the second says how sure this very revision may be."""
+
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.(.+)$")
 _FINAL_NORM = re.compile(r"(?:^|\.)norm\.weight$")
 
@@ -192,7 +195,7 @@ def validate(
     hashed = {
         name: path
         for name, path in files.items()
-        if name in weights.shards or (name.endswith(_READ_BY_THE_ENGINE) and name != INDEX_NAME)
+        if name in weights.shards or (name.endswith(_READ_BY_THE_ENGINE) and name not in _NOT_READ)
     }
     return Checkpoint(
         path=str(folder),
