@@ -10,6 +10,7 @@ from rich.console import Console
 
 from aiopt.cli.options import PATH, json_option
 from aiopt.cli.output import emit, stderr_console
+from aiopt.errors import InputError
 from aiopt.files import atomic_write_bytes
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ def fix_command(
 
     text = read_script_file(file, as_written=True)
     prove = None if bars_path is None else _prover(bars_path)
-    fixed = fix_script(text, from_version=None if from_version is None else int(from_version), prove=prove)
+    version = None if from_version is None else int(from_version)
+    try:
+        fixed = fix_script(text, from_version=version, prove=prove)
+    except InputError as failure:
+        raise InputError(f"{file}: {failure}") from failure
     is_written = write and fixed.after != fixed.before
     if is_written:
         _write(file, text, fixed.after)

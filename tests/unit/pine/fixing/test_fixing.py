@@ -217,3 +217,11 @@ def test_the_command_shows_a_diff_and_writes_only_when_asked(tmp_path: Path) -> 
 def test_the_command_names_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="There is no file"):
         CliRunner().invoke(command, ["fix", str(tmp_path / "no.pine")], catch_exceptions=False)
+
+
+def test_the_command_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "broken.pine"
+    path.write_text('//@version=4\nstudy("x")\nplot(close', encoding="utf-8")
+    with pytest.raises(InputError, match=r"broken\.pine: The script cannot be read.*line 3"):
+        CliRunner().invoke(command, ["fix", str(path), "--write"], catch_exceptions=False)
+    assert path.read_text(encoding="utf-8").startswith("//@version=4")
