@@ -41,7 +41,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from aiopt.errors import SpecError, did_you_mean
+from aiopt.errors import SpecError
+from aiopt.strategy.nearest_forms import nearest_function
 
 SERIES = ("open", "high", "low", "close", "volume", "hl2", "hlc3", "ohlc4")
 """Names of the bar's own series."""
@@ -360,7 +361,7 @@ class _Parser:
         name = node.func.id if isinstance(node.func, ast.Name) else None
         if name is None or name not in FUNCTIONS:
             shown = name or ast.get_source_segment(self._text, node.func) or "?"
-            hint = did_you_mean(shown, FUNCTIONS)
+            hint = nearest_function(shown, FUNCTIONS)
             raise self._error(f"unknown function {shown!r}.{hint}", node.col_offset + 1)
         definition = FUNCTIONS[name]
         if node.keywords:

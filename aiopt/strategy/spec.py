@@ -326,6 +326,9 @@ def read_spec_file(path: Path) -> tuple[StrategySpec, Any]:
         data = read_mapping(path)
     except InputError as failure:
         raise SpecError(str(failure)) from failure
+    if path.suffix == ".json":
+        # The file was read as YAML, in which the NaN and Infinity of JSON's writers are texts.
+        check_finite(lenient_json(path.read_bytes()), where=str(path))
     search = data.pop(SEARCH_KEY, None)
     return spec_from_mapping(data, where=str(path)), search
 

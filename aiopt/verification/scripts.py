@@ -12,7 +12,10 @@ from pathlib import Path
 from aiopt.bars.files import load_bar_set
 from aiopt.bars.schema import BarSet
 from aiopt.errors import ConfigError, did_you_mean
+from aiopt.market.instrument import Instrument
 from aiopt.pine.emitter import emit
+from aiopt.pine.importing.importing import import_script
+from aiopt.pine.made_from import read_made_from
 from aiopt.pine.parsing.parser import parse_script
 from aiopt.pine.parsing.script_file import read_script_file
 from aiopt.pine.provenance import Provenance
@@ -67,7 +70,8 @@ def task_of_file(path: Path, bars: BarSet, spec_path: Path | None = None) -> Scr
     bars : BarSet
         To run it on.
     spec_path : Path, optional
-        The strategy it should trade as; by default ``NAME.json`` beside it.
+        The strategy it should trade as; by default ``NAME.json`` beside it, else the one that its last
+        comments state.
 
     Raises
     ------
@@ -79,7 +83,7 @@ def task_of_file(path: Path, bars: BarSet, spec_path: Path | None = None) -> Scr
     errors = parse_script(script).errors
     if errors:
         raise ConfigError(f"{path} cannot be read: {errors[0]}. `aiopt pine check` lists all its errors.")
-    spec = _spec_of(path, script, spec_path)
+    spec = _spec_of(path, script, spec_path, bars.instrument)
     symbol = _CHART.search(script)
     if symbol is not None and symbol[1] != bars.instrument.symbol:
         msg = f"{path} was written for {symbol[1]}, but the bars are of {bars.instrument.symbol}. "
@@ -141,16 +145,22 @@ def is_run_folder(path: Path) -> bool:
     return path.is_dir() and is_run(path)
 
 
-def _spec_of(path: Path, script: str, spec_path: Path | None) -> StrategySpec:
+def _spec_of(path: Path, script: str, spec_path: Path | None, instrument: Instrument) -> StrategySpec:
     beside = path.with_suffix(".json")
     chosen = spec_path if spec_path is not None else beside
     if not chosen.is_file():
         if spec_path is not None:
             raise ConfigError(f"There is no strategy file {spec_path}. Check --spec.")
+        made = read_made_from(script)
+        if made is not None:
+            imported = import_script(script, instrument=instrument)
+            # Where a statement was changed, the comparison shows what that does.
+            written = imported.spec if imported.is_rewritten else None
+            return made.strategy() if written is None else written
         msg = (
-            f"{path} has no strategy to compare it with: there is no {beside.name} beside it. Give the spec "
-            "it should trade as: --spec FILE; a script that was not written by aiopt has none, and can be "
-            "checked (`aiopt pine check`), not verified."
+            f"{path} has no strategy to compare it with: there is no {beside.name} beside it, and its last "
+            "comments state none. Give the spec it should trade as: --spec FILE; a script that aiopt did not "
+            "write has none, and can be checked (`aiopt pine check`), not verified."
         )
         raise ConfigError(msg)
     spec = load_spec(chosen)

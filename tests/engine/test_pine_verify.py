@@ -103,6 +103,17 @@ def test_what_cannot_be_verified_is_told(script: Path, bars: BarSet, tmp_path: P
     foreign.write_text("//@version=6\nindicator('x')\nplot(close)\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"no strategy to compare it with: there is no foreign\.json"):
         task_of_file(foreign, bars)
+    alone = tmp_path / "alone.pine"
+    text = script.read_text(encoding="utf-8")
+    alone.write_text(text, encoding="utf-8")
+    spec = FAMILIES["rsi_reversion"].spec
+    assert task_of_file(alone, bars).spec == spec
+    length = spec.params["rsi_length"]
+    assert f"input.int({length}, " in text
+    alone.write_text(text.replace(f"input.int({length}, ", "input.int(9, ", 1), encoding="utf-8")
+    assert task_of_file(alone, bars).spec.params["rsi_length"] == 9
+    alone.write_text(text.replace(*ALWAYS), encoding="utf-8")
+    assert task_of_file(alone, bars).spec == spec
     yen = BarSet(instrument("USDJPY"), bars.timeframe, bars.bid, bars.bid, True, "x")
     with pytest.raises(ConfigError, match="was written for EURUSD, but the bars are of USDJPY"):
         task_of_file(script, yen)

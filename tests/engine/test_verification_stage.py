@@ -23,6 +23,7 @@ from aiopt.optimize.pine_config import PineConfig
 from aiopt.optimize.pipeline import run_pipeline
 from aiopt.optimize.run_verification import record_verification, write_verification
 from aiopt.optimize.summary import summarise
+from aiopt.pine.made_from import without_made_from
 from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.report import write_report
 from aiopt.robustness.robustness_config import RobustnessConfig
@@ -246,6 +247,8 @@ def test_a_script_that_cannot_be_told_from_another_is_refused(
         task_of_file(tmp_path / "none.pine", bars["5m"])
     alone = tmp_path / "alone.pine"
     alone.write_bytes(first.read_bytes())
+    assert task_of_file(alone, bars["5m"]).spec == task_of_file(first, bars["5m"]).spec
+    alone.write_text(without_made_from(first.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(ConfigError, match="has no strategy to compare it with"):
         task_of_file(alone, bars["5m"])
     with pytest.raises(ConfigError, match="There is no strategy file"):

@@ -97,6 +97,8 @@ def test_tree_of_every_kind_of_node():
         ("crossover(rsi > 1, 2)", "column 11: a number is needed"),
         ("crosover(rsi, 50)", r"column 1: unknown function 'crosover'. Did you mean 'crossover'\?$"),
         ("rsi.update(3) > 1", "unknown function 'rsi.update'"),
+        ("ta.highest(high, 3) > 1", r"unknown function 'ta.highest'. Write highest\(...\)\.$"),
+        ("ta.vwma(close, 3) > 1", r"'ta.vwma'. It is an indicator: .* kind: vwma, and write that id\.$"),
         ("crossover(rsi)", r"crossover takes 2 argument\(s\), but got 1"),
         ("crossover(a=rsi, b=50)", "takes its arguments by position"),
         ("crossover(*rsi, 5)", "are allowed; not the expression"),

@@ -36,6 +36,13 @@ def test_json_has_no_such_numbers(number):
         StrategySpec.from_json(text)
 
 
+def test_a_json_file_names_the_key(tmp_path):
+    path = tmp_path / "strategy.json"
+    path.write_text('{"name": "s", "params": {"n": NaN}, "entry_long": "close > n"}')
+    with pytest.raises(SpecError, match=r"strategy\.json: params\.n: a number must be finite, but got nan"):
+        load_spec(path)
+
+
 def test_json_that_is_none_is_told_as_before():
     with pytest.raises(SpecError, match="not a valid strategy in JSON"):
         StrategySpec.from_json("[" * 5000)
