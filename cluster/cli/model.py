@@ -18,6 +18,7 @@ from aiopt.serving.endpoint import AdminClient, admin_client, named_checkpoint
 from cluster import lifecycle
 from cluster.cli.model_calibrate import calibrate
 from cluster.cli.model_merge import merge
+from cluster.cli.model_retrain import retrain
 from cluster.cli.model_train import train
 from cluster.cli.node import state_dir_option
 
@@ -59,6 +60,7 @@ def command() -> None:
 
 command.add_command(train, "train")
 command.add_command(calibrate, "calibrate")
+command.add_command(retrain, "retrain")
 command.add_command(merge, "merge")
 
 

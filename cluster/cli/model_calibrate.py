@@ -34,12 +34,14 @@ _PATH = click.Path(path_type=Path)
     type=click.Path(path_type=Path),
     help="Set of tasks whose validation split is read.",
 )
-@click.option("--endpoint", required=True, help="OpenAI-compatible API where the checkpoint is served.")
+@click.option(
+    "--endpoint", help="OpenAI-compatible API where the checkpoint is served. Default: this process reads."
+)
 @click.option("--model", default="minicpm", show_default=True, help="Served name.")
 @click.option("--charts", type=click.IntRange(1), help="Most charts, spread over the split. Default: all.")
 @json_option
 def calibrate(
-    checkpoint: str, data: Path, endpoint: str, model: str, charts: int | None, as_json: bool
+    checkpoint: str, data: Path, endpoint: str | None, model: str, charts: int | None, as_json: bool
 ) -> None:
     """Measure how often CHECKPOINT is right at each confidence, and write that beside its weights.
 
@@ -58,7 +60,14 @@ def calibrate(
     found = validate(resolve(checkpoint, lifecycle.state_dir()))
     info = read_task_info(data)
     asked = list(asked_of(data, info, "validation", most=charts, controls=0))
-    readings = _ask(asked, info, endpoint, model, found.revision)
+    if endpoint is None:
+        from aiopt.eyes.answering import CheckpointReader
+
+        with progress("Reading, questions", len(asked)) as done:
+            reader = CheckpointReader(Path(found.path))
+            readings = reader.answers_to(asked, info.config.pictures, progress=done)
+    else:
+        readings = _ask(asked, info, endpoint, model, found.revision)
     fitted = fit_checkpoint_calibration(asked, readings, revision=found.revision, data=info.key)
     path = write_calibration(Path(found.path), fitted)
     document = {"file": str(path), "calibration": fitted}

@@ -206,3 +206,17 @@ def test_a_model_that_does_not_name_itself_cannot_be_calibrated(data: Path, tmp_
         asked = questions(data)[:2]
         with pytest.raises(ConfigError, match="one without a revision answered"):
             _ask(asked, read_task_info(data), endpoint.url, "minicpm", "abc")
+
+
+def test_without_an_endpoint_this_process_reads(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real checkpoint, whose confidence is the share of its answer among those the grammar allows."""
+    pytest.importorskip("torch")
+    folder = build_checkpoint(tmp_path / "tiny", seed=1)
+    arguments = ["model", "calibrate", str(folder), "--data", str(data), "--charts", "24", "--json"]
+    assert run(arguments) == 0
+    found = read_calibration(folder)
+    assert list(found.tasks) == ["bias"]
+    assert found.tasks["bias"].n == 24
+    assert json.loads(capsys.readouterr().out)["file"] == str(folder / CALIBRATION_FILE)
