@@ -18,9 +18,11 @@ from aiopt.serving.replies import Answered, ChatBody
 if TYPE_CHECKING:
     from aiopt.serving.patience import Patience
 
-OperationKind = Literal["load", "swap", "rollback"]
+OperationKind = Literal["load", "swap", "rollback", "park", "wake"]
 OperationState = Literal["waiting", "running", "done", "refused"]
-Phase = Literal["validate", "memory", "reference", "load", "wake", "probe", "flip", "drain", "retire"]
+Phase = Literal[
+    "validate", "memory", "reference", "load", "wake", "probe", "flip", "drain", "retire", "sleep"
+]
 
 
 class UnknownModelError(InputError):
@@ -145,12 +147,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     operation_id : str
         To ask for it again.
-    kind : {"load", "swap", "rollback"}
-        `load` proves a checkpoint and keeps its engine as standby; `swap` also routes to it.
+    kind : {"load", "swap", "rollback", "park", "wake"}
+        `load` proves a checkpoint and keeps its engine as standby; `swap` also routes to it; `park` drains
+        the slot's engines and frees their memory, `wake` brings the serving one back, proved.
     slot : str
         Served name.
     checkpoint : str
-        What was asked for, as given.
+        What was asked for, as given; of `park` and `wake` for whom.
     state : {"waiting", "running", "done", "refused"}
         ``refused``: the model that served before still serves.
     phase : str or None
@@ -254,16 +257,17 @@ class Backend(Protocol):
     async def begin(
         self, kind: OperationKind, *, slot: str, checkpoint: str = "", wait: bool = True
     ) -> Operation:
-        """Start a load, swap or rollback and return at once with its operation.
+        """Start an operation and return at once with it.
 
         Parameters
         ----------
-        kind : {"load", "swap", "rollback"}
+        kind : {"load", "swap", "rollback", "park", "wake"}
             What to do.
         slot : str
             Served name or alias.
         checkpoint : str
-            Hub id or local folder; empty for a rollback.
+            Hub id or local folder; empty for a rollback; of `park` and `wake` for whom: a hold that is not
+            renewed, by parking again, for `aiopt.serving.swap.parking.HOLD_S` seconds ends by itself.
         wait : bool
             Queue behind a running operation; otherwise `SwapRefusedError` while one runs.
 

@@ -176,7 +176,7 @@ class AdminClient:
     def begin(
         self, kind: OperationKind, *, model: str | None, checkpoint: str = "", wait: bool = True
     ) -> Operation:
-        """Start a load, swap or rollback.
+        """Start an operation; of a park or wake, `checkpoint` is the holder.
 
         Raises
         ------
@@ -186,7 +186,9 @@ class AdminClient:
         body: dict[str, Any] = {"wait": wait}
         if model is not None:
             body["model"] = model
-        if kind != "rollback":
+        if kind in ("park", "wake"):
+            body["holder"] = checkpoint
+        elif kind != "rollback":
             body["checkpoint"] = checkpoint
         return self._call("POST", f"/admin/models/{kind}", Operation, body)
 

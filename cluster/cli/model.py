@@ -1,4 +1,4 @@
-"""`aiopt model`: train models; list, load, swap and roll back what is served.  Knows options and wording."""
+"""`aiopt model`: train models; list, load, swap and wake what is served.  Knows options and wording."""
 
 from __future__ import annotations
 
@@ -121,6 +121,13 @@ def swap(checkpoint: str, **options: Any) -> int:
 def rollback(**options: Any) -> int:
     """Send requests to the model that served before."""
     return _run("rollback", "", _Options(**options))
+
+
+@command.command(epilog="Example: aiopt model wake --name minicpm")
+@_operation_options
+def wake(**options: Any) -> int:
+    """Let a model serve again that was drained for a training, proved; whoever holds its memory loses it."""
+    return _run("wake", "", _Options(**options))
 
 
 class _Options(msgspec.Struct, frozen=True, kw_only=True):

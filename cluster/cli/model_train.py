@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from aiopt.training.loop import StepReport
     from aiopt.training.training import TrainingResult
+    from cluster.training.beside_serving import WhileServing
     from cluster.training.job import Device, Engine
 
 SHOWN_EVERY_S = 5.0
@@ -53,6 +55,14 @@ SHOWN_EVERY_S = 5.0
     help="auto: this process, or Ray for more than one worker.",
 )
 @click.option(
+    "--while-serving",
+    type=click.Choice(["auto", "share", "drain", "refuse"]),
+    default="auto",
+    show_default=True,
+    help="Where models are served from here. auto: share the memory if the plan fits beside them, else ask; "
+    "drain: finish requests, free the memory, and serve again, proved, when the training ends or dies.",
+)
+@click.option(
     "--plan", "only_plan", is_flag=True, help="Check everything, show the memory plan, train nothing."
 )
 @json_option
@@ -64,6 +74,7 @@ def train(
     device: Device,
     workers: int,
     engine: Engine,
+    while_serving: WhileServing,
     only_plan: bool,
     as_json: bool,
 ) -> None:
@@ -96,8 +107,23 @@ def train(
     def note(text: str) -> None:
         console.print(text, soft_wrap=True)
 
-    result = run_job(job, engine=engine, workers=workers, report=shown.report, note=note)
+    result = run_job(
+        job,
+        engine=engine,
+        workers=workers,
+        report=shown.report,
+        note=note,
+        while_serving=while_serving,
+        ask=_ask,
+    )
     emit(as_json, result, lambda console: _print(console, result))
+
+
+def _ask(question: str) -> bool:
+    """Ask on a terminal; elsewhere nobody answers."""
+    if not sys.stdin.isatty():
+        return False
+    return click.confirm(question, err=True)
 
 
 class _Shown:

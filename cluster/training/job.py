@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ from aiopt.errors import AioptError, ConfigError
 from aiopt.serving.checkpoint.sources import resolve
 from cluster import lifecycle
 from cluster.resources import detect_machine
+from cluster.training.beside_serving import Ask, WhileServing, beside_serving
 
 if TYPE_CHECKING:
     from aiopt.training.loop import StepReport
@@ -65,6 +67,8 @@ def run_job(
     workers: int,
     report: Callable[[StepReport], None],
     note: Callable[[str], None],
+    while_serving: WhileServing = "share",
+    ask: Ask = lambda question: False,
 ) -> TrainingResult:
     """Train by this process, or by workers of the connected cluster.
 
@@ -78,18 +82,30 @@ def run_job(
         Processes that train together.
     report, note : callable
         Called with every step, and with what is out of the ordinary.
+    while_serving : {"auto", "share", "drain", "refuse"}
+        What becomes of an endpoint that serves from this state folder, see `beside_serving`.
+    ask : callable
+        Puts a question to the user.
     """
     if engine == "local" and workers > 1:
         raise ConfigError(f"`--engine local` is one worker, but got --workers {workers}. Use --engine ray.")
-    if engine == "local" or (engine == "auto" and workers == 1):
-        from aiopt.training.training import run_training
+    from aiopt.training.training import finished, prepare, run_training
 
-        return run_training(job, report=report, note=note)
-    from cluster.connection import cluster_connection
-    from cluster.training.distributed import train_on_ray
+    # Everything is checked before an endpoint is asked to rest, and a finished training needs no memory.
+    ready = prepare(job)
+    beside: AbstractContextManager[None] = nullcontext()
+    if finished(job) is None:
+        needed = ready.plan.total * workers
+        folder = lifecycle.state_dir()
+        beside = beside_serving(folder, job, needed, mode=while_serving, ask=ask, note=note)
+    with beside:
+        if engine == "local" or (engine == "auto" and workers == 1):
+            return run_training(job, report=report, note=note, prepared=ready)
+        from cluster.connection import cluster_connection
+        from cluster.training.distributed import train_on_ray
 
-    with cluster_connection():
-        return train_on_ray(job, workers=workers, report=report, note=note)
+        with cluster_connection():
+            return train_on_ray(job, workers=workers, report=report, note=note)
 
 
 def train_job(

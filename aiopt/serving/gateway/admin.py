@@ -46,6 +46,24 @@ class RollbackOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     wait: bool = True
 
 
+class HolderOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of a park or wake.
+
+    Attributes
+    ----------
+    holder : str
+        Who needs the memory.  Parking again renews the hold; waking with an empty holder ends all of them.
+    model : str or None
+        Served name; None for the default model.
+    wait : bool
+        Queue behind a running operation; otherwise 409 while one runs.
+    """
+
+    holder: Annotated[str, Meta(max_length=256)] = ""
+    model: Slot | None = None
+    wait: bool = True
+
+
 class Administration:
     """Model lists and operations of one gateway.
 
@@ -100,6 +118,16 @@ class Administration:
         """Answer ``POST /admin/models/rollback``."""
         order = await exchange.json(RollbackOrder)
         await self._begin(exchange, "rollback", order.model, "", wait=order.wait)
+
+    async def park(self, exchange: Exchange) -> None:
+        """Answer ``POST /admin/models/park``."""
+        order = await exchange.json(HolderOrder)
+        await self._begin(exchange, "park", order.model, order.holder, wait=order.wait)
+
+    async def wake(self, exchange: Exchange) -> None:
+        """Answer ``POST /admin/models/wake``."""
+        order = await exchange.json(HolderOrder)
+        await self._begin(exchange, "wake", order.model, order.holder, wait=order.wait)
 
     async def operation(self, exchange: Exchange) -> None:
         """Answer ``GET /admin/operations/{operation_id}``."""

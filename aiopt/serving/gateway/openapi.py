@@ -11,7 +11,7 @@ import msgspec
 import aiopt
 from aiopt.analyst import AnalysisResult
 from aiopt.serving.backend import Operation, ServingStatus
-from aiopt.serving.gateway.admin import CheckpointOrder, RollbackOrder
+from aiopt.serving.gateway.admin import CheckpointOrder, HolderOrder, RollbackOrder
 from aiopt.serving.gateway.analysis_types import (
     AnalyzeBatch,
     AnalyzeOne,
@@ -42,6 +42,7 @@ _TYPES = (
     StrategyAnswer,
     CheckpointOrder,
     RollbackOrder,
+    HolderOrder,
     Operation,
     ServingStatus,
 )

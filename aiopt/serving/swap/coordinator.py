@@ -11,6 +11,8 @@ Phases of a swap::
                                                   │            a standby engine of that revision
     any failure before the flip: the candidate is removed, the route never changed
 
+A training may borrow the memory (`park`: drain, sleep) and give it back (`wake`: wake, probe), see `parking`.
+
 A flip is one assignment of the routing table.  Gateways fetch the table by long polling and say with each
 fetch which version they hold and how many requests they have on each engine; the old engine is touched only
 when every gateway holds the new table and none has a request on it.
@@ -43,6 +45,7 @@ from aiopt.serving.profile import EngineSettings, ServingConfig, SlotConfig
 from aiopt.serving.swap.engine_host import EngineHost
 from aiopt.serving.swap.engine_room import EngineRoom
 from aiopt.serving.swap.ledger import Ledger
+from aiopt.serving.swap.parking import Parking, parked_reason
 from aiopt.serving.swap.proof import EngineSpec, EngineStartError
 from aiopt.serving.swap.records import EngineRecord, RoutingTable, ServingState, SlotRecord, read_state
 from aiopt.serving.swap.routing import RouteBoard
@@ -86,6 +89,7 @@ class SwapCoordinator:
         self._instances: dict[str, list[str]] = {}
         self._routes = SlotRoutes(config.models, self._ledger, self._board)
         self._room = EngineRoom(config, host, self._ledger, self._board, self._routes)
+        self._parking = Parking(self._ledger, self._routes, self._enqueue)
         self._routes.publish()
 
     # Start and recovery
@@ -109,21 +113,25 @@ class SwapCoordinator:
             if record is None or record.configured != slot.model:
                 slots[slot.name] = SlotRecord(configured=slot.model, settings=settings)
                 wanted[slot.name] = slot.model
-            elif record.active in known and slot.name not in outdated:
+            elif slot.name not in outdated and (record.active in known or _rests(found, record)):
                 slots[slot.name] = msgspec.structs.replace(record, settings=settings)
             else:
                 lost = found.engines.get(record.active)
-                slots[slot.name] = msgspec.structs.replace(record, active="", settings=settings)
+                slots[slot.name] = msgspec.structs.replace(record, active="", settings=settings, parked={})
                 wanted[slot.name] = slot.model if lost is None else lost.checkpoint.path
         kept = {
             engine_id: record
             for engine_id, record in found.engines.items()
-            if engine_id in known and record.slot in slots and record.slot not in outdated
+            if record.slot in slots
+            and record.slot not in outdated
+            and (engine_id in known or (record.asleep and slots[record.slot].active == engine_id))
         }
         for engine_id in known - set(kept):
             await self._host.stop(engine_id)
+        # What rests is woken by `observe` when nobody holds it.
         operations = [_interrupted(operation) for operation in found.operations]
         self._ledger.save(ServingState(slots=slots, engines=kept, operations=operations))
+        self._parking.restore()
         self._routes.publish()
         for name, source in wanted.items():
             self._enqueue("swap", name, source)
@@ -154,6 +162,10 @@ class SwapCoordinator:
             raise SwapRefusedError(
                 f"Only one operation may run at a time, but {what} still does. Wait, or queue behind it."
             )
+        if kind == "park":
+            return self._parking.park(name, checkpoint)
+        if kind == "wake":
+            return self._parking.wake(name, checkpoint)
         if kind == "rollback" and self._ledger.state.slots[name].previous is None:
             raise SwapRefusedError(f"A rollback needs a previous model, but {name} had only one so far.")
         if kind != "rollback" and not checkpoint.strip():
@@ -174,10 +186,10 @@ class SwapCoordinator:
             role: Role = "standby"
             if self._board.is_draining(record.engine_id):
                 role = "draining"
-            elif record.engine_id == slot.active:
-                role = "serving"
             elif record.asleep:
                 role = "asleep"
+            elif record.engine_id == slot.active:
+                role = "serving"
             elif slot.previous is not None and slot.previous.revision == record.checkpoint.revision:
                 role = "previous"
             engines.append(self._info(record, role))
@@ -198,6 +210,7 @@ class SwapCoordinator:
                     seen.append(name)
         for engine_id in set(self._instances) - set(self._ledger.state.engines):
             del self._instances[engine_id]
+        self._parking.reclaim()
 
     async def settle(self) -> None:
         """Wait until no operation runs or waits."""
@@ -242,12 +255,17 @@ class SwapCoordinator:
                 )
 
     def _refuse(self, operation: Operation, reason: str) -> None:
+        if operation.kind == "park":
+            self._parking.give_up(operation.slot)
         if not self._ledger.state.slots[operation.slot].active:
             self._routes.fail(operation.slot, reason)
         self._ledger.update(operation.operation_id, state="refused", message=reason)
 
     async def _execute(self, operation: Operation) -> str:
         slot = self._slots[operation.slot]
+        if operation.kind in ("park", "wake"):
+            return await self._rest_or_wake(operation)
+        self._parking.refuse_held(slot.name, operation.kind)
         source, wanted = operation.checkpoint, None
         if operation.kind == "rollback":
             wanted = self._ledger.state.slots[slot.name].previous
@@ -282,6 +300,16 @@ class SwapCoordinator:
         late = "" if drained else " Requests on the old engine took too long; it stays loaded beside."
         return f"{slot.name} is {checkpoint.model_id} ({checkpoint.revision[:12]}) now.{late}"
 
+    async def _rest_or_wake(self, operation: Operation) -> str:
+        holders = self._parking.holders(operation.slot)
+        if operation.kind == "park":
+            if not holders:
+                return f"{operation.checkpoint} let go of it before it was drained."
+            return await self._room.rest(operation, parked_reason(holders))
+        if holders:
+            return f"{operation.slot} stays parked for {', '.join(holders)}."
+        return await self._room.bring_back(operation)
+
     async def _judge(self, slot: SlotConfig, source: str, wanted: Checkpoint | None) -> Checkpoint:
         active = self._ledger.active(slot.name)
         like = None if active is None else active.checkpoint
@@ -314,6 +342,12 @@ class SwapCoordinator:
             in_flight=self._board.in_flight(engine_id),
             restarts=max(0, len(self._instances.get(engine_id, ())) - 1),
         )
+
+
+def _rests(found: ServingState, record: SlotRecord) -> bool:
+    """Tell whether a slot's engine was put to rest, so that its absence is no loss."""
+    engine = found.engines.get(record.active)
+    return engine is not None and engine.asleep
 
 
 def _settings_hash(settings: EngineSettings) -> str:

@@ -207,6 +207,79 @@ class EngineRoom:
         finally:
             self._routes.let_go(record.slot)
 
+    async def rest(self, operation: Operation, reason: str) -> str:
+        """Drain a slot's engine and free its memory and that of those beside it.
+
+        Raises
+        ------
+        SwapRefusedError
+            If it was not idle in time; then it serves on.
+        """
+        slot = operation.slot
+        active = self._ledger.active(slot)
+        sleeps = self._config.device == "gpu" and self._slots[slot].engine.sleep_mode
+        with self._ledger.phase(operation.operation_id, "drain"):
+            self._routes.hold(slot, reason)
+            if active is not None and not active.asleep and not await self.released(active.engine_id):
+                self._routes.let_go(slot)
+                raise SwapRefusedError(
+                    f"The engine of {slot} must be idle to make room, but was not within "
+                    f"{self._config.drain_timeout_s:.0f} s. Try again when there is less load."
+                )
+        with self._ledger.phase(operation.operation_id, "sleep"):
+            for record in self._ledger.standby(slot):
+                if not record.asleep:
+                    await self._remove(record.engine_id)
+            if active is None:
+                return f"{slot} served nothing; nothing is loaded meanwhile."
+            if not active.asleep:
+                # What is written first is found by a coordinator that is restarted in between.
+                self._ledger.put(msgspec.structs.replace(active, asleep=True))
+                await (self._host.sleep if sleeps else self._host.stop)(active.engine_id)
+        way = "sleeps" if sleeps else "is stopped"
+        return f"{slot} is drained, and its engine {way}, for {operation.checkpoint}."
+
+    async def bring_back(self, operation: Operation) -> str:
+        """Let a slot's engine that rests serve again, proved; a route is given only to one that is."""
+        record = self._ledger.active(operation.slot)
+        if record is None or not record.asleep:
+            self._routes.let_go(operation.slot)
+            return f"{operation.slot} was not parked."
+        with self._ledger.phase(operation.operation_id, "wake"):
+            if record.engine_id in await self._host.engines():
+                try:
+                    await self._host.wake(record.engine_id)
+                    await self._probe(record.engine_id)
+                    self._ledger.put(msgspec.structs.replace(record, asleep=False))
+                except AioptError:
+                    _LOGGER.exception("engine %s did not wake; it is started anew", record.engine_id)
+                    await self._host.stop(record.engine_id)
+                    await self._replace(record)
+            else:
+                await self._replace(record)
+        active = self._ledger.active(operation.slot)
+        assert active is not None
+        with self._ledger.phase(operation.operation_id, "probe"):
+            await self._probe(active.engine_id)
+        self._routes.let_go(operation.slot)
+        revision = record.checkpoint.revision[:12]
+        return f"{operation.slot} is {record.checkpoint.model_id} ({revision}) again, proved."
+
+    async def _replace(self, record: EngineRecord) -> None:
+        """Start a fresh engine in the place of one that rests; on failure that one's record stays."""
+        spec = msgspec.structs.replace(
+            self._spec(record), engine_id=_engine_id(record.slot, record.checkpoint)
+        )
+        try:
+            async with asyncio.timeout(self._config.load_timeout_s):
+                await self._host.start(spec, await self._host.reference(spec))
+        except BaseException:
+            await self._host.stop(spec.engine_id)
+            raise
+        fresh = msgspec.structs.replace(record, engine_id=spec.engine_id, asleep=False)
+        self._ledger.replace_active(record.slot, fresh)
+        self._ledger.drop(record.engine_id)
+
     async def _start_anew(self, record: EngineRecord) -> None:
         """Replace the serving engine by a fresh one on the same checkpoint."""
         await self._remove(record.engine_id)

@@ -93,6 +93,11 @@ class Ledger:
         slots = self.state.slots | {slot: entry}
         self.save(msgspec.structs.replace(self.state, slots=slots, engines=engines))
 
+    def hold(self, slot: str, parked: dict[str, float]) -> None:
+        """Write who holds the memory of a slot's engines, and until when."""
+        entry = msgspec.structs.replace(self.state.slots[slot], parked=parked)
+        self.save(msgspec.structs.replace(self.state, slots=self.state.slots | {slot: entry}))
+
     # Operations
 
     def operation(self, operation_id: str) -> Operation:

@@ -30,7 +30,7 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens : int
         Longest prompt and reply together.
     asleep : bool
-        Its memory is freed.
+        Its memory is freed; where its device cannot put engines to sleep, the engine was stopped.
     used_s : float
         When it last became or stopped being the serving one, Unix seconds.
     """
@@ -58,6 +58,8 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
         What served before, for a rollback.
     since_s : int
         When `active` was set, Unix seconds.
+    parked : dict of str to float
+        Who holds the memory of its engines, and until when, Unix seconds.
     """
 
     configured: str
@@ -65,6 +67,7 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
     active: str = ""
     previous: Checkpoint | None = None
     since_s: int = 0
+    parked: dict[str, float] = {}
 
 
 class ServingState(msgspec.Struct, frozen=True, kw_only=True):
