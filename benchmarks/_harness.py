@@ -24,7 +24,10 @@ RESULTS = Path(__file__).resolve().parent / "results"
 CACHE = ROOT / ".cache" / "benchmarks"
 """Generated input, kept between runs; ignored by git."""
 
-PACKAGES = ("ray", "polars", "pyarrow", "numpy", "pandas", "nautilus_trader", "scipy")
+PACKAGES = (
+    *("ray", "polars", "pyarrow", "numpy", "pandas", "nautilus_trader", "scipy"),
+    *("torch", "transformers", "vllm"),
+)
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from aiopt.serving.backend import Operation, OperationKind, ServingStatus
 from aiopt.serving.endpoint import AdminClient, admin_client, named_checkpoint
 from cluster import lifecycle
 from cluster.cli.model_calibrate import calibrate
+from cluster.cli.model_compare import compare
 from cluster.cli.model_merge import merge
 from cluster.cli.model_retrain import retrain
 from cluster.cli.model_train import train
@@ -62,6 +63,7 @@ command.add_command(train, "train")
 command.add_command(calibrate, "calibrate")
 command.add_command(retrain, "retrain")
 command.add_command(merge, "merge")
+command.add_command(compare, "compare")
 
 
 @command.command("list", epilog="Example: aiopt model list --json")
