@@ -41,8 +41,8 @@ class PromotionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         How far above the majority's accuracy the lower end of the interval on blank or shuffled charts may
         be: more means that something other than the shape is read.
     mirrored_drop : float
-        How far below its accuracy on the same charts upright the upper end of the interval on mirrored charts
-        may be: more means that "it rises" was learnt.
+        How far below its accuracy on the same charts upright that on mirrored charts may be, unless their
+        intervals touch: more means that "it rises" was learnt.
     most_looks : int
         Looks at the split, this one included, up to which a verdict may be ``yes``.
     """
@@ -163,7 +163,9 @@ def _failed(config: PromotionConfig, score: TaskScore) -> Iterator[str]:
     mirrored, upright = score.controls.get("mirrored"), score.controls_upright
     if mirrored is None or not mirrored.n or upright is None or upright.value is None:
         return
-    if mirrored.high < upright.value - config.mirrored_drop:
+    if mirrored.value is None or mirrored.high >= upright.low:
+        return
+    if upright.value - mirrored.value > config.mirrored_drop:
         yield (
             f"a control failed: at {score.task} it is right on {mirrored.value:.1%} "
             f"[{mirrored.low:.1%}, {mirrored.high:.1%}] of mirrored charts, but on {upright.value:.1%} of "

@@ -35,6 +35,7 @@ from tests.serving.conftest import ROOT
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(find_spec("vllm") is None, reason="no vLLM here: requirements/install.sh cpu"),
 ]
 
@@ -43,6 +44,7 @@ SIZES = (
     *((1600, 200), (200, 1600), (2400, 120), (120, 2400), (3000, 2000)),
     *((449, 448), (448, 448), (1000, 30), (13, 15), (1, 1), (2000, 1), (1, 2000)),
 )
+EXCHANGED = ((200, 1600), (2400, 120), (1, 2000))
 QUESTION = "Describe this chart."
 TOKENS = 24
 ROUNDING = 0.05
@@ -157,9 +159,10 @@ def test_slices_are_arranged_and_answered_as_transformers_does(
         assert len(answer) == TOKENS
         worst = behind(model, inputs, answer)
         assert worst < ROUNDING, f"{size}: vLLM's answer is {worst:.3f} behind transformers'"
-        exchanged[size] = behind(model, {**inputs, "target_sizes": inputs["target_sizes"].flip(-1)}, answer)
+        if size in EXCHANGED:
+            mixed_up = {**inputs, "target_sizes": inputs["target_sizes"].flip(-1)}
+            exchanged[size] = behind(model, mixed_up, answer)
     assert len({tuple(answer) for _, answer in said}) > len(SIZES) // 2, (
         "the answers do not depend on the picture"
     )
-    wide_and_tall = [exchanged[size] for size in ((200, 1600), (2400, 120), (1, 2000), (3000, 2000))]
-    assert min(wide_and_tall) > ROUNDING, "width and height exchanged would not be seen"
+    assert min(exchanged.values()) > ROUNDING, "width and height exchanged would not be seen"

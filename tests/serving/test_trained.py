@@ -29,6 +29,7 @@ from tests.unit.training.made_training import configured, dataset, job
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(find_spec("vllm") is None, reason="no vLLM here: requirements/install.sh cpu"),
 ]
 
