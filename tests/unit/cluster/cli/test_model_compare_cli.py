@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,15 +87,13 @@ def test_charts_of_the_training_are_refused(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIOPT_STATE_DIR", str(tmp_path))
-    # The same charts in another split of another folder: only their prices tell.
-    config = TaskSetConfig(
-        sources=(GeneratorSource(name="processes", charts=30),),
-        tasks=("trend",),
-        seed=1,
-        pictures=SMALL,
-        shares=ShareConfig(train=0.1, validation=0.1, test=0.8),
-    )
-    build_tasks(config, tmp_path / "leak")
+    # The training's own set under another name, its splits exchanged: only the charts' prices tell.
+    leak = shutil.copytree(made / "old", tmp_path / "leak")
+    document = json.loads((leak / "dataset.json").read_text())
+    exchanged = {"train": "test", "test": "train"}
+    for file in document["files"]:
+        file["split"] = exchanged.get(file["split"], file["split"])
+    (leak / "dataset.json").write_text(json.dumps(document))
     words = ["model", "compare", str(made / "tiny"), str(made / "first"), "--data", str(tmp_path / "leak")]
     assert run([*words, "--out", str(tmp_path / "out")]) == 2
     assert "No reader may be judged on charts it was trained on" in capsys.readouterr().err
