@@ -169,7 +169,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.serving.swap.records",
     },
     "aiopt.serving.checkpoint": set(),
-    "aiopt.training": {"aiopt.dataset", "aiopt.serving.checkpoint"},
+    "aiopt.training": {"aiopt.analyst", "aiopt.charts", "aiopt.dataset", "aiopt.serving.checkpoint"},
     "aiopt.promotion": {"aiopt.analyst", "aiopt.dataset", "aiopt.serving.checkpoint"},
     "aiopt.retraining": {"aiopt.analyst", "aiopt.dataset", "aiopt.promotion", "aiopt.serving.checkpoint"},
     "aiopt.eyes": {"aiopt.analyst", "aiopt.dataset", "aiopt.serving.checkpoint", "aiopt.training"},
