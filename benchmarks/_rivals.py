@@ -1,7 +1,8 @@
 """Other backtesters on signals that are given to them.   usage: PYTHON _rivals.py INPUT.npz NAME [NAME …]
 
 Runs in an interpreter of its own that has them installed, since they ask for other versions of our
-libraries.  Prints JSON: versions, CPU seconds per trial, and of every trade the bars of entry and exit.
+libraries.  Prints JSON: versions, CPU seconds per trial, and of every trade the bars and prices of entry and
+exit, its size and its profit.
 One-sided rules with a stop and a target: what all of them, and we, can say.  vectorbt and raptorbt take the
 two in per cent of the entry; backtesting.py and Jesse take the very prices that ours are.
 """
@@ -24,7 +25,9 @@ def measured(name: str, trial, count: int) -> dict:
     started = time.process_time()
     found = [trial(k) for k in range(count)]
     seconds = (time.process_time() - started) / count
-    trades = [[(int(entry), int(leave)) for entry, leave in one()] for one in found]
+    trades = [
+        [(int(entry), int(leave), *map(float, numbers)) for entry, leave, *numbers in one()] for one in found
+    ]
     return {"version": importlib.metadata.version(name), "seconds": seconds, "trades": trades}
 
 
@@ -53,7 +56,7 @@ def vectorbt_trials(data) -> dict:
         )
         assert found.total_profit() != 0
         count = int(found.trades.count())
-        columns = ("entry_idx", "exit_idx")
+        columns = ("entry_idx", "exit_idx", "entry_price", "exit_price", "size", "pnl")
         return lambda: [row for row in zip(*(found.trades.records[c] for c in columns)) if count]  # noqa: B905
 
     return measured("vectorbt", trial, len(data["entries"]))
@@ -83,7 +86,10 @@ def raptorbt_trials(data) -> dict:
             config=config,
         )
         assert found.metrics.total_trades > 0
-        return lambda: [(one.entry_idx, one.exit_idx) for one in found.trades()]
+        return lambda: [
+            (one.entry_idx, one.exit_idx, one.entry_price, one.exit_price, one.size, one.pnl)
+            for one in found.trades()
+        ]
 
     return measured("raptorbt", trial, len(data["entries"]))
 
@@ -121,7 +127,8 @@ def backtesting_trials(data) -> dict:
 
     def trial(k: int):
         trades = run(k=k)._trades
-        return lambda: zip(trades.EntryBar, trades.ExitBar)  # noqa: B905
+        columns = ("EntryBar", "ExitBar", "EntryPrice", "ExitPrice", "Size", "PnL")
+        return lambda: zip(*(trades[name] for name in columns))  # noqa: B905
 
     return measured("backtesting", trial, len(data["entries"]))
 
@@ -180,7 +187,11 @@ def jesse_trials(data) -> dict:
                 # Orders are stamped with the end of their candle: a market order, made at its close, is there
                 # where ours are, at the open of the next bar; a stop or target was reached within the candle.
                 inside = one["orders"][-1]["type"] != "MARKET"
-                yield (one["opened_at"] - begin) // minute, (one["closed_at"] - begin) // minute - inside
+                yield (
+                    (one["opened_at"] - begin) // minute,
+                    (one["closed_at"] - begin) // minute - inside,
+                    *(one[name] for name in ("entry_price", "exit_price", "qty", "PNL")),
+                )
 
         return bars
 

@@ -5,7 +5,8 @@ times are CPU seconds.  The screen's include indicators, signals and costs, and 
 The session's include signals; the bare loop, vectorbt and raptorbt are given theirs.
 
 The rivals run a one-sided rule with a stop and a target, and the screen the same rule.  Which trades they
-share is counted against the screen on the rivals' one price, without a spread: same bar of entry and of exit.
+share is counted against the screen on the rivals' one price, without a spread, and the others by the reason
+of the difference (`benchmarks._trade_differences`); `benchmarks.rival_trades` gives these counts alone.
 They run in the interpreter named by `AIOPT_BENCH_RIVALS_PYTHON` (`pip install vectorbt raptorbt backtesting`
 in a virtual environment of its own) and Jesse in that of `AIOPT_BENCH_JESSE_PYTHON`; without one its figures
 are left out.
@@ -20,6 +21,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -33,18 +35,20 @@ from aiopt.backtest.pricing import add_spread
 from aiopt.bars.schema import BarSet
 from aiopt.market.instrument import instrument
 from aiopt.screen.session import ScreenSession
-from aiopt.screen.trade_table import ENTRY_BAR, EXIT_BAR, REASON, STOP_LOSS, TAKE_PROFIT
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.signals import compute_signals
 from aiopt.strategy.spec import IndicatorSpec, PriceDistance, StrategySpec
 from aiopt.testing.bars import random_walk_bars
 from benchmarks._harness import Figure
+from benchmarks._trade_differences import REASONS, Deal, Levels, compared
 
 BARS = 33_120
 POINTS = int(os.environ.get("AIOPT_BENCH_SCREEN_POINTS", "1000"))
 ENGINE_POINTS = 2
 RIVAL_POINTS = int(os.environ.get("AIOPT_BENCH_RIVAL_POINTS", "40"))
 SEED = 11
+Ours = tuple[Deal, Levels]
+
 SIZES = {"tick_size": 1e-5, "pip_size": 1e-4, "initial_balance": 100_000.0}
 
 
@@ -68,7 +72,7 @@ def run() -> list[Figure]:
         Figure(name="screen_vs_session_speedup", value=engine["seconds"] / cold, unit="x", target=200.0),
         Figure(name="screen_vs_nautilus_speedup", value=loop["seconds"] / cold, unit="x", target=1000.0),
     ]
-    return figures + _rivals()
+    return figures + rivals()
 
 
 def bars_of_a_month() -> BarSet:
@@ -157,11 +161,15 @@ RIVALS = {
 }
 """Who runs in the interpreter that a variable names."""
 
+PERCENT_OF = {"vectorbt": "close", "raptorbt": "entry"}
+"""Of which price stop and target are a share: the close of the bar of entry, or the entry itself."""
+
 TARGETS = {"vectorbt": 20.0, "raptorbt": 5.0}
 """Least speedups that were asked for."""
 
 
-def _rivals() -> list[Figure]:
+def rivals() -> list[Figure]:
+    """Return how fast the rivals are that an interpreter was named for, and which trades they share."""
     pythons = {os.environ[name]: rivals for name, rivals in RIVALS.items() if os.environ.get(name)}
     if not pythons:
         return []
@@ -210,31 +218,46 @@ def _rivals() -> list[Figure]:
                 target=TARGETS.get(name),
             ),
             Figure(name=f"{name}_trade_count_difference", value=differ, unit="share of trades"),
-            *_compared(name, on_one_price, rival["trades"]),
+            *_compared(name, on_one_price, rival["trades"], specs, bars),
         ]
         if differ > 0.2:
             raise AssertionError(f"{name} must do the same work, but trades {counts}, not {ours}")
     return figures
 
 
-def _on_one_price(bars: BarSet, specs: list[StrategySpec], config: BacktestConfig) -> list[list[list[int]]]:
-    """Return entry bar, exit bar and reason of every trade where ask and bid are one price."""
+def _on_one_price(bars: BarSet, specs: list[StrategySpec], config: BacktestConfig) -> list[list[Ours]]:
+    """Return every trade where ask and bid are one price, with where it would have been left."""
     one = replace(bars, ask=replace(bars.bid, price="ask"))
     session = ScreenSession(one, config)
-    return [session.screen(spec).trades[:, [ENTRY_BAR, EXIT_BAR, REASON]].tolist() for spec in specs]
+    return [
+        [
+            (
+                Deal(t.entry_bar, t.exit_bar, t.entry_price, t.exit_price, t.size, t.pnl),
+                Levels(t.stop_price or 0.0, t.target_price or 0.0),
+            )
+            for t in session.run(spec).trades
+        ]
+        for spec in specs
+    ]
 
 
-def _compared(name: str, ours: list[list[list[int]]], theirs: list[list[list[int]]]) -> list[Figure]:
-    """Return how many of our trades a rival has, and how the others differ."""
-    kinds = dict.fromkeys(("equal", "other_bar_of_stop_or_target", "other_bar_of_signal", "other_entry"), 0)
-    for mine, rival in zip(ours, theirs, strict=False):
-        exits = dict(rival)
-        for entry, leave, reason in mine:
-            if entry not in exits:
-                kinds["other_entry"] += 1
-            elif exits[entry] == leave:
-                kinds["equal"] += 1
-            else:
-                level = reason in (STOP_LOSS, TAKE_PROFIT)
-                kinds["other_bar_of_stop_or_target" if level else "other_bar_of_signal"] += 1
-    return [Figure(name=f"{name}_trades_{kind}", value=count, unit="trades") for kind, count in kinds.items()]
+def _levels_of(name: str, trade: Deal, spec: StrategySpec, bars: BarSet, own: Levels) -> Levels:
+    """Return where a rival leaves a trade: some lay stop and target in per cent, of one price or another."""
+    if name not in PERCENT_OF:
+        return own
+    base = trade.entry_price if PERCENT_OF[name] == "entry" else float(bars.bid.close[trade.entry])
+    mean = float(bars.bid.close.mean())
+    stop, target = (spec.params[key] * 1e-4 / mean for key in ("stop_pips", "target_pips"))
+    return Levels(base * (1 - stop), base * (1 + target))
+
+
+def _compared(
+    name: str, ours: list[list[Ours]], theirs: list[list[Any]], specs: list[StrategySpec], bars: BarSet
+) -> list[Figure]:
+    """Return how many trades of ours and of a rival fall into each class."""
+    prices = {column: getattr(bars.bid, column) for column in ("open", "high", "low", "close")}
+    found: Counter[str] = Counter()
+    for mine, rival, spec in zip(ours, theirs, specs, strict=False):
+        levels = {deal.entry: (own, _levels_of(name, deal, spec, bars, own)) for deal, own in mine}
+        found += compared([deal for deal, _ in mine], [Deal(*row) for row in rival], levels, prices)
+    return [Figure(name=f"{name}_trades_{kind}", value=found[kind], unit="trades") for kind in REASONS]
