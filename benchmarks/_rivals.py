@@ -133,6 +133,10 @@ def backtesting_trials(data) -> dict:
     return measured("backtesting", trial, len(data["entries"]))
 
 
+NUMBERS = ("entry_price", "exit_price", "qty", "PNL")
+"""What Jesse says of a trade."""
+
+
 def jesse_trials(data) -> dict:
     import jesse.research
     from jesse.strategies import Strategy
@@ -187,11 +191,8 @@ def jesse_trials(data) -> dict:
                 # Orders are stamped with the end of their candle: a market order, made at its close, is there
                 # where ours are, at the open of the next bar; a stop or target was reached within the candle.
                 inside = one["orders"][-1]["type"] != "MARKET"
-                yield (
-                    (one["opened_at"] - begin) // minute,
-                    (one["closed_at"] - begin) // minute - inside,
-                    *(one[name] for name in ("entry_price", "exit_price", "qty", "PNL")),
-                )
+                opened, closed = ((one[name] - begin) // minute for name in ("opened_at", "closed_at"))
+                yield opened, closed - inside, *(one[name] for name in NUMBERS)
 
         return bars
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 SAME_PRICE = 1e-8
 """Quote currency: far below a tick, above the noise of floats."""
 
-SAME_MONEY = 1e-9
-"""Account currency per unit."""
+SAME_MONEY = 2e-8
+"""Account currency per unit: what `SAME_PRICE` at entry and exit may come to."""
 
 REASONS = {
     "equal": "same bars, prices and profit per unit",

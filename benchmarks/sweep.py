@@ -7,7 +7,9 @@ ranking.  The largest resident memory of a worker is read every half second.
 *Overhead*: wall time per point of the sweep against a `multiprocessing` pool of as many warm workers that
 run and pack the same points and write no journal.  Both are run for a small and a large number of points;
 the difference of their times over the difference of their sizes is the time per point, so that the start of
-workers is in neither.  In the engine on a month of five-minute bars, screened on a month of minutes.
+workers is in neither.  In the engine on a month of five-minute bars, screened on a month of minutes.  Workers
+of a sweep take a warm engine out of Python's garbage collection; the engine's trials are set beside a pool
+that does so too (`sweep_overhead_ratio_to_spared_pool`).
 
 *Generations*: wall time of a generation of a sampler that learns on the cluster, the median of all but the
 first, which starts the workers, with asking and learning; and of the same points in that pool.
@@ -17,6 +19,7 @@ Then the figures of `benchmarks.screen`.  Give it an idle machine.
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 import threading
@@ -233,7 +236,7 @@ def _overhead(
     name: str, folder: Path, timeframe: str, sizes: tuple[int, int], *, screened: bool, goal: float
 ) -> list[Figure]:
     bars = {timeframe: _bars(MONTH_BARS if timeframe == "1m" else MONTH_BARS // 5, timeframe)}
-    ours, pools, counts = [], [], []
+    ours, pools, spared, counts = [], [], [], []
     for size in sizes:
         config = SweepConfig(
             timeframes=(timeframe,), trials=size, seed=SEED, screen=screened, ranking=RankingConfig(lanes=1)
@@ -242,11 +245,18 @@ def _overhead(
         wall, board, _ = _swept(points, bars, config, folder / f"{name}-{size}")
         board.close()
         ours.append(wall)
-        pools.append(_pooled(points, bars[timeframe], plan_context(bars, config)))
+        context = plan_context(bars, config)
+        pools.append(_pooled(points, bars[timeframe], context))
+        if not screened:
+            spared.append(_pooled(points, bars[timeframe], context, spared=True))
         counts.append(len(points))
-    ray_point, pool_point = ((t[1] - t[0]) / (counts[1] - counts[0]) for t in (ours, pools))
+    trials = counts[1] - counts[0]
+    ray_point, pool_point = ((t[1] - t[0]) / trials for t in (ours, pools))
+    like_ours = [(spared[1] - spared[0]) / trials] if spared else []
     return [
-        Figure(name=f"{name}_points", value=counts[1] - counts[0], unit="trials"),
+        *(Figure(name=f"{name}_spared_pool_point", value=one, unit="s") for one in like_ours),
+        *(Figure(name=f"{name}_to_spared_pool", value=ray_point / one, unit="x") for one in like_ours),
+        Figure(name=f"{name}_points", value=trials, unit="trials"),
         Figure(name=f"{name}_pool_point", value=pool_point, unit="s"),
         Figure(name=f"{name}_sweep_point", value=ray_point, unit="s"),
         Figure(name=name, value=ray_point / pool_point, unit="x", target=goal),
@@ -257,9 +267,12 @@ _worker: dict[str, Any] = {}
 """What a process of the pool keeps."""
 
 
-def _open(bars: BarSet, context: TrialContext, warm: TrialPoint) -> None:
+def _open(bars: BarSet, context: TrialContext, warm: TrialPoint, spared: bool) -> None:
     runner = open_runner(bars, context.backtest, screen=context.screen)
     runner.packed(warm, context)
+    if spared:
+        gc.collect()
+        gc.freeze()
     _worker.update(runner=runner, context=context)
 
 
@@ -268,14 +281,19 @@ def _pack(points: list[TrialPoint]) -> int:
     return sum(len(runner.packed(point, _worker["context"]).packed) for point in points)
 
 
-def _pooled(points: Sequence[TrialPoint], bars: BarSet, context: TrialContext) -> float:
-    """Return the wall time of the points in a pool of warm workers."""
+def _pooled(
+    points: Sequence[TrialPoint], bars: BarSet, context: TrialContext, *, spared: bool = False
+) -> float:
+    """Return the wall time of the points in a pool of warm workers.
+
+    `spared`: they take what they keep warm out of Python's garbage collection, as a worker of the sweep does.
+    """
     workers = detect_machine().cores
     order = by_indicators(points) if context.screen else by_series(points)
     size = 64 if context.screen else 2
     batches = [[points[i] for i in order[start : start + size]] for start in range(0, len(order), size)]
     with ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_open, initargs=(bars, context, points[0])
+        workers, get_context("spawn"), initializer=_open, initargs=(bars, context, points[0], spared)
     ) as pool:
         list(pool.map(_pack, batches[: 2 * workers]))  # every worker is up
         started = time.monotonic()
