@@ -23,6 +23,7 @@ SAME_MONEY = 2e-8
 REASONS = {
     "equal": "same bars, prices and profit per unit",
     "costs": "same bars and prices, other profit per unit",
+    "signal_close": "same bars; the other fills market orders at the close of the signal's bar, we at the open",
     "entry_price": "same bar of entry, other price",
     "entry_bar": "we leave on the bar of entry; the other looks at stop and target from the next bar on",
     "gap": "the bar opens beyond the level: one fills at the open, the other at the level",
@@ -118,8 +119,14 @@ def _holds(trades: Sequence[Deal], bar: int) -> bool:
 def _class_of_pair(
     mine: Deal, theirs: Deal, our: Levels, their: Levels, bars: Mapping[str, NDArray[np.float64]]
 ) -> str:
-    if not _same(mine.entry_price, theirs.entry_price):
+    close = bars["close"]
+    entered = _same(mine.entry_price, theirs.entry_price)
+    if not entered and not _same(theirs.entry_price, float(close[mine.entry - 1])):
         return "entry_price"
+    if mine.exit == theirs.exit:
+        left = _same(mine.exit_price, theirs.exit_price)
+        if not (entered and left) and (left or _same(theirs.exit_price, float(close[mine.exit - 1]))):
+            return "signal_close"
     if mine.exit == theirs.exit and _same(mine.exit_price, theirs.exit_price):
         apart = abs(mine.pnl / mine.units - theirs.pnl / theirs.units)
         return "equal" if apart <= SAME_MONEY else "costs"

@@ -12,6 +12,7 @@ BARS = {
     "open": np.array([1.0, 1.0, 1.0, 1.3, 1.0]),
     "high": np.array([1.1, 1.1, 1.25, 1.35, 1.1]),
     "low": np.array([0.95, 0.95, 0.85, 1.25, 0.95]),
+    "close": np.array([1.02, 1.03, 1.22, 1.28, 0.99]),
 }
 TAKEN = Deal(0, 2, 1.0, 1.2, 10_000.0, 2_000.0)
 
@@ -22,6 +23,8 @@ TAKEN = Deal(0, 2, 1.0, 1.2, 10_000.0, 2_000.0)
         (TAKEN, TAKEN._replace(units=20_000.0, pnl=4_000.0), OURS, "equal"),
         (TAKEN, TAKEN._replace(pnl=1_999.0), OURS, "costs"),
         (TAKEN, TAKEN._replace(entry_price=1.01), OURS, "entry_price"),
+        (TAKEN, TAKEN._replace(entry_price=0.99), OURS, "signal_close"),
+        (TAKEN, TAKEN._replace(exit_price=1.03), OURS, "signal_close"),
         (TAKEN._replace(exit=0), TAKEN, OURS, "entry_bar"),
         (TAKEN._replace(exit=3, exit_price=1.3), TAKEN._replace(exit=3), OURS, "gap"),
         (TAKEN, TAKEN._replace(exit_price=0.9), OURS, "order_in_bar"),
