@@ -23,7 +23,7 @@ SAME_MONEY = 2e-8
 REASONS = {
     "equal": "same bars, prices and profit per unit",
     "costs": "same bars and prices, other profit per unit",
-    "signal_close": "same bars; the other fills market orders at the close of the signal's bar, we at the open",
+    "signal_close": "same bars; market orders fill at the close of the signal's bar, ours at the next open",
     "entry_price": "same bar of entry, other price",
     "entry_bar": "we leave on the bar of entry; the other looks at stop and target from the next bar on",
     "gap": "the bar opens beyond the level: one fills at the open, the other at the level",
@@ -125,16 +125,23 @@ def _class_of_pair(
         return "entry_price"
     if mine.exit == theirs.exit:
         left = _same(mine.exit_price, theirs.exit_price)
-        if not (entered and left) and (left or _same(theirs.exit_price, float(close[mine.exit - 1]))):
+        if entered and left:
+            apart = abs(mine.pnl / mine.units - theirs.pnl / theirs.units)
+            return "equal" if apart <= SAME_MONEY else "costs"
+        if left or _same(theirs.exit_price, float(close[mine.exit - 1])):
             return "signal_close"
-    if mine.exit == theirs.exit and _same(mine.exit_price, theirs.exit_price):
-        apart = abs(mine.pnl / mine.units - theirs.pnl / theirs.units)
-        return "equal" if apart <= SAME_MONEY else "costs"
-    legs = our.leg(mine, float(bars["open"][mine.exit])), their.leg(theirs, float(bars["open"][theirs.exit]))
+    return _class_of_exit(mine, theirs, our, their, bars)
+
+
+def _class_of_exit(
+    mine: Deal, theirs: Deal, our: Levels, their: Levels, bars: Mapping[str, NDArray[np.float64]]
+) -> str:
+    """Return why two trades of one entry were not left alike, by their stops and targets."""
+    opens, low, high = (float(bars[name][mine.exit]) for name in ("open", "low", "high"))
+    legs = our.leg(mine, opens), their.leg(theirs, float(bars["open"][theirs.exit]))
     if mine.exit == mine.entry < theirs.exit and legs[0]:
         return "entry_bar"
     if mine.exit == theirs.exit and all(legs):
-        opens, low, high = (float(bars[name][mine.exit]) for name in ("open", "low", "high"))
         if legs[0] == legs[1] and _same(mine.exit_price, opens) != _same(theirs.exit_price, opens):
             return "gap"
         if legs[0] != legs[1] and any(low <= one.stop and high >= one.target for one in (our, their)):

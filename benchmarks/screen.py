@@ -49,7 +49,7 @@ RIVAL_POINTS = int(os.environ.get("AIOPT_BENCH_RIVAL_POINTS", "40"))
 SEED = 11
 Ours = tuple[Deal, Levels]
 
-SIZES = {"tick_size": 1e-5, "pip_size": 1e-4, "initial_balance": 100_000.0}
+SIZES: dict[str, Any] = {"tick_size": 1e-5, "pip_size": 1e-4, "initial_balance": 100_000.0}
 
 
 def run() -> list[Figure]:

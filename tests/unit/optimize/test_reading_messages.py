@@ -46,7 +46,7 @@ def test_reading_is_logged_with_what_is_left_and_seldom_while_it_stands_still(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(pipeline.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("aiopt.optimize.pipeline.time.monotonic", lambda: now[0])
     lines: list[str] = []
     show = pipeline._paced(lines.append, "ranking: trials read")
     for after, done in ((1.0, 10.0), (2.5, 250.0), (5.0, 250.0), (13.0, 250.0), (20.0, 1000.0)):
