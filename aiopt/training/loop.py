@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import resource
 import sys
 import time
@@ -21,7 +22,7 @@ import msgspec
 import numpy as np
 import torch
 
-from aiopt.errors import DataError
+from aiopt.errors import ConfigError, DataError
 from aiopt.training.encoding import Batch, Encoder, collate
 from aiopt.training.failures import TrainingError
 from aiopt.training.loss import answer_logits, check_answer_logits, loss_sum
@@ -195,6 +196,7 @@ class Loop:
 
     def _run_stage(self, stage: StageConfig) -> None:
         order = self._order(stage)
+        self._freeze(stage)
         probe = self.config.probe
         while self.position.stage_step < stage.steps:
             report = self._step(stage, order)
@@ -212,7 +214,8 @@ class Loop:
         """Compute one step of the optimizer."""
         self.model.train()
         for tensor in self.parameters.values():
-            tensor.grad = torch.zeros_like(tensor)
+            # The optimizer leaves alone what has no gradient: no decay, no moments.
+            tensor.grad = torch.zeros_like(tensor) if tensor.requires_grad else None
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         numbers = order.batch(self.position.stage_step)
         for number, part in enumerate(_cut(numbers.tolist(), self.config.micro_batch)):
@@ -246,6 +249,24 @@ class Loop:
             tokens=self.position.tokens + int(tokens),
         )
         return self._reported(stage, total / answer_tokens, rate, norm, (int(tokens), int(answer_tokens)))
+
+    def _freeze(self, stage: StageConfig) -> None:
+        """Let the weights that a stage leaves alone need no gradient.
+
+        Raises
+        ------
+        ConfigError
+            If its pattern is of none of them, or of all.
+        """
+        pattern = re.compile(stage.frozen)
+        frozen = {name for name in self.parameters if stage.frozen and pattern.fullmatch(name)}
+        if stage.frozen and not 0 < len(frozen) < len(self.parameters):
+            raise ConfigError(
+                f"`stages.frozen` of {stage.name!r} must match some of {len(self.parameters)} weights, but "
+                f"{stage.frozen!r} matches {len(frozen)}. They are named like {next(iter(self.parameters))}."
+            )
+        for name, tensor in self.parameters.items():
+            tensor.requires_grad_(name not in frozen)
 
     def _reported(
         self, stage: StageConfig, loss: float, rate: float, norm: float, counts: tuple[int, int]

@@ -49,6 +49,8 @@ class StageConfig(_Struct, frozen=True, kw_only=True):
         Only records whose column ``task`` is one of these; empty: all.
     data : tuple of str
         Only records of these datasets, by the name of their folder; empty: all.
+    frozen : str
+        Regular expression on the full names of weights that stay as they are in this stage; empty: none.
     """
 
     name: str = "train"
@@ -56,8 +58,14 @@ class StageConfig(_Struct, frozen=True, kw_only=True):
     learning_rate: float = 1e-5
     tasks: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
+    frozen: str = ""
 
     def __post_init__(self) -> None:
+        try:
+            re.compile(self.frozen)
+        except re.error as failure:
+            msg = f"`stages.frozen` must be a regular expression, but got {self.frozen!r}: {failure}."
+            raise ConfigError(f"{msg} Try .*vision_tower.*") from failure
         _range("stages.steps", self.steps, 1, 10_000_000)
         _range("stages.learning_rate", self.learning_rate, 1e-9, 1.0)
 

@@ -16,12 +16,15 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
+
 from aiopt.errors import ConfigError, DataError, RunExistsError, StorageError
 from aiopt.files import MIB
 from aiopt.serving.checkpoint.geometry import read_geometry
 from aiopt.serving.checkpoint.sources import resolve
 from aiopt.serving.checkpoint.tiny_minicpm import build_checkpoint
 from aiopt.serving.checkpoint.validation import CheckpointError, validate
+from aiopt.training.base import open_base
 from aiopt.training.failures import TrainingError
 from aiopt.training.loop import StepReport
 from aiopt.training.training import TrainingResult, prepare, run_training
@@ -258,3 +261,32 @@ def test_the_identity_names_what_decides(made: Path, whole: tuple[TrainingResult
     assert document["hash"] == whole[0].identity
     assert set(document) == {"hash", "config", "data", "base", "code"}
     assert document["base"] == validate(made / "tiny").revision
+
+
+def test_frozen_weights_stay_for_their_stage_and_learn_in_the_next(made: Path) -> None:
+    tower = r"model\.vision_tower\..*"
+    first = {"name": "words", "steps": 2, "learning_rate": 2e-3, "frozen": tower}
+    weights = []
+    for name, stages in (
+        ("cold", [first]),
+        ("warm", [first, {"name": "all", "steps": 2, "learning_rate": 2e-3}]),
+    ):
+        config = configured(stages=stages, probe={"rows": 0})
+        result = run_training(job(config, made / "set", made / "tiny", made / name))
+        weights.append(dict(_parameters(result.checkpoint)))
+    before = dict(_parameters(str(made / "tiny")))
+    changed = {name for name, tensor in weights[0].items() if not torch.equal(tensor, before[name])}
+    assert changed
+    assert not [name for name in changed if name.startswith("model.vision_tower.")]
+    later = {name for name, tensor in weights[1].items() if not torch.equal(tensor, before[name])}
+    assert [name for name in later if name.startswith("model.vision_tower.")]
+    for pattern, found in (("tower", "matches 0"), (".*", r"matches \d+")):
+        wrong = configured(stages=[{**first, "frozen": pattern}])
+        with pytest.raises(ConfigError, match=found):
+            run_training(job(wrong, made / "set", made / "tiny", made / f"wrong {len(pattern)}"))
+    with pytest.raises(ConfigError, match=r"must be a regular expression, but got '\('"):
+        configured(stages=[{**first, "frozen": "("}])
+
+
+def _parameters(checkpoint: str) -> Any:
+    return open_base(checkpoint, configured()).load_model(torch.float32).named_parameters()
