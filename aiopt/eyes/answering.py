@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from aiopt.analyst.answers import answer_text
+from aiopt.bars.schema import BarArrays
 from aiopt.dataset.judging import Asked, Reading
 from aiopt.dataset.tasks.task_config import PictureConfig
 from aiopt.errors import ConfigError
@@ -44,6 +45,23 @@ def possible_answers(schema: Mapping[str, Any]) -> list[str] | None:
         answer_text(dict(zip(fields, values, strict=True)), dict(schema)) for values in product(*choices)
     ]
     return texts if len(texts) <= MOST_ANSWERS else None
+
+
+def questions_of(bars: BarArrays, tasks: Iterable[str]) -> list[Asked]:
+    """Return the questions of tasks about bars of which nothing is known.
+
+    Parameters
+    ----------
+    bars : BarArrays
+        What is shown.
+    tasks : iterable of str
+        Keys of `TASKS`.
+    """
+    sample = f"{bars.instrument}-{bars.timeframe.label}-{int(bars.ts_open_ns[-1])}"
+    return [
+        Asked(sample=sample, task=task, variant="upright", bars=bars, truth={}, source="", kind="")
+        for task in tasks
+    ]
 
 
 class CheckpointReader:

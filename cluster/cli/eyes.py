@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aiopt.cli.options import OutFolder
-from aiopt.cli.output import stderr_console
+from aiopt.cli.options import OutFolder, json_option
+from aiopt.cli.output import emit, number, print_table, stderr_console, text
 
 if TYPE_CHECKING:
     from aiopt.eyes.heads import HeadsReport
@@ -65,6 +66,58 @@ def show(out: Path) -> None:
     click.echo(page_of(out), nl=False)
 
 
+@command.command(epilog="Example: aiopt eyes read data/eyes/training/checkpoint data/bars/EURUSD/1h")
+@click.argument("checkpoint", type=_PATH)
+@click.argument("bars", type=_PATH)
+@click.option("--symbol", help="Whose bars, where the folder holds several.")
+@click.option("--timeframe", help="Which bars, where the folder holds several.")
+@click.option("--task", "tasks", multiple=True, help="Ask this alone; repeat it for several.")
+@json_option
+def read(
+    checkpoint: Path,
+    bars: Path,
+    symbol: str | None,
+    timeframe: str | None,
+    tasks: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Draw the last 120 of BARS and let CHECKPOINT answer questions about the chart, without an engine.
+
+    How sure it is, is what it says of itself, not calibrated; `aiopt eyes show` tells how often it is right.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from aiopt.analyst.planted import N_BARS
+    from aiopt.bars.files import load_bar_set
+    from aiopt.dataset.tasks import TASKS
+    from aiopt.dataset.tasks.task_config import DEFAULT_TASKS, PictureConfig
+    from aiopt.errors import ConfigError, DataError, did_you_mean
+
+    for task in tasks:
+        if task not in TASKS:
+            raise ConfigError(f"There is no task {task!r}. {did_you_mean(task, TASKS).strip()}")
+    found = load_bar_set(bars, timeframe=timeframe, symbol=symbol).bid
+    if len(found) < N_BARS:
+        msg = f"A chart of the eyes has {N_BARS} bars, but there are {len(found)}. Give more."
+        raise DataError(msg, file=bars)
+    from aiopt.eyes.answering import CheckpointReader, questions_of
+
+    asked = questions_of(found.slice(len(found) - N_BARS, len(found)), tasks or DEFAULT_TASKS)
+    readings = CheckpointReader(checkpoint).answers_to(asked, PictureConfig(mark_synthetic=False))
+    rows = [
+        {"task": one.task, "answer": TASKS[one.task].choice(json.loads(one.answer)), "sure": one.confidence}
+        for one in readings
+    ]
+    emit(
+        as_json,
+        {"sample": asked[0].sample, "readings": rows},
+        lambda console: print_table(
+            console,
+            (text("question"), text("answer"), number("sure")),
+            [(str(row["task"]), str(row["answer"]), f"{row['sure']:.1%}") for row in rows],
+        ),
+    )
+
+
 class _Shown:
     """Prints how it stands: every look, else a line in some seconds."""
 
@@ -78,14 +131,14 @@ class _Shown:
 
         return Say(note=self._line, step=self._step, heads=self._heads, count=self._count)
 
-    def _line(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, markup=False)
+    def _line(self, words: str) -> None:
+        self._console.print(words, soft_wrap=True, markup=False)
 
-    def _now_and_then(self, text: str, *, always: bool = False) -> None:
+    def _now_and_then(self, words: str, *, always: bool = False) -> None:
         now = time.monotonic()
         if always or now - self._last >= SHOWN_EVERY_S:
             self._last = now
-            self._line(f"  {text}")
+            self._line(f"  {words}")
 
     def _step(self, row: StepReport) -> None:
         look = "" if row.look is None else f", probe {row.look.accuracy:.1%} of {row.look.rows}"

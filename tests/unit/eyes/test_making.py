@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from aiopt.analyst.answers import why_refused
 from aiopt.dataset.judging import asked_of, looks_at, read_readings
 from aiopt.dataset.tasks import read_task_info
+from aiopt.dataset.tasks.task_config import DEFAULT_TASKS
 from aiopt.errors import ConfigError, RunExistsError
 from aiopt.eyes.answering import CheckpointReader
 from aiopt.eyes.judged import FORECAST
@@ -95,3 +96,17 @@ def test_the_table_is_shown_by_a_command_and_unfinished_eyes_are_named(made: Pat
         assert heading in shown.output
     with pytest.raises(ConfigError, match="holds no finished eyes"):
         page_of(tmp_path)
+
+
+def test_the_last_chart_of_bars_is_read_by_a_command(made: Path) -> None:
+    words = ["eyes", "read", str(made / "eyes/training/checkpoint"), str(made / "bars/EURUSD/1h")]
+    shown = CliRunner().invoke(cli, [*words, "--json"])
+    assert shown.exit_code == 0, shown.output
+    rows = {row["task"]: row for row in json.loads(shown.stdout)["readings"]}
+    # Where a pattern lies is no answer of a few words: an engine is asked for it.
+    assert set(rows) == set(DEFAULT_TASKS) - {"pattern"}
+    assert rows["bias"]["answer"] in ("long", "short", "neutral")
+    assert 1 / 3 <= rows["bias"]["sure"] <= 1
+    wrong = CliRunner().invoke(cli, [*words, "--task", "trends"])
+    assert wrong.exit_code != 0
+    assert "There is no task 'trends'" in str(wrong.exception or wrong.output)

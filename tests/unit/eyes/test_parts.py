@@ -13,11 +13,12 @@ import torch
 
 from aiopt.analyst.generators import generator_of
 from aiopt.dataset.judging import Asked
-from aiopt.dataset.tasks.task_config import PictureConfig
+from aiopt.dataset.tasks.task_config import BarsSource, GeneratorSource, PictureConfig
 from aiopt.dataset.tasks.task_kinds import SYSTEM, TASKS
 from aiopt.errors import ConfigError, DataError, InputError
 from aiopt.eyes.answering import CheckpointReader, possible_answers
 from aiopt.eyes.charts import UNKNOWN, Charts, Size, answers_of, class_of, load_charts
+from aiopt.eyes.eyes_config import load_eyes_config
 from aiopt.eyes.first_sight import SeeingTower, write_seeing_base
 from aiopt.eyes.heads import HeadsConfig, HeadsReport, look, train_heads
 from aiopt.eyes.recipe import Say, build_base, task_texts
@@ -27,6 +28,7 @@ from aiopt.training.base import open_base
 from aiopt.training.training_config import TrainingConfig
 from tests.unit.eyes.made_eyes import quick
 
+ROOT = Path(__file__).resolve().parents[3]
 TASKS_ASKED = ("trend", "bias")
 SIZE = Size(112, 56)
 PICTURES = PictureConfig(mark_synthetic=False)
@@ -164,3 +166,17 @@ def test_bad_recipes_are_refused_by_rule_and_value(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(DataError, match="split train of the sets has none"):
         load_charts([tmp_path], "train", TASKS_ASKED, SIZE)
+
+
+def test_the_shipped_recipe_holds_the_same_things_out_of_everything_it_learns_from() -> None:
+    recipe = load_eyes_config(ROOT / "jobs/eyes.yaml")
+    assert recipe.charts.held_out.kinds == recipe.shapes.held_out.kinds
+    learnt = {source.name for source in recipe.shapes.sources if isinstance(source, GeneratorSource)}
+    assert not learnt & set(recipe.charts.held_out.generators)
+    assert recipe.real is not None
+    assert not any(one.pictures.mark_synthetic for one in (recipe.charts, recipe.shapes, recipe.real))
+    assert recipe.training.stages[-1].tasks == ()
+    real = recipe.real_set(Path("bars"))
+    assert real is not None
+    paths = [one.path for one in real.sources if isinstance(one, BarsSource)]
+    assert paths == ["bars/EURUSD/1h", "bars/EURUSD/1m"]
