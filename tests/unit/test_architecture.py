@@ -172,7 +172,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.training": {"aiopt.analyst", "aiopt.charts", "aiopt.dataset", "aiopt.serving.checkpoint"},
     "aiopt.promotion": {"aiopt.analyst", "aiopt.dataset", "aiopt.serving.checkpoint"},
     "aiopt.retraining": {"aiopt.analyst", "aiopt.dataset", "aiopt.promotion", "aiopt.serving.checkpoint"},
-    "aiopt.eyes": {"aiopt.analyst", "aiopt.dataset", "aiopt.serving.checkpoint", "aiopt.training"},
+    "aiopt.eyes": {
+        "aiopt.analyst",
+        "aiopt.bars",
+        "aiopt.dataset",
+        "aiopt.serving.checkpoint",
+        "aiopt.training",
+    },
     "aiopt.serving.pictures": set(),
     "aiopt.serving.gateway": {
         "aiopt.analyst",
