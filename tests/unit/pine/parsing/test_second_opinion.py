@@ -2,7 +2,7 @@
 
 It spends 10 s of CPU on its first script and about 6 s on every construct that is new to it, so the normal
 tests give it one script as either version.  ``AIOPT_SECOND_OPINION=1`` gives it the whole corpus, valid and
-broken.
+broken (some 5 minutes).  Its grammar is of version 5 before its last additions; what it does not know is listed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,21 @@ VALID = {
 }
 BROKEN = {path.stem: path for path in sorted((CORPUS / "broken").glob("*.pine")) if WHOLE}
 
-DISAGREEMENTS: dict[str, str] = {}
+UNREAD = {
+    "ind_multiline_string_v6": "strings of several lines, in three quotes, are not in its grammar",
+    "ind_varip_field_v5": "fields that are varip are not in its grammar",
+    "ind_varip_field_v6": "fields that are varip are not in its grammar",
+    "lib_const_v6": "constants of a library are exported since version 6",
+    "odd_bom_v6": "it takes a byte order mark for a character of the script",
+}
+"""Valid scripts that pynescript cannot read, and why."""
+
+LEAST_READ = 364
+"""Valid scripts of the corpus that it reads."""
+
+DISAGREEMENTS = {
+    "syntax_operator": "it goes on after an operator in the next line, however that is indented; Pine does not",
+}
 """Name of a script → why pynescript reads it otherwise."""
 
 
@@ -43,8 +57,18 @@ def opinion(path: Path) -> int | None:
 @pytest.mark.parametrize("name", VALID)
 def test_a_valid_script_is_read_alike(name: str) -> None:
     parsed = parse_script(VALID[name].read_bytes().decode("utf-8"))
-    agree = opinion(VALID[name]) == len(parsed.tree.statements)
-    assert agree == (name not in DISAGREEMENTS)
+    assert not parsed.errors
+    theirs = opinion(VALID[name])
+    if name in UNREAD:
+        assert theirs is None, "it reads this now: take the script off the list"
+    else:
+        assert (theirs == len(parsed.tree.statements)) == (name not in DISAGREEMENTS)
+
+
+def test_what_it_cannot_read_is_little_and_in_the_corpus() -> None:
+    names = {path.stem for path in (CORPUS / "valid").glob("*.pine")}
+    assert names >= UNREAD.keys()
+    assert len(names) - len(UNREAD) >= LEAST_READ
 
 
 @pytest.mark.skipif(not WHOLE, reason="AIOPT_SECOND_OPINION=1 gives pynescript the whole corpus")
