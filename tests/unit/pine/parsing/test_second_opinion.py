@@ -2,7 +2,7 @@
 
 It spends 10 s of CPU on its first script and about 6 s on every construct that is new to it, so the normal
 tests give it one script as either version.  ``AIOPT_SECOND_OPINION=1`` gives it the whole corpus, valid and
-broken (some 5 minutes).  Its grammar is of version 5 before its last additions; what it does not know is listed.
+broken (some 5 minutes).  What its grammar, of version 5, does not know is listed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LEAST_READ = 364
 """Valid scripts of the corpus that it reads."""
 
 DISAGREEMENTS = {
-    "syntax_operator": "it goes on after an operator in the next line, however that is indented; Pine does not",
+    "syntax_operator": "after an operator it goes on in the next line, whatever the indentation",
 }
 """Name of a script → why pynescript reads it otherwise."""
 
