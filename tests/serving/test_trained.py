@@ -48,13 +48,20 @@ save_every: 1000
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training of some steps, from the checkpoint that serves."""
+    """A training from the checkpoint that serves, long enough to read its pictures."""
     folder = tmp_path_factory.mktemp("trained")
     build_checkpoint(folder / "tiny", seed=1)
     dataset(folder / "set")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    config = configured(stages=[{"steps": 16, "learning_rate": 2e-3}])
+    # Fewer steps teach the form of an answer, but not to look at the picture.
+    config = configured(
+        stages=[{"steps": 260, "learning_rate": 2e-3}],
+        batch_size=8,
+        micro_batch=8,
+        probe={"rows": 0},
+        save_every=1000,
+    )
     run_training(job(config, folder / "set", folder / "tiny", folder / "first"))
     torch.set_num_threads(threads)
     return folder
