@@ -46,7 +46,7 @@ def eyes_page(result: TrainingResult, parameters: int, judged: Sequence[Judged])
         lines += ["", *_controls(one)]
         forward = [score for score in one.eyes.scores if score.task == "forward"]
         lines += [line for score in forward for line in ("", _future(score, one))]
-        looks = "the first" if one.eyes.look <= 1 else f"look {one.eyes.look}"
+        looks = "the first look" if one.eyes.look <= 1 else f"look {one.eyes.look}"
         lines += ["", f"This was {looks} at the split, all readers together."]
     return "\n".join(lines) + "\n"
 
