@@ -7,9 +7,9 @@ ranking.  The largest resident memory of a worker is read every half second.
 *Overhead*: wall time per point of the sweep against a `multiprocessing` pool of as many warm workers that
 run and pack the same points and write no journal.  Both are run for a small and a large number of points;
 the difference of their times over the difference of their sizes is the time per point, so that the start of
-workers is in neither.  In the engine on a month of five-minute bars, screened on a month of minutes.  Workers
-of a sweep take a warm engine out of Python's garbage collection; the engine's trials are set beside a pool
-that does so too (`sweep_overhead_ratio_to_spared_pool`).
+workers is in neither.  In the engine on a month of five-minute bars, screened on a month of minutes.  The
+engine's trials are also set beside a pool whose workers take a warm engine out of Python's garbage collection
+(`sweep_overhead_ratio_to_spared_pool`).
 
 *Generations*: wall time of a generation of a sampler that learns on the cluster, the median of all but the
 first, which starts the workers, with asking and learning; and of the same points in that pool.
@@ -286,7 +286,7 @@ def _pooled(
 ) -> float:
     """Return the wall time of the points in a pool of warm workers.
 
-    `spared`: they take what they keep warm out of Python's garbage collection, as a worker of the sweep does.
+    `spared`: they take what they keep warm out of Python's garbage collection.
     """
     workers = detect_machine().cores
     order = by_indicators(points) if context.screen else by_series(points)
