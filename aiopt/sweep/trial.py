@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.results import TrialResult
-from aiopt.backtest.session import BacktestSession
 from aiopt.config import canonical_json
 from aiopt.errors import AioptError
 from aiopt.evaluation.folds import WalkForwardPlan, period_profits
@@ -29,6 +28,9 @@ from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.markets import MarketTerms
 from aiopt.sweep.segment_sums import COUNTS, SUMS, sum_segments
 from aiopt.sweep.sweep_config import TrialLimits
+
+if TYPE_CHECKING:
+    from aiopt.backtest.session import BacktestSession  # a worker that screens never loads the engine
 
 _MONEY_DECIMALS = 8
 """Sums of money are rounded to this: it removes float noise far below a cent."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from aiopt.backtest.backtest_config import BacktestConfig
-from aiopt.backtest.session import BacktestSession
 from aiopt.bars.schema import BarSet
 from aiopt.ranking.packed_row import PackedRow, packed_row
 from aiopt.ranking.screened import BeyondScreen
@@ -51,6 +50,9 @@ class TrialEngine:
     """
 
     def __init__(self, bars: BarSet, config: BacktestConfig) -> None:
+        # Here, so that a worker that screens does not load NautilusTrader before its first trial.
+        from aiopt.backtest.session import BacktestSession
+
         self._session = BacktestSession(bars, config)
 
     def row(self, point: TrialPoint, context: TrialContext) -> TrialRow:
