@@ -14,6 +14,7 @@ these, and its batch goes back into the queue; who takes it runs what has no row
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import os
@@ -44,10 +45,11 @@ from aiopt.errors import AioptError, ClusterError
 from aiopt.files import GIB
 from aiopt.ranking.packed_row import PackedRow
 from aiopt.screen.failures import BeyondScreenError
-from aiopt.sweep.batch_queue import WAIT, BatchQueue, Work
+from aiopt.sweep.batch_queue import WAIT, Work
 from aiopt.sweep.batching import BatchPlan
 from aiopt.sweep.local import ROWS_AT_ONCE, SweepOutcome, check_points
 from aiopt.sweep.ordering import by_indicators, by_series
+from aiopt.sweep.patient_queue import PatientQueue
 from aiopt.sweep.progress import Pace, SweepProgress
 from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
 from aiopt.sweep.trial_runner import TrialRunner, open_runner
@@ -73,8 +75,8 @@ waits for its workers."""
 
 PROGRESS_EVERY_S = 5.0
 
-ASK_EVERY_S, WAIT_S = 0.05, 5.0
-"""How often a worker that waits asks for a batch, and how long until Tune hears of it."""
+WAIT_S = 5.0
+"""So long a worker waits for a batch before Tune hears of it."""
 
 _QUIET = {
     # No CSV, JSON and TensorBoard files per trial: rows go to the leaderboard's journal.
@@ -118,6 +120,7 @@ class SweepTrainable(tune.Trainable):
         self._queue = queue
         self._runner: TrialRunner | None = None
         self._series = ""
+        self._set_aside = False
         limits = context.limits
         if limits.memory_gib is None:
             limits = msgspec.structs.replace(limits, memory_gib=worker_memory_bytes() / GIB)
@@ -133,11 +136,7 @@ class SweepTrainable(tune.Trainable):
 
     def _run_batch(self) -> dict[str, Any] | None:
         """Run the next batch and hand the rows to the ranking actor; say what ends or interrupts the work."""
-        work: Work = ray.get(self._queue.work.remote(self.trial_id))
-        waited = time.monotonic()
-        while work.batch == WAIT and time.monotonic() - waited < WAIT_S:
-            time.sleep(ASK_EVERY_S)
-            work = ray.get(self._queue.work.remote(self.trial_id))
+        work: Work = ray.get(self._queue.work_soon.remote(self.trial_id, WAIT_S))
         if work.batch is None:
             return {"done": True}
         if work.batch == WAIT:
@@ -170,6 +169,12 @@ class SweepTrainable(tune.Trainable):
             runner = self._warm_runner(point)
             with self._watch.over(point):
                 rows.append(runner.packed(point, self._context))
+            if not (self._set_aside or self._context.screen):
+                # What is there now stays: an engine's objects and Tune's are many, and Python's collector
+                # would look through all of them again and again.
+                gc.collect()
+                gc.freeze()
+                self._set_aside = True
             if len(rows) == ROWS_AT_ONCE or time.monotonic() - handed_over >= HAND_OVER_S:
                 yield rows
                 rows, handed_over = [], time.monotonic()
@@ -188,6 +193,8 @@ class SweepTrainable(tune.Trainable):
     def _warm_runner(self, point: TrialPoint) -> TrialRunner:
         if self._runner is None or self._series != point.series:
             if self._runner is not None:
+                gc.unfreeze()
+                self._set_aside = False
                 self._runner.close()
             bars: BarSet = ray.get(self._bar_references[point.series])
             backtest = self._context.terms(point.instrument).backtest
@@ -325,7 +332,7 @@ def run_generations(
     if first is not None:
         # Beside the driver, with which it ends: a queue on another node would be lost with that node.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        queue = ray.remote(num_cpus=0, scheduling_strategy=here)(BatchQueue).remote(
+        queue = ray.remote(num_cpus=0, scheduling_strategy=here)(PatientQueue).remote(
             BatchPlan([], workers, first=1, largest=1),
             max_failures=MAX_FAILURES,
             max_idle_deaths=MAX_FAILURES + 2 * workers,

@@ -18,8 +18,11 @@ from aiopt.sweep.batching import BatchPlan
 from aiopt.sweep.trial import TrialPoint
 from cluster.resources import STAGES, sweep_workers
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 2.0
 """How often it is looked for nodes that came or went."""
+
+DONE_S = 60.0
+"""So long the queue may wait before it says that batches are still running."""
 
 POINTS_PER_OBJECT = 512
 """Points that travel to a worker together."""
@@ -38,7 +41,7 @@ class Workers(Searcher):
     Parameters
     ----------
     queue : actor handle
-        A `BatchQueue`.
+        A `PatientQueue`.
     deals : iterator of Deal
         The next is asked for when every batch of those before has run or was given up.
     """
@@ -49,6 +52,8 @@ class Workers(Searcher):
         self._deals = deals
         self._alive: set[str] = set()
         self._wanted = 0
+        self._dealt = False
+        self._asked: Any = None
         self._more = True
         self._ended = False
         self._due = 0.0
@@ -59,7 +64,7 @@ class Workers(Searcher):
         if self.failure is not None:
             # What a callback raises Tune takes for the failure of one trial, and starts that again.
             raise self.failure
-        if not self._ended and ray.get(self._queue.is_done.remote()):
+        if not self._ended and (not self._dealt or self._is_done()):
             self._deal()
         now = time.monotonic()
         if now >= self._due:
@@ -75,8 +80,21 @@ class Workers(Searcher):
         self._alive.add(trial_id)
         return {}
 
+    def _is_done(self) -> bool:
+        """Tell whether the queue wants points.
+
+        Tune asks ten times a second: what is asked is one question that the queue answers when it is so.
+        """
+        if self._asked is None:
+            self._asked = self._queue.done_soon.remote(DONE_S)
+        if not ray.wait([self._asked], timeout=0)[0]:
+            return False
+        asked, self._asked = self._asked, None
+        return bool(ray.get(asked))
+
     def _deal(self) -> None:
         """Fill the queue again, or end it."""
+        self._dealt = True
         try:
             deal = next(self._deals, None)
         except Exception as error:
@@ -104,7 +122,7 @@ class Workers(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what gives the points: Tune copies searchers into its snapshots, which nothing reads."""
-        return {**self.__dict__, "_deals": None}
+        return {**self.__dict__, "_deals": None, "_asked": None}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Workers:
         """Return itself: Tune runs on a copy of its settings, and the points can be given once."""
