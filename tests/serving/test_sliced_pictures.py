@@ -40,13 +40,12 @@ pytestmark = [
 ]
 
 SIZES = (
-    *((1200, 800), (800, 1200), (1084, 820), (820, 1084)),
-    *((1600, 200), (200, 1600), (2400, 120), (120, 2400), (3000, 2000)),
-    *((449, 448), (448, 448), (1000, 30), (13, 15), (1, 1), (2000, 1), (1, 2000)),
+    *((1200, 800), (800, 1200), (1084, 820)),
+    *((1600, 200), (200, 1600), (2400, 120), (1, 1), (1, 2000)),
 )
 EXCHANGED = ((200, 1600), (2400, 120), (1, 2000))
 QUESTION = "Describe this chart."
-TOKENS = 24
+TOKENS = 12
 ROUNDING = 0.05
 """Of log-probabilities: engines compute in bfloat16, and where two tokens are this near, either is right."""
 
