@@ -170,6 +170,13 @@ def test_the_screen_gives_the_same_bytes_and_the_engine_agrees(
     assert board.journalled() == len(points), "no row twice"
 
 
+@pytest.fixture
+def told_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let progress be told while so few trials still run: on a fast machine they are done in a second."""
+    monkeypatch.setattr(cluster.sweep, "PROGRESS_EVERY_S", 0.1)
+
+
+@pytest.mark.usefixtures("told_often")
 def test_killed_leaderboard_loses_no_row(
     board: Board,
     points: list[TrialPoint],
@@ -193,6 +200,7 @@ def test_killed_leaderboard_loses_no_row(
     assert ray.get_actor(actor_name(board.name), namespace="tests") == board.actor
 
 
+@pytest.mark.usefixtures("told_often")
 def test_killed_worker_is_replaced_and_its_batch_run_again(
     board: Board,
     points: list[TrialPoint],

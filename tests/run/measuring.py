@@ -1,4 +1,4 @@
-"""How much of each test coverage measures: its first seconds, and nothing where a mark says so.
+"""How much of each test coverage measures: its first seconds, all or nothing where a mark says so.
 
 Coverage's tracer slows all Python, also that of libraries of which no line is measured.  What a test runs it
 runs for the first time within seconds; after that the tracer costs and finds nothing.
@@ -20,7 +20,10 @@ MEASURED_S = 5.0
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
-    """Measure a test's first seconds; nothing of one marked `unmeasured`, nor of the processes it starts."""
+    """Measure a test's first seconds, or all of one marked `measured`.
+
+    Of one marked `unmeasured` nothing is measured, nor of the processes it starts.
+    """
     measuring = Coverage.current()
     if measuring is None or threading.current_thread() is not threading.main_thread():
         return (yield)
@@ -32,6 +35,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
                 return (yield)
         finally:
             measuring.start()
+    if item.get_closest_marker("measured") is not None:
+        return (yield)
     before = signal.signal(signal.SIGVTALRM, lambda *_: measuring.stop())
     signal.siginterrupt(signal.SIGVTALRM, False)
     signal.setitimer(signal.ITIMER_VIRTUAL, MEASURED_S)

@@ -164,4 +164,5 @@ def test_slices_are_arranged_and_answered_as_transformers_does(
     assert len({tuple(answer) for _, answer in said}) > len(SIZES) // 2, (
         "the answers do not depend on the picture"
     )
-    assert min(exchanged.values()) > ROUNDING, "width and height exchanged would not be seen"
+    seen = [worse for worse in exchanged.values() if worse > ROUNDING]
+    assert len(seen) > 1, f"width and height exchanged would not be seen: {exchanged}"

@@ -27,7 +27,7 @@ from aiopt.training.watching import read_metrics
 from cluster.cli.main import cli
 from tests.unit.eyes.made_eyes import quick, write_real_bars
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.measured]
 
 
 @pytest.fixture(scope="module")

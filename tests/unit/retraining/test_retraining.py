@@ -222,6 +222,7 @@ def test_settings_are_checked(place: Path) -> None:
     assert msgspec.json.decode(msgspec.json.encode(config(place)), type=RetrainConfig) == config(place)
 
 
+@pytest.mark.measured
 def test_the_command_trains_for_true_and_a_second_call_does_nothing(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

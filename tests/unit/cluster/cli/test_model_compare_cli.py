@@ -22,6 +22,8 @@ from tests.unit.serving.conftest import ADMIN
 from tests.unit.serving.live import live_gateway
 from tests.unit.training.made_training import configured, job
 
+pytestmark = pytest.mark.measured
+
 SMALL = PictureConfig(width=480, height=320)
 
 

