@@ -61,13 +61,15 @@ def serving(respond: Callable[[int, dict[str, Any]], Answer]) -> Iterator[Endpoi
                 running += 1
                 endpoint.most_at_once = max(endpoint.most_at_once, running)
             try:
-                self._answer(respond(number, payload))
+                answer = respond(number, payload)
+                time.sleep(answer.delay_s)
             finally:
+                # Before it is sent: the client may ask again while this thread still waits for a core.
                 with lock:
                     running -= 1
+            self._answer(answer)
 
         def _answer(self, answer: Answer) -> None:
-            time.sleep(answer.delay_s)
             if answer.drop:
                 self.close_connection = True
                 self.connection.close()
