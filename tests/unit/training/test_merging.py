@@ -23,6 +23,7 @@ from aiopt.training.failures import TrainingError
 from aiopt.training.libraries import load_peft
 from aiopt.training.merging import merge_adapter
 from aiopt.training.training_config import LANGUAGE_TARGETS, TrainingConfig
+from cluster.cli.main import run
 
 VISION = r".*vision_tower.*(fc1|q_proj)"
 
@@ -61,6 +62,18 @@ def test_an_adapter_becomes_a_checkpoint_that_is_taken_where_the_adapter_is_not(
     assert validate(found.path).revision == found.revision != validate(base).revision
     assert notes[-1].startswith("Reading it back")
     assert "in what sees" in (tmp_path / "merged" / "README.md").read_text() or targets == LANGUAGE_TARGETS
+
+
+@pytest.mark.measured
+def test_the_command_merges_and_says_each_step(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = saved_by_peft(base, tmp_path / "adapter", LANGUAGE_TARGETS)
+    out = tmp_path / "merged"
+    assert run(["model", "merge", str(adapter), "--base", str(base), "--out", str(out), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["revision"] == validate(out).revision
+    assert "Reading it back" in printed.err
 
 
 def test_an_adapter_that_changes_nothing_is_refused(base: Path, tmp_path: Path) -> None:
