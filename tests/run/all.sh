@@ -25,6 +25,19 @@ stage() { # NAME COMMAND...: run it, say how long it took, remember whether it f
   echo "== $name: $((SECONDS - began)) s"
 }
 
+tests() { # NAME COMMAND...: a stage of tests; failed ones (1) may be run once more at the end, all else counts now
+  local name=$1 began=$SECONDS code=0
+  shift
+  echo "== $name"
+  "$@" -o cache_dir="$work/pytest-${name%% *}" --junit-xml "$work/${name%% *}.xml" || code=$?
+  case $code in
+    0) ;;
+    1) echo "$name" >>"$work/once_more" ;;
+    *) echo "$name" >>"$work/failed" ;;
+  esac
+  echo "== $name: $((SECONDS - began)) s"
+}
+
 measured() { # COMMAND...: run it and every Python process below it under coverage
   COVERAGE_PROCESS_START=$PWD/pyproject.toml COVERAGE_FILE=$PWD/$work/coverage/data "$@"
 }
@@ -33,15 +46,14 @@ on_engines() {
   trap 'exit 130' INT
   # Ray makes its workers nicer than all else; here unit tests are what may wait.
   export RAY_worker_niceness=0
-  stage "Ray tests" measured "$bin/python" -m pytest tests/ray_local --junit-xml "$work/ray.xml"
-  stage "serving tests" "$bin/python" -m pytest tests/serving --junit-xml "$work/serving.xml"
+  tests "Ray tests" measured "$bin/python" -m pytest tests/ray_local
+  tests "serving tests" "$bin/python" -m pytest tests/serving
 }
 
 alone() {
   # A test may wait long for a core.
-  stage "unit and engine tests" measured nice -n 10 "$bin/python" -m pytest tests --ignore tests/ray_local \
-    --ignore tests/serving -n logical --maxprocesses 8 --dist worksteal -o timeout=1800 \
-    --junit-xml "$work/unit.xml"
+  tests "unit and engine tests" measured nice -n 10 "$bin/python" -m pytest tests --ignore tests/ray_local \
+    --ignore tests/serving -n logical --maxprocesses 8 --dist worksteal -o timeout=1800
 }
 
 read -ra before < <(busy)
@@ -62,6 +74,9 @@ tail -n +1 -f --pid "$engines" "$work/engines.txt"
 wait "$engines"
 trap - EXIT
 read -ra after < <(busy)
+if [ -e "$work/once_more" ]; then
+  stage "$(paste -sd ',' "$work/once_more"), once more" "$bin/python" tests/run/once_more.py "$work"/pytest-*
+fi
 
 "$bin/python" tests/run/slowest.py "$work"/*.xml
 COVERAGE_FILE=$PWD/$work/coverage/data "$bin/python" -m coverage combine --quiet "$work/coverage"

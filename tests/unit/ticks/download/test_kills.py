@@ -198,18 +198,18 @@ def test_twenty_kills_of_an_extension_leave_the_old_store_or_the_new(
     assert new.rows == 48 * TICKS
     moments = random.Random(8)
     killed = 0
-    for _ in range(60):
+    while killed < 20:
         # The answers are there by now: the moments fall into the judging, writing and committing.
         shutil.rmtree(download.out)
         shutil.copytree(tmp_path / "old", download.out)
         run = spawn("2024-05-07", "2024-05-07")
         time.sleep(moments.random() * whole_s)
-        killed += run.signal(signal.SIGKILL)[0] == -signal.SIGKILL
+        if run.signal(signal.SIGKILL)[0] == -signal.SIGKILL:
+            killed += 1
+        else:
+            whole_s *= 0.8  # the first run was slower than runs are now
         found = verify_store(download.out)
         assert found in (old.manifest, new)
-        if killed == 20:
-            break
-        whole_s *= 0.97
     assert killed == 20
     run = spawn("2024-05-07", "2024-05-07")
     assert run.end()[0] == 0, run.stderr
@@ -222,13 +222,13 @@ def test_an_interrupt_keeps_what_was_fetched(
     server: Server, spawn: Callable[..., Run], tmp_path: Path
 ) -> None:
     server.script |= {key: [hang] for key in keys("bi5", (MONDAY + 2, MONDAY + 11))}
-    run = spawn("2024-05-06T00", "2024-05-06T11", "--timeout", "1")
+    run = spawn("2024-05-06T00", "2024-05-06T11", "--timeout", "4")
     end = time.monotonic() + 30
     while sum(server.asked.values()) < 5 and time.monotonic() < end:
         time.sleep(0.02)
     started = time.monotonic()
     code, stdout = run.signal(signal.SIGINT)
-    assert time.monotonic() - started < 4  # 5 attempts would take 5
+    assert time.monotonic() - started < 18  # 5 attempts would take 20
     assert (code, stdout) == (70, "")
     assert run.stderr.endswith(("Abort \n", "KeyboardInterrupt \n"))
     kept = json.loads((tmp_path / "cache" / "EURUSD" / ".hours.json").read_bytes())["hours"]
