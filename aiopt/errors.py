@@ -45,6 +45,7 @@ carries (Ray sends errors from process to process), and is caught by ``except Ai
     │   └── WireError                        [aiopt.serving.engines.wire] the other side of a socket is gone
     ├── FeedError                            [aiopt.ticks.download.http] a request without a whole answer
     ├── HttpError                            [aiopt.serving.gateway.failures] a request answered with an error
+    ├── VenueError                           [aiopt.live.paper.failures] the paper venue broke its own rules
     ├── TrainingError                        [aiopt.training.failures] a training cannot go on or be proved
     └── StorageError                         disk full, folder not writable
 

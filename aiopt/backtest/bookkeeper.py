@@ -8,14 +8,21 @@ own amounts are not used: it rounds the commission of every fill to whole cents 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from aiopt.backtest.conversion import Conversion
 from aiopt.backtest.money import AMOUNT_DECIMALS, Amount, divided
 from aiopt.backtest.swap import Nights
 from aiopt.errors import ConfigError
 
 _PER_MILLION_DECIMALS = 6
+
+
+class Converts(Protocol):
+    """From the quote to the account's currency, e.g. `aiopt.backtest.conversion.Conversion`."""
+
+    def converted(self, amount: Amount, ts_ns: int) -> Amount:
+        """Return an amount of quote currency in the account's, at the rate it is booked by at a time."""
+        ...
 
 
 class Settlement(NamedTuple):
@@ -61,7 +68,7 @@ class Bookkeeper:
         Quote currency per million of quote currency traded, on each side; at most four decimals.
     nights : Nights
         Counts and prices the nights.
-    conversion : Conversion or None
+    conversion : Converts or None
         From the quote to the account's currency; None where they are the same.
 
     Raises
@@ -76,7 +83,7 @@ class Bookkeeper:
         price_decimals: int,
         commission_per_million: float,
         nights: Nights,
-        conversion: Conversion | None = None,
+        conversion: Converts | None = None,
     ) -> None:
         self._nights = nights
         self._conversion = conversion

@@ -12,12 +12,13 @@ rollover lies in is.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Callable
 from decimal import Decimal
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -146,6 +147,24 @@ def _check_percent(name: str, value: float) -> None:
         raise ConfigError(msg)
 
 
+class Rollovers(NamedTuple):
+    """Rollovers in the order of time.
+
+    Attributes
+    ----------
+    ts_ns : list of int
+        Times, UTC.
+    nights : list of int
+        1 or 3 each.
+    bid_steps : list of int
+        The last bid before each, in whole price steps; read only where rates are charged.
+    """
+
+    ts_ns: list[int]
+    nights: list[int]
+    bid_steps: list[int]
+
+
 class Nights:
     """Counts and prices the nights positions are held over.
 
@@ -185,9 +204,43 @@ class Nights:
             triple_day="wednesday" if config is None else config.triple_day,
             always_open=instrument.always_open,
         )
-        self._ts_ns: list[int] = ts_ns.tolist()
-        self._nights: list[int] = nights.tolist()
-        self._before: list[int] = [0, *np.cumsum(nights).tolist()]
+        ended = np.searchsorted(ts_open_ns + timeframe_ns, ts_ns, side="right") - 1
+        closes = bid_close[np.maximum(ended, 0)].tolist()
+        steps = [round(close * 10**price_decimals) for close in closes]
+        self._take(config, instrument, Rollovers(ts_ns.tolist(), nights.tolist(), steps), price_decimals)
+
+    @classmethod
+    def of(
+        cls, config: SwapConfig | None, instrument: Instrument, passed: Rollovers, price_decimals: int
+    ) -> Self:
+        """Return the nights of rollovers that are known one by one, as where there are no bars to come.
+
+        Parameters
+        ----------
+        config : SwapConfig or None
+            As of the constructor.
+        instrument : Instrument
+            What is held.
+        passed : Rollovers
+            Those that have passed.
+        price_decimals : int
+            Prices are whole multiples of ``10**-price_decimals``.
+
+        Raises
+        ------
+        ConfigError
+            As the constructor.
+        """
+        nights = cls.__new__(cls)
+        nights._take(config, instrument, passed, price_decimals)
+        return nights
+
+    def _take(
+        self, config: SwapConfig | None, instrument: Instrument, known: Rollovers, price_decimals: int
+    ) -> None:
+        self._ts_ns = known.ts_ns
+        self._nights = known.nights
+        self._before: list[int] = [0, *itertools.accumulate(known.nights)]
         self.charged = config is not None
         self._per_night: Callable[[int, int], tuple[int, int]] | None = None
         if config is None:
@@ -195,10 +248,7 @@ class Nights:
         if config.points:
             self._per_night = _point_amounts(config, instrument)
         else:
-            ended = np.searchsorted(ts_open_ns + timeframe_ns, ts_ns, side="right") - 1
-            closes = bid_close[np.maximum(ended, 0)].tolist()
-            steps = [round(close * 10**price_decimals) for close in closes]
-            self._per_night = _rate_amounts(config, instrument, self._ts_ns, steps, price_decimals)
+            self._per_night = _rate_amounts(config, instrument, known.ts_ns, known.bid_steps, price_decimals)
 
     @cached_property
     def worst_per_unit(self) -> float:

@@ -157,6 +157,16 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.screen",
         *_STRATEGY,
     },
+    "aiopt.live": set(),
+    "aiopt.live.paper": {
+        "aiopt.backtest.backtest_config",
+        "aiopt.backtest.bookkeeper",
+        "aiopt.backtest.money",
+        "aiopt.backtest.pricing",
+        "aiopt.backtest.rollover",
+        "aiopt.backtest.swap",
+        "aiopt.market",
+    },
     "aiopt.optimize": _CORE - {"aiopt.catalog", "aiopt.dataset", "aiopt.featurelog", "aiopt.serving"},
     "aiopt.serving": set(),
     "aiopt.serving.engines": {
@@ -213,6 +223,8 @@ CONFINED = {
 WITHOUT = {
     # Arrays and frames in, arrays and frames out.
     "aiopt.bars.reducing": {"aiopt.files", "aiopt.folder_commit", "io", "os", "pathlib", "pyarrow", "shutil"},
+    # What decides about orders and money reads no clock, draws nothing and needs no engine.
+    "aiopt.live.paper": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
 }
 
 
