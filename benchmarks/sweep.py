@@ -5,11 +5,11 @@
 ranking.  The largest resident memory of a worker is read every half second.
 
 *Overhead*: wall time per point of the sweep against a `multiprocessing` pool of as many warm workers that
-run and pack the same points and write no journal.  Both are run for a small and a large number of points;
-the difference of their times over the difference of their sizes is the time per point, so that the start of
-workers is in neither.  In the engine on a month of five-minute bars, screened on a month of minutes.  The
-engine's trials are also set beside a pool whose workers take a warm engine out of Python's garbage collection
-(`sweep_overhead_ratio_to_spared_pool`).
+run and pack the same points and write no journal.  Both are run for a small and a large number of points,
+by turns and three times; the difference of their median times over the difference of their sizes is the time
+per point, so that the start of workers is in neither.  In the engine on a month of five-minute bars, screened
+on a month of minutes.  The engine's trials are also set beside a pool whose workers take a warm engine out of
+Python's garbage collection (`sweep_overhead_ratio_to_spared_pool`).
 
 *Generations*: wall time of a generation of a sampler that learns on the cluster, the median of all but the
 first, which starts the workers, with asking and learning; and of the same points in that pool.
@@ -58,6 +58,8 @@ YEAR_POINTS = int(os.environ.get("AIOPT_BENCH_SWEEP_YEAR_POINTS", "10000"))
 ENGINE_POINTS = 20, 80
 """Per family, of the small and the large sweep."""
 SCREENED_POINTS = 400, 2400
+REPEATS = 3
+"""Of each size of sweep and pool, by turns: one run of a few seconds may meet another's work."""
 MONTH_BARS = 33_120
 GENERATIONS = 6
 SEED = 11
@@ -242,13 +244,19 @@ def _overhead(
             timeframes=(timeframe,), trials=size, seed=SEED, screen=screened, ranking=RankingConfig(lanes=1)
         )
         points = _points(config)
-        wall, board, _ = _swept(points, bars, config, folder / f"{name}-{size}")
-        board.close()
-        ours.append(wall)
         context = plan_context(bars, config)
-        pools.append(_pooled(points, bars[timeframe], context))
+        walls: dict[str, list[float]] = {"ours": [], "pool": [], "spared": []}
+        for turn in range(REPEATS):
+            wall, board, _ = _swept(points, bars, config, folder / f"{name}-{size}-{turn}")
+            board.close()
+            walls["ours"].append(wall)
+            walls["pool"].append(_pooled(points, bars[timeframe], context))
+            if not screened:
+                walls["spared"].append(_pooled(points, bars[timeframe], context, spared=True))
+        ours.append(float(np.median(walls["ours"])))
+        pools.append(float(np.median(walls["pool"])))
         if not screened:
-            spared.append(_pooled(points, bars[timeframe], context, spared=True))
+            spared.append(float(np.median(walls["spared"])))
         counts.append(len(points))
     trials = counts[1] - counts[0]
     ray_point, pool_point = ((t[1] - t[0]) / trials for t in (ours, pools))
