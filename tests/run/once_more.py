@@ -1,8 +1,9 @@
 """Run the few tests that failed beside others once more, alone, and say so.
 
 Two dozen processes share two cores while the tests run, and a test that kills, times out or counts may lose a
-race it never loses otherwise.  A fault of the code fails again; only what passes on a quiet machine is let through,
-and it is named, so that it can be mended.  Many failures at once are no accident: then nothing is run again.
+race it never loses otherwise.  A fault of the code fails again; only what passes on a quiet machine is let
+through, and it is named, so that it can be mended.  Many failures at once are no accident: nothing is run
+again.
 
     once_more.py CACHE_FOLDER...
 

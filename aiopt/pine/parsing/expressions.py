@@ -258,11 +258,18 @@ class ExpressionParser(Cursor):
         return Argument(value.line, value.column, value.end_line, value.end_column, None, value)
 
     def _is_template(self, value: Expression) -> bool:
-        """Return whether '<' here opens types, as in ``array.new<float>(``, and is no comparison."""
+        """Return whether '<' here opens types, as in ``array.new<float>(``, and is no comparison.
+
+        Only ``map.new`` takes two types, so ``f(a < b, c > (d))`` holds two comparisons.  One type before a
+        bracket is a template: what is smaller than something else cannot be greater than a third.
+        """
         if not isinstance(value, (Name, Attribute)):
             return False
         index = self._end_of_types(self.index + 1)
-        return index > 0 and self.kinds[index] == ">" and self.kinds[index + 1] == "("
+        if index == 0 or self.kinds[index] != ">" or self.kinds[index + 1] != "(":
+            return False
+        is_new = isinstance(value, Attribute) and value.name == "new"
+        return is_new or self.end_of_type(self.index + 1) == index
 
     def _template(self) -> tuple[TypeName, ...]:
         self.take("<", "'<'")

@@ -193,7 +193,12 @@ def _compound(node: Expression) -> tuple[str, int]:
     if isinstance(node, Binary):
         own = PRECEDENCE[node.operator]
         # Left to right: an equal operator on the right was in brackets.
-        return f"{_text(node.left, own)} {node.operator} {_text(node.right, own + 1)}", own
+        right = _text(node.right, own + 1)
+        left = node.left
+        # a < b > (c) would be a call with a type.
+        is_template = node.operator == ">" and isinstance(left, Binary) and left.operator == "<"
+        floor = own + 1 if is_template and right.startswith("(") else own
+        return f"{_text(left, floor)} {node.operator} {right}", own
     if isinstance(node, Unary):
         blank = " " if node.operator == "not" or isinstance(node.operand, Unary) else ""
         return f"{node.operator}{blank}{_text(node.operand, _UNARY)}", _UNARY

@@ -1,4 +1,4 @@
-"""What failed beside other tests is run again, alone: passes count, faults fail twice, many are no accident."""
+"""What failed beside other tests is run again, alone: passes count, faults fail twice, many stay failed."""
 
 from __future__ import annotations
 

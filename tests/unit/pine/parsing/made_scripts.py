@@ -81,6 +81,8 @@ class TreeMaker:
             )
         callee = self.name() if self._flip() else n.Attribute(*_AT, self.name(), self._pick(_NAMES))
         template = tuple(self.type_name() for _ in range(self._random.randint(0, 2)))
+        if len(template) == 2:  # as map.new alone has
+            callee = n.Attribute(*_AT, self.name(), "new")
         arguments = tuple(
             n.Argument(*_AT, self._pick(_NAMES) if self._flip(0.3) else None, self.expression(below))
             for _ in range(self._random.randint(0, 3))

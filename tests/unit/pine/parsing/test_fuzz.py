@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from aiopt.pine.parsing.unparse import unparse
 from aiopt.pine.parsing.walk import difference, height
 from tests.unit.pine.parsing.made_scripts import mutants, soups, trees
 
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a large tree that failed
 EXAMPLES = int(os.environ.get("AIOPT_FUZZ_EXAMPLES", "150"))
 FUZZ = settings(
     max_examples=EXAMPLES,

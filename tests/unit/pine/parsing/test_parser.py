@@ -37,6 +37,7 @@ from aiopt.pine.parsing.nodes import (
     While,
 )
 from aiopt.pine.parsing.parser import parse_script
+from aiopt.pine.parsing.unparse import unparse
 from aiopt.pine.parsing.walk import height, walk
 
 
@@ -170,6 +171,17 @@ def test_templates_of_types_and_calls() -> None:
 def test_a_comparison_is_no_template() -> None:
     assert shape(value("a.b < c")) == "(a.b < c)"
     assert shape(value("a < b and c > d")) == "((a < b) and (c > d))"
+    crossed = value("f(close < open, high > (low + 1))")
+    assert isinstance(crossed, Call)
+    assert crossed.template == ()
+    assert [shape(one.value) for one in crossed.arguments] == ["(close < open)", "(high > (low + 1))"]
+
+
+@pytest.mark.parametrize("text", ["(a < b) > (c ? d : e)", "f(x, (a < b) > (c or d))", "a.new<int, b>((c))"])
+def test_what_could_be_a_template_keeps_its_brackets(text: str) -> None:
+    written = unparse(value(text))
+    assert shape(value(written)) == shape(value(text))
+    assert ("(a < b) >" in written) == ("(a < b) >" in text)
 
 
 @pytest.mark.parametrize("operator", [":=", "+=", "-=", "*=", "/=", "%="])
