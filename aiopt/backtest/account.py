@@ -21,7 +21,8 @@ Parity accounts have no margin and no ruin, as the emitted script has none; size
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from aiopt.backtest.money import Amount, to_amount, to_float
 
@@ -124,6 +125,14 @@ class SegmentAccount:
             return False
         self._ruin(ts_ns)
         return True
+
+    def save(self) -> dict[str, Any]:
+        """Return balance and segment as plain data; what was counted so far is not part of it."""
+        return {"segment": self._segment, "balance": self.balance, "ruined": self.ruined}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state that `save` returned."""
+        self._segment, self.balance, self.ruined = state["segment"], state["balance"], state["ruined"]
 
     def _ruin(self, ts_ns: int) -> None:
         if self._rules.has_margin and not self.ruined:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
+from aiopt.backtest.growing_nights import GrowingNights
 from aiopt.backtest.money import AMOUNT_DECIMALS, Amount, divided
 from aiopt.backtest.swap import Nights
 from aiopt.errors import ConfigError
@@ -147,6 +148,11 @@ class Bookkeeper:
         swap = sum(amount for _, amount in self.rollovers(side, units, entry_ts_ns, ts_ns))
         charged = self.commission(units, entry_price, entry_ts_ns)
         return self.gross(side, units, entry_price, mark, ts_ns) - charged + swap
+
+    def bar_ended(self, ts_open_ns: int, end_ns: int, bid_close: float) -> None:
+        """Take note of a bar, where the nights are those of bars that grow."""
+        if isinstance(self._nights, GrowingNights):
+            self._nights.bar_ended(ts_open_ns, end_ns, bid_close)
 
     @property
     def worst_swap_per_unit(self) -> float:

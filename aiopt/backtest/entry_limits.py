@@ -6,9 +6,13 @@ business.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from aiopt.backtest.growing_bars import GrowingBars
 from aiopt.backtest.money import Amount, to_float
 from aiopt.indicators.wall_clock import trading_days
 from aiopt.strategy.entry_limits import LimitPlan
@@ -16,21 +20,32 @@ from aiopt.strategy.entry_limits import LimitPlan
 _NEVER = -(2**62)
 
 
+class _KnownBars:
+    """The calendar of a series that is known from its beginning to its end."""
+
+    def __init__(self, ts_open_ns: NDArray[np.int64]) -> None:
+        self._ts_open_ns = ts_open_ns
+        self.trading_day = trading_days(ts_open_ns).tolist().__getitem__
+
+    def bar_of(self, ts_ns: int) -> int:
+        """Return the bar a fill lies in: all quotes of a bar are stamped inside it."""
+        return int(np.searchsorted(self._ts_open_ns, ts_ns, side="right")) - 1
+
+
 class LimitedEntries:
-    """Follows one backtest.
+    """Follows one backtest, or one strategy on bars that grow.
 
     Parameters
     ----------
     plan : LimitPlan
         What the strategy asks for.
-    ts_open_ns : ndarray of shape (n_bars,), int64
-        Opening times of the bars, UTC.
+    bars : ndarray of shape (n_bars,), int64, or GrowingBars
+        Opening times of the bars, UTC; or the bars so far.
     """
 
-    def __init__(self, plan: LimitPlan, ts_open_ns: NDArray[np.int64]) -> None:
+    def __init__(self, plan: LimitPlan, bars: NDArray[np.int64] | GrowingBars) -> None:
         self._plan = plan
-        self._ts_open_ns = ts_open_ns
-        self._days = trading_days(ts_open_ns).tolist()
+        self._bars = bars if isinstance(bars, GrowingBars) else _KnownBars(bars)
         self._segment: int | None = None
         self._forget()
 
@@ -67,7 +82,7 @@ class LimitedEntries:
 
     def entered(self, ts_ns: int, balance: Amount) -> None:
         """Take note of an entry's fill; `balance` without open profit."""
-        self._roll(self._bar_of(ts_ns), balance)
+        self._roll(self._bars.bar_of(ts_ns), balance)
         self._entries += 1
 
     def left(self, ts_ns: int, gained: Amount, balance: Amount, *, ends: bool = True) -> None:
@@ -84,7 +99,7 @@ class LimitedEntries:
         ends : bool
             Whether nothing of the position is left.
         """
-        bar = self._bar_of(ts_ns)
+        bar = self._bars.bar_of(ts_ns)
         self._roll(bar, balance)
         self._gained += gained
         if ends:
@@ -92,10 +107,19 @@ class LimitedEntries:
 
     def _roll(self, bar: int, balance: Amount) -> None:
         """Begin the trading day of a bar, if it is another one."""
-        if self._days[bar] != self._day:
-            self._day = self._days[bar]
+        day = self._bars.trading_day(bar)
+        if day != self._day:
+            self._day = day
             self._entries, self._gained, self._balance = 0, 0, balance
 
-    def _bar_of(self, ts_ns: int) -> int:
-        """Return the bar a fill lies in: all quotes of a bar are stamped inside it."""
-        return int(np.searchsorted(self._ts_open_ns, ts_ns, side="right")) - 1
+    def save(self) -> dict[str, Any]:
+        """Return the state as plain data."""
+        return {name: getattr(self, f"_{name}") for name in _STATE}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state that `save` returned."""
+        for name in _STATE:
+            setattr(self, f"_{name}", state[name])
+
+
+_STATE = ("segment", "last_exit", "day", "entries", "gained", "balance")

@@ -7,16 +7,22 @@ position; orders are the strategy's business.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aiopt.backtest.growing_bars import GrowingBars
 from aiopt.bars.schema import BarSet
-from aiopt.strategy.exits import ExitPlan, next_strikes
+from aiopt.strategy.exits import ExitPlan, next_strikes, strikes
 from aiopt.strategy.signals import round_to_tick
 from aiopt.trades import ExitReason
 
 FloatArray = NDArray[np.float64]
+
+_NEVER = 2**62
+_STATE = ("side", "stop", "seen", "best", "trail", "trail_from", "even", "even_from")
 
 
 class MovingExits:
@@ -26,19 +32,23 @@ class MovingExits:
     ----------
     plan : ExitPlan
         What the strategy asks for.
-    bars : BarSet
-        Bid and ask.
+    bars : BarSet or GrowingBars
+        Bid and ask; bars that grow are looked at as far as they have come.
     decimals : int
         Of prices.
     """
 
-    def __init__(self, plan: ExitPlan, bars: BarSet, decimals: int) -> None:
+    def __init__(self, plan: ExitPlan, bars: BarSet | GrowingBars, decimals: int) -> None:
         self.plan = plan
-        self._strikes = next_strikes(plan.clock, bars.bid.ts_open_ns, bars.timeframe.ns)
+        self.due_bar = _NEVER
+        """The bar at whose close the position's time is up; on bars that grow a clock makes it known late."""
+        self._growing = bars if isinstance(bars, GrowingBars) else None
+        self._strikes = None
+        if isinstance(bars, BarSet):
+            self._strikes = next_strikes(plan.clock, bars.bid.ts_open_ns, bars.timeframe.ns)
         self._tick = bars.price_step
         self._highs, self._lows = bars.bid.high, bars.ask.low
         self._decimals = decimals
-        self._n_bars = len(bars)
 
     def open(
         self,
@@ -71,8 +81,30 @@ class MovingExits:
         self._even = self._level(entry_price, self.plan.even_plus)
         after = math.nan if math.isnan(even_after) else self._level(entry_price, even_after)
         self._even_from = max(after, self._even)  # NaN where there is none, as it comes first
-        due = entry_bar + self.plan.time_bars - 1 if self.plan.time_bars else self._n_bars
-        self.due_bar = min(due, int(self._strikes[entry_bar]))
+        due = entry_bar + self.plan.time_bars - 1 if self.plan.time_bars else _NEVER
+        self.due_bar = due if self._strikes is None else min(due, int(self._strikes[entry_bar]))
+
+    def is_due(self, bar: int) -> bool:
+        """Return whether the position's time is up at the close of a bar, asked at every close it is held."""
+        bars, clock = self._growing, self.plan.clock
+        if bars is not None and clock is not None and 0 < bar < self.due_bar:
+            times = bars.bid.ts_open_ns[bar - 1 : bar + 1]
+            if strikes(clock, times, bars.timeframe.ns)[-1]:
+                self.due_bar = bar
+        return bar >= self.due_bar
+
+    def save(self) -> dict[str, Any]:
+        """Return the state of the present position as plain data; empty before the first."""
+        if not hasattr(self, "_side"):
+            return {}
+        return {"due_bar": self.due_bar} | {name: getattr(self, f"_{name}") for name in _STATE}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state that `save` returned."""
+        if state:
+            self.due_bar = state["due_bar"]
+            for name in _STATE:
+                setattr(self, f"_{name}", state[name])
 
     def stop_after(self, bar: int) -> tuple[float, ExitReason]:
         """Return where the stop lies from the close of `bar` on, NaN for nowhere, and what put it there."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from aiopt.backtest.growing_bars import GrowingBars
 from aiopt.bars.schema import BarSet
 from aiopt.strategy.signals import price_digits
 from aiopt.strategy.targets import TargetPlan
@@ -35,6 +36,8 @@ class Part:
         Its stop, while one is in the market.
     resting : list of nautilus Order
         Its stop and target.
+    entry_ts_ns, entry_price : int, float
+        Of the fill that opened it.
     is_open : bool
         Whether it is still held.
     """
@@ -44,6 +47,8 @@ class Part:
     position_id: Any
     stop_order: Any
     resting: list[Any]
+    entry_ts_ns: int = 0
+    entry_price: float = math.nan
     is_open: bool = True
 
 
@@ -54,11 +59,11 @@ class TargetParts:
     ----------
     plan : TargetPlan
         What the strategy asks for.
-    bars : BarSet
+    bars : BarSet or GrowingBars
         Targets are measured from the bid's closes.
     """
 
-    def __init__(self, plan: TargetPlan, bars: BarSet) -> None:
+    def __init__(self, plan: TargetPlan, bars: BarSet | GrowingBars) -> None:
         self._plan = plan
         self._close = bars.bid.close
         self._tick = bars.price_step

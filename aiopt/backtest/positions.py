@@ -1,6 +1,6 @@
 """Positions as the engine's strategy keeps them: open ones, and round trips that are over.
 
-Owns these two records alone.
+Owns these records alone.
 """
 
 from __future__ import annotations
@@ -37,3 +37,13 @@ class HeldPosition(NamedTuple):
     entry_price: float
     stop: float
     target: float
+
+
+class Leg(NamedTuple):
+    """What one fill of a closing order took, until all of the position has gone."""
+
+    units: float
+    entry_ts_ns: int
+    entry_price: float
+    exit_ts_ns: int
+    exit_price: float

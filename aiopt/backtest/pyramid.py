@@ -10,12 +10,14 @@ Each entry is a position of the venue, as a part is (`aiopt.backtest.parts`).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiopt.backtest.parts import Part
 from aiopt.backtest.positions import HeldPosition
-from aiopt.backtest.strategy import CLOSING_REASONS, LONG, SHORT, EntryPlan, SpecStrategy
+from aiopt.backtest.strategy import SpecStrategy
+from aiopt.backtest.strategy_orders import CLOSING_REASONS, LONG, SHORT, EntryPlan
 from aiopt.strategy.signals import BarSignal
 
 
@@ -44,8 +46,8 @@ class PyramidStrategy(SpecStrategy):
     `position` is the oldest entry; `stop_price` and `target_price` are those that the price reaches first.
     """
 
-    def __init__(self) -> None:
-        super().__init__("PYRAMID-002")
+    def __init__(self, name: str = "PYRAMID-002") -> None:
+        super().__init__(name)
         self._entries: list[_Entry] = []
 
     def prepare(self, *args: Any) -> None:
@@ -60,7 +62,8 @@ class PyramidStrategy(SpecStrategy):
 
     def _add(self, bar: int, signal: BarSignal) -> None:
         """Add an entry on a signal of the side that is held, if fewer than the most are open."""
-        if len(self._entries) < self._rules.most_entries:
+        # The fills of one order are one position of the venue.
+        if len({entry.part.position_id for entry in self._entries}) < self._rules.most_entries:
             self._enter(self.side, bar, signal, beside=sum(held.units for held in self.held))
 
     def _protect(self, bar: int) -> None:
@@ -72,14 +75,14 @@ class PyramidStrategy(SpecStrategy):
         self._look()
 
     def _opened(self, event: Any, plan: EntryPlan) -> None:
-        price = round(event.last_px.as_double(), self._rules.price_decimals)
-        units = round(event.last_qty.as_double(), self._rules.size_decimals)
+        price, units = self._price_of(event), self._units_of(event)
         held = HeldPosition(plan.side, units, event.ts_event, price, plan.stop, plan.target)
-        entry = _Entry(held, Part(units, plan.target, event.position_id, None, []), math.nan)
+        entry = _Entry(
+            held, Part(units, plan.target, event.position_id, None, [], event.ts_event, price), math.nan
+        )
         self._entries.append(entry)
         self.position = self._entries[0].held
-        # Orders travel 1 ns: an alert makes the venue take them in before it sees the bar's extremes.
-        self.clock.set_time_alert_ns(f"exits-{event.ts_event}", event.ts_event + 1, self._on_exits_sent)
+        self._await_exits(event)
         if plan.side == SHORT and self._rules.pine_entry_bar and price >= plan.stop:
             entry.late_stop = plan.stop
         elif not math.isnan(plan.stop):
@@ -88,10 +91,18 @@ class PyramidStrategy(SpecStrategy):
             self._send_target(entry.part)
         self._look()
 
+    def _shrunk(self, event: Any, reason: str, part: Part, left: float) -> None:
+        entry = next(entry for entry in self._entries if entry.part is part)
+        gone, part.units = part.units - left, left
+        self._settle(entry.held._replace(units=gone), event, reason, ends=False)
+        entry.held = entry.held._replace(units=left)
+        self.position = self._entries[0].held
+
     def _left(self, event: Any, reason: str, part: Part) -> None:
         part.is_open = False
         entry = next(entry for entry in self._entries if entry.part is part)
         self._entries.remove(entry)
+        self._cancel_beside(event, part, self._open_parts())
         self._settle(entry.held, event, reason, ends=not self._entries)
         self.position = self._entries[0].held if self._entries else None
         if not self._entries:
@@ -113,3 +124,19 @@ class PyramidStrategy(SpecStrategy):
         self.target_price = nearest_target(targets, default=math.nan)
         late = [entry.late_stop for entry in self._entries if not math.isnan(entry.late_stop)]
         self.held_stop = late[0] if late else math.nan
+
+    # --- state ------------------------------------------------------------------------------------------
+
+    def save_state(self) -> dict[str, Any]:
+        """Return all that a restart needs as plain data, see `SpecStrategy.save_state`."""
+        entries = [
+            [list(entry.held), self._saved_part(entry.part), entry.late_stop] for entry in self._entries
+        ]
+        return super().save_state() | {"entries": entries}
+
+    def _restored_parts(self, state: Mapping[str, Any]) -> list[Part]:
+        self._entries = [
+            _Entry(HeldPosition(*held), self._restored_part(part), late_stop)
+            for held, part, late_stop in state["entries"]
+        ]
+        return self._open_parts()

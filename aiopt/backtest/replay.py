@@ -33,7 +33,8 @@ from numpy.typing import NDArray
 from aiopt.backtest.boundaries import Boundaries
 from aiopt.backtest.execution import PathFillModel
 from aiopt.backtest.moving_exits import MovingExits
-from aiopt.backtest.strategy import FLAT, LONG, SpecStrategy
+from aiopt.backtest.strategy import SpecStrategy
+from aiopt.backtest.strategy_orders import FLAT, LONG
 from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.errors import DataError
 from aiopt.strategy.signals import SignalArrays

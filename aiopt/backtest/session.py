@@ -42,7 +42,8 @@ from aiopt.backtest.results import TrialResult, compute_metrics, equity_curve
 from aiopt.backtest.signals import ArraySignals, SignalSource, StreamedSignals
 from aiopt.backtest.sink import BacktestRecorder, RowSink
 from aiopt.backtest.stop_fills import stop_rule
-from aiopt.backtest.strategy import LONG, SpecStrategy
+from aiopt.backtest.strategy import SpecStrategy
+from aiopt.backtest.strategy_orders import LONG
 from aiopt.backtest.swap import Nights
 from aiopt.backtest.trading_rules import TradingRules
 from aiopt.backtest.valuation import Valuation

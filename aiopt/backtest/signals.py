@@ -98,15 +98,21 @@ class StreamedSignals:
         Fed with each bar.
     recorder : BacktestRecorder, optional
         Told of each bar at once.
+    keep : bool
+        Whether `observed` keeps all signals; False, for bars without end: the last alone.
     """
 
-    def __init__(self, signals: StreamingSignals, recorder: BacktestRecorder | None = None) -> None:
+    def __init__(
+        self, signals: StreamingSignals, recorder: BacktestRecorder | None = None, *, keep: bool = True
+    ) -> None:
         self._signals = signals
         self.size_step = signals.size_step
         self.exits = signals.exits
         self.limits = signals.limits
         self.pyramiding = signals.pyramiding
         self._recorder = recorder
+        self._keep = keep
+        self._pushed = 0
         self.observed: list[BarSignal] = []
 
     def push(
@@ -114,17 +120,23 @@ class StreamedSignals:
     ) -> BarSignal:
         """Add the next bar and return its signal."""
         signal = self._signals.update(ts_open_ns, open, high, low, close, volume)
+        if not self._keep:
+            self.observed.clear()
         self.observed.append(signal)
+        self._pushed += 1
         if self._recorder is not None:
-            number = len(self.observed) - 1
-            self._recorder.bar(number, ts_open_ns, close, self._signals.indicators(), signal)
+            self._recorder.bar(self._pushed - 1, ts_open_ns, close, self._signals.indicators(), signal)
         return signal
 
     def at(self, bar: int) -> BarSignal:
-        """Return the signal of a bar that has been pushed."""
-        return self.observed[bar]
+        """Return the signal of a bar that has been pushed and is still kept."""
+        return self.observed[bar - self._pushed]
 
     def indicator(self, name: str, bar: int) -> float:
         """Return the series on the last bar pushed, which `bar` must be."""
-        assert bar == len(self.observed) - 1
+        assert bar == self._pushed - 1
         return self._signals.value(name)
+
+    def indicators(self) -> dict[str, float]:
+        """Return every indicator's value on the last bar pushed."""
+        return self._signals.indicators()

@@ -19,52 +19,40 @@ Timing, with insert latency 1 ns and cancel latency 0 (see `aiopt.backtest.repla
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from nautilus_trader.config import StrategyConfig
 from nautilus_trader.model.data import BarType
-from nautilus_trader.model.enums import OrderSide
-from nautilus_trader.model.objects import Price, Quantity
-from nautilus_trader.trading.strategy import Strategy
 
 from aiopt.backtest.account import SegmentAccount
+from aiopt.backtest.growing_bars import BarRow
 from aiopt.backtest.money import Amount
 from aiopt.backtest.moving_exits import MovingExits
 from aiopt.backtest.parts import Part
-from aiopt.backtest.positions import ClosedPosition, HeldPosition
+from aiopt.backtest.positions import ClosedPosition, HeldPosition, Leg
 from aiopt.backtest.signals import SignalSource, StreamedSignals
+from aiopt.backtest.strategy_orders import (
+    CLOSING_REASONS,
+    FLAT,
+    LONG,
+    SHORT,
+    EntryPlan,
+    OrderingStrategy,
+)
 from aiopt.backtest.trading_rules import TradingRules
+from aiopt.errors import BacktestError
 from aiopt.strategy.signals import BarSignal
 
-LONG, FLAT, SHORT = 1, 0, -1
 
-CLOSING_REASONS = ("exit_signal", "reverse", "segment_end", "end_of_data", "ruin", "time")
-
-
-class EntryPlan(NamedTuple):
-    """What an entry order wants.
-
-    `distances` are those of a moving stop, see `MovingExits.open`; `laid` those of stop and target that are
-    laid from the fill, see `LaidLevels.distances`.
-    """
-
-    side: int
-    stop: float
-    target: float
-    bar: int
-    distances: dict[str, float]
-    laid: tuple[float, float] | None = None
-
-
-class SpecStrategy(Strategy):
+class SpecStrategy(OrderingStrategy):
     """Trade one position at a time on the signals of a `SignalSource`.
 
     One object serves all runs of an engine, as Nautilus keeps a removed strategy's event handlers: a new
-    object per run would leak and slow every later run.  `prepare` gives it the next run's work.
+    one per run would leak.  `prepare` gives it the next run's work.
     """
 
     def __init__(self, name: str = "SPEC-001") -> None:
-        super().__init__(StrategyConfig(strategy_id=name))
+        super().__init__(name)
         self._streams = False
 
     def prepare(
@@ -90,30 +78,17 @@ class SpecStrategy(Strategy):
         timeframe_ns : int
             Bar length.
         """
-        self._instrument = instrument
+        self._prepare_orders(instrument, rules)
         self._source = source
         self._streams = isinstance(source, StreamedSignals)
-        self._rules = rules
         self._bar_type = bar_type
         self._timeframe_ns = timeframe_ns
-        self._plans: dict[Any, EntryPlan] = {}
-        self._exits: dict[Any, tuple[str, Part]] = {}
-        self._parts: list[Part] = []
         self._bar = -1
         self._due_bar = -1
-        self.held_stop: float = math.nan
-        self.held_target: float = math.nan
-        self.stop_price: float = math.nan
-        self.target_price: float = math.nan
-        self.position: HeldPosition | None = None
+        self._leaving: list[Leg] = []
+        self._early: list[tuple[EntryPlan, Any]] = []
         self.closed: list[ClosedPosition] = []
         self.account = SegmentAccount(rules.account)
-        self.failure: str | None = None
-
-    @property
-    def side(self) -> int:
-        """`LONG`, `SHORT` or `FLAT`."""
-        return FLAT if self.position is None else self.position.side
 
     @property
     def held(self) -> list[HeldPosition]:
@@ -155,8 +130,12 @@ class SpecStrategy(Strategy):
 
     def on_bar(self, bar: Any) -> None:
         """Compute the bar's signal and act on it."""
-        source = self._source
+        source, stream = self._source, self._rules.stream
         assert isinstance(source, StreamedSignals)
+        if stream is not None:
+            assert stream.last is not None
+            self._decide(len(stream) - 1, self.warm(stream.last))
+            return
         self._bar += 1
         digits = self._rules.price_decimals
         # Rounding undoes the fixed-point conversion, which can be one bit off the decimal price.
@@ -169,6 +148,14 @@ class SpecStrategy(Strategy):
             float(self._rules.volume[self._bar]),
         )
         self._decide(self._bar, signal)
+
+    def warm(self, row: BarRow) -> BarSignal:
+        """Take a bar into the indicators without deciding on it; the last one added to the stream."""
+        source, rules = self._source, self._rules
+        assert isinstance(source, StreamedSignals)
+        self._bar += 1
+        rules.books.bar_ended(row.ts_open_ns, row.ts_open_ns + self._timeframe_ns, row.bid_close)
+        return source.push(*row[:6])
 
     def schedule_decision(self, bar: int, ts_close_ns: int) -> None:
         """Decide on bar `bar` at its close.  For replays that deliver no bars."""
@@ -190,13 +177,16 @@ class SpecStrategy(Strategy):
 
     def _decide(self, bar: int, signal: BarSignal) -> None:
         """Act at the close of a bar."""
-        if bar >= self._rules.n_bars - 1:
+        n_bars = self._rules.n_bars
+        if n_bars is not None and bar >= n_bars - 1:
             return
         segment, limits = self._rules.segment_of(bar), self._rules.limits
         self.account.enter_segment(segment)
         if limits is not None:
             limits.enter_segment(segment)
-        if self.side != FLAT and self.account.is_lost(self._equity(bar), self.clock.timestamp_ns()):
+        if self._rules.stream is not None and (self._is_leaving or self._plans):
+            return  # orders of a close before this one wait for a quote still
+        if self.side != FLAT and self.account.is_lost(self._equity(bar), self._now_ns()):
             self._close("ruin")
             return
         may_enter = self._rules.may_enter(bar)
@@ -216,12 +206,30 @@ class SpecStrategy(Strategy):
             self._enter(new_side, bar, signal)
         elif leaves:
             self._close("exit_signal")
-        elif self.moving is not None and bar >= self.moving.due_bar:
+        elif self.moving is not None and self.moving.is_due(bar):
             self._close("time")
         else:
             self._protect(bar)
             if wants_long or wants_short:
                 self._add(bar, signal)
+
+    def _now_ns(self) -> int:
+        """Return the time of a decision: on bars that grow, the last one's end, whatever the clock says."""
+        stream = self._rules.stream
+        return self.clock.timestamp_ns() if stream is None else stream.end_ns
+
+    def flatten(self, reason: str) -> None:
+        """Close what is held at the next quote, and let no entry that waits be followed by an exit alone.
+
+        Parameters
+        ----------
+        reason : str
+            One of `CLOSING_REASONS`.
+        """
+        for name in list(self._plans):
+            self.cancel_order(self._known_order(name.value))
+        if self.side != FLAT and not self._is_leaving:
+            self._close(reason)
 
     def _add(self, bar: int, signal: BarSignal) -> None:
         """Do nothing on an entry signal of the side that is held: there is one entry at a time."""
@@ -267,11 +275,7 @@ class SpecStrategy(Strategy):
         if levels is not None:
             laid = levels.distances(lambda name: self._source.indicator(name, bar))
         for size, target in self._cut(units, side, bar, last_target):
-            order = self.order_factory.market(
-                self._instrument.id, OrderSide.BUY if side == LONG else OrderSide.SELL, self._quantity(size)
-            )
-            self._plans[order.client_order_id] = EntryPlan(side, stop, target, bar, distances, laid)
-            self.submit_order(order)
+            self._send_entry(EntryPlan(side, stop, target, bar, distances, laid, size))
 
     def _cut(self, units: float, side: int, bar: int, last_target: float) -> list[tuple[float, float]]:
         """Return the units and the target of each part of an entry."""
@@ -302,38 +306,57 @@ class SpecStrategy(Strategy):
         values = self._rules.values
         return self.account.balance + sum(values.open_value(held, bar) for held in self.held)
 
-    def _close(self, reason: str) -> None:
-        parts = self._open_parts()
-        for part in parts:
-            for order in part.resting:
-                self.cancel_order(order)
-            part.resting, part.stop_order = [], None
-        self._forget_exits()
-        for part in parts:
-            order = self.order_factory.market(
-                self._instrument.id, self._exit_side(), self._quantity(part.units), reduce_only=True
-            )
-            self._submit_exit(order, reason, part)
-
     # --- fills ------------------------------------------------------------------------------------------
 
     def on_order_filled(self, event: Any) -> None:
-        """Open or close the position the fill belongs to."""
-        plan = self._plans.pop(event.client_order_id, None)
+        """Open or close the position the fill belongs to, or a part of it."""
+        name = event.client_order_id
+        plan = self._plans.pop(name, None)
         if plan is not None:
-            self._opened(event, plan)
+            left = plan.units - self._units_of(event)
+            if left > 0.0:
+                self._plans[name] = plan._replace(units=left)
+            if self.side in (FLAT, plan.side):
+                self._opened(event, plan)
+            else:  # of a reversal, ahead of the exit
+                self._early.append((plan, event))
             return
-        self._left(event, *self._exits.pop(event.client_order_id))
+        reason, part = self._exits.pop(name, ("", None))
+        if part is None or not part.is_open:
+            self._strange(event)
+            return
+        left = part.units - self._units_of(event)
+        if left > 0.0:
+            self._exits[name] = reason, part
+            self._shrunk(event, reason, part, left)
+        else:
+            self._left(event, reason, part)
+        if self.position is None:
+            early, self._early = self._early, []
+            for waiting, fill in early:
+                self._opened(fill, waiting)
+
+    def _units_of(self, event: Any) -> float:
+        return round(event.last_qty.as_double(), self._rules.size_decimals)
+
+    def _price_of(self, event: Any) -> float:
+        # Pine's rounding of the fill is the engine's: compare decimals.
+        return round(event.last_px.as_double(), self._rules.price_decimals)
+
+    def _strange(self, event: Any) -> None:
+        """Note the fill of an order that nothing is known of, and change nothing."""
+        text = f"{event.client_order_id} was filled, but the strategy has no such order"
+        self.refusals.append(text)
+        if self.failure is None:
+            self.failure = f"Every fill must be of an order of the strategy, but {text}."
 
     def _opened(self, event: Any, plan: EntryPlan) -> None:
-        # Pine's rounding of the fill is the engine's: compare decimals.
-        price = round(event.last_px.as_double(), self._rules.price_decimals)
-        units = round(event.last_qty.as_double(), self._rules.size_decimals)
+        price, units = self._price_of(event), self._units_of(event)
         levels = self._rules.levels
         if levels is not None and plan.laid is not None:
             stop, target = levels.around(price, plan.side, plan.laid, (plan.stop, plan.target))
             plan = plan._replace(stop=stop, target=target)
-        part = Part(units, plan.target, event.position_id, None, [])
+        part = Part(units, plan.target, event.position_id, None, [], event.ts_event, price)
         if self.position is None:
             self._parts = [part]
             self.position = HeldPosition(plan.side, units, event.ts_event, price, plan.stop, plan.target)
@@ -348,8 +371,7 @@ class SpecStrategy(Strategy):
                     stop=plan.stop,
                     **plan.distances,
                 )
-            # Orders travel 1 ns: an alert makes the venue take them in before it sees the bar's extremes.
-            self.clock.set_time_alert_ns(f"exits-{event.ts_event}", event.ts_event + 1, self._on_exits_sent)
+            self._await_exits(event)
         else:
             self._parts.append(part)
             self.position = self.position._replace(units=self.position.units + units)
@@ -363,8 +385,22 @@ class SpecStrategy(Strategy):
         elif not math.isnan(plan.target):
             self._send_target(part)
 
-    def _on_exits_sent(self, event: Any) -> None:
-        """Do nothing: the venue processes its messages after every time event."""
+    def _await_exits(self, event: Any) -> None:
+        """Let the simulated venue take the exits in before it sees the bar's extremes: orders travel 1 ns."""
+        if self._rules.stream is None:
+            self.clock.set_time_alert_ns(f"exits-{event.ts_event}", event.ts_event + 1, lambda _: None)
+
+    def _shrunk(self, event: Any, reason: str, part: Part, left: float) -> None:
+        """Take note that some of a part has left."""
+        held = self.position
+        assert held is not None
+        gone = part.units - left
+        part.units = left
+        if reason in CLOSING_REASONS:
+            self._leaving.append(self._leg(event, part, gone))
+            return
+        self.position = held._replace(units=held.units - gone)
+        self._settle(self._of(held, part, gone), event, reason, ends=False)
 
     def _left(self, event: Any, reason: str, part: Part) -> None:
         """Take note that a part has left: by its own order, or with all others by a market order."""
@@ -372,11 +408,13 @@ class SpecStrategy(Strategy):
         held, still = self.position, self._open_parts()
         assert held is not None
         if reason not in CLOSING_REASONS:
-            left = held._replace(units=part.units, target=part.target)
-            self._settle(left, event, reason, ends=not still)
+            self._cancel_beside(event, part, still)
+            self._settle(self._of(held, part, part.units), event, reason, ends=not still)
             held = held._replace(units=held.units - part.units)
-        elif not still:
-            self._settle(held, event, reason, ends=True)
+        else:
+            self._leaving.append(self._leg(event, part, part.units))
+            if not still:
+                self._settle_legs(held, event, reason)
         if not still:
             self.position = None
             self._forget_exits()
@@ -384,78 +422,77 @@ class SpecStrategy(Strategy):
             self.position = held._replace(target=still[0].target)
             self.target_price = still[0].target
 
+    @staticmethod
+    def _of(held: HeldPosition, part: Part, units: float) -> HeldPosition:
+        """Return what some units of a part are as a position of their own."""
+        return HeldPosition(held.side, units, part.entry_ts_ns, part.entry_price, held.stop, part.target)
+
+    def _leg(self, event: Any, part: Part, units: float) -> Leg:
+        return Leg(units, part.entry_ts_ns, part.entry_price, event.ts_event, self._price_of(event))
+
+    def _settle_legs(self, held: HeldPosition, event: Any, reason: str) -> None:
+        """Book what market orders took of a position: one round trip per pair of prices."""
+        sizes: dict[tuple[int, float, int, float], float] = {}
+        for units, *prices in self._leaving:
+            key = tuple(prices)
+            sizes[key] = sizes.get(key, 0.0) + units  # type: ignore[index, arg-type]
+        self._leaving = []
+        for number, ((entry_ts_ns, entry_price, exit_ts_ns, exit_price), units) in enumerate(sizes.items()):
+            one = held._replace(units=units, entry_ts_ns=entry_ts_ns, entry_price=entry_price)
+            self._settle_at(one, exit_ts_ns, exit_price, reason, ends=number == len(sizes) - 1)
+
+    def _cancel_beside(self, event: Any, part: Part, still: list[Part]) -> None:
+        """Cancel the other exits of a part whose venue position goes on: fills of one order share it."""
+        if self._rules.stream is not None and any(one.position_id == part.position_id for one in still):
+            for order in part.resting:
+                if order.client_order_id != event.client_order_id and order.is_open:
+                    self.cancel_order(order)
+
     def _settle(self, left: HeldPosition, event: Any, reason: str, *, ends: bool) -> None:
         """Book a round trip; `ends`: nothing is held behind it."""
-        exit_price = round(event.last_px.as_double(), self._rules.price_decimals)
+        self._settle_at(left, event.ts_event, self._price_of(event), reason, ends=ends)
+
+    def _settle_at(self, left: HeldPosition, ts_ns: int, price: float, reason: str, *, ends: bool) -> None:
         settlement = self._rules.books.settle(
-            left.side, left.units, left.entry_ts_ns, left.entry_price, event.ts_event, exit_price
+            left.side, left.units, left.entry_ts_ns, left.entry_price, ts_ns, price
         )
-        self.closed.append(ClosedPosition(*left, event.ts_event, exit_price, reason, settlement))
+        self.closed.append(ClosedPosition(*left, ts_ns, price, reason, settlement))
         if self._rules.limits is not None:
-            self._rules.limits.left(event.ts_event, settlement.net, self.account.balance, ends=ends)
-        self.account.book(settlement.net, event.ts_event)
+            self._rules.limits.left(ts_ns, settlement.net, self.account.balance, ends=ends)
+        self.account.book(settlement.net, ts_ns)
 
-    def _open_parts(self) -> list[Part]:
-        return [part for part in self._parts if part.is_open]
+    # --- state ------------------------------------------------------------------------------------------
 
-    # --- orders -----------------------------------------------------------------------------------------
+    def save_state(self) -> dict[str, Any]:
+        """Return all that a restart needs beside the bars, as plain data that JSON can hold.
 
-    def _send_stop(self, part: Part, price: float, reason: str = "stop_loss") -> None:
-        self.held_stop = math.nan
-        self.stop_price = price
-        order = self.order_factory.stop_market(
-            self._instrument.id,
-            self._exit_side(),
-            self._quantity(part.units),
-            Price(price, self._rules.price_decimals),
-            reduce_only=True,
-        )
-        part.resting.append(order)
-        part.stop_order = order
-        self._submit_exit(order, reason, part)
+        Whole numbers may be larger than 64 bits: amounts of money are exact.
+        """
+        limits, moving = self._rules.limits, self.moving
+        return {
+            "bar": self._bar,
+            "orders": self._saved_orders(),
+            "leaving": [list(leg) for leg in self._leaving],
+            "account": self.account.save(),
+            "limits": None if limits is None else limits.save(),
+            "moving": None if moving is None else moving.save(),
+        }
 
-    def _send_target(self, part: Part) -> None:
-        order = self.order_factory.limit(
-            self._instrument.id,
-            self._exit_side(),
-            self._quantity(part.units),
-            Price(part.target, self._rules.price_decimals),
-            reduce_only=True,
-        )
-        part.resting.append(order)
-        self._submit_exit(order, "take_profit", part)
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Take up a state that `save_state` returned, after `prepare` and `warm` with all bars up to it.
 
-    def _submit_exit(self, order: Any, reason: str, part: Part) -> None:
-        self._exits[order.client_order_id] = reason, part
-        self.submit_order(order, position_id=part.position_id)
-
-    def _forget_exits(self) -> None:
-        self.held_stop = self.held_target = self.stop_price = self.target_price = math.nan
-
-    def _exit_side(self) -> OrderSide:
-        return OrderSide.SELL if self.side == LONG else OrderSide.BUY
-
-    def _quantity(self, units: float) -> Quantity:
-        return Quantity(units, self._rules.size_decimals)
-
-    # --- refusals ---------------------------------------------------------------------------------------
-
-    def on_order_rejected(self, event: Any) -> None:
-        """Record why, unless the order's position was closed while it travelled."""
-        reason, part = self._exits.pop(event.client_order_id, ("", None))
-        if part is None or reason in CLOSING_REASONS or part.is_open:
-            self._refused("rejected", event)
-
-    def on_order_denied(self, event: Any) -> None:
-        """Record why the risk engine denied an order."""
-        self._refused("denied", event)
-
-    def on_order_cancel_rejected(self, event: Any) -> None:
-        """Record why an order could not be cancelled."""
-        self._refused("kept although it was cancelled", event)
-
-    def _refused(self, what: str, event: Any) -> None:
-        if self.failure is None:
-            self.failure = (
-                f"Every order must be accepted, but {event.client_order_id} was {what}: {event.reason}"
-            )
+        Raises
+        ------
+        BacktestError
+            If the state is of another bar, or the node's cache lacks an order it speaks of.
+        """
+        if state["bar"] != self._bar:
+            msg = f"The strategy's state is of bar {state['bar']}, but it was warmed up to bar {self._bar}."
+            raise BacktestError(f"{msg} Feed it the session's own bars.")
+        self._restore_orders(state["orders"] | {"entries": state.get("entries", [])})
+        self._leaving = [Leg(*leg) for leg in state["leaving"]]
+        self.account.restore(state["account"])
+        if self._rules.limits is not None:
+            self._rules.limits.restore(state["limits"])
+        if self.moving is not None:
+            self.moving.restore(state["moving"])

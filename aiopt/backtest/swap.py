@@ -183,6 +183,8 @@ class Nights:
     price_decimals : int
         Prices are whole multiples of ``10**-price_decimals``.
 
+    Bars that grow have `GrowingNights`.
+
     Raises
     ------
     ConfigError
@@ -246,7 +248,7 @@ class Nights:
         if config is None:
             return
         if config.points:
-            self._per_night = _point_amounts(config, instrument)
+            self._per_night = point_amounts(config, instrument)
         else:
             self._per_night = _rate_amounts(config, instrument, known.ts_ns, known.bid_steps, price_decimals)
 
@@ -299,7 +301,7 @@ class Nights:
         return booked
 
 
-def _point_amounts(config: SwapConfig, instrument: Instrument) -> Callable[[int, int], tuple[int, int]]:
+def point_amounts(config: SwapConfig, instrument: Instrument) -> Callable[[int, int], tuple[int, int]]:
     """Return a function of side and rollover: amount per unit and night as a fraction."""
     points = config.points.get(instrument.symbol)
     if points is None:
@@ -317,7 +319,7 @@ def _rate_amounts(
     """Return a function of side and rollover: amount per unit and night as a fraction."""
     dates = [dt.datetime.fromtimestamp(ts // 10**9, NEW_YORK).date().isoformat() for ts in ts_ns]
     base, quote = (_rates_on(dates, config, name) for name in (instrument.base, instrument.quote))
-    markup = _scaled(config.markup_percent)
+    markup = scaled_percent(config.markup_percent)
     numerator = 10**AMOUNT_DECIMALS
     denominator = 10 ** (price_decimals + _PERCENT_DECIMALS + 2) * config.day_count
 
@@ -329,17 +331,35 @@ def _rate_amounts(
 
 
 def _rates_on(dates: list[str], config: SwapConfig, currency: str) -> list[int]:
+    _rows_of(config, currency)
+    return [rate_on(date, config, currency) for date in dates]
+
+
+def _rows_of(config: SwapConfig, currency: str) -> tuple[InterestRate, ...]:
     rows = config.rates.get(currency)
     if rows is None:
         known = ", ".join(sorted(config.rates))
         msg = f"`swap.rates` must name base and quote currency, but has {known} and not {currency}."
         raise ConfigError(f"{msg} Add {currency}.")
+    return rows
+
+
+def rate_on(date: str, config: SwapConfig, currency: str) -> int:
+    """Return a currency's rate at the rollover of a date, in 10**-6 percent.
+
+    Raises
+    ------
+    ConfigError
+        If the table has no such currency, or begins later.
+    """
+    rows = _rows_of(config, currency)
     starts = [row.date for row in rows]
-    if dates and dates[0] < starts[0]:
+    if date < starts[0]:
         msg = f"`swap.rates.{currency}` must begin before the bars do, but begins {starts[0]} and the first "
-        raise ConfigError(f"{msg}rollover is on {dates[0]}. Add an earlier row.")
-    return [_scaled(rows[bisect_right(starts, date) - 1].percent) for date in dates]
+        raise ConfigError(f"{msg}rollover is on {date}. Add an earlier row.")
+    return scaled_percent(rows[bisect_right(starts, date) - 1].percent)
 
 
-def _scaled(percent: float) -> int:
+def scaled_percent(percent: float) -> int:
+    """Return a rate in 10**-6 percent."""
     return round(percent * 10**_PERCENT_DECIMALS)

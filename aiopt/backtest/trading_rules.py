@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from aiopt.backtest.account import AccountRules
 from aiopt.backtest.bookkeeper import Bookkeeper
 from aiopt.backtest.entry_limits import LimitedEntries
+from aiopt.backtest.growing_bars import GrowingBars
 from aiopt.backtest.laid_levels import LaidLevels
 from aiopt.backtest.moving_exits import MovingExits
 from aiopt.backtest.parts import TargetParts
@@ -24,12 +25,13 @@ class TradingRules(NamedTuple):
     ----------
     may_enter : callable of int to bool
         Whether a signal at the close of a bar may open a position.
-    n_bars : int
-        Bars of the series; nothing is ordered at the close of the last.
+    n_bars : int or None
+        Bars of the series; nothing is ordered at the close of the last.  None: nobody knows.
     price_decimals, size_decimals : int
         Of the engine's instrument.
-    volume : sequence of float
-        Bar volumes; not read from the engine's bars, whose volumes are rounded to its size precision.
+    volume : sequence of float or None
+        Bar volumes, None with `stream`; not read from the engine's bars, whose volumes are rounded to its
+        size precision.
     pine_entry_bar : bool
         True: a short whose entry bar opens at or above its stop keeps it unarmed until that bar has closed,
         as TradingView does (a long in the same place is stopped at the open).
@@ -53,10 +55,14 @@ class TradingRules(NamedTuple):
         Entries of one side that may be open at once.
     levels : LaidLevels or None
         Stop and target, if the strategy lays one from the entry's own price.
+    stream : GrowingBars or None
+        The bars, where they arrive one by one: each is added before the strategy is told of it.
+    order_prefix : str
+        What the ids of orders begin with, a number behind it; empty: NautilusTrader's own.
     """
 
     may_enter: Callable[[int], bool]
-    n_bars: int
+    n_bars: int | None
     price_decimals: int
     size_decimals: int
     volume: Any
@@ -71,3 +77,5 @@ class TradingRules(NamedTuple):
     parts: TargetParts | None = None
     most_entries: int = 1
     levels: LaidLevels | None = None
+    stream: GrowingBars | None = None
+    order_prefix: str = ""

@@ -150,13 +150,28 @@ def next_strikes(
     n_bars = ts_open_ns.size
     if clock is None:
         return np.full(n_bars, n_bars, dtype=np.int64)
+    bars = np.where(strikes(clock, ts_open_ns, bar_ns), np.arange(n_bars), n_bars)
+    return np.minimum.accumulate(bars[::-1])[::-1]
+
+
+def strikes(clock: Clock, ts_open_ns: npt.NDArray[np.int64], bar_ns: int) -> npt.NDArray[np.bool_]:
+    """Return at which bars' closes a clock strikes; never at that of the first.
+
+    Parameters
+    ----------
+    clock : Clock
+        Time of day.
+    ts_open_ns : ndarray of shape (n_bars,), int64
+        Opening times, UTC.
+    bar_ns : int
+        Length of a bar.
+    """
     ends = ts_open_ns + bar_ns
     minutes = (ends + utc_offsets_ns(clock.zone, ends)) // MINUTE_NS
     day = minutes // MINUTES_PER_DAY
     past = minutes - day * MINUTES_PER_DAY >= clock.minute
-    struck = np.zeros(n_bars, dtype=bool)
+    struck = np.zeros(ts_open_ns.size, dtype=bool)
     # By the day of the week, as the script can tell it.
     other_day = day[1:] % 7 != day[:-1] % 7
     struck[1:] = np.where(past[1:], ~past[:-1] | other_day, ~past[:-1] & other_day)
-    bars = np.where(struck, np.arange(n_bars), n_bars)
-    return np.minimum.accumulate(bars[::-1])[::-1]
+    return struck
