@@ -158,6 +158,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *_STRATEGY,
     },
     "aiopt.live": set(),
+    "aiopt.live.feeds": {"aiopt.backtest.growing_bars", *_DATA},
     "aiopt.live.paper": {
         "aiopt.backtest.backtest_config",
         "aiopt.backtest.bookkeeper",
