@@ -5,7 +5,8 @@ Example::
     ray job submit --working-dir . -- python jobs/train.py --config "$PWD/training.yaml" \
         --data "$PWD/data/datasets/eurusd-5m" --base openbmb/MiniCPM-V-4.6 --out "$PWD/trainings/first"
 
-A job runs in a copy of the working directory, so paths must be absolute, and seen by every node.
+A job runs in a copy of the working directory, so paths must be absolute, and seen by every node.  It finds
+what is served from `aiopt serve up` by ``AIOPT_STATE_DIR``, which must then be absolute too.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--out", type=Path, required=True, help="the training's folder")
     result.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
     result.add_argument("--workers", type=int, default=1, help="processes that train together; default: 1")
+    result.add_argument(
+        "--while-serving",
+        choices=["auto", "share", "drain", "refuse"],
+        default="auto",
+        help="beside an endpoint; auto: share the memory where both fit, else refuse; default: auto",
+    )
     return result
 
 
@@ -40,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out=given.out,
         device=given.device,
         workers=given.workers,
+        while_serving=given.while_serving,
     )
 
 

@@ -37,6 +37,9 @@ class RetrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Measure on the validation split of the newest set trained on how sure the new one may be.
     device : {"auto", "cpu", "cuda"}
         Of the training.
+    while_serving : {"auto", "share", "drain", "refuse"}
+        What becomes of an endpoint that serves from the state folder while a round trains, as of
+        `aiopt model train`; where ``auto`` would ask, the round is refused.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class RetrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     later: bool = True
     calibrate: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    while_serving: Literal["auto", "share", "drain", "refuse"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("out", "base", "data", "judge"):

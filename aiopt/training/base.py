@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from aiopt.serving.checkpoint.geometry import GEOMETRY_FILE, ImageGeometry, read
 from aiopt.serving.checkpoint.geometry import write_geometry as write_geometry_files
 from aiopt.serving.checkpoint.validation import Checkpoint, validate
 from aiopt.serving.checkpoint.weights import INDEX_NAME
+from aiopt.training.disk import disk_errors
 from aiopt.training.failures import TrainingError
 from aiopt.training.libraries import load_transformers
 from aiopt.training.training_config import ImageConfig, TrainingConfig
@@ -198,8 +200,7 @@ def export(
         If the disk is full.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with disk_errors(out), _draft(out) as draft:
         model.save_pretrained(
             draft / "weights", state_dict=_converted(model, DTYPES[dtype]), max_shard_size=SHARD_SIZE
         )
@@ -221,16 +222,23 @@ def export(
         if found.parameters != base.checkpoint.parameters:
             raise TrainingError(
                 f"A trained checkpoint must hold the {base.checkpoint.parameters:,} values of its base, but "
-                "holds "
-                f"{found.parameters:,}. transformers saves this architecture under other names; nothing was "
-                "written."
+                f"holds {found.parameters:,}. transformers saves this architecture under other names; "
+                "nothing was written."
             )
         if out.exists():
             shutil.rmtree(out)
         draft.replace(out)
+    return validate(out, allow_remote_code=base.checkpoint.remote_code)
+
+
+@contextmanager
+def _draft(out: Path) -> Iterator[Path]:
+    """Yield a folder beside `out` to write in; what is left of it at the end goes."""
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return validate(out, allow_remote_code=base.checkpoint.remote_code)
 
 
 def _converted(model: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:

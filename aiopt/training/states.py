@@ -17,11 +17,10 @@ from typing import Any
 
 import msgspec
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from aiopt.errors import StorageError
-from aiopt.files import sha256_file, storage_error
+from aiopt.files import sha256_file
+from aiopt.training.disk import disk_errors
 
 MANIFEST, WEIGHTS, MOMENTS = "manifest.json", "weights.safetensors", "optimizer.safetensors"
 _NAME = re.compile(r"step-(\d{8})")
@@ -113,28 +112,39 @@ class States:
         draft = self._folder / f".{final.name}.tmp"
         moments = _moments(parameters, optimizer)
         try:
+            with disk_errors(final):
+                self._write(draft, position, parameters, moments, workers)
+                if final.exists():
+                    shutil.rmtree(final)
+                draft.replace(final)
+        finally:
             shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir(parents=True)
-            weights = {name: tensor.detach().contiguous() for name, tensor in parameters.items()}
-            save_file(weights, draft / WEIGHTS)
-            save_file(moments, draft / MOMENTS)
-            manifest = Manifest(
-                identity=self._identity,
-                position=position_document(position),
-                threads=torch.get_num_threads(),
-                workers=workers,
-                files={name: sha256_file(draft / name) for name in (WEIGHTS, MOMENTS)},
-            )
-            (draft / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-            _flush(draft)
-            if final.exists():
-                shutil.rmtree(final)
-            draft.replace(final)
-        except (OSError, SafetensorError) as failure:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise _translated(final, failure) from failure
         self._prune(position)
         return final
+
+    def _write(
+        self,
+        draft: Path,
+        position: Position,
+        parameters: Mapping[str, torch.Tensor],
+        moments: Mapping[str, torch.Tensor],
+        workers: int,
+    ) -> None:
+        """Write the files of a state, the manifest last, and bring them to the disk."""
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        weights = {name: tensor.detach().contiguous() for name, tensor in parameters.items()}
+        save_file(weights, draft / WEIGHTS)
+        save_file(dict(moments), draft / MOMENTS)
+        manifest = Manifest(
+            identity=self._identity,
+            position=position_document(position),
+            threads=torch.get_num_threads(),
+            workers=workers,
+            files={name: sha256_file(draft / name) for name in (WEIGHTS, MOMENTS)},
+        )
+        (draft / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+        _flush(draft)
 
     def newest(self) -> tuple[Path, Position, Manifest] | None:
         """Return the newest whole state of this training; a damaged one is noted and passed over."""
@@ -217,18 +227,6 @@ def _moments(
         for key, value in optimizer.state.get(tensor, {}).items():
             found[f"{name}|{key}"] = value.detach().contiguous()
     return found
-
-
-def _translated(path: Path, failure: Exception) -> Exception:
-    """Return the product's error for a disk that is full or cannot be written."""
-    if isinstance(failure, OSError):
-        return storage_error(path, failure) or failure
-    if "code: 28" in str(failure) or "StorageFull" in str(failure):
-        return StorageError(
-            f"The disk of {path} is full. Free space, then run the same command again: it goes on from the "
-            "last state. Nothing half-written was left."
-        )
-    return failure
 
 
 def _flush(folder: Path) -> None:

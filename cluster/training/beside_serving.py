@@ -71,6 +71,11 @@ def beside_serving(
     """
     found = None if mode == "share" else _served(folder)
     if found is None:
+        if mode == "drain":
+            # A job that runs elsewhere would else share in silence what it was told to drain.
+            note(
+                f"Nothing serves from {folder}, so nothing is drained. AIOPT_STATE_DIR names another folder."
+            )
         return nullcontext()
     url, names = found
     what = f"{url} serves {', '.join(names)}"

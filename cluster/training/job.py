@@ -109,15 +109,32 @@ def run_job(
 
 
 def train_job(
-    config: Path | None, *, data: Sequence[Path], base: str, out: Path, device: Device, workers: int
+    config: Path | None,
+    *,
+    data: Sequence[Path],
+    base: str,
+    out: Path,
+    device: Device,
+    workers: int,
+    while_serving: WhileServing = "auto",
 ) -> int:
-    """Run a submitted training on the cluster it was submitted to; print, and return the exit code."""
+    """Run a submitted training on the cluster it was submitted to; print, and return the exit code.
+
+    Nobody is there to be asked: where ``auto`` would ask, the training is refused and the remedy printed.
+    """
     from cluster.optimize import connect
 
     try:
         job = training_job(config, data=data, base=base, out=out, device=device)
         connect()
-        result = run_job(job, engine="ray", workers=workers, report=print_step, note=print_note)
+        result = run_job(
+            job,
+            engine="ray",
+            workers=workers,
+            report=print_step,
+            note=print_note,
+            while_serving=while_serving,
+        )
     except AioptError as error:
         print_note(f"error: {error}")
         return error.exit_code

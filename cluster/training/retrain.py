@@ -41,7 +41,10 @@ def run_retraining(config: RetrainConfig, *, engine: Engine, say: Callable[[str]
             if row.look is not None:  # type: ignore[attr-defined]  # a StepReport
                 say(step_text(row))  # type: ignore[arg-type]
 
-        return run_job(job, engine=engine, workers=1, report=report, note=say).checkpoint
+        made = run_job(
+            job, engine=engine, workers=1, report=report, note=say, while_serving=config.while_serving
+        )
+        return made.checkpoint
 
     return retrain(config, trains, read_locally, state=lifecycle.state_dir(), say=say)
 

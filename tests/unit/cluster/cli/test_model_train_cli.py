@@ -11,8 +11,11 @@ import pytest
 
 pytest.importorskip("torch")
 
+from aiopt.serving.endpoint import Endpoint, write_endpoint
 from cluster.cli.main import run
 from jobs.train import main
+from tests.unit.serving.conftest import ADMIN
+from tests.unit.serving.live import live_gateway
 from tests.unit.training.made_training import dataset
 
 CONFIG = """\
@@ -78,3 +81,29 @@ def test_the_job_prints_its_error_and_returns_its_code(
     monkeypatch.setattr(sys, "argv", ["jobs/train.py"])
     with pytest.raises(SystemExit):
         main([])
+
+
+def test_command_and_job_mind_what_is_served_alike(
+    tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint is real HTTP; the job gets no further than to it, so it needs no cluster."""
+    monkeypatch.setenv("AIOPT_SERVE_ADMIN_TOKEN", ADMIN)
+    monkeypatch.setattr("cluster.optimize.connect", lambda: None)
+    monkeypatch.setattr("cluster.training.beside_serving.available_bytes", lambda: 1)
+    words = [*words, "--config", str(tmp_path / "training.yaml")]
+    with live_gateway() as live:
+        state = tmp_path / "state"
+        write_endpoint(state, Endpoint(url=live.url, profile="test", started_cluster=False))
+        for mode, reason in (
+            ("refuse", "Nothing may serve beside this training, but"),
+            ("auto", "Let it rest meanwhile: --while-serving drain"),
+        ):
+            assert main([*words, "--while-serving", mode]) == 2
+            assert reason in capsys.readouterr().out
+            command = ["model", "train", *words[-1:], *words[:-2], "--while-serving", mode]
+            assert run(command) == 2
+            assert reason in " ".join(capsys.readouterr().err.split())
+        assert not live.backend.operations
+    with pytest.raises(SystemExit):
+        main([*words, "--while-serving", "sometimes"])
+    assert "invalid choice: 'sometimes'" in capsys.readouterr().err

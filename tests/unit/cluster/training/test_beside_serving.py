@@ -82,6 +82,9 @@ def test_both_share_where_both_fit_and_else_somebody_is_asked(live: Live, tmp_pa
 
 def test_where_nothing_answers_nothing_is_asked(tmp_path: Path) -> None:
     assert train(tmp_path, 10**12, "refuse") == ["trained"]
+    told, trained = train(tmp_path, 10**12, "drain")
+    assert told.startswith(f"Nothing serves from {tmp_path}, so nothing is drained.")
+    assert trained == "trained"
     write_endpoint(tmp_path, Endpoint(url="http://127.0.0.1:9", profile="test", started_cluster=False))
     (tmp_path / "serve-admin-token").write_text("token")
     assert train(tmp_path, 10**12, "auto") == ["trained"]

@@ -124,6 +124,7 @@ def test_a_job_connects_trains_on_ray_and_returns_zero(
     monkeypatch.setattr("cluster.training.job.run_job", trained)
     assert train_job(None, data=[tmp_path], base="b", out=tmp_path, device="cpu", workers=2) == 0
     assert (asked["engine"], asked["workers"], asked["connected"]) == ("ray", 2, True)
+    assert asked["while_serving"] == "auto", "as the command's"
     assert capsys.readouterr().out == "out/checkpoint revision abc\n"
 
 
