@@ -191,6 +191,15 @@ def test_a_market_order_takes_what_each_quote_offers() -> None:
     assert venue.orders() == ()
 
 
+def test_a_stop_that_was_reached_stays_so_when_the_price_comes_back() -> None:
+    venue = entered(msgspec.structs.replace(FREE, units_per_quote=400))
+    venue.submit(exit_order("stop", "stop", 1.099))
+    venue.quote("EURUSD", 11, 1.0989, 1.099)
+    (filled,) = venue.quote("EURUSD", 12, 1.1005, 1.1006)
+    assert isinstance(filled, Filled)
+    assert (filled.order_id, filled.price, filled.held) == ("stop", 1.1005, 200.0)
+
+
 def test_with_the_position_ends_what_is_left_of_its_entry() -> None:
     venue = PaperVenue(msgspec.structs.replace(FREE, units_per_quote=400))
     venue.quote("EURUSD", 1, 1.1, 1.1001)
