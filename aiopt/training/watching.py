@@ -110,8 +110,8 @@ class _Board:
         names = ("loss", "learning_rate", "gradient_norm", "tokens_per_s", "memory_bytes")
         values = {f"train/{name}": getattr(row, name) for name in names}
         if row.look is not None:
-            names = ("accuracy", "token_accuracy", "loss")
-            values |= {f"probe/{name}": getattr(row.look, name) for name in names}
+            looked = ("accuracy", "token_accuracy", "loss")
+            values |= {f"probe/{name}": getattr(row.look, name) for name in looked}
         for name, value in values.items():
             self._write(row.step, summary=self._scalar(name, value))
         now = time.monotonic()

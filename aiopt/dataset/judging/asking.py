@@ -24,19 +24,17 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from aiopt.analyst.evaluating import MIRROR_BIAS
-from aiopt.analyst.generators import GENERATORS, noisy_bars
+from aiopt.analyst.generators import noisy_bars
 from aiopt.analyst.planted import blank_bars, mirrored_bars, shuffled_bars
 from aiopt.bars.schema import BarArrays
 from aiopt.dataset.tasks.task_info import BARS_FOLDER, TaskSetInfo
 from aiopt.dataset.tasks.task_kinds import TASKS, Chart
+from aiopt.dataset.tasks.task_mirrors import mirrored_truth
 from aiopt.errors import ConfigError, DataError
 from aiopt.timeframe import parse_timeframe
 
 Variant = Literal["upright", "mirrored", "shuffled", "blank", "noisy"]
 VARIANTS: tuple[Variant, ...] = ("upright", "mirrored", "shuffled", "blank", "noisy")
-
-_UP_DOWN = {"up": "down", "down": "up"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -186,22 +184,12 @@ def _truth(
     """Return what is true of a control; None where nothing can be said."""
     if variant in ("upright", "shuffled", "blank"):
         return truth
-    origin = TASKS[task].origin
-    if origin in ("definition", "rules"):
+    if variant == "mirrored":
+        return mirrored_truth(task, truth, bars, source)
+    if TASKS[task].origin in ("definition", "rules"):
         # Whoever defines the answer defines it of these bars too.
         return TASKS[task].answer(Chart(bars=bars))
-    if variant == "noisy":
-        return None if task == "analysis" else truth
-    if task == "bias":
-        return {"bias": MIRROR_BIAS[truth["bias"]]}
-    if task == "pattern":
-        kind = truth["kind"]
-        return {**truth, "kind": kind if kind == "none" else GENERATORS[source].mirror(kind)}
-    if task == "forward":
-        return {"forward": _UP_DOWN.get(truth["forward"], truth["forward"])}
-    if task == "state":
-        return {**truth, "trend": _UP_DOWN.get(truth["trend"], truth["trend"])}
-    return None
+    return None if task == "analysis" else truth
 
 
 def _bars(folder: Path, split: str) -> dict[str, BarArrays]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.dataset.stretches import market_breaks
 from aiopt.dataset.tasks.task_config import BarsSource, GeneratorSource, PositionsSource, TaskSetConfig
 from aiopt.dataset.tasks.task_kinds import Chart, without_range
+from aiopt.dataset.tasks.task_mirrors import mirrored_chart
 from aiopt.errors import ConfigError
 
 SPLITS = ("train", "validation", "test", "unseen_kinds", "unseen_generators", "unseen_instruments")
@@ -91,14 +92,24 @@ class ChartPlan:
             + sum(int(one.stops.size) for one in self.windows.get(split, []))
             for split in SPLITS
         }
+        if self.config.mirrored:
+            counts["train"] *= 2
         object.__setattr__(self, "counts", {split: count for split, count in counts.items() if count})
 
     def charts(self, split: str) -> Iterator[PlacedChart]:
-        """Yield the charts of a split: generated ones first."""
-        for part in self.generated.get(split, []):
-            yield from part.charts(self.config, split)
-        for windows in self.windows.get(split, []):
-            yield from windows.charts(self.config, split)
+        """Yield the charts of a split: generated ones first; mirror images follow theirs if asked for."""
+        parts: list[_Generated | _Windows] = [*self.generated.get(split, []), *self.windows.get(split, [])]
+        for part in parts:
+            for placed in part.charts(self.config, split):
+                yield placed
+                if self.config.mirrored and split == "train":
+                    yield _mirrored(placed)
+
+
+def _mirrored(placed: PlacedChart) -> PlacedChart:
+    chart = mirrored_chart(placed.chart)
+    kind = placed.kind if chart.case is None else chart.case.kind
+    return replace(placed, sample=f"{placed.sample}-mirrored", kind=kind, chart=chart)
 
 
 @dataclass(frozen=True)

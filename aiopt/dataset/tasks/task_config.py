@@ -251,6 +251,9 @@ class TaskSetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Write the bars into the question too: for readers without eyes.
     across_gaps : {"drop", "keep"}
         Windows of bars that span a gap or a weekend.
+    mirrored : bool
+        Show every chart of the train split upside down as well, with the answers to that: no side is seen
+        more often than the other.
     seed : int
         Of the generators.
 
@@ -269,6 +272,7 @@ class TaskSetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     window: int = N_BARS
     numbers: bool = False
     across_gaps: Literal["drop", "keep"] = "drop"
+    mirrored: bool = False
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -276,6 +280,11 @@ class TaskSetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if of_positions != bool(set(self.tasks) & set(POSITION_TASKS)):
             msg = f"{', '.join(POSITION_TASKS)} are asked of closed positions, and of nothing else, but got "
             raise ConfigError(f"{msg}{list(self.tasks)}. Use `aiopt dataset from-trades` for these.")
+        if of_positions and self.mirrored:
+            msg = (
+                "How a position ended, after costs, has no mirror image, but got mirrored=True. Leave it out."
+            )
+            raise ConfigError(msg)
         for name in self.tasks:
             if name not in (POSITION_TASKS if of_positions else ALL_TASKS):
                 msg = f"`tasks` must be of {', '.join(ALL_TASKS)}, but got {name!r}."

@@ -1,4 +1,4 @@
-"""A disk that is full for true while a training writes: told, nothing half-written, gone on with afterwards."""
+"""A disk that is full for true while a training writes: told, nothing half-written, gone on with later."""
 
 from __future__ import annotations
 
