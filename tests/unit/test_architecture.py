@@ -159,6 +159,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "aiopt.live": set(),
     "aiopt.live.feeds": {"aiopt.backtest.growing_bars", *_DATA},
+    "aiopt.live.limits": {"aiopt.backtest.rollover", "aiopt.live.paper.seam", "aiopt.market"},
     "aiopt.live.paper": {
         "aiopt.backtest.backtest_config",
         "aiopt.backtest.bookkeeper",
@@ -225,6 +226,7 @@ WITHOUT = {
     # Arrays and frames in, arrays and frames out.
     "aiopt.bars.reducing": {"aiopt.files", "aiopt.folder_commit", "io", "os", "pathlib", "pyarrow", "shutil"},
     # What decides about orders and money reads no clock, draws nothing and needs no engine.
+    "aiopt.live.limits": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
     "aiopt.live.paper": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
 }
 
