@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from aiopt.backtest.money import Amount, to_amount, to_float
 from aiopt.backtest.stop_fills import StopFills
 from aiopt.errors import MetricInputError
 from aiopt.evaluation import metrics
+from aiopt.strategy.reading_gate import ReadingsOnBars
 from aiopt.trades import OpenTrade, Trade
 from aiopt.utc import HOUR_NS
 
@@ -109,6 +110,9 @@ class TrialResult:
         By which rule stops were filled.
     added_trades : tuple of OpenTrade
         Entries that were added to `open_trade` and still open.
+    readings : dict or None
+        Which readings decided with it, from `ReadingLog.identity`: hash, reader, model and revision.  None
+        for a strategy that asks for none.
     """
 
     spec_hash: str
@@ -124,6 +128,7 @@ class TrialResult:
     ruined_bars: tuple[int, ...] = ()
     stop_fills: StopFills = field(default_factory=StopFills)
     added_trades: tuple[OpenTrade, ...] = ()
+    readings: dict[str, Any] | None = None
 
     @property
     def open_trades(self) -> list[OpenTrade]:
@@ -147,9 +152,16 @@ class TrialResult:
         }
         if self.added_trades:
             document["added_trades"] = msgspec.to_builtins(self.added_trades)
+        if self.readings is not None:
+            document["readings"] = self.readings
         if equity:
             document["equity"] = self.equity.tolist()
         return document
+
+
+def with_readings(result: TrialResult, readings: ReadingsOnBars | None) -> TrialResult:
+    """Return a result that says which readings decided with it; the same one where none did."""
+    return result if readings is None else replace(result, readings=readings.log.identity())
 
 
 def total(values: Iterable[float]) -> float:

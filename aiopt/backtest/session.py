@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -38,7 +39,7 @@ from aiopt.backtest.replay import (
     sparse_replay,
 )
 from aiopt.backtest.requirements import check_bars
-from aiopt.backtest.results import TrialResult, compute_metrics, equity_curve
+from aiopt.backtest.results import TrialResult, compute_metrics, equity_curve, with_readings
 from aiopt.backtest.signals import ArraySignals, SignalSource, StreamedSignals
 from aiopt.backtest.sink import BacktestRecorder, RowSink
 from aiopt.backtest.stop_fills import stop_rule
@@ -47,12 +48,15 @@ from aiopt.backtest.strategy_orders import LONG
 from aiopt.backtest.swap import Nights
 from aiopt.backtest.trading_rules import TradingRules
 from aiopt.backtest.valuation import Valuation
+from aiopt.bars.reading_log import ReadingLog
 from aiopt.bars.schema import BarSet
 from aiopt.errors import BacktestError
 from aiopt.strategy.exits import ExitPlan
 from aiopt.strategy.higher_timeframes import check_higher_timeframes
+from aiopt.strategy.reading_gate import ReadingsOnBars, arrivals, gate_on_bars
 from aiopt.strategy.signals import BarSignal, SignalArrays, StreamingSignals, compute_signals
 from aiopt.strategy.spec import StrategySpec
+from aiopt.strategy.spec_readings import gate_of
 from aiopt.trades import OpenTrade, Side, Trade
 
 _PROGRESS_S = 0.2
@@ -74,6 +78,8 @@ class BacktestSession:
         Log that is told of every bar and trade of every run; with ``signals="streaming"`` while it runs.
     progress : callable, optional
         Called with the bars done, a few times a second while a run lasts and once at its end.
+    readings : ReadingLog, optional
+        For strategies that ask for readings.  Default: those of the bars.
 
     Raises
     ------
@@ -96,8 +102,11 @@ class BacktestSession:
         *,
         sink: RowSink | None = None,
         progress: Callable[[float], None] | None = None,
+        readings: ReadingLog | None = None,
     ) -> None:
         check_bars(bars, config)
+        if readings is not None:
+            bars = replace(bars, readings=readings)
         quoted = bars
         bars = chart_price(bars) if config.is_parity else widen_spread(bars, config.extra_spread_pips)
         self.bars = bars
@@ -162,24 +171,36 @@ class BacktestSession:
 
         Raises
         ------
+        SpecError
+            If the spec asks for readings and there are none.
+        DataError
+            If the readings are of another instrument, do not cover the bars, or lack a figure it asks for.
         BacktestError
             If the engine refused an order or a callback failed.  An entry the margin does not allow and an
             account that is lost are no errors: see `aiopt.backtest.account` and the result.
         """
         bars, config = self.bars, self.config
+        readings = self._readings if gate_of(spec) is not None else None
+        gate_on_bars(spec, readings)  # what is wrong with them is said before anything is traded
         sizes: dict[str, Any] = {
             "tick_size": bars.price_step,
             "pip_size": bars.instrument.pip_size,
             "initial_balance": self._quote_balance(),
         }
         if config.signals == "arrays":
-            arrays = compute_signals(spec, bars.bid, **sizes, delay_bars=config.delay_bars)
-            return self.run_signals(spec.spec_hash, arrays, segments=segments)
+            delay = config.delay_bars
+            arrays = compute_signals(spec, bars.bid, **sizes, delay_bars=delay, readings=readings)
+            return with_readings(self.run_signals(spec.spec_hash, arrays, segments=segments), readings)
         check_higher_timeframes(spec, bars.timeframe)
-        streamed = StreamedSignals(StreamingSignals(spec, **sizes), self._recorder(spec.spec_hash))
+        streamed = StreamedSignals(
+            StreamingSignals(spec, **sizes),
+            self._recorder(spec.spec_hash),
+            readings=None if readings is None else arrivals(readings.log),
+            timeframe_ns=bars.timeframe.ns,
+        )
         result = self._run(spec.spec_hash, streamed, None, segments)
         self.observed_signals = streamed.observed
-        return result
+        return with_readings(result, readings)
 
     def run_signals(
         self, spec_hash: str, arrays: SignalArrays, *, segments: Segments | None = None
@@ -297,6 +318,12 @@ class BacktestSession:
         if self._conversion is None:
             return None
         return self._conversion.rates_at(self.bars.bid.ts_open_ns + self.bars.timeframe.ns)
+
+    @cached_property
+    def _readings(self) -> ReadingsOnBars | None:
+        """The readings aligned to the bars; None where there are none."""
+        log = self.bars.readings
+        return None if log is None else ReadingsOnBars(log, self.bars.bid)
 
     def _recorder(self, spec_hash: str) -> BacktestRecorder | None:
         if self._sink is None:

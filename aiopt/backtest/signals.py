@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from aiopt.backtest.sink import BacktestRecorder
+from aiopt.bars.reading_log import MarketReading
 from aiopt.indicators.windows import FloatArray
 from aiopt.strategy.distances import CLOSE
 from aiopt.strategy.entry_limits import LimitPlan
@@ -100,12 +102,24 @@ class StreamedSignals:
         Told of each bar at once.
     keep : bool
         Whether `observed` keeps all signals; False, for bars without end: the last alone.
+    readings : callable, optional
+        From `aiopt.strategy.reading_gate.arrivals`: gives the readings that arrived before a bar's close.
+        Where they come by themselves, `add_reading` takes them.
+    timeframe_ns : int
+        Length of a bar.
     """
 
     def __init__(
-        self, signals: StreamingSignals, recorder: BacktestRecorder | None = None, *, keep: bool = True
+        self,
+        signals: StreamingSignals,
+        recorder: BacktestRecorder | None = None,
+        *,
+        keep: bool = True,
+        readings: Callable[[int], Iterator[MarketReading]] | None = None,
+        timeframe_ns: int = 0,
     ) -> None:
         self._signals = signals
+        self._readings, self._timeframe_ns = readings, timeframe_ns
         self.size_step = signals.size_step
         self.exits = signals.exits
         self.limits = signals.limits
@@ -118,7 +132,10 @@ class StreamedSignals:
     def push(
         self, ts_open_ns: int, open: float, high: float, low: float, close: float, volume: float
     ) -> BarSignal:
-        """Add the next bar and return its signal."""
+        """Add the next bar, after the readings that arrived before its close; return its signal."""
+        if self._readings is not None:
+            for reading in self._readings(ts_open_ns + self._timeframe_ns):
+                self._signals.add_reading(reading)
         signal = self._signals.update(ts_open_ns, open, high, low, close, volume)
         if not self._keep:
             self.observed.clear()

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from aiopt.bars.reading_log import ReadingLog
 from aiopt.bars.stops.stop_ladders import StopLadder
 from aiopt.bars.stops.stop_slippage import StopSlippage
 from aiopt.errors import ConfigError, DataError, UnevenBarsError, did_you_mean
@@ -222,6 +223,8 @@ class BarSet:
     conversion : BarSet or None
         Bars of the pair by which an account in another currency is converted; see
         `aiopt.backtest.conversion`.
+    readings : ReadingLog or None
+        What a model read in the market, for strategies that ask for it.
     """
 
     instrument: Instrument
@@ -232,6 +235,7 @@ class BarSet:
     data_hash: str
     stops: StopLadder | StopSlippage | None = None
     conversion: BarSet | None = None
+    readings: ReadingLog | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.stops, StopLadder) and len(self.stops) != len(self.bid):

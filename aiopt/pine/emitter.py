@@ -43,7 +43,7 @@ from aiopt.pine.plots import write_plots, write_signal_alerts
 from aiopt.pine.provenance import Provenance, header_lines
 from aiopt.pine.pyramid import free_to_add, write_added_orders
 from aiopt.pine.text import comment, float_number, number, string_literal
-from aiopt.strategy.signals import MAX_UNITS
+from aiopt.strategy.sizes import MAX_UNITS
 from aiopt.strategy.spec import FixedSize, SessionFilter, StrategySpec
 from aiopt.strategy.spec_pyramiding import entries_of
 

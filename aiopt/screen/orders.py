@@ -64,19 +64,19 @@ class Sizing(NamedTuple):
 
     Attributes
     ----------
-    fixed : float
-        Units of a fixed size; 0.0 where size is by risk.
+    fixed : ndarray of shape (1,) or (n_bars,)
+        Units of a fixed size; per bar where readings scale it.
     risk_pct : float
-        Per cent of the balance lost at the stop.
+        Per cent of the balance lost at the stop; 0.0 where the size is fixed.
     balance_quote : ndarray of shape (1,) or (n_bars,)
-        The initial balance in quote currency; per bar where the account is in another.
+        The initial balance in quote currency; per bar where the account is in another, or readings scale it.
     long_price, short_price : ndarray of shape (n_bars,)
         What a unit would cost at each close, account currency.
     account : Account
         What carries them.
     """
 
-    fixed: float
+    fixed: NDArray[np.float64]
     risk_pct: float
     balance_quote: NDArray[np.float64]
     long_price: NDArray[np.float64]

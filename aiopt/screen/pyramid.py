@@ -357,7 +357,7 @@ def simulate_pyramid(  # noqa: C901, PLR0912, PLR0913, PLR0915
     """
     sides, costs, account = market.sides, market.costs, sizing.account
     slippage, n_bars, counts = costs.slippage, flags.size, table.counts
-    by_risk, balances = sizing.fixed == 0.0, sizing.balance_quote.size > 1
+    by_risk, balances, scaled = sizing.risk_pct > 0.0, sizing.balance_quote.size > 1, sizing.fixed.size > 1
     held = np.zeros((most, TRADE_COLUMNS), dtype=np.int64)
     state = np.zeros(_STATE, dtype=np.int64)
     state[_BALANCE], state[_BALANCE_PART] = account.initial
@@ -375,7 +375,7 @@ def simulate_pyramid(  # noqa: C901, PLR0912, PLR0913, PLR0915
                 state[_BALANCE], state[_BALANCE_PART] = account.initial
                 segment, state[_RUINED] = bounds.segment[bar], 0
             long = flags[bar] & ENTRY_LONG != 0
-            wanted = sizing.fixed
+            wanted = sizing.fixed[bar if scaled else 0]
             if by_risk:
                 row = levels.stop_row
                 away = levels.stop_value * (1.0 if row < 0 else columns[row, bar])
@@ -437,7 +437,7 @@ def simulate_pyramid(  # noqa: C901, PLR0912, PLR0913, PLR0915
         flag = flags[bar]
         opposite = flag & (ENTRY_SHORT if long else ENTRY_LONG) != 0
         same = flag & (ENTRY_LONG if long else ENTRY_SHORT) != 0
-        wanted = sizing.fixed
+        wanted = sizing.fixed[bar if scaled else 0]
         if by_risk and (opposite or same):
             row = levels.stop_row
             away = levels.stop_value * (1.0 if row < 0 else columns[row, bar])

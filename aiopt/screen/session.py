@@ -6,7 +6,8 @@ Owns the way from a spec to its table of trades and to a `TrialResult`.  Knows n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,9 @@ from aiopt.backtest.boundaries import Boundaries, make_boundaries
 from aiopt.backtest.money import to_amount
 from aiopt.backtest.pricing import chart_price, widen_spread
 from aiopt.backtest.requirements import check_bars
-from aiopt.backtest.results import TrialResult, compute_metrics
+from aiopt.backtest.results import TrialResult, compute_metrics, with_readings
 from aiopt.backtest.stop_fills import stop_rule
+from aiopt.bars.reading_log import ReadingLog
 from aiopt.bars.schema import BarSet
 from aiopt.errors import ConfigError, DataError
 from aiopt.indicators.windows import FloatArray
@@ -32,6 +34,7 @@ from aiopt.screen.orders import Account, Bounds, Exits, Levels, Sizing
 from aiopt.screen.program import SIGNALS, Program, program_of, scalar_value
 from aiopt.screen.pyramid import simulate_pyramid
 from aiopt.screen.pyramid_figures import pyramid_equity_at
+from aiopt.screen.reading_gate import hold_back, sizing_of
 from aiopt.screen.series_rows import SeriesRows, room_excess
 from aiopt.screen.simulator import simulate
 from aiopt.screen.trade_table import (
@@ -62,10 +65,12 @@ from aiopt.screen.trade_table import (
 )
 from aiopt.strategy.distances import level_away
 from aiopt.strategy.exits import Clock, exit_plan, next_strikes
+from aiopt.strategy.reading_gate import ReadingsOnBars, gate_on_bars
 from aiopt.strategy.session_filter import session_mask
 from aiopt.strategy.signals import price_digits
-from aiopt.strategy.spec import PriceDistance, RiskSize, SessionFilter, StrategySpec
+from aiopt.strategy.spec import PriceDistance, SessionFilter, StrategySpec
 from aiopt.strategy.spec_pyramiding import entries_of
+from aiopt.strategy.spec_readings import gate_of
 from aiopt.trades import OpenTrade, Trade
 
 DEFAULT_MEMORY_BYTES = 256 * 2**20
@@ -137,6 +142,8 @@ class ScreenSession:
     like : ScreenSession, optional
         A session over the same bids, whose indicators are used, and their memory: asks and assumptions may
         differ.
+    readings : ReadingLog, optional
+        For strategies that ask for readings.  Default: those of the bars.
 
     Raises
     ------
@@ -158,8 +165,11 @@ class ScreenSession:
         *,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         like: ScreenSession | None = None,
+        readings: ReadingLog | None = None,
     ) -> None:
         check_bars(bars, config)
+        if readings is not None:
+            bars = replace(bars, readings=readings)
         quoted = bars
         bars = chart_price(bars) if config.is_parity else widen_spread(bars, config.extra_spread_pips)
         self.bars = bars
@@ -204,7 +214,7 @@ class ScreenSession:
             dearest=float(value.max()),
         )
         self._sizing = Sizing(
-            fixed=0.0,
+            fixed=np.zeros(1),
             risk_pct=0.0,
             balance_quote=balance,
             long_price=self._ask_close * value,
@@ -234,7 +244,7 @@ class ScreenSession:
         found = self.screen(spec, segments=segments)
         trades, open_trades = self._trades(found), self._open_trades(found)
         equity = self.equity(found, np.arange(-1, len(self.bars)))
-        return TrialResult(
+        result = TrialResult(
             spec_hash=spec.spec_hash,
             config_hash=self.config.config_hash,
             data_hash=self.bars.data_hash,
@@ -249,6 +259,7 @@ class ScreenSession:
             ruined_bars=tuple(found.ruined_bars.tolist()),
             stop_fills=self._rule.fills,
         )
+        return with_readings(result, self._readings_of(spec))
 
     def screen(self, spec: StrategySpec, *, segments: Segments | None = None) -> ScreenResult:
         """Backtest a spec and return its trades as arrays: what a sweep needs, and all it costs.
@@ -264,14 +275,17 @@ class ScreenSession:
         indicators = self._series.indicator_rows(spec)
         bounds, may_enter = self._bounds(segments)
         self._signals(spec, indicators, may_enter)
+        gate = gate_on_bars(spec, self._readings_of(spec))
+        size = sizing_of(spec, self._sizing, None if gate is None else gate.factor, len(self.bars))
+        hold_back(self.flags, gate, size)
         rows = self._series.rows_of_distances(spec, indicators)
         exits = self._exits(spec, rows)
         market, table, most = self._market, self._table, entries_of(spec)
         run = self.flags, self._series.columns.values, market, bounds, self._levels(spec, rows)
         if most > 1:
-            simulate_pyramid(*run, self._size(spec), most, table)
+            simulate_pyramid(*run, size, most, table)
         else:
-            simulate(*run, exits, self._limits.of(spec), self._size(spec), table)
+            simulate(*run, exits, self._limits.of(spec), size, table)
         counts = table.counts
         if counts[NO_QUOTE_BAR]:
             bar, stop = counts[NO_QUOTE_BAR], counts[NO_QUOTE_STEPS] / self._scale
@@ -347,6 +361,15 @@ class ScreenSession:
         code = Code(program.steps, program.results, program.states)
         run_program(code, inputs, floats, conditions, self.flags)
         delay_entries(self.flags, may_enter, self.config.delay_bars)
+
+    def _readings_of(self, spec: StrategySpec) -> ReadingsOnBars | None:
+        """Return the readings aligned to the bars, if a spec asks for any and there are some."""
+        return None if gate_of(spec) is None else self._readings
+
+    @cached_property
+    def _readings(self) -> ReadingsOnBars | None:
+        log = self.bars.readings
+        return None if log is None else ReadingsOnBars(log, self.bars.bid)
 
     def _memory(self, program: Program) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Return registers enough for a program."""
@@ -424,13 +447,6 @@ class ScreenSession:
             return 0.0, -1
         away = level_away(spec, distance, self.bars.instrument.pip_size, self._tick)
         return self._series.multiple(spec, away, rows)
-
-    def _size(self, spec: StrategySpec) -> Sizing:
-        size = spec.size
-        if isinstance(size, RiskSize):
-            account = self._sizing.account._replace(step=size.step)
-            return self._sizing._replace(risk_pct=float(size.risk_pct), account=account)
-        return self._sizing._replace(fixed=float(size.units))
 
     # --- results ----------------------------------------------------------------------------------------
 

@@ -131,8 +131,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0913, PLR0915
     n_bars = flags.size
     words = flags[: n_bars // 8 * 8].view(np.uint64)
     behind_all, behind_words = np.uint64(n_bars), np.uint64(8 * words.size)
-    by_risk = fixed == 0.0
-    balances = balance_quote.size > 1
+    by_risk, balances, scaled = risk_pct > 0.0, balance_quote.size > 1, fixed.size > 1
     counts[:] = 0
     balance, segment, ruined = account.initial, -2, False
     # Of the present trading day: entries, what closed trades brought, the balance it began with.
@@ -167,7 +166,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0913, PLR0915
             long = flags[bar] & ENTRY_LONG != 0
             wanted = 0.0
             if not ruined:
-                wanted = fixed
+                wanted = fixed[bar if scaled else 0]
                 if by_risk:
                     away = stop_value if stop_row < 0 else stop_value * columns[stop_row, bar]
                     wanted = risk_units(away, balance_quote[bar if balances else 0], risk_pct, account.step)
@@ -380,7 +379,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0913, PLR0915
                 reverses = not holds_back(
                     since, entries, gained, began_with, pause, per_day, loss_percent, loss_money
                 )
-            wanted = fixed
+            wanted = fixed[bar if scaled else 0]
             if reverses and by_risk:
                 away = stop_value if stop_row < 0 else stop_value * columns[stop_row, bar]
                 wanted = risk_units(away, balance_quote[bar if balances else 0], risk_pct, account.step)

@@ -11,6 +11,7 @@ Rules
 * Stop and target are measured from the bar's close and rounded to a tick, but for those that are laid from
   the entry's own price.
 * An entry with no size (less than one step of a risk-sized position) does not fire.
+* What a strategy asks of readings comes last, see `aiopt.strategy.reading_gate`.
 """
 
 from __future__ import annotations
@@ -33,19 +34,22 @@ from aiopt.strategy.entry_limits import LimitPlan, limit_plan
 from aiopt.strategy.evaluation import BoolArray, StreamingCondition, evaluate, names_of
 from aiopt.strategy.exits import ExitPlan, exit_plan
 from aiopt.strategy.higher_timeframes import check_higher_timeframes
+from aiopt.strategy.reading_gate import (
+    ReadingsOnBars,
+    ReadingStream,
+    arrivals,
+    gate_on_bars,
+    gate_plan,
+    need_readings,
+)
 from aiopt.strategy.session_filter import SessionClock, session_mask
-from aiopt.strategy.spec import PriceDistance, RiskSize, StrategySpec
+from aiopt.strategy.sizes import Balance, size_step, streaming_units, units_on_bars
+from aiopt.strategy.spec import PriceDistance, StrategySpec
 from aiopt.strategy.spec_pyramiding import entries_of
 
 if TYPE_CHECKING:
+    from aiopt.bars.reading_log import MarketReading, ReadingLog
     from aiopt.bars.schema import BarArrays
-
-
-Balance = float | FloatArray
-"""An account in quote currency: one figure, or its worth at the close of each bar."""
-
-MAX_UNITS = 1e9
-"""Largest risk-based position: in a market without any range the formula would have no bound."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -179,6 +183,7 @@ def compute_signals(
     pip_size: float,
     initial_balance: Balance,
     delay_bars: int = 0,
+    readings: ReadingsOnBars | None = None,
 ) -> SignalArrays:
     """Return a strategy's signals on every bar.
 
@@ -194,12 +199,19 @@ def compute_signals(
         Account at the start, quote currency; risk-based sizes are measured by it.  An array: its worth at
         the close of each bar, of an account in another currency.
     delay_bars : int
-        Bars by which entries come late; their stop, target and size are those of the later bar.
+        Bars by which entries come late; their stop, target, size and gate are those of the later bar.
+    readings : ReadingsOnBars, optional
+        Aligned to `bars`; a strategy that asks for none takes no note of them.
 
     Returns
     -------
     SignalArrays
         Without a delay equal, bar for bar and bit for bit, to what `StreamingSignals` says.
+
+    Raises
+    ------
+    SpecError
+        If the strategy asks for readings and there are none.
     """
     n_bars = len(bars)
     indicators = compute_indicators(spec, bars)
@@ -216,7 +228,8 @@ def compute_signals(
     series = {**indicators, CLOSE: close}
     stop = _distances(spec, spec.stop_loss, series, (pip_size, tick_size), n_bars)
     target = _distances(spec, spec.take_profit, series, (pip_size, tick_size), n_bars)
-    units = _units(spec, stop, initial_balance, n_bars)
+    gate = gate_on_bars(spec, readings)
+    units = units_on_bars(spec, stop, initial_balance, None if gate is None else gate.factor)
     stop, target = _known(spec.stop_loss, stop), _known(spec.take_profit, target)
 
     entry_long, entry_short = fired["entry_long"], fired["entry_short"]
@@ -224,9 +237,10 @@ def compute_signals(
     if spec.session is not None:
         once &= session_mask(spec.session, bars.ts_open_ns)
     sized = units > 0
+    long, short = (sized, sized) if gate is None else (sized & gate.long, sized & gate.short)
     return SignalArrays(
-        entry_long=_later(entry_long & once, delay_bars) & sized,
-        entry_short=_later(entry_short & once, delay_bars) & sized,
+        entry_long=_later(entry_long & once, delay_bars) & long,
+        entry_short=_later(entry_short & once, delay_bars) & short,
         exit_long=fired["exit_long"],
         exit_short=fired["exit_short"],
         stop_long=round_to_tick(close - stop, tick_size),
@@ -236,7 +250,7 @@ def compute_signals(
         units=units,
         ready=ready,
         indicators=indicators,
-        size_step=_size_step(spec),
+        size_step=size_step(spec),
         exits=exit_plan(spec, pip_size=pip_size, tick_size=tick_size),
         limits=limit_plan(spec),
         pyramiding=entries_of(spec),
@@ -287,26 +301,14 @@ def _known(distance: PriceDistance | None, away: FloatArray) -> FloatArray:
     return away if distance is None or distance.is_from_signal else np.full_like(away, NAN)
 
 
-def _size_step(spec: StrategySpec) -> int | None:
-    return spec.size.step if isinstance(spec.size, RiskSize) else None
-
-
-def _units(spec: StrategySpec, stop: FloatArray, initial_balance: Balance, n_bars: int) -> FloatArray:
-    size = spec.size
-    if not isinstance(size, RiskSize):
-        return np.full(n_bars, float(size.units))
-    risked = initial_balance * size.risk_pct / 100.0
-    measurable = stop > 0.0  # False for NaN
-    with np.errstate(over="ignore"):  # a vanishing stop: infinite, then capped
-        steps = np.floor(np.minimum(risked / np.where(measurable, stop, 1.0), MAX_UNITS) / size.step)
-    return np.where(measurable, steps * size.step, 0.0)
-
-
 # --- bar by bar -------------------------------------------------------------------------------------------
 
 
 class StreamingSignals:
     """Streaming twin of `compute_signals`: fed one bar at a time, it says the same.
+
+    A strategy that asks for readings is fed with them too, each as it arrives: those that `add_reading` took
+    before a bar count at its close.
 
     Parameters
     ----------
@@ -334,8 +336,10 @@ class StreamingSignals:
         self._target = _streaming_distance(spec, spec.take_profit, pip_size, tick_size)
         self._stop_known = spec.stop_loss is not None and spec.stop_loss.is_from_signal
         self._target_known = spec.take_profit is not None and spec.take_profit.is_from_signal
-        self._units = _streaming_units(spec, initial_balance)
-        self.size_step = _size_step(spec)
+        self._units = streaming_units(spec, initial_balance)
+        plan = gate_plan(spec)
+        self._readings = None if plan is None else ReadingStream(plan)
+        self.size_step = size_step(spec)
         self.exits = exit_plan(spec, pip_size=pip_size, tick_size=tick_size)
         self.limits = limit_plan(spec)
         self.pyramiding = entries_of(spec)
@@ -361,14 +365,15 @@ class StreamingSignals:
 
         stop, target = self._stop(values), self._target(values)
         self._bar += 1
-        units = self._units(stop, self._bar)
+        gate = None if self._readings is None else self._readings.update(ts_open_ns)
+        units = self._units(stop, self._bar, 1.0 if gate is None else gate.factor)
         stop, target = (stop if self._stop_known else NAN), (target if self._target_known else NAN)
         allowed = units > 0 and (self._clock is None or self._clock.contains(ts_open_ns))
         entry_long, entry_short = entry_long and allowed, entry_short and allowed
         both = entry_long and entry_short
         return BarSignal(
-            entry_long=entry_long and not both,
-            entry_short=entry_short and not both,
+            entry_long=entry_long and not both and (gate is None or gate.long),
+            entry_short=entry_short and not both and (gate is None or gate.short),
             exit_long=exit_long,
             exit_short=exit_short,
             stop_long=self._round(close - stop),
@@ -378,6 +383,11 @@ class StreamingSignals:
             units=units,
             ready=ready,
         )
+
+    def add_reading(self, reading: MarketReading) -> None:
+        """Take a reading that has arrived since the last bar; nothing without a strategy that asks for it."""
+        if self._readings is not None:
+            self._readings.add(reading)
 
     def indicators(self) -> dict[str, float]:
         """Return every indicator output on the last bar, as `SignalArrays.indicators` names them."""
@@ -436,23 +446,6 @@ def _streaming_distance(
     return lambda values: away.at(values.__getitem__)
 
 
-def _streaming_units(spec: StrategySpec, initial_balance: Balance) -> Callable[[float, int], float]:
-    size = spec.size
-    if not isinstance(size, RiskSize):
-        fixed = float(size.units)
-        return lambda stop, bar: fixed
-    risked = initial_balance * size.risk_pct / 100.0
-    step = size.step
-
-    def units(stop: float, bar: int) -> float:
-        if not stop > 0.0:
-            return 0.0
-        amount = risked if isinstance(risked, float) else float(risked[bar])
-        return math.floor(min(amount / stop, MAX_UNITS) / step) * float(step)
-
-    return units
-
-
 def signals_equal(left: SignalArrays, right: SignalArrays) -> bool:
     """Return whether two sets of signals agree on every bar, bit for bit, NaN equal to NaN."""
     same_plans = (left.exits, left.limits, left.pyramiding) == (right.exits, right.limits, right.pyramiding)
@@ -470,15 +463,28 @@ _FLAGS = frozenset({"entry_long", "entry_short", "exit_long", "exit_short", "rea
 
 
 def stream_signals(
-    spec: StrategySpec, bars: BarArrays, *, tick_size: float, pip_size: float, initial_balance: Balance
+    spec: StrategySpec,
+    bars: BarArrays,
+    *,
+    tick_size: float,
+    pip_size: float,
+    initial_balance: Balance,
+    readings: ReadingLog | None = None,
 ) -> SignalArrays:
     """Return the signals as `StreamingSignals` says them, gathered into arrays; `indicators` is empty.
 
-    Parameters and errors as in `compute_signals`.
+    Parameters and errors as in `compute_signals`; readings arrive when they are known.
     """
+    if readings is None and gate_plan(spec) is not None:
+        raise need_readings(spec)
     stream = StreamingSignals(spec, tick_size=tick_size, pip_size=pip_size, initial_balance=initial_balance)
+    known = (lambda moment: iter(())) if readings is None else arrivals(readings)
     columns = (bars.ts_open_ns, bars.open, bars.high, bars.low, bars.close, bars.volume)
-    rows = [stream.update(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    rows = []
+    for row in zip(*(column.tolist() for column in columns), strict=True):
+        for reading in known(row[0] + bars.timeframe.ns):
+            stream.add_reading(reading)
+        rows.append(stream.update(*row))
     gathered: dict[str, npt.NDArray] = {
         field: np.array([row[i] for row in rows], dtype=bool if field in _FLAGS else np.float64)
         for i, field in enumerate(BarSignal._fields)

@@ -32,7 +32,8 @@ from aiopt.strategy.spec_parts import (
     minute_of_day,
     minutes_of,
 )
-from aiopt.strategy.spec_rules import SpecRules, is_literal
+from aiopt.strategy.spec_readings import ReadingGate, ReadingSize, SideReading, gate_of, reading_names
+from aiopt.strategy.spec_rules import SpecRules, is_literal, names_used
 from aiopt.strategy.spec_targets import Target
 from aiopt.strategy.spec_yaml import dump_yaml, plain_mapping
 
@@ -81,6 +82,8 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
     pyramiding : int, optional
         Entries of one side that may be open at once, see `aiopt.strategy.spec_pyramiding`; 1 where it is
         left out, and 1 is left out.
+    readings : ReadingGate, optional
+        What a model must have read for an entry, and how it sizes it.
 
         These are `msgspec.UNSET` where the strategy has none, and then not in its canonical JSON: a strategy
         without them has the hash it had before they were known.
@@ -110,13 +113,14 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
     limits: EntryLimits | msgspec.UnsetType | None = msgspec.UNSET
     targets: tuple[Target, ...] | msgspec.UnsetType | None = msgspec.UNSET
     pyramiding: int | msgspec.UnsetType | None = msgspec.UNSET
+    readings: ReadingGate | msgspec.UnsetType | None = msgspec.UNSET
 
     def __post_init__(self) -> None:
         check_name(self.name, "A strategy's name")
         if not self.family:
             msgspec.structs.force_setattr(self, "family", self.name)
         check_name(self.family, "A strategy's family")
-        for field in (*EXIT_FIELDS, *LIMIT_FIELDS):
+        for field in (*EXIT_FIELDS, *LIMIT_FIELDS, "readings"):
             if getattr(self, field) is None:
                 msgspec.structs.force_setattr(self, field, msgspec.UNSET)
         if self.pyramiding in (None, 1):
@@ -240,6 +244,18 @@ class StrategySpec(ByContent, frozen=True, kw_only=True, forbid_unknown_fields=T
             return msgspec.structs.replace(self, params=changed)
         return msgspec.structs.replace(self, params=changed, indicators=indicators)
 
+    def without_readings(self) -> StrategySpec:
+        """Return the strategy as it trades when it asks nothing of readings; itself if it never did.
+
+        Parameters that only its readings name are gone with them.
+        """
+        if gate_of(self) is None:
+            return self
+        used = names_used(self, self.trees.values())
+        own = set(reading_names(self)) - used
+        params = {name: value for name, value in self.params.items() if name not in own}
+        return msgspec.structs.replace(self, params=params, readings=msgspec.UNSET)
+
     def to_json(self) -> str:
         """Return the canonical JSON text: keys sorted, no white space."""
         return canonical_json(self).decode()
@@ -346,6 +362,9 @@ __all__ = [
     "EntryLimits",
     "DailyLoss",
     "Target",
+    "ReadingGate",
+    "SideReading",
+    "ReadingSize",
     "PositionSize",
     "FixedSize",
     "RiskSize",

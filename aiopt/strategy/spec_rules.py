@@ -32,6 +32,7 @@ from aiopt.strategy.spec_limits import LIMIT_FIELDS, check_limits, limit_names
 from aiopt.strategy.spec_origins import check_origins
 from aiopt.strategy.spec_parts import TIME_OF_DAY, IndicatorSpec, PriceDistance, RiskSize
 from aiopt.strategy.spec_pyramiding import check_pyramiding
+from aiopt.strategy.spec_readings import check_readings, reading_names
 
 if TYPE_CHECKING:
     from aiopt.strategy.spec import StrategySpec
@@ -105,6 +106,7 @@ class SpecRules:
             isinstance(spec.size, RiskSize),
             *(getattr(spec, field) for field in (*EXIT_FIELDS, *LIMIT_FIELDS)),
             spec.pyramiding,
+            spec.readings,
         )
 
     def _prove(self, texts: Mapping[str, str | None]) -> _Proved:
@@ -145,6 +147,7 @@ class SpecRules:
         ExitChecks(spec, distance=self._check_distance, param=self._check_param, fail=self._fail).check()
         check_limits(spec, param=self._check_param, fail=self._fail)
         check_pyramiding(spec, fail=self._fail)
+        check_readings(spec, param=self._check_param, fail=self._fail)
         if isinstance(spec.size, RiskSize) and spec.stop_loss is None:
             msg = (
                 "size: risk is measured up to the stop_loss, and there is none. Add a stop_loss, "
@@ -299,32 +302,35 @@ class SpecRules:
             )
 
     def _check_all_used(self, trees: Sequence[Condition]) -> None:
-        names: set[str] = set()
-        outputs: set[str] = set()
-        for tree in trees:
-            for node in walk(tree):
-                if isinstance(node, Name):
-                    names.add(node.name)
-                elif isinstance(node, Output):
-                    outputs.add(node.indicator)
-        for distance in (self.spec.stop_loss, self.spec.take_profit):
-            if distance is not None:
-                names.update(
-                    value for value in (distance.value, distance.indicator) if isinstance(value, str)
-                )
-        names.update(exit_names(self.spec))
-        names.update(limit_names(self.spec))
-        for indicator in self.spec.indicators.values():
-            kind = indicator_def(indicator.kind)
-            texts = {arg: value for arg, value in indicator.args.items() if isinstance(value, str)}
-            names.update(value for arg, value in texts.items() if not is_literal(kind, arg, value))
-        self._check_used("indicator", self.spec.indicators, names | outputs)
-        self._check_used("parameter", self.spec.params, names)
+        names = names_used(self.spec, trees)
+        self._check_used("indicator", self.spec.indicators, names)
+        self._check_used("parameter", self.spec.params, names | set(reading_names(self.spec)))
 
     def _check_used(self, what: str, defined: Iterable[str], used: set[str]) -> None:
         idle = sorted(set(defined) - used)
         if idle:
             raise self._fail(what, f"{', '.join(idle)} is never used. Remove it.")
+
+
+def names_used(spec: StrategySpec, trees: Iterable[Condition]) -> set[str]:
+    """Return the parameters and indicators a strategy names outside its readings; other names too."""
+    names: set[str] = set()
+    for tree in trees:
+        for node in walk(tree):
+            if isinstance(node, Name):
+                names.add(node.name)
+            elif isinstance(node, Output):
+                names.add(node.indicator)
+    for distance in (spec.stop_loss, spec.take_profit):
+        if distance is not None:
+            names.update(value for value in (distance.value, distance.indicator) if isinstance(value, str))
+    names.update(exit_names(spec))
+    names.update(limit_names(spec))
+    for indicator in spec.indicators.values():
+        kind = indicator_def(indicator.kind)
+        texts = {arg: value for arg, value in indicator.args.items() if isinstance(value, str)}
+        names.update(value for arg, value in texts.items() if not is_literal(kind, arg, value))
+    return names
 
 
 def is_literal(kind: IndicatorDef, arg: str, text: str) -> bool:

@@ -267,6 +267,32 @@ def _random_targets(draw: random.Random, target: dict | None, *, levels: bool) -
     return found
 
 
+def _random_readings(draw: random.Random, *, short: bool) -> dict[str, object]:
+    """Return what is asked of readings, loose enough that some entries are left."""
+    found: dict[str, object] = {
+        "without": draw.choice(["allow", "refuse"]),
+        "max_age_bars": draw.choice([1, 3, 9, 40, "n"]),
+    }
+    options: list[dict[str, object]] = [
+        {"bias": draw.choice([["long"], ["long", "neutral"], ["short", "neutral"]])},
+        {"trend": draw.choice([["up", "sideways"], ["down"]])},
+        {"volatility": ["low", "normal"]},
+        {"patterns": ["hammer", "double_top"], "within_bars": draw.choice([5, 20, "n"])},
+        {"no_patterns": ["doji"]},
+    ]
+    for side in ("long", "short") if short else ("long",):
+        if draw.random() < 0.7:
+            found[side] = draw.choice(options) | (draw.choice(options) if draw.random() < 0.3 else {})
+    if draw.random() < 0.4:
+        found["min_confidence"] = draw.choice([0.2, 0.45])
+        found["confidence"] = draw.choice(["confidence", "calibrated", "technical"])
+    if draw.random() < 0.5 or len(found) == 2:
+        by = draw.choice(["confidence", "risk", "calibrated"])
+        least, most = draw.choice([(0.25, 1.5), (2.0, 0.3), (0.001, 1.0), (0.5, "g")])
+        found["size"] = {"by": by, "low": 0.2, "high": 0.83, "least": least, "most": most}
+    return found
+
+
 SESSIONS = (
     None,
     {"start": "09:30", "end": "16:15", "timezone": "America/New_York"},
@@ -285,6 +311,7 @@ def random_spec(  # noqa: PLR0913
     levels: bool = False,
     adds: bool = False,
     wide: bool = False,
+    readings: bool = False,
 ) -> StrategySpec:
     """Return a spec drawn at random; same arguments, same spec.
 
@@ -306,6 +333,8 @@ def random_spec(  # noqa: PLR0913
         Whether several entries may be open at once; then half of the specs have no exit signals.
     wide : bool
         Whether conditions read the rarer kinds too: chart patterns, channels, sessions, the clock.
+    readings : bool
+        Whether readings hold entries back and size them too.
     """
     writer = _Writer(seed, higher=higher, wide=wide)
     texts = {name: writer.condition() for name in ("entry_long", "entry_short", "exit_long", "exit_short")}
@@ -334,6 +363,9 @@ def random_spec(  # noqa: PLR0913
         further["targets"] = _random_targets(random.Random(f"targets {seed}"), target, levels=levels)
     if adds:
         further["pyramiding"] = random.Random(f"pyramiding {seed}").choice([2, 2, 3, 4, 10])
+    if readings:
+        drawn = random.Random(f"readings {seed}")
+        further["readings"] = _random_readings(drawn, short="entry_short" in texts)
     if (adds or levels) and seed % 2:  # exit signals come so often that little else would happen
         texts = _entries(texts)
     stop, size = _fitting(stop, size, further)

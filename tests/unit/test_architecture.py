@@ -72,7 +72,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.ticks.stamps",
     },
     "aiopt.bars": {"aiopt.market", "aiopt.ticks"},
-    "aiopt.bars.schema": {"aiopt.bars.stops", "aiopt.market"},
+    "aiopt.bars.reading_log": set(),
+    "aiopt.bars.schema": {"aiopt.bars.reading_log", "aiopt.bars.stops", "aiopt.market"},
     "aiopt.bars.rules": {"aiopt.bars.schema", "aiopt.market"},
     "aiopt.bars.reducing": {
         "aiopt.bars.request",
@@ -91,7 +92,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.featurelog": set(),
     "aiopt.charts": {"aiopt.indicators", *_DATA},
     "aiopt.dataset": {"aiopt.analyst", "aiopt.charts", "aiopt.indicators", *_DATA},
-    "aiopt.strategy": {"aiopt.indicators", *_DATA},
+    "aiopt.strategy": {"aiopt.indicators", "aiopt.patterns", *_DATA},
     "aiopt.patterns": set(),
     "aiopt.analyst": {"aiopt.charts", "aiopt.patterns", *_STRATEGY},
     "aiopt.backtest": {"aiopt.evaluation", *_STRATEGY},

@@ -16,7 +16,7 @@ from aiopt.pine.importing.script import Order, Reading
 from aiopt.pine.importing.settings import Settings
 from aiopt.pine.importing.sides import SideRules
 from aiopt.pine.importing.symbols import Symbol, constant
-from aiopt.strategy.signals import MAX_UNITS
+from aiopt.strategy.sizes import MAX_UNITS
 from aiopt.strategy.spec import FixedSize, PriceDistance, RiskSize
 
 
