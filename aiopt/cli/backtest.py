@@ -18,6 +18,8 @@ from aiopt.cli.options import (
     instrument_option,
     json_option,
     params_option,
+    reading_latency_option,
+    readings_option,
     timeframe_option,
     typed,
 )
@@ -68,6 +70,8 @@ class BacktestOptions:
     ticks_dir: Path | None
     swap_path: Path | None
     signals: str
+    readings_path: Path | None
+    reading_latency: float | None
     out: Path | None
     chart_path: Path | None
     chart_trade: int | None
@@ -154,6 +158,8 @@ class BacktestOptions:
     show_default=True,
     help="streaming: compute signals bar by bar in the engine, as live trading does; same trades, slower.",
 )
+@readings_option
+@reading_latency_option
 @click.option(
     "--out",
     type=OutFile(BACKTEST),
@@ -187,7 +193,7 @@ def command(options: BacktestOptions) -> None:
 
     strategy, _ = find_strategy(options.spec, options.params)
     config = _config(options)
-    bars = _bars(options, config)
+    bars = _read(_bars(options, config), options, strategy)
 
     from aiopt.backtest.session import BacktestSession
     from aiopt.sweep.counting import record_backtest
@@ -263,6 +269,24 @@ def _bars(options: BacktestOptions, config: BacktestConfig) -> BarSet:
     return bars
 
 
+def _read(bars: BarSet, options: BacktestOptions, strategy: StrategySpec) -> BarSet:
+    """Return the bars with the readings that were given, if the strategy asks for any."""
+    from aiopt.strategy.spec_readings import gate_of
+
+    if options.readings_path is None:
+        if options.reading_latency is not None:
+            raise ConfigError(
+                "--reading-latency says when readings count, but none are given. Add --readings."
+            )
+        return bars
+    if gate_of(strategy) is None:
+        msg = f"--readings was given, but {strategy.name} asks for no readings. Leave it out, or add a "
+        raise ConfigError(f"{msg}`readings:` to the strategy.")
+    from aiopt.analyst.scans import with_readings
+
+    return with_readings(bars, options.readings_path, latency_s=options.reading_latency)
+
+
 def _refuse_oversized(result: TrialResult, config: BacktestConfig) -> None:
     """Refuse a size that no entry's margin allows: it is a mistake of the input, not a result."""
     refused = len(result.refused_bars)
@@ -329,6 +353,13 @@ def _print(console: Console, document: dict[str, Any], bars: BarSet, result: Tri
     _print_account(console, document["config"], bars, result)
     console.print(f"{document['rollover']}.")
     console.print(f"Stops: {result.stop_fills.text}.")
+    if bars.readings is not None:
+        found, late = bars.readings, bars.readings.latency_s
+        since = "as it took in the scan" if late is None else f"{late:g} s"
+        console.print(
+            f"Readings: {len(found):,} by {found.origin.text}, latency {since}, {found.log_hash[:12]}.",
+            markup=False,
+        )
     _print_trades(console, result, bars.instrument)
     chart = document.get("chart")
     if chart is not None:

@@ -80,6 +80,20 @@ price_option = click.option(
     "--price", type=click.Choice(["bid", "ask"]), default="bid", show_default=True, help="Side."
 )
 
+readings_option = click.option(
+    "--readings",
+    "readings_path",
+    type=PATH,
+    help="A scan's folder or readings.parquet (`aiopt analyst scan`), for a strategy with `readings:`.",
+)
+
+reading_latency_option = click.option(
+    "--reading-latency",
+    "reading_latency",
+    type=click.FloatRange(0),
+    help="Seconds from a chart's end to its reading. Default: those the scan took for each.",
+)
+
 params_option = click.option(
     "--params",
     "params",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 from rich.console import Console
@@ -18,6 +18,11 @@ from aiopt.cli.pine_import import import_command
 from aiopt.cli.pine_verify import verify_command
 from aiopt.errors import ConfigError
 
+if TYPE_CHECKING:
+    from aiopt.strategy.dimensions import Dimension
+    from aiopt.strategy.space import SearchSpace
+    from aiopt.strategy.spec import StrategySpec
+
 
 @click.group(epilog="Example: aiopt pine emit rsi_reversion --out pine")
 def command() -> None:
@@ -30,6 +35,14 @@ command.add_command(check_command)
 command.add_command(compare_command)
 command.add_command(fix_command)
 command.add_command(import_command)
+
+
+def _ranges(strategy: StrategySpec, space: SearchSpace | None) -> dict[str, Dimension]:
+    """Return what a sweep would try of the strategy's own parameters and parts."""
+    if space is None:
+        return {}
+    known = {*strategy.params, *strategy.named_parts()}
+    return {name: dimension for name, dimension in space.dimensions.items() if name in known}
 
 
 @command.command("emit", epilog="Example: aiopt pine emit my_strategy.yaml --out pine --params rsi_length=9")
@@ -84,6 +97,11 @@ command.add_command(import_command)
 @click.option(
     "--slippage-ticks", type=int, default=0, show_default=True, help="Slippage the script declares, in ticks."
 )
+@click.option(
+    "--without-readings",
+    is_flag=True,
+    help="Of a strategy with `readings:`: write it without them; the script then trades every signal.",
+)
 @json_option
 # reason: one parameter per option
 def emit_command(
@@ -100,6 +118,7 @@ def emit_command(
     plots: bool,
     commission_pct: float,
     slippage_ticks: int,
+    without_readings: bool,
     as_json: bool,
 ) -> None:
     """Write SPEC, a file or the name of a ready family, as Pine Script.
@@ -115,12 +134,14 @@ def emit_command(
 
     strategy, source = find_strategy(spec, params)
     space = search_of(spec, source)
+    if without_readings:
+        strategy = strategy.without_readings()
     form = ScriptForm(
         kind=kind,
         costs=ScriptCosts(commission_pct=commission_pct, slippage_ticks=slippage_ticks),
         alerts=alerts,
         plots=plots,
-        ranges={} if space is None else space.dimensions,
+        ranges=_ranges(strategy, space),
     )
     name = name or strategy.name
     beside = out / f"{name}.json"

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from aiopt.errors import ConfigError
+from aiopt.errors import ConfigError, SpecError
 from aiopt.files import atomic_write_text
 from aiopt.outputs import SCRIPT, SPEC, check_file
 from aiopt.pine import alerts
@@ -46,6 +46,7 @@ from aiopt.pine.text import comment, float_number, number, string_literal
 from aiopt.strategy.sizes import MAX_UNITS
 from aiopt.strategy.spec import FixedSize, SessionFilter, StrategySpec
 from aiopt.strategy.spec_pyramiding import entries_of
+from aiopt.strategy.spec_readings import gate_of
 
 if TYPE_CHECKING:
     from aiopt.market.instrument import Instrument
@@ -93,6 +94,8 @@ def emit(
     ------
     ConfigError
         If the version is neither 5 nor 6, or the balance or leverage is not positive.
+    SpecError
+        If the strategy asks for readings, which no script can know.
     PineError
         If the text breaks a rule of the checker; then aiopt is at fault.
     """
@@ -105,6 +108,7 @@ def emit(
     if not 0 < leverage < math.inf:
         msg = f"`leverage > 0` must hold, but got {leverage}. Give what the broker allows, e.g. 30."
         raise ConfigError(msg)
+    refuse_readings(spec)
     script = Draft(spec, instrument, initial_balance, leverage, form or ScriptForm())
     header = header_lines(provenance, name=spec.name, spec_hash=spec.spec_hash, symbol=instrument.symbol)
     script.lines = [f"//@version={version}", *header, *comment(spec.description or "No description.")]
@@ -133,6 +137,14 @@ def emit(
     text = "\n".join(part for line in without_repeats(script.lines) for part in wrapped(line)) + "\n"
     require_valid(text, name=spec.name)
     return text
+
+
+def refuse_readings(spec: StrategySpec) -> None:
+    """Raise `SpecError` for a strategy that asks for readings: a script cannot trade as it does."""
+    if gate_of(spec) is not None:
+        msg = f"strategy {spec.name}: readings: a Pine Script cannot know what a model read, so it could not "
+        remedy = "Emit the strategy without its gate: `aiopt pine emit --without-readings`"
+        raise SpecError(f"{msg}trade as the backtest does. {remedy}, or remove `readings` from it.")
 
 
 def _declaration(script: Draft) -> None:
@@ -310,7 +322,7 @@ def write_script(  # noqa: PLR0913
 
     Raises
     ------
-    ConfigError, PineError
+    ConfigError, SpecError, PineError
         If the name could leave the folder, a file of another kind is in the way, or as in `emit`.  Nothing is
         written then.
     StorageError

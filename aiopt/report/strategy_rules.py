@@ -38,6 +38,7 @@ def rules(spec: Mapping[str, Any]) -> list[Fact]:
     if spec.get("pyramiding"):
         text = f"up to {spec['pyramiding']} of one side open at once, each with its own stop and target"
         facts.append(Fact(name="Entries", value=text))
+    facts += _readings(spec.get("readings") or {}, params)
     if spec.get("size"):
         facts.append(Fact(name="Position size", value=_size(spec["size"], params)))
     return facts
@@ -89,6 +90,42 @@ def _entry_limits(limits: Mapping[str, Any], params: Mapping[str, Any]) -> list[
         text = f"no entry once a trading day's closed trades have lost {size}; open positions stay"
         facts.append(Fact(name="Daily loss stop", value=text))
     return facts
+
+
+def _readings(gate: Mapping[str, Any], params: Mapping[str, Any]) -> list[Fact]:
+    """Return what a model must have read for an entry, and how it sizes it."""
+    if not gate:
+        return []
+    facts = []
+    least = ""
+    if gate.get("min_confidence") is not None:
+        least = f"{gate.get('confidence', 'confidence')} at least {_amount(gate['min_confidence'], params)}"
+    for side in ("long", "short"):
+        asked = gate.get(side) or {}
+        parts = [
+            f"{name} {' or '.join(asked[name])}"
+            for name in ("bias", "trend", "volatility")
+            if asked.get(name)
+        ]
+        within = asked.get("within_bars")
+        where = "" if within is None else f" in the last {_amount(within, params)} bars"
+        for name, word in (("patterns", "with"), ("no_patterns", "without")):
+            if asked.get(name):
+                parts.append(f"{word} {' or '.join(asked[name]).replace('_', ' ')}{where}")
+        text = ", ".join([*parts, *([least] if least else [])])
+        if text:
+            facts.append(Fact(name=f"Readings for a {side}", value=text))
+    size = gate.get("size")
+    if size:
+        low, high, least_factor, most = (
+            _amount(size[name], params) for name in ("low", "high", "least", "most")
+        )
+        text = f"× {least_factor} at a {size.get('by', 'confidence')} of {low} to × {most} at {high}"
+        facts.append(Fact(name="Size by reading", value=text))
+    entries = "entries are taken" if gate.get("without") == "allow" else "no entry is taken"
+    text = f"{entries} where no reading is known or its chart ended over "
+    text += f"{_amount(gate.get('max_age_bars'), params)} bars ago"
+    return [*facts, Fact(name="Without a reading", value=text)]
 
 
 def _distance(distance: Mapping[str, Any], params: Mapping[str, Any]) -> str:

@@ -40,6 +40,8 @@ BoolArray = npt.NDArray[np.bool_]
 NONE = -1
 """No reading is known."""
 
+_FACTOR_DECIMALS = 9
+
 
 class SizePlan(NamedTuple):
     """A `ReadingSize` with its parameters resolved."""
@@ -51,9 +53,9 @@ class SizePlan(NamedTuple):
     most: float
 
     def factor(self, figure: float) -> float:
-        """Return the factor of a figure's value."""
+        """Return the factor of a figure's value, without the float noise that would cost a step of size."""
         share = min(max((figure - self.low) / (self.high - self.low), 0.0), 1.0)
-        return self.least + (self.most - self.least) * share
+        return round(self.least + (self.most - self.least) * share, _FACTOR_DECIMALS)
 
 
 class GatePlan(NamedTuple):

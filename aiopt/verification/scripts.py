@@ -13,7 +13,7 @@ from aiopt.bars.files import load_bar_set
 from aiopt.bars.schema import BarSet
 from aiopt.errors import ConfigError, did_you_mean
 from aiopt.market.instrument import Instrument
-from aiopt.pine.emitter import emit
+from aiopt.pine.emitter import emit, refuse_readings
 from aiopt.pine.importing.importing import import_script
 from aiopt.pine.made_from import read_made_from
 from aiopt.pine.parsing.parser import parse_script
@@ -84,6 +84,7 @@ def task_of_file(path: Path, bars: BarSet, spec_path: Path | None = None) -> Scr
     if errors:
         raise ConfigError(f"{path} cannot be read: {errors[0]}. `aiopt pine check` lists all its errors.")
     spec = _spec_of(path, script, spec_path, bars.instrument)
+    refuse_readings(spec)
     symbol = _CHART.search(script)
     if symbol is not None and symbol[1] != bars.instrument.symbol:
         msg = f"{path} was written for {symbol[1]}, but the bars are of {bars.instrument.symbol}. "

@@ -4,6 +4,7 @@ Owns which windows, the record of a reading, the folder that survives a kill, an
 bars.  Knows nothing of Ray: `cluster.scanning` reads the same windows on a cluster.
 """
 
+from aiopt.analyst.scans.reading_log import load_reading_log, market_reading, reading_log, with_readings
 from aiopt.analyst.scans.reading_rows import WindowReading, load_readings
 from aiopt.analyst.scans.readings_at import readings_at
 from aiopt.analyst.scans.scan_config import ScanConfig, windows_of
@@ -16,6 +17,10 @@ __all__ = [
     "WindowReading",
     "load_readings",
     "readings_at",
+    "reading_log",
+    "load_reading_log",
+    "market_reading",
+    "with_readings",
     "ScanFolder",
     "ScanSummary",
     "LocalScan",
