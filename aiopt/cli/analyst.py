@@ -13,6 +13,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from aiopt.cli.analyst_gate import judge_gate_command
 from aiopt.cli.options import OutFile, OutFolder, instrument_option, json_option, typed
 from aiopt.cli.output import emit, open_log, print_table, progress, text
 from aiopt.errors import ConfigError
@@ -102,6 +103,9 @@ def _with_model(settings: AnalystSettings, work: Callable[[Complete | None], Awa
 @click.group(epilog="Example: aiopt analyst read --bars data/bars/EURUSD/5m")
 def command() -> None:
     """Read charts with a model or by rules; score who reads them."""
+
+
+command.add_command(judge_gate_command)
 
 
 @dataclass(frozen=True, kw_only=True)

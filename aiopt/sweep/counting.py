@@ -26,7 +26,7 @@ from aiopt.ranking.trials import TrialRow
 from aiopt.series import Symbol
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.markets import finest_of_each
-from aiopt.sweep.trial import TrialContext
+from aiopt.sweep.trial import TrialContext, terms_hash
 
 COLUMNS = ("instrument", "spec_hash", "timeframe", "config_hash", "status")
 """Of ``trials.parquet`` that the ledger needs; runs of one market have no instrument."""
@@ -203,6 +203,8 @@ def record_backtest(strategy: StrategySpec, config: BacktestConfig, bars: BarSet
         holdout_start_ns=stop,
         stop_ns=stop,
     )
-    keys = trial_keys(span, [TrialTerms(strategy.spec_hash, bars.timeframe.label, config.config_hash)])
+    read = "" if bars.readings is None else bars.readings.log_hash
+    terms = terms_hash(config.config_hash, strategy, read)
+    keys = trial_keys(span, [TrialTerms(strategy.spec_hash, bars.timeframe.label, terms)])
     author = author_of("backtest", [int(keys[0])], f"backtest of {strategy.name}")
     open_ledger().record(author, span, keys)

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.results import TrialResult
-from aiopt.config import canonical_json
+from aiopt.config import canonical_json, content_hash
 from aiopt.errors import AioptError
 from aiopt.evaluation.folds import WalkForwardPlan, period_profits
 from aiopt.ranking.trials import TrialRow
 from aiopt.series import Symbol, series_name
 from aiopt.strategy.space import Point
 from aiopt.strategy.spec import StrategySpec
+from aiopt.strategy.spec_readings import gate_of
 from aiopt.sweep.markets import MarketTerms
 from aiopt.sweep.segment_sums import COUNTS, SUMS, sum_segments
 from aiopt.sweep.sweep_config import TrialLimits
@@ -92,6 +93,8 @@ class TrialContext:
         Run them by the screen, not in the engine; the rows are the same.
     limits : TrialLimits
         What one trial may take.
+    readings_hash : str
+        `ReadingLog.log_hash` of the readings that come with the bars; empty where none do.
     """
 
     backtest: BacktestConfig
@@ -101,6 +104,7 @@ class TrialContext:
     markets: Mapping[str, MarketTerms] = dataclasses.field(default_factory=dict)
     screen: bool = False
     limits: TrialLimits = dataclasses.field(default_factory=TrialLimits)
+    readings_hash: str = ""
 
     @cached_property
     def segments(self) -> Segments:
@@ -235,6 +239,16 @@ def failed_row(point: TrialPoint, context: TrialContext, reason: str) -> TrialRo
     return TrialRow(**_identity(point, context), status="failed", error=reason)
 
 
+def terms_hash(config_hash: str, spec: StrategySpec, readings_hash: str) -> str:
+    """Return the hash of what a trial assumed: of a strategy that asks for readings also which they were.
+
+    Two revisions of a model give two trials of one strategy.
+    """
+    if gate_of(spec) is None or not readings_hash:
+        return config_hash
+    return content_hash([config_hash, readings_hash])
+
+
 def _identity(point: TrialPoint, context: TrialContext) -> dict[str, Any]:
     terms = context.terms(point.instrument)
     return {
@@ -248,7 +262,7 @@ def _identity(point: TrialPoint, context: TrialContext) -> dict[str, Any]:
         "params_json": canonical_json(point.params).decode(),
         "spec_json": point.spec.to_json(),
         "spec_hash": point.spec.spec_hash,
-        "config_hash": terms.backtest.config_hash,
+        "config_hash": terms_hash(terms.backtest.config_hash, point.spec, context.readings_hash),
         "data_hash": terms.data_hash,
         "seed": context.seed,
         "initial_balance": terms.backtest.initial_balance,

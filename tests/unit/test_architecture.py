@@ -40,6 +40,7 @@ _CORE = {
     "aiopt.dataset",
     "aiopt.evaluation",
     "aiopt.featurelog",
+    "aiopt.gates",
     "aiopt.ledger",
     "aiopt.optimize",
     "aiopt.paths",
@@ -137,6 +138,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.verification.verification_file",
         *_STRATEGY,
     },
+    "aiopt.gates": {"aiopt.backtest", "aiopt.evaluation", "aiopt.screen", *_STRATEGY},
     "aiopt.screen": {"aiopt.backtest", "aiopt.evaluation", *_STRATEGY},
     "aiopt.search": _STRATEGY,
     "aiopt.sweep": {
