@@ -201,32 +201,36 @@ class ScreenSession:
             ruined=np.zeros(n_bars, dtype=np.int64),
             counts=np.zeros(COUNTS, dtype=np.int64),
         )
-        value = self._market.rates.value
-        converted = self._market.rates.unit != 0
-        balance = config.initial_balance / value if converted else np.array([config.initial_balance])
-        account = Account(
-            initial=divmod(to_amount(config.initial_balance), PART),
-            leverage=config.leverage,
-            has_margin=not config.is_parity,
-            step=1,
-            lowest=int(self._market.sides.bid_close.min()),
-            highest=int(self._market.sides.ask_close.max()),
-            dearest=float(value.max()),
-        )
-        self._sizing = Sizing(
-            fixed=np.zeros(1),
-            risk_pct=0.0,
-            balance_quote=balance,
-            long_price=self._ask_close * value,
-            short_price=self._bid_close * value,
-            account=account,
-        )
+        self._sizing = self._plain_sizing()
 
     def __repr__(self) -> str:
         bars = self.bars
         return (
             f"ScreenSession({len(bars):,} bars of {bars.instrument.symbol} {bars.timeframe.label}, "
             f"{self.config.mode})"
+        )
+
+    def _plain_sizing(self) -> Sizing:
+        """Return account and prices of entries; their size is a spec's."""
+        config, market = self.config, self._market
+        value = market.rates.value
+        converted = market.rates.unit != 0
+        balance = config.initial_balance / value if converted else np.array([config.initial_balance])
+        return Sizing(
+            fixed=np.zeros(1),
+            risk_pct=0.0,
+            balance_quote=balance,
+            long_price=self._ask_close * value,
+            short_price=self._bid_close * value,
+            account=Account(
+                initial=divmod(to_amount(config.initial_balance), PART),
+                leverage=config.leverage,
+                has_margin=not config.is_parity,
+                step=1,
+                lowest=int(market.sides.bid_close.min()),
+                highest=int(market.sides.ask_close.max()),
+                dearest=float(value.max()),
+            ),
         )
 
     # --- running ----------------------------------------------------------------------------------------
