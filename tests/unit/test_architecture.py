@@ -172,6 +172,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.backtest.swap",
         "aiopt.market",
     },
+    "aiopt.live.watch": {"aiopt.market"},
     "aiopt.optimize": _CORE - {"aiopt.catalog", "aiopt.dataset", "aiopt.featurelog", "aiopt.serving"},
     "aiopt.serving": set(),
     "aiopt.serving.engines": {
@@ -231,6 +232,7 @@ WITHOUT = {
     # What decides about orders and money reads no clock, draws nothing and needs no engine.
     "aiopt.live.limits": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
     "aiopt.live.paper": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
+    "aiopt.live.watch": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
 }
 
 
