@@ -52,6 +52,14 @@ class Working:
         """Whether it fills at any price."""
         return self.triggered or self.order.kind == "market"
 
+    def is_reached(self, price: int) -> bool:
+        """Return whether it fills where its side deals at a price, in price steps."""
+        level = self.level
+        if level is None or self.triggered:
+            return True
+        beyond = (price - level) * self.order.side  # positive: dearer for a buyer, cheaper for a seller
+        return beyond >= 0 if self.order.kind == "stop" else beyond <= 0
+
     @property
     def is_entry(self) -> bool:
         """Whether it opens a position of its own."""

@@ -30,7 +30,6 @@ closed, and never rejected for want of margin.  With the position ends what is l
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from aiopt.errors import ConfigError, DataError
@@ -47,6 +46,11 @@ from aiopt.live.paper.venue_state import STATE_VERSION, VenueState
 _RECENT = 256
 """Ids of ended orders that are remembered: a late message about one of them is told from a new order."""
 _NO_SERIES: frozenset[str] = frozenset()
+
+
+def _urgency(one: Working) -> int:
+    """Return the rank in which a quote judges an order."""
+    return 0 if one.is_urgent else 1 if one.order.kind == "stop" else 2
 
 
 class PaperVenue:
@@ -331,21 +335,21 @@ class PaperVenue:
     # --- judging ----------------------------------------------------------------------------------------
 
     def _judge_all(self, market: Market, opened: frozenset[str]) -> None:
-        symbol = market.instrument.symbol
-        mine = [one for one in self._working.values() if one.order.instrument == symbol]
-        passes: tuple[Callable[[Working], bool], ...] = (
-            lambda one: one.is_urgent,
-            lambda one: one.order.kind == "stop",
-            lambda one: one.order.kind == "limit",
-        )
-        judged: set[str] = set()
-        for belongs in passes:
-            for one in mine:
-                order_id = one.order.order_id
-                # An exit is gone when one before it has closed its position.
-                if order_id in judged or order_id not in self._working or not belongs(one):
-                    continue
-                judged.add(order_id)
+        symbol, bid, ask = market.instrument.symbol, market.bid, market.ask
+        reached = []
+        for one in self._working.values():
+            if one.order.instrument != symbol:
+                continue
+            if one.is_reached(ask if one.order.side > 0 else bid):
+                reached.append(one)
+            else:
+                one.waits = False
+        if not reached:
+            return
+        reached.sort(key=_urgency)  # stable: in the order in which they came
+        for one in reached:
+            # An exit is gone when one before it has closed its position.
+            if one.order.order_id in self._working:
                 self._judge(one, market, at_quote=one.waits or one.order.series in opened)
 
     def _judge_at_once(self, one: Working, market: Market, ts_ns: int) -> None:
@@ -358,20 +362,14 @@ class PaperVenue:
         order = one.order
         price = market.price(order.side)
         one.waits = False
-        if one.is_urgent:
-            price += order.side * self.config.slippage_ticks * market.tick
-        else:
+        if not one.is_reached(price):
+            return
+        if order.kind == "limit":
             assert one.level is not None
-            beyond = (price - one.level) * order.side  # positive: dearer for a buyer, cheaper for a seller
-            if order.kind == "stop":
-                if beyond < 0:
-                    return
-                one.triggered = True
-                price += order.side * self.config.slippage_ticks * market.tick
-            elif beyond > 0:
-                return
-            elif not at_quote:
-                price = one.level
+            price = price if at_quote else one.level
+        else:
+            one.triggered = order.kind == "stop"
+            price += order.side * self.config.slippage_ticks * market.tick
         if order.kind != "market" and one.is_entry and f"P-{order.order_id}" not in self._positions:
             refusal = self._margin_refusal(order, one.left)
             if refusal is not None:
