@@ -16,7 +16,7 @@ import pytest
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.results import TrialResult
 from aiopt.backtest.session import BacktestSession
-from aiopt.backtest.swap import SwapConfig, SwapPoints
+from aiopt.backtest.swap import InterestRate, SwapConfig, SwapPoints
 from aiopt.bars.building.build import build
 from aiopt.bars.files import load_bar_set
 from aiopt.bars.request import BarRequest
@@ -26,6 +26,7 @@ from aiopt.live.paper.paper_config import PaperConfig
 from aiopt.live.paper.seam import Filled, Settled, VenueEvent, VenueOrder
 from aiopt.live.paper.venue import PaperVenue
 from aiopt.strategy.families import FAMILIES
+from aiopt.strategy.signals import SignalArrays
 from aiopt.ticks.importing import open_ticks
 from aiopt.ticks.sample import generate_ticks
 from aiopt.trades import Trade
@@ -245,3 +246,63 @@ def test_near_stops_and_targets_are_told_apart_by_the_ticks(
         result = session.run_signals("script", script)
     both = check(result, bars, ticks, COSTS)
     assert (len(result.trades), both.trades, both.otherwise) == (497, 13, 3)
+
+
+def patient_script(bars: BarSet) -> SignalArrays:
+    """An entry every half day, far stops, exits days later: positions lie over several nights."""
+    number = np.arange(len(bars))
+    close = bars.bid.close
+    return SignalArrays(
+        entry_long=number % 300 == 20,
+        entry_short=number % 300 == 170,
+        exit_long=number % 1_000 == 999,
+        exit_short=number % 1_000 == 999,
+        stop_long=np.round(close - 0.02, 5),
+        target_long=np.full(len(bars), np.nan),
+        stop_short=np.round(close + 0.02, 5),
+        target_short=np.full(len(bars), np.nan),
+        units=np.full(len(bars), 123_000.0),
+        ready=np.ones(len(bars), dtype=bool),
+        indicators={},
+    )
+
+
+RATES = SwapConfig(
+    rates={
+        "EUR": (InterestRate(date="2024-01-01", percent=4.0), InterestRate(date="2024-03-08", percent=3.5)),
+        "USD": (InterestRate(date="2024-01-01", percent=5.25),),
+    },
+    markup_percent=0.6,
+)
+
+
+@pytest.mark.parametrize("swap", [COSTS.swap, RATES], ids=["points", "rates"])
+def test_nights_cost_what_they_cost_in_the_backtest(
+    week: tuple[BarSet, dict[str, np.ndarray]], swap: SwapConfig
+) -> None:
+    bars, ticks = week
+    config = BacktestConfig(swap=swap)
+    with BacktestSession(bars, config) as session:
+        result = session.run_signals("script", patient_script(bars))
+    assert sum(trade.nights or 0 for trade in result.trades) >= 5
+    assert all(trade.swap for trade in result.trades if trade.nights)
+    check(result, bars, ticks, config)
+
+
+def test_an_account_in_the_base_currency_differs_by_the_rate_inside_the_bar_alone(
+    week: tuple[BarSet, dict[str, np.ndarray]],
+) -> None:
+    """A backtest converts at the close of the bar; on paper that is still to come."""
+    bars, ticks = week
+    config = BacktestConfig(account_currency="EUR", slippage_ticks=1)
+    with BacktestSession(bars, config) as session:
+        result = session.run_signals("script", script_of(bars, 6, every=3, targets=True))
+    replay = Replay(PaperVenue(PaperConfig.like(config, account_currency="USD")), bars, ticks, result.trades)
+    replay.run()
+    off = [
+        abs(replay.exits[number].settled.net - trade.pnl) / max(1e-9, abs(trade.pnl))
+        for number, trade in enumerate(result.trades)
+        if replay.exits[number].reason == trade.exit_reason
+    ]
+    assert len(off) >= 200
+    assert 0 < max(off) < 2e-3

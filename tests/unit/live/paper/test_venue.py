@@ -169,6 +169,47 @@ def test_exits_need_no_margin() -> None:
     assert [type(e) for e in venue.submit(order("x", -1, 2_700.0, position_id="P-e", ts_ns=11))] == [Accepted]
 
 
+def test_a_reversal_needs_margin_for_what_stays() -> None:
+    """The old position is on its way out, so the new one needs what it alone binds."""
+    venue = entered(msgspec.structs.replace(FREE, initial_balance=1_000.0), units=20_000.0)
+    venue.submit(order("other", -1, 20_000.0, ts_ns=11))
+    assert venue.quote("EURUSD", 12, 1.1, 1.1001) == ()
+    venue.submit(order("close", -1, 20_000.0, position_id="P-e", ts_ns=13))
+    assert [type(e) for e in venue.submit(order("turn", -1, 20_000.0, ts_ns=13))] == [Accepted]
+    closed, opened = venue.quote("EURUSD", 14, 1.1, 1.1001)
+    assert (closed.order_id, opened.order_id) == ("close", "turn")
+
+
+def test_a_resting_entry_is_judged_again_when_it_is_reached() -> None:
+    venue = PaperVenue(msgspec.structs.replace(FREE, initial_balance=1_000.0))
+    venue.quote("EURUSD", 1, 1.1, 1.1001)
+    venue.submit(order("limit", 1, 20_000.0, kind="limit", price=1.09, ts_ns=2))
+    venue.submit(order("e", 1, 20_000.0, ts_ns=2))
+    venue.quote("EURUSD", 3, 1.1, 1.1001)
+    (cancelled,) = venue.quote("EURUSD", 4, 1.0898, 1.0899)
+    assert isinstance(cancelled, Cancelled)
+    assert cancelled.reason.startswith("refused: The equity must carry the margin")
+
+
+def test_a_yen_position_is_booked_in_dollars_at_the_pairs_last_mid() -> None:
+    venue = PaperVenue(PaperConfig(account_currency="EUR", commission_per_million=0.0))
+    venue.quote("USDJPY", 1, 150.0, 150.01)
+    (rejected,) = venue.submit(order("early", 1, instrument="USDJPY", ts_ns=2))
+    assert isinstance(rejected, Rejected)
+    assert rejected.rule == "conversion"
+    assert "no quote of EURJPY or JPYEUR has come" in rejected.reason
+    venue.quote("EURJPY", 3, 159.99, 160.01)
+    venue.submit(order("e", 1, 10_000.0, instrument="USDJPY", ts_ns=4))
+    venue.quote("USDJPY", 5, 150.0, 150.0)
+    venue.quote("EURJPY", 6, 199.99, 200.01)
+    venue.submit(order("x", -1, 10_000.0, instrument="USDJPY", position_id="P-e", ts_ns=7))
+    (filled,) = venue.quote("USDJPY", 8, 150.4, 150.5)
+    assert isinstance(filled, Filled)
+    assert filled.settled is not None
+    assert filled.settled.net == 20.0  # 4,000 yen at 200
+    assert venue.account(8).balance == 100_020.0
+
+
 def test_an_exit_of_another_strategys_position_is_rejected() -> None:
     venue = entered()
     (rejected,) = venue.submit(exit_order("x", "stop", 1.09, strategy="other"))
