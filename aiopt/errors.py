@@ -25,6 +25,7 @@ carries (Ray sends errors from process to process), and is caught by ``except Ai
     │   ├── CheckpointError                  [aiopt.serving.checkpoint.weights] a checkpoint cannot be served
     │   ├── DamagedPictureError              [aiopt.serving.pictures.damage] a picture is not whole
     │   ├── UnknownModelError                [aiopt.serving.backend] no model is served under this name
+    │   ├── BusMessageError                  [aiopt.bus.failures] a message that cannot be read
     │   ├── EngineRequestError               [aiopt.serving.backend] the engine refused the request
     │   └── SwapRefusedError        exit 1   [aiopt.serving.backend] a model operation was refused
     ├── BacktestError                        the engine refused or failed a trial
@@ -43,6 +44,9 @@ carries (Ray sends errors from process to process), and is caught by ``except Ai
     │   ├── Overloaded                       [aiopt.serving.gateway.admission] no slot, no place in the queue
     │   ├── LinkDownError                    [aiopt.serving.engines.links] the way to an engine is gone
     │   └── WireError                        [aiopt.serving.engines.wire] the other side of a socket is gone
+    ├── BusError                             [aiopt.bus.failures] the bus cannot be used as it is
+    │   ├── BusDownError                     [aiopt.bus.failures] its server cannot be reached at this moment
+    │   └── BusFullError                     [aiopt.bus.failures] no room before readers have read on
     ├── FeedError                            [aiopt.ticks.download.http] a request without a whole answer
     ├── HttpError                            [aiopt.serving.gateway.failures] a request answered with an error
     ├── VenueError                           [aiopt.live.paper.failures] the paper venue broke its own rules

@@ -25,7 +25,7 @@ from aiopt.errors import ConfigError, did_you_mean
 _SCHEMES = ("memory", "local", "redis", "rediss", "valkey", "valkeys", "kafka", "kafkas")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _ADDRESS = re.compile(
-    r"//(?:(?P<user>[^@/:]+)(?P<password>:[^@/]*)?@)?(?P<hosts>[^/?@]+)/?(?:\?mechanism=(?P<mechanism>[\w-]+))?"
+    r"//(?:(?P<user>[^@/:]*)(?P<password>:[^@/]*)?@)?(?P<hosts>[^/?@]+)/?(?:\?mechanism=(?P<mechanism>[\w-]+))?"
 )
 
 
@@ -71,7 +71,7 @@ def transport_of(url: str, *, limit: int = 1_000_000) -> Transport:
     if match["mechanism"]:
         raise ConfigError(f"`mechanism` is for Kafka, but got {_safe(url)!r}. Leave it out.")
     host, port = _host_and_port(match["hosts"], 6379)
-    return _streams(host=host, port=port, user=match["user"], tls=tls, limit=limit)
+    return _streams(host=host, port=port, user=match["user"] or None, tls=tls, limit=limit)
 
 
 def start_local(folder: Path, *, fsync: str = "everysec") -> LocalServer:
@@ -119,7 +119,7 @@ def _kafka(match: re.Match[str], tls: bool) -> Transport:
     for one in match["hosts"].split(","):
         host, port = _host_and_port(one, 9092)
         servers.append(f"{host}:{port}")
-    return KafkaTransport(",".join(servers), user=match["user"], mechanism=mechanism, tls=tls)
+    return KafkaTransport(",".join(servers), user=match["user"] or None, mechanism=mechanism, tls=tls)
 
 
 def _host_and_port(text: str, default: int) -> tuple[str, int]:

@@ -347,7 +347,8 @@ class _Consuming:
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "session.timeout.ms": 10_000,
-            "max.poll.interval.ms": 1_800_000,
+            # Also how long an answer to joining is awaited; a reader that is slower joins anew and goes on.
+            "max.poll.interval.ms": 60_000,
             "fetch.wait.max.ms": 100,
         }
         consumer = Consumer(settings)

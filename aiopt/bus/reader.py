@@ -69,6 +69,7 @@ class EventReader:
         self._subscription: Subscription | None = None
         self._repeats = Repeats()
         self._owed: list[Delivery] = []
+        self._left: list[Received] = []
         self._down_since: float | None = None
 
     def __repr__(self) -> str:
@@ -103,6 +104,9 @@ class EventReader:
         BusError
             If trying again does not help.
         """
+        if self._left:
+            found, self._left = self._left[:limit], self._left[limit:]
+            return found
         due = time.monotonic() + timeout_s
         wait, longest = self._retry_s
         while True:
@@ -110,7 +114,7 @@ class EventReader:
             try:
                 await self.start()
                 assert self._subscription is not None
-                await self._pay()
+                await self._pay_if_possible()
                 deliveries = await self._subscription.read(limit, min(left, _SLICE_S))
                 self._back()
                 found = self._sorted_out(deliveries)
@@ -150,6 +154,10 @@ class EventReader:
     async def ack(self, received: Sequence[Received]) -> None:
         """Say that these are dealt with.  During a cut that is said later."""
         self._owed += [one.delivery for one in received]
+        await self._pay_if_possible()
+
+    async def _pay_if_possible(self) -> None:
+        """Acknowledge what is dealt with, or leave it for later: reading on must not wait for it."""
         try:
             await self._pay()
         except BusDownError as error:
@@ -164,17 +172,17 @@ class EventReader:
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:
-            for received in await self.read():
+            # What is left of a batch when the loop is broken off comes first when it is begun again.
+            self._left = await self.read()
+            while self._left:
+                received = self._left.pop(0)
                 if received.event is not None:
                     yield received.event
                 await self.ack([received])
 
     async def close(self) -> None:
         """Stop reading; the group's position stays."""
-        try:
-            await self._pay()
-        except BusDownError as error:
-            self._down(error)
+        await self._pay_if_possible()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await subscription.close()

