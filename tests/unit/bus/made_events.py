@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from aiopt.bus import commands, events
 
 DAY_NS = 86_400_000_000_000
 START_NS = 1_700_000_000_000_000_000
+COMMON: dict[str, Any] = {"strategy": "rsi", "instrument": "EURUSD"}
 
 
 def stamped(seq: int = 0, session: str = "paper-1", ts_ns: int = START_NS) -> dict[str, Any]:
@@ -40,7 +42,10 @@ def one_of_each(session: str = "paper-1") -> list[events.Event]:
     def base() -> dict[str, Any]:
         return stamped(next(numbers), session)
 
-    common: dict[str, Any] = {"strategy": "rsi", "instrument": "EURUSD"}
+    return [*_of_the_market(base), *_of_trading(base)]
+
+
+def _of_the_market(base: Callable[[], dict[str, Any]]) -> list[events.Event]:
     return [
         events.Quote(**base(), instrument="EURUSD", bid=1.1, ask=1.1001),
         events.Bar(
@@ -64,7 +69,7 @@ def one_of_each(session: str = "paper-1") -> list[events.Event]:
             action="enter_long",
             values={"rsi": 28.4, "slow": None},
         ),
-        events.WouldTrade(**base(), **common, side="long", units=1000, price=1.1, stop=1.09, why="observe"),
+        events.WouldTrade(**base(), **COMMON, side="long", units=1000, price=1.1, stop=1.09, why="observe"),
         events.Pattern(
             **base(), series="EURUSD-1m", bar_ns=START_NS, pattern="bullish_engulfing", direction="up"
         ),
@@ -80,9 +85,14 @@ def one_of_each(session: str = "paper-1") -> list[events.Event]:
             took_ms=3.5,
             fallback="the model was slow",
         ),
+    ]
+
+
+def _of_trading(base: Callable[[], dict[str, Any]]) -> list[events.Event]:
+    return [
         events.Order(
             **base(),
-            **common,
+            **COMMON,
             order_id="o1",
             role="entry",
             order_type="market",
@@ -91,11 +101,11 @@ def one_of_each(session: str = "paper-1") -> list[events.Event]:
             state="submitted",
         ),
         events.Fill(
-            **base(), **common, order_id="o1", position_id="p1", side="buy", units=1000, price=1.1, left=0
+            **base(), **COMMON, order_id="o1", position_id="p1", side="buy", units=1000, price=1.1, left=0
         ),
         events.Position(
             **base(),
-            **common,
+            **COMMON,
             position_id="p1",
             state="opened",
             side="long",
