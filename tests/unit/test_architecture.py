@@ -164,6 +164,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "aiopt.live": set(),
     "aiopt.live.feeds": {"aiopt.backtest.growing_bars", *_DATA},
+    "aiopt.live.guard": {"aiopt.live.limits", "aiopt.live.paper", "aiopt.live.watch", "aiopt.market"},
     "aiopt.live.limits": {"aiopt.backtest.rollover", "aiopt.live.paper.seam", "aiopt.market"},
     "aiopt.live.paper": {
         "aiopt.backtest.backtest_config",
@@ -236,6 +237,7 @@ WITHOUT = {
     # Arrays and frames in, arrays and frames out.
     "aiopt.bars.reducing": {"aiopt.files", "aiopt.folder_commit", "io", "os", "pathlib", "pyarrow", "shutil"},
     # What decides about orders and money reads no clock, draws nothing and needs no engine.
+    "aiopt.live.guard": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
     "aiopt.live.limits": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
     "aiopt.live.paper": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
     "aiopt.live.watch": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},

@@ -251,15 +251,13 @@ class RiskLimits:
             # A spread is a difference of prices: float noise refuses nothing.
             if limit is not None and value > limit * (1 + 1e-9):
                 return _refusal(order, rule, value, limit, remedy)
-        if self._breached:
-            rule = self._breached[0]
-            value = self.day_loss if rule == "max_daily_loss" else self.drawdown
-            until = (
-                f"until {stamp_text(self._day_end_ns, 's')}" if rule == "max_daily_loss" else "until reset"
-            )
+        for rule in self._breached:
             limit = getattr(config, rule)
             if limit is None:  # the configuration was changed while it held
-                return None
+                continue
+            daily = rule == "max_daily_loss"
+            until = f"until {stamp_text(self._day_end_ns, 's')}" if daily else "until reset"
+            value = self.day_loss if daily else self.drawdown
             return _refusal(order, rule, value, limit, f"It was reached, and entries are refused {until}.")
         return None
 

@@ -42,6 +42,7 @@ from aiopt.live.paper.paper_books import PaperBooks
 from aiopt.live.paper.paper_config import PaperConfig
 from aiopt.live.paper.seam import PaperAccount, PaperPosition, VenueEvent, VenueOrder, WorkingOrder
 from aiopt.live.paper.venue_state import STATE_VERSION, VenueState
+from aiopt.live.paper.views import Exposure
 
 _RECENT = 256
 """Ids of ended orders that are remembered: a late message about one of them is told from a new order."""
@@ -245,12 +246,13 @@ class PaperVenue:
     def account(self, ts_ns: int) -> PaperAccount:
         """Return the account at the last quotes.
 
-        Parameters
-        ----------
-        ts_ns : int
-            Time of the view, UTC; kept in it.
+        `ts_ns` is the time of the view, UTC, and kept in it.
         """
         return views.account_view(ts_ns, self.config, self._markets, self._books, self._positions.values())
+
+    def exposure(self, order: VenueOrder) -> Exposure:
+        """Return what is held and worked for beside an order of a quoted instrument."""
+        return views.exposure_view(order, self._markets, self._books, self._positions, self._working)
 
     def last_quote(self, instrument: str) -> tuple[int, float, float] | None:
         """Return stamp, bid and ask of an instrument's last quote, the ask as it is paid; None before it."""
