@@ -105,12 +105,30 @@ def read_calibration(path: Path) -> CheckpointCalibration:
     if file is None:
         msg = f"A checkpoint must have been calibrated, but there is no {CALIBRATION_FILE}. "
         raise DataError(f"{msg}Make it with `aiopt model calibrate`.", file=path)
+    return decode_calibration(file.read_bytes(), where=file)
+
+
+def decode_calibration(raw: bytes | str, *, where: Path | str) -> CheckpointCalibration:
+    """Return the calibration that a file's content says.
+
+    Parameters
+    ----------
+    raw : bytes or str
+        The content.
+    where : Path or str
+        Where it is from, for the message.
+
+    Raises
+    ------
+    DataError
+        If it is damaged.
+    """
     try:
-        document = msgspec.json.decode(file.read_bytes())
+        document = msgspec.json.decode(raw)
     except msgspec.DecodeError as failure:
         msg = f"The file is not valid JSON: {failure}. Calibrate the checkpoint again."
-        raise DataError(msg, file=file) from failure
-    return decode(document, CheckpointCalibration, where=str(file), error=DataError)
+        raise DataError(msg, file=where) from failure
+    return decode(document, CheckpointCalibration, where=str(where), error=DataError)
 
 
 def write_calibration(checkpoint: Path, found: CheckpointCalibration) -> Path:

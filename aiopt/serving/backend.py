@@ -93,6 +93,9 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         Prompt and reply together.
     created : int
         When its route was last set, Unix seconds.
+    calibration : str
+        Content of ``aiopt_calibration.json`` in its folder, as it was when the route was set; empty where
+        there is none.  It is carried, not read.
     """
 
     name: str
@@ -103,6 +106,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     images: bool
     max_context_tokens: int
     created: int
+    calibration: str = ""
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from tests.unit.retraining.test_retraining import config, tasks_of
 # Ray Train's own, as in test_training.py.
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1800),  # two processes import torch and Ray Train: minutes on a starved machine
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),

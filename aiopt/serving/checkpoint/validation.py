@@ -22,14 +22,16 @@ from aiopt.serving.checkpoint.revision import Progress, content_revision, defaul
 from aiopt.serving.checkpoint.tokenizer_files import check_tokenizer, read_json_object
 from aiopt.serving.checkpoint.weights import INDEX_NAME, CheckpointError, Weights, read_weights
 
-__all__ = ["Checkpoint", "CheckpointError", "Located", "locate", "validate"]
+__all__ = ["CALIBRATION_FILE", "Checkpoint", "CheckpointError", "Located", "locate", "validate"]
 
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
 
 _READ_BY_THE_ENGINE = (".json", ".jinja", ".py", ".model", ".txt", ".tiktoken", ".vocab")
 """Suffixes of the files beside the weights that decide what the engine answers: all part of the revision."""
 
-_NOT_READ = (INDEX_NAME, "aiopt_calibration.json")
+CALIBRATION_FILE = "aiopt_calibration.json"
+
+_NOT_READ = (INDEX_NAME, CALIBRATION_FILE)
 """Files of such a suffix that decide nothing; the second says how sure this very revision may be."""
 
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.(.+)$")

@@ -7,6 +7,7 @@ told.  The reading itself is `aiopt.analyst`'s.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import Any
 
@@ -28,10 +29,15 @@ from aiopt.analyst import (
     request_from_document,
 )
 from aiopt.analyst.analysis import check_text
+from aiopt.analyst.checkpoint_calibration import (
+    CALIBRATION_FILE,
+    CheckpointCalibration,
+    decode_calibration,
+)
 from aiopt.analyst.schema import MAX_RATIONALE
 from aiopt.analyst.windows import drawable
 from aiopt.charts import render_chart
-from aiopt.errors import AioptError, AnalysisRequestError, AnalystError
+from aiopt.errors import AioptError, AnalysisRequestError, AnalystError, DataError
 from aiopt.patterns import PATTERN_KINDS
 from aiopt.serving.backend import Backend, Lease, ModelCard, ModelUnavailableError
 from aiopt.serving.gateway.admission import Admission, Overloaded
@@ -263,11 +269,21 @@ class MarketReader:
         ModelUnavailableError
             There is no model and nothing the rules could read.
         """
+        # Of every engine that answers: which one does is known only afterwards, and a swap may come between.
+        known: list[CheckpointCalibration] = []
+
+        async def complete(request: ChatRequest) -> ChatReply:
+            card, reply = await self._asked(request)
+            known.extend(calibrations_of(card.calibration, card.model_id))
+            return reply
+
         async with self._admission.slot():
             picture = await self._decode(document, chart)
             request = await asyncio.to_thread(self._prepare, document, picture)
             try:
-                result = await analyse(request, self.complete if self._model else None, self._analyst)
+                result = await analyse(
+                    request, complete if self._model else None, self._analyst, calibrations=known
+                )
             except AnalystError as failure:
                 if self._unavailable is not None:
                     raise self._unavailable from failure
@@ -330,6 +346,10 @@ class MarketReader:
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Ask an engine, as `aiopt.analyst` wants it."""
+        return (await self._asked(request))[1]
+
+    async def _asked(self, request: ChatRequest) -> tuple[ModelCard, ChatReply]:
+        """Ask an engine; return whose reply it is, too."""
         if self._unavailable is not None:
             raise self._unavailable
         body: ChatBody = {
@@ -356,7 +376,7 @@ class MarketReader:
             raise
         self._metrics.count_usage(card.name, found.usage)
         choice, usage = found.choices[0], found.usage or Usage()
-        return ChatReply(
+        return card, ChatReply(
             text=choice.message.content or "",
             model_id=card.model_id,
             model_revision=card.revision,
@@ -364,6 +384,21 @@ class MarketReader:
             prompt_tokens=usage.prompt_tokens or 0,
             completion_tokens=usage.completion_tokens or 0,
         )
+
+
+@functools.lru_cache(maxsize=8)
+def calibrations_of(text: str, model_id: str) -> tuple[CheckpointCalibration, ...]:
+    """Return the calibration a model card carries: none or one.
+
+    A damaged one is logged, once, and counts as none: the model's readings are as good without.
+    """
+    if not text:
+        return ()
+    try:
+        return (decode_calibration(text, where=f"{model_id}/{CALIBRATION_FILE}"),)
+    except DataError as failure:
+        log.warning("readings of %s are not calibrated: %s", model_id, failure)
+        return ()
 
 
 def translate_analysis(error: AioptError) -> HttpError:
@@ -383,6 +418,8 @@ def _check_analysis(analysis: Analysis) -> None:
     """Check what the type of a reading sent back to us does not say."""
     parts = analysis.confidence_parts
     shares = {"confidence": analysis.confidence, **msgspec.structs.asdict(parts)}
+    if analysis.calibrated is not msgspec.UNSET:
+        shares["calibrated"] = analysis.calibrated
     shares.update({f"levels[{i}].strength": level.strength for i, level in enumerate(analysis.levels)})
     for name, value in shares.items():
         if not 0 <= value <= 1:

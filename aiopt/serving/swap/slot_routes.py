@@ -5,13 +5,18 @@ Owns the reasons that are told while nothing serves, and what the routing table 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from aiopt.serving.backend import ModelCard
+from aiopt.serving.checkpoint.validation import CALIBRATION_FILE
 from aiopt.serving.profile import SlotConfig
 from aiopt.serving.swap.ledger import Ledger
 from aiopt.serving.swap.records import Route
 from aiopt.serving.swap.routing import RouteBoard
+
+_LOGGER = logging.getLogger("ray.serve")
 
 
 class SlotRoutes:
@@ -76,5 +81,17 @@ class SlotRoutes:
             images=checkpoint.images,
             max_context_tokens=active.context_tokens,
             created=self._ledger.state.slots[slot.name].since_s,
+            calibration=_calibration(Path(checkpoint.path)),
         )
         return Route(name=slot.name, aliases=slot.aliases, engine_id=active.engine_id, card=card)
+
+
+def _calibration(folder: Path) -> str:
+    """Return how sure a checkpoint may be, as its folder says; a model serves without as well."""
+    try:
+        return (folder / CALIBRATION_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as failure:
+        _LOGGER.warning("%s of %s cannot be read: %s", CALIBRATION_FILE, folder, failure)
+        return ""
