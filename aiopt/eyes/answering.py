@@ -19,11 +19,10 @@ from aiopt.bars.schema import BarArrays
 from aiopt.dataset.judging import Asked, Reading
 from aiopt.dataset.tasks.task_config import PictureConfig
 from aiopt.errors import ConfigError
-from aiopt.training.base import Base, open_base
-from aiopt.training.encoding import IGNORED, Encoded, Encoder, collate
-from aiopt.training.equal_windows import join_equal_windows
+from aiopt.training.base import Base
+from aiopt.training.encoding import IGNORED, Encoded, collate
+from aiopt.training.opened import OpenedCheckpoint
 from aiopt.training.records import Record
-from aiopt.training.training_config import TrainingConfig
 
 MOST_ANSWERS = 64
 """A task with more possible answers (places of patterns, prices) is left to an engine."""
@@ -81,15 +80,11 @@ class CheckpointReader:
     """
 
     def __init__(self, checkpoint: Path) -> None:
-        config = TrainingConfig()
-        self._base: Base = open_base(str(checkpoint), config)
+        self._opened = OpenedCheckpoint(checkpoint)
+        self._base: Base = self._opened.base
         if self._base.geometry is None:
             msg = f"{checkpoint}: a reader of charts must read pictures, but this model reads text alone."
             raise ConfigError(f"{msg} Choose one with eyes.")
-        self._encoder = Encoder(self._base, config)
-        self._model = self._base.load_model(torch.float32)
-        join_equal_windows(self._model)
-        self._model.eval()
         self.name = self._base.checkpoint.model_id
         self.revision = self._base.checkpoint.revision
 
@@ -116,19 +111,13 @@ class CheckpointReader:
         """
         found: list[Reading] = []
         waiting: list[tuple[Asked, Record, list[str]]] = []
-        drawn: tuple[Any, bytes] = (None, b"")
         done = 0
         for one in asked:
             done += 1
             texts = possible_answers(one.answer_schema)
             if texts is None:
                 continue
-            if drawn[0] is not one.bars and drawn[0] != (one.sample, one.variant):
-                drawn = ((one.sample, one.variant), pictures.draw(one.bars))
-            answer = {"role": "assistant", "content": [{"type": "text", "text": texts[0]}]}
-            where = f"{one.sample}, {one.task}"
-            record = Record(where=where, sample=one.sample, messages=[*one.messages(), answer], png=drawn[1])
-            waiting.append((one, record, texts))
+            waiting.append((one, self._opened.record(one, texts[0], pictures), texts))
             if len(waiting) == batch:
                 found += self._answered(waiting)
                 waiting = []
@@ -141,7 +130,7 @@ class CheckpointReader:
 
     def _answered(self, questions: Sequence[tuple[Asked, Record, list[str]]]) -> list[Reading]:
         """Answer some questions; several steps where answers part more than once."""
-        prompts = [self._encoder.prompt(record) for _, record, _ in questions]
+        prompts = [self._opened.encoder.prompt(record) for _, record, _ in questions]
         left = [[self._tokens(text) for text in texts] for _, _, texts in questions]
         said = [0] * len(questions)
         sure = [1.0] * len(questions)
@@ -176,9 +165,11 @@ class CheckpointReader:
         """Return the logits of the token after each prompt."""
         batch = collate(prompts, padding=0)
         with torch.no_grad():
-            hidden = self._model.model(**batch.inputs, use_cache=False).last_hidden_state
+            hidden = self._opened.model.model(**batch.inputs, use_cache=False).last_hidden_state
             last = batch.inputs["attention_mask"].sum(1) - 1
-            logits: torch.Tensor = self._model.lm_head(hidden[torch.arange(len(prompts)), last]).float()
+            logits: torch.Tensor = self._opened.model.lm_head(
+                hidden[torch.arange(len(prompts)), last]
+            ).float()
         return logits
 
 

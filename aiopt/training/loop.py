@@ -27,6 +27,7 @@ from aiopt.training.encoding import Batch, Encoder, collate
 from aiopt.training.failures import TrainingError
 from aiopt.training.loss import answer_logits, check_answer_logits, loss_sum
 from aiopt.training.order import DataOrder, answer_class
+from aiopt.training.preference import Pairs, rejected_of
 from aiopt.training.records import Record, Records
 from aiopt.training.schedule import learning_rate
 from aiopt.training.states import Position, States
@@ -65,7 +66,7 @@ class StepReport(msgspec.Struct, frozen=True, kw_only=True):
     stage : str
         Name.
     loss, learning_rate, gradient_norm : float
-        Loss per answer token; norm before clipping.
+        Loss per answer token, in a stage of preferences per pair; norm before clipping.
     tokens, answer_tokens : int
         Of this step, all workers.
     tokens_per_s, eta_s : float
@@ -126,6 +127,7 @@ class Loop:
     workers: Workers
     report: Callable[[StepReport], None]
     position: Position = field(default_factory=Position)
+    _pairs: Pairs | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.parameters = {
@@ -177,10 +179,7 @@ class Loop:
         with torch.no_grad():
             for part in _cut(mine, self.config.micro_batch):
                 batch = self._collated([self.encoder.encode(record) for record in part])
-                with self._autocast():
-                    logits, targets = answer_logits(
-                        self.model, batch, everywhere=not self.config.answer_logits
-                    )
+                logits, targets = self._logits(batch)
                 losses = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
                 right = (logits.argmax(-1) == targets).tolist()
                 counts = (batch.labels[:, 1:] != -100).sum(1).tolist()
@@ -197,6 +196,7 @@ class Loop:
     def _run_stage(self, stage: StageConfig) -> None:
         order = self._order(stage)
         self._freeze(stage)
+        self._pairs = self._paired(stage)
         probe = self.config.probe
         while self.position.stage_step < stage.steps:
             report = self._step(stage, order)
@@ -216,25 +216,19 @@ class Loop:
         for tensor in self.parameters.values():
             # The optimizer leaves alone what has no gradient: no decay, no moments.
             tensor.grad = torch.zeros_like(tensor) if tensor.requires_grad else None
-        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         numbers = order.batch(self.position.stage_step)
-        for number, part in enumerate(_cut(numbers.tolist(), self.config.micro_batch)):
+        for number, part in enumerate(_cut(numbers.tolist(), self._micro_batch)):
             if number % self.workers.size != self.workers.rank:
                 continue
-            batch = self._collated([self._encoded(record) for record in part])
-            # Dropout of this micro batch: whoever computes it, and whenever.
-            torch.manual_seed(_seed(self.config.seed, self.position.step, number))
-            with self._autocast():
-                loss = loss_sum(self.model, batch, everywhere=not self.config.answer_logits)
+            loss, counts = self._loss(part, number)
             loss.backward()  # type: ignore[no-untyped-call]
-            sums += torch.tensor(
-                [float(loss.detach()), batch.answer_tokens, batch.tokens], device=self.device
-            )
+            sums += torch.tensor([float(loss.detach()), *counts], device=self.device)
         gradients = [tensor.grad for tensor in self.parameters.values() if tensor.grad is not None]
         self.workers.add_up([sums])
         self.workers.add_up(gradients)
-        total, answer_tokens, tokens = sums.tolist()
-        norm = _scale(gradients, answer_tokens, self.config.optimizer.clip_norm)
+        total, units, tokens, answer_tokens = sums.tolist()
+        norm = _scale(gradients, units, self.config.optimizer.clip_norm)
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise self._not_a_number(stage, total, norm)
         rate = learning_rate(stage, self.config.optimizer, self.position.stage_step)
@@ -248,7 +242,50 @@ class Loop:
             stage_step=self.position.stage_step + 1,
             tokens=self.position.tokens + int(tokens),
         )
-        return self._reported(stage, total / answer_tokens, rate, norm, (int(tokens), int(answer_tokens)))
+        return self._reported(stage, total / units, rate, norm, (int(tokens), int(answer_tokens)))
+
+    def _loss(self, part: Sequence[int], number: int) -> tuple[torch.Tensor, tuple[int, int, int]]:
+        """Return a micro batch's summed loss; answer tokens or pairs it is of, all tokens, answer tokens."""
+        # Dropout of this micro batch: whoever computes it, and whenever.
+        seed = _seed(self.config.seed, self.position.step, number)
+        if self._pairs is not None:
+            torch.manual_seed(seed)
+            loss, found = self._pairs.loss_sum(part)
+            return loss, (found.pairs, found.tokens, found.answer_tokens)
+        batch = self._collated([self._encoded(record) for record in part])
+        torch.manual_seed(seed)
+        with self._autocast():
+            loss = loss_sum(self.model, batch, everywhere=not self.config.answer_logits)
+        return loss, (batch.answer_tokens, batch.tokens, batch.answer_tokens)
+
+    @property
+    def _micro_batch(self) -> int:
+        """Records of a forward pass; a pair is two."""
+        return self.config.micro_batch if self._pairs is None else max(1, self.config.micro_batch // 2)
+
+    def _paired(self, stage: StageConfig) -> Pairs | None:
+        """Return the pairs of a stage of preferences with their frozen reference; None for any other."""
+        if stage.preference is None:
+            return None
+        pairs = Pairs(
+            self.records,
+            stage_records(self.records, stage),
+            stage.preference.beta,
+            encoder=self.encoder,
+            collated=self._collated,
+            logits=self._logits,
+            device=self.device,
+        )
+        self.model.eval()
+        pairs.refer(
+            self.states.reference_path(self.position.stage),
+            self.states.identity,
+            self.position.stage,
+            begun=self.position.stage_step > 0,
+            workers=self.workers,
+            size=max(1, self.config.micro_batch // 2),
+        )
+        return pairs
 
     def _freeze(self, stage: StageConfig) -> None:
         """Let the weights that a stage leaves alone need no gradient.
@@ -340,6 +377,10 @@ class Loop:
     def _collated(self, records: Sequence[Any]) -> Batch:
         return collate(records, padding=self._padding).to(self.device)
 
+    def _logits(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        with self._autocast():
+            return answer_logits(self.model, batch, everywhere=not self.config.answer_logits)
+
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16")
 
@@ -372,12 +413,20 @@ def stage_records(records: Records, stage: StageConfig) -> np.ndarray[Any, np.dt
             f"{list(stage.tasks) or 'all'} and data {list(stage.data) or 'all'}. There are tasks "
             f"{sorted(set(records.tasks))} and data {sorted(set(records.datasets))}."
         )
+    if stage.preference is not None:
+        rows, wanted = len(wanted), [one for one in wanted if rejected_of(records, one) is not None]
+        if not wanted:
+            raise DataError(
+                f"Stage {stage.name!r} must have readings that proved right or wrong, but none of its {rows} "
+                f"rows of split {records.split} has one. Build them with `aiopt dataset from-trades`."
+            )
     return np.array(wanted, np.int64)
 
 
 def probe_records(records: Records, stages: Iterable[StageConfig], rows: int) -> list[Record]:
     """Return the rows of the probe: evenly spread over those of the last stage's tasks and data."""
-    last = list(stages)[-1]
+    # Every row of these tasks, also of a stage of preferences: the answers are judged, not the pairs.
+    last = msgspec.structs.replace(list(stages)[-1], preference=None)
     numbers = stage_records(records, last)
     chosen = np.unique(np.linspace(0, len(numbers) - 1, min(rows, len(numbers))).round().astype(np.int64))
     return [records[int(numbers[place])] for place in chosen]

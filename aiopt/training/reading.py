@@ -12,14 +12,11 @@ from pathlib import Path
 import torch
 
 from aiopt.analyst.answers import answer_text
-from aiopt.charts import render_chart
 from aiopt.dataset.judging.asking import Asked
 from aiopt.dataset.judging.readings import Reading
 from aiopt.dataset.tasks.task_config import PictureConfig
-from aiopt.training.base import Base, open_base
-from aiopt.training.encoding import IGNORED, Encoded, Encoder, collate
-from aiopt.training.records import Record
-from aiopt.training.training_config import TrainingConfig
+from aiopt.training.encoding import Encoded, collate
+from aiopt.training.opened import OpenedCheckpoint
 
 MORE_TOKENS = 8
 """Beyond the length of the true answer, so that a longer one is seen to be one."""
@@ -44,10 +41,7 @@ class FreeReader:
     """
 
     def __init__(self, checkpoint: Path, *, device: str = "cpu") -> None:
-        config = TrainingConfig()
-        self._base: Base = open_base(str(checkpoint), config)
-        self._encoder = Encoder(self._base, config)
-        self._model = self._base.load_model(torch.float32).to(device).eval()
+        self._opened = OpenedCheckpoint(checkpoint, device=device)
         self._device = torch.device(device)
 
     def answers(
@@ -107,31 +101,22 @@ class FreeReader:
     def _prompt(self, one: Asked, pictures: PictureConfig, *, numbers: bool) -> tuple[Encoded, int]:
         """Return the encoded question and the most tokens of its answer."""
         truth = answer_text(dict(one.truth), one.answer_schema)
-        answer = {"role": "assistant", "content": [{"type": "text", "text": truth}]}
-        record = Record(
-            where=f"{one.sample} {one.task} {one.variant}",
-            sample=one.sample,
-            messages=[*one.messages(numbers=numbers), answer],
-            png=render_chart(one.bars, pictures.spec()),
-        )
-        encoded = self._encoder.encode(record)
-        start = int((encoded.labels != IGNORED).nonzero()[0])
-        tokens = encoded.tokens[:start]
-        prompt = Encoded(tokens, torch.full_like(tokens, IGNORED), encoded.pixels, encoded.sizes)
-        return prompt, encoded.answer_tokens + MORE_TOKENS
+        record = self._opened.record(one, truth, pictures, numbers=numbers)
+        longest = self._opened.encoder.encode(record).answer_tokens + MORE_TOKENS
+        return self._opened.encoder.prompt(record), longest
 
     def _said(self, together: Sequence[tuple[int, Encoded]], longest: int) -> dict[int, str]:
         inputs = collate([prompt for _, prompt in together], padding=0).inputs
         with torch.no_grad():
-            tokens = self._model.generate(
+            tokens = self._opened.model.generate(
                 **{name: part.to(self._device) for name, part in inputs.items()},
                 do_sample=False,
                 use_cache=True,
                 max_new_tokens=longest,
-                eos_token_id=sorted(self._base.eos),
-                pad_token_id=min(self._base.eos),
+                eos_token_id=sorted(self._opened.base.eos),
+                pad_token_id=min(self._opened.base.eos),
             )
-        texts = self._base.tokenizer.batch_decode(
+        texts = self._opened.base.tokenizer.batch_decode(
             tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
         )
         return {number: str(text) for (number, _), text in zip(together, texts, strict=True)}

@@ -1,8 +1,9 @@
 """Records of datasets as training reads them: a conversation that ends with its answer, and its picture.
 
-Owns which columns of a dataset are read (``messages``; ``image`` or ``image_file``; ``task``, ``weight`` and
-``sample`` where there), and the refusal of rows without an answer or with one no engine could give.  Knows
-nothing of tokens.  Rows are read by row group when they are needed; the last ones stay in memory.
+Owns which columns of a dataset are read (``messages``; ``image`` or ``image_file``; ``task``, ``weight``,
+``reading_bias`` and ``sample`` where there), and the refusal of rows without an answer or with one no engine
+could give.  Knows nothing of tokens.  Rows are read by row group when they are needed; the last ones stay in
+memory.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aiopt.dataset.info import DATA_FOLDER, INFO_FILE
+from aiopt.dataset.positions.preferences import READING_COLUMN
 from aiopt.errors import DataError
 from aiopt.files import MIB, sha256_file
 
@@ -120,6 +122,7 @@ class Records(Sequence[Record]):
         self.answers: list[str] = []
         self.tasks: list[str] = []
         self.weights: list[float] = []
+        self.reading_biases: list[str | None] = []
         self.datasets: list[str] = []
         self._shards: list[_Shard] = []
         self._first: list[int] = []
@@ -196,7 +199,7 @@ class Records(Sequence[Record]):
                 "conversations, e.g. --messages-horizon 12.",
                 file=path,
             )
-        columns = ["messages", *(name for name in ("task", "weight") if name in names)]
+        columns = ["messages", *(name for name in ("task", "weight", READING_COLUMN) if name in names)]
         row, starts = 0, []
         self._first.append(len(self.answers))
         for group in range(file.num_row_groups):
@@ -207,6 +210,8 @@ class Records(Sequence[Record]):
                 row += 1
             count = table.num_rows
             self.tasks += table["task"].to_pylist() if "task" in columns else [""] * count
+            known = READING_COLUMN in columns
+            self.reading_biases += table[READING_COLUMN].to_pylist() if known else [None] * count
             self.weights += _weights(table, path, row - count)
             self.datasets += [dataset] * count
         self._shards.append(_Shard(folder, file, path, tuple(starts)))

@@ -93,6 +93,11 @@ class States:
     def __init__(self, folder: Path, identity: str, *, keep: int, note: Callable[[str], None]) -> None:
         self._folder, self._identity, self._keep, self._note = folder, identity, keep, note
 
+    @property
+    def identity(self) -> str:
+        """Of the training."""
+        return self._identity
+
     def save(
         self,
         position: Position,
@@ -176,6 +181,10 @@ class States:
     def path_of(self, step: int) -> Path:
         """Return where the state of a step lies."""
         return self._path(step)
+
+    def reference_path(self, stage: int) -> Path:
+        """Return where the frozen reference of a stage of preferences lies; it is never pruned."""
+        return self._folder / f"reference-{stage:02d}.json"
 
     def _path(self, step: int) -> Path:
         return self._folder / f"step-{step:08d}"

@@ -34,6 +34,21 @@ class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of all sections."""
 
 
+class PreferenceConfig(_Struct, frozen=True, kw_only=True):
+    """A stage that trains on pairs of answers instead of single ones: an experiment.
+
+    Attributes
+    ----------
+    beta : float
+        How far the model may go from the weights the stage begins with: small goes far.
+    """
+
+    beta: float = 0.1
+
+    def __post_init__(self) -> None:
+        _range("stages.preference.beta", self.beta, 1e-4, 100.0)
+
+
 class StageConfig(_Struct, frozen=True, kw_only=True):
     """One stage of a curriculum; a training is one or more, each with its own warm-up and decay.
 
@@ -51,6 +66,10 @@ class StageConfig(_Struct, frozen=True, kw_only=True):
         Only records of these datasets, by the name of their folder; empty: all.
     frozen : str
         Regular expression on the full names of weights that stay as they are in this stage; empty: none.
+    preference : PreferenceConfig or None
+        Train on pairs made of readings that later proved right or wrong (`aiopt dataset from-trades`): the
+        proved answer is to become likelier than the other.  Batches count pairs, micro batches both answers
+        of one; pictures are not augmented.
     """
 
     name: str = "train"
@@ -59,6 +78,7 @@ class StageConfig(_Struct, frozen=True, kw_only=True):
     tasks: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     frozen: str = ""
+    preference: PreferenceConfig | None = None
 
     def __post_init__(self) -> None:
         try:
