@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,31 +74,6 @@ def test_the_configured_model_is_loaded_proved_and_routed_to(tmp_path: Path) -> 
             *("validate", "memory", "reference", "load", "probe", "flip", "drain", "retire")
         ]
         assert host.calls == ["reference a", "start a", "probe a"]
-
-    run(scenario)
-
-
-def test_the_card_carries_what_the_folder_says_of_its_confidence(
-    tmp_path: Path,
-) -> None:
-    def placed(source: str, like: Any, remote_code: bool) -> Any:
-        return msgspec.structs.replace(judge(source, like, remote_code), path=str(tmp_path / source))
-
-    async def scenario() -> None:
-        for name, text in (("a", b""), ("b", b'{"layout": "calibration/1"}'), ("c", b"\xff")):
-            (tmp_path / name).mkdir()
-            if text:
-                (tmp_path / name / "aiopt_calibration.json").write_bytes(text)
-        coordinator = SwapCoordinator(config(tmp_path), FakeHost(), placed)
-        await coordinator.start()
-        await coordinator.settle()
-        assert card(coordinator).calibration == ""
-        await done(coordinator, "swap", "b")
-        assert card(coordinator).calibration == '{"layout": "calibration/1"}'
-        swap = await done(coordinator, "swap", "c")
-        assert (swap.state, card(coordinator).calibration) == ("done", ""), (
-            "unreadable: it serves all the same"
-        )
 
     run(scenario)
 
