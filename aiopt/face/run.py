@@ -21,6 +21,7 @@ from aiopt.face.rank import RankedStrategies
 from aiopt.face.robustness import StressedEntries
 from aiopt.face.tables import FrameTable, Table, with_timestamps
 from aiopt.paths.paths_file import RunPaths
+from aiopt.pine.emitter import refuse_readings
 from aiopt.portfolio.reading import read_portfolio
 from aiopt.runs import BARS, PINE, EntryRecord, NotARunError, RunFolder, load_run
 from aiopt.strategy.spec import spec_from_mapping
@@ -161,6 +162,7 @@ class Run(Table):
         entry = self._entry(rank)
         text = self.folder.pine_source(entry.name)
         if text is None:
+            refuse_readings(spec_from_mapping(entry.spec, where=entry.name))
             raise NotARunError(
                 f"{self.path}: the entry has no script yet ({PINE}/{entry.name}.pine). Finish the run first."
             )

@@ -5,6 +5,7 @@ Precedence: defaults < file < environment (``AIOPT_OPTIMIZE__KEY``, nested keys 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 
 from aiopt.analyst.settings import AnalystSettings
 from aiopt.bars.importing.reading import BarReading
+from aiopt.bars.reading_log import ReadingLog
 from aiopt.bars.schema import BarSet
 from aiopt.bars.spread_model import SpreadConfig
 from aiopt.config import content_hash, decode, environment_overrides, merge, read_mapping
@@ -107,6 +109,10 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     conversion : str or None
         Bar folder or file of a pair of the quote and the account's currency, where
         ``backtest.account_currency`` is another than the quote currency.
+    readings : str or None
+        A scan's folder or ``readings.parquet``, for strategies that ask for readings; of one market alone.
+    reading_latency_s : float or None
+        Seconds from a chart's end to its reading; None: those the scan took for each.
     sample : SampleConfig
         The generated sample.
     instrument : str
@@ -134,6 +140,8 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     bar_reading: BarReading = BarReading()
     spread: SpreadConfig = SpreadConfig()
     conversion: str | None = None
+    readings: str | None = None
+    reading_latency_s: float | None = None
     sample: SampleConfig = SampleConfig()
     instrument: str = "EURUSD"
     markets: tuple[MarketConfig, ...] = ()
@@ -147,6 +155,7 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
             msg = f"name={self.name!r} cannot name a folder. Use letters, digits, - and _, a letter first."
             raise ConfigError(msg)
         self._check_markets() if self.markets else self._check_input()
+        self._check_readings()
         super().__post_init__()
         check_named("strategies", self.strategies)
 
@@ -178,6 +187,17 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ConfigError(_both_ways(given))
         # Each as a run of its own, so that every rule of one holds for each.
         _ = self.each_market
+
+    def _check_readings(self) -> None:
+        if self.readings is None and self.reading_latency_s is not None:
+            msg = f"reading_latency_s={self.reading_latency_s} says when readings count, but there are none. "
+            raise ConfigError(f"{msg}Give `readings` (--readings), or leave it out.")
+        if self.readings is not None and self.markets:
+            msg = f"readings={self.readings!r} are of one instrument, but `markets` name several. "
+            raise ConfigError(f"{msg}Run the market of the readings alone.")
+        if self.reading_latency_s is not None and not 0 <= self.reading_latency_s < math.inf:
+            msg = f"`reading_latency_s >= 0` must hold, but got {self.reading_latency_s}. Give seconds."
+            raise ConfigError(msg)
 
     def _check_input(self) -> None:
         if self.ticks is not None and self.bars:
@@ -309,13 +329,15 @@ def run_identity(
     conversion: BarSet | None = None,
     markets: Sequence[Mapping[str, Any]] = (),
     warm_start: str = "",
+    readings: ReadingLog | None = None,
 ) -> dict[str, Any]:
     """Return what decides a run's result: the content of ``config.json``.
 
     Equal identities give equal rankings.  The paths of ticks, bars, spread model and strategy files are not
     part of it, their content is.  Of the analyst, what it is asked is part, the address it is asked at is
     not.  A run of several markets has `markets`, from `RunMarkets.identity`, instead of `instrument`, and
-    one that an earlier run warms up `warm_start`, the hash of its points.
+    one that an earlier run warms up `warm_start`, the hash of its points.  Of
+    readings, `ReadingLog.identity` is part.
     """
     settings = msgspec.to_builtins(config)
     del settings["markets"]
@@ -325,6 +347,9 @@ def run_identity(
     # The data hash covers what was read from these, the spread of bars included.
     for name in ("ticks", "bars", "ask_bars", "bar_reading", "spread", "sample", "conversion"):
         del settings[name]
+    del settings["readings"], settings["reading_latency_s"]
+    if readings is not None:
+        settings["readings"] = readings.identity()
     del settings["screen"], settings["limits"], settings["pine"]  # the rows are the same
     if config.robustness == RobustnessConfig():
         del settings["robustness"]  # as before there was this stage
@@ -376,7 +401,7 @@ def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         result["markets"] = [
             anchored(one, folder) if isinstance(one, Mapping) else one for one in result["markets"]
         ]
-    for name in ("ticks", "conversion"):
+    for name in ("ticks", "conversion", "readings"):
         if isinstance(result.get(name), str):
             result[name] = str((folder / result[name]).resolve())
     search = result.get("search")

@@ -36,6 +36,7 @@ from aiopt.runs import ENTRIES, PINE, RANKING, EntryRecord, read_json, write_ent
 from aiopt.series import series_name
 from aiopt.strategy.dimensions import Dimension
 from aiopt.strategy.spec import StrategySpec
+from aiopt.strategy.spec_readings import gate_of
 from aiopt.sweep.points import Strategy
 from aiopt.utc import HOUR_NS
 
@@ -51,7 +52,7 @@ class EntryOutput:
     parity : TrialResult
         Without costs, on bid bars alone, as a chart trades the script.
     files : dict of str to bytes
-        The script and its spec by file name.
+        The script and its spec by file name; the spec alone of a strategy that asks for readings.
     """
 
     research: TrialResult
@@ -113,6 +114,9 @@ def run_entry(task: EntryTask, bars: BarSet) -> EntryOutput:
     chart = msgspec.structs.replace(config, mode="parity", account_currency=None, initial_balance=balance)
     with BacktestSession(single, chart) as session:
         parity = session.run(spec)
+    if gate_of(spec) is not None:
+        files = {f"{task.name}.json": f"{spec.to_json()}\n".encode()}
+        return EntryOutput(research=research, parity=parity, files=files)
     provenance = msgspec.structs.replace(task.provenance, rollover=_rollover(research, bars, config))
     with tempfile.TemporaryDirectory() as folder:
         # Checking a script takes seconds, so it is done here, on the worker; the driver writes the files.
@@ -165,7 +169,7 @@ def emit_entries(
     Returns
     -------
     list of Path
-        The scripts, best entry first.
+        The scripts, best entry first; strategies that ask for readings have none.
     """
     ranking = read_json(run_dir / RANKING, Ranking)
     for name in (ENTRIES, PINE):
@@ -195,7 +199,8 @@ def emit_entries(
         expected = canonical_json({"bars": chart, **output.parity.to_document()})
         for name, content in [*output.files.items(), (f"{entry.name}.trades.json", expected)]:
             atomic_write_bytes(run_dir / PINE / name, content)
-    return [run_dir / PINE / f"{entry.name}.pine" for entry in ranking.entries]
+    scripts = [run_dir / PINE / f"{entry.name}.pine" for entry in ranking.entries]
+    return [path for path in scripts if path.is_file()]
 
 
 def _record(entry: Entry, result: TrialResult, bars: BarSet) -> EntryRecord:

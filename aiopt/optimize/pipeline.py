@@ -42,6 +42,7 @@ from aiopt.optimize.markets import RunMarkets
 from aiopt.optimize.run_folder import RunProgress, owned_run, set_aside
 from aiopt.optimize.run_paths import write_paths
 from aiopt.optimize.run_portfolio import write_portfolio
+from aiopt.optimize.run_readings import lay_over, open_readings, without_scripts
 from aiopt.optimize.run_robustness import write_robustness
 from aiopt.optimize.run_verification import check_engine, write_verification
 from aiopt.optimize.summary import RunResult, outcome_lines, summarise
@@ -137,6 +138,7 @@ def run_pipeline(
         config = markets.markets[0].config
     config = msgspec.structs.replace(config, ranking=markets.judged(config.ranking))
     conversion = None if markets.several else markets.markets[0].conversion
+    readings = open_readings(config, [one.spec for one in strategies])
     warm = None if config.search.warm_start is None else read_warm_start(config, strategies)
     identity = run_identity(
         config,
@@ -145,10 +147,14 @@ def run_pipeline(
         conversion,
         markets.identity(),
         warm_start="" if warm is None else warm.content,
+        readings=readings,
     )
     run_dir = runs_dir / (run_id or default_run_id(identity))
     with owned_run(run_dir, identity, force=force) as state:
         say(f"run folder {run_dir}")
+        if readings is not None:
+            say(f"readings: {readings!r}")
+            say(f"pine: {without_scripts([(one.spec.name, one.spec) for one in strategies])}")
         if state.finished:
             say("the run is finished already; --force runs it again")
             if not (run_dir / REPORT_HTML).is_file():
@@ -211,6 +217,7 @@ class _Run:
             lambda what: _paced(self._log, what),
             self._build_bars,
         )
+        bars = lay_over(bars, self._config, self._dir)
         sizes = ", ".join(f"{len(bar_set):,} of {series}" for series, bar_set in bars.items())
         self._log(f"bars: {sizes}")
         return bars

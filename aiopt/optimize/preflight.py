@@ -21,6 +21,7 @@ from aiopt.evaluation.folds import plan_walk_forward
 from aiopt.optimize.configuration import OptimizeConfig
 from aiopt.optimize.inputs import read_bars_of, read_conversion
 from aiopt.optimize.markets import check_currencies
+from aiopt.optimize.run_readings import open_readings, without_scripts
 from aiopt.sweep.markets import common_times
 from aiopt.sweep.points import Strategy
 from aiopt.ticks.importing import check_sample
@@ -89,6 +90,11 @@ def check_run(config: OptimizeConfig, strategies: Sequence[Strategy], runs_dir: 
     """
     home = _writable(runs_dir)
     check_currencies(config)
+    specs = [(one.spec.name, one.spec) for one in strategies]
+    open_readings(config, [spec for _, spec in specs])
+    scriptless = without_scripts(specs)
+    if scriptless:
+        log(f"pine: {scriptless}")
     needed, opens = 0, {}
     for market in config.each_market:
         read_conversion(market)

@@ -19,6 +19,7 @@ from aiopt.bars.schema import BarSet
 from aiopt.config import decode
 from aiopt.errors import DataError, InputError, did_you_mean
 from aiopt.evaluation.folds import WalkForwardPlan
+from aiopt.optimize.run_readings import kept_readings
 from aiopt.ranking.journal import JournalIndex
 from aiopt.ranking.kept_series import lacks_series, summed_up
 from aiopt.ranking.trial_list import ListedTrial, listed, read_listed
@@ -26,7 +27,7 @@ from aiopt.ranking.trials import TrialRow, read_plan, read_some_trials, read_tri
 from aiopt.runs import BARS, CONFIG, LEADERBOARD, RunFileError, RunFolder, backtest_of, markets_of
 from aiopt.strategy.spec import StrategySpec
 from aiopt.sweep.markets import MarketTerms
-from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial
+from aiopt.sweep.trial import TrialContext, TrialPoint, run_trial, terms_hash
 
 Progress = Callable[[float], None]
 
@@ -133,10 +134,13 @@ def trial_of(run: RunFolder, row: TrialRow, plan: WalkForwardPlan) -> tuple[Tria
     where = f"{run.path / CONFIG}, backtest"
     settings = backtest_of(config, row.instrument)
     backtest = decode(settings, BacktestConfig, where=where, error=RunFileError)
-    if backtest.config_hash != row.config_hash:
+    spec = msgspec.json.decode(row.spec_json, type=StrategySpec)
+    read = (config.get("readings") or {}).get("hash", "")
+    terms_of_run = terms_hash(backtest.config_hash, spec, read)
+    if terms_of_run != row.config_hash:
         msg = (
             f"{run.path}: the trial must be one of the run's settings, but they have the hash "
-            f"{backtest.config_hash[:12]} and the trial {row.config_hash[:12]}. "
+            f"{terms_of_run[:12]} and the trial {row.config_hash[:12]}. "
             "The run is of another version of aiopt: rerun it with that one."
         )
         raise RunFileError(msg)
@@ -145,14 +149,19 @@ def trial_of(run: RunFolder, row: TrialRow, plan: WalkForwardPlan) -> tuple[Tria
         family=row.family,
         timeframe=row.timeframe,
         params=msgspec.json.decode(row.params_json),
-        spec=msgspec.json.decode(row.spec_json, type=StrategySpec),
+        spec=spec,
         instrument=row.instrument,
         search=row.search,
         generation=row.generation,
     )
     terms = {str(row.instrument): MarketTerms(backtest, row.data_hash)} if row.instrument else {}
     context = TrialContext(
-        backtest=backtest, plan=plan, seed=row.seed, data_hash=row.data_hash, markets=terms
+        backtest=backtest,
+        plan=plan,
+        seed=row.seed,
+        data_hash=row.data_hash,
+        markets=terms,
+        readings_hash=read,
     )
     return point, context
 
@@ -193,7 +202,7 @@ def bars_of_trial(run: RunFolder, row: TrialRow, conversion: Path | None) -> Bar
     if not folder.is_dir():
         msg = "the run's own bars must be there, but are not. Were they pruned? Run the same command again."
         raise DataError(msg, file=folder)
-    bars = load_bar_set(folder)
+    bars = kept_readings(load_bar_set(folder), config, run.path)
     kept = markets_of(config).get(symbol, config).get("conversion")
     if kept is None:
         return bars

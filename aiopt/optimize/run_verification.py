@@ -52,7 +52,7 @@ def write_verification(
     Parameters
     ----------
     run_dir : Path
-        With ``ranking.json`` and ``pine/``.
+        With ``ranking.json`` and ``pine/``; entries without a script are left out.
     bars : mapping of str to BarSet
         Per series.
     config : PineConfig
@@ -82,10 +82,14 @@ def write_verification(
         if config.verify == "on":
             raise
         return RunVerification(reason=str(error))
+    scripts = [(run_dir / PINE / f"{entry.name}.pine", entry) for entry in ranking.entries]
     tasks = [
-        _task(run_dir / PINE / f"{entry.name}.pine", bars[series_name(entry.instrument, entry.timeframe)])
-        for entry in ranking.entries
+        _task(path, bars[series_name(entry.instrument, entry.timeframe)])
+        for path, entry in scripts
+        if path.is_file()
     ]
+    if not tasks:
+        return RunVerification(reason="no entry has a script: all of them ask for readings")
     answers = verify_scripts(tasks, PineRunner(engine), lambda done: progress(done, len(tasks)))
     record_verification(run_dir, tasks, answers, engine.title)
     return read_json(run_dir / VERIFICATION, RunVerification)

@@ -241,6 +241,7 @@ def outcome_lines(found: RunVerification, run_dir: Path) -> list[str]:
 
 
 def _entry_document(run_dir: Path, entry: Entry, verification: RunVerification) -> dict[str, Any]:
+    script = run_dir / PINE / f"{entry.name}.pine"
     return {
         "rank": entry.rank,
         "name": entry.name,
@@ -251,6 +252,6 @@ def _entry_document(run_dir: Path, entry: Entry, verification: RunVerification) 
         "holdout": msgspec.to_builtins(entry.holdout),
         "verdict": entry.verdict,
         "p_value_family_wise": entry.evidence.p_value_family_wise,
-        "pine": str(run_dir / PINE / f"{entry.name}.pine"),
+        "pine": str(script) if script.is_file() else None,
         "pine_verified": verification.says(entry.name),
     }

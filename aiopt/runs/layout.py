@@ -7,6 +7,7 @@
     ├── manifest.json      the tick store's manifest, or that of the bars: source, span, what was dropped
     ├── state.json         RunState: how far the run came
     ├── bars/              the bars the trials read
+    ├── readings.parquet   a model's readings of them, where strategies ask for some
     ├── trials.parquet     every trial, failed ones too
     ├── leaderboard.jsonl  the leaderboard's journal
     ├── ranking.json       the ranking: entries, rejections, statistics; search.json: searches, in-sample
@@ -29,6 +30,7 @@ CONFIG = "config.json"
 MANIFEST = "manifest.json"
 STATE = "state.json"
 BARS = "bars"
+READINGS = "readings.parquet"
 TRIALS = "trials.parquet"
 LEADERBOARD = "leaderboard.jsonl"
 RANKING = "ranking.json"

@@ -196,8 +196,10 @@ def plan_context(
     else:
         own = content_hash(hashes)
         terms = markets or {name: MarketTerms(config.backtest, one) for name, one in hashes.items()}
+    read = {one.readings.log_hash for one in bars.values() if one.readings is not None}
     return TrialContext(
         backtest=config.backtest,
+        readings_hash="".join(sorted(read)),
         plan=plan,
         seed=config.seed,
         data_hash=data_hash or own,

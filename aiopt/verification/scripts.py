@@ -22,6 +22,7 @@ from aiopt.pine.provenance import Provenance
 from aiopt.runs import BARS, PINE, is_run, load_run
 from aiopt.strategy.choosing import find_strategy
 from aiopt.strategy.spec import StrategySpec, load_spec
+from aiopt.strategy.spec_readings import gate_of
 from aiopt.verification.verifying import ScriptTask
 
 SUFFIX = ".pine"
@@ -122,6 +123,12 @@ def tasks_of_run(run_dir: Path, bars: BarSet | None, entry: str | None, last: in
     for name in [entry] if entry is not None else names:
         path = run_dir / PINE / f"{name}{SUFFIX}"
         if not path.is_file():
+            spec_path = path.with_suffix(".json")
+            spec = load_spec(spec_path) if spec_path.is_file() else None
+            if spec is not None and gate_of(spec) is not None:
+                if entry is not None:
+                    refuse_readings(spec)
+                continue  # it has no script, and the run says why
             raise ConfigError(f"{path} is missing, so it cannot be verified. Finish or repeat the run.")
         where = run_dir / BARS
         document = run.read_mapping(f"{PINE}/{name}.trades.json")
@@ -133,6 +140,11 @@ def tasks_of_run(run_dir: Path, bars: BarSet | None, entry: str | None, last: in
                 loaded[where] = last_bars(load_bar_set(where), last)
             chosen = loaded[where]
         tasks.append(task_of_file(path, chosen))
+    if not tasks:
+        msg = (
+            f"{run_dir} has no script to verify: all its entries ask for readings, which no script can know."
+        )
+        raise ConfigError(f"{msg} `aiopt pine emit --without-readings` writes one without them.")
     return tasks
 
 

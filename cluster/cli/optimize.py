@@ -104,6 +104,17 @@ from cluster.submit import Job, job_script, runtime_environment
     help="Bars that convert quote to account currency, e.g. USDJPY for GBPJPY in USD.",
 )
 @click.option(
+    "--readings",
+    type=click.Path(path_type=Path),
+    help="A scan's folder or readings.parquet (`aiopt analyst scan`), for strategies with `readings:`.",
+)
+@click.option(
+    "--reading-latency",
+    "reading_latency_s",
+    type=click.FloatRange(0),
+    help="Seconds from a chart's end to its reading. Default: those the scan took for each.",
+)
+@click.option(
     "--runs-dir", type=click.Path(path_type=Path, file_okay=False), default="runs", show_default=True
 )
 @click.option("--run-id", help="Name of the run folder. Default: NAME-HASH of configuration and data.")
