@@ -169,7 +169,7 @@ def _print(console: Console, name: str, bars: BarSet, found: GateJudgement) -> N
         f"{read['readings']:,} readings by {who}{revision} ({read['hash'][:12]})",
         markup=False,
     )
-    columns = [text(""), number("trades"), number(f"P&L {currency}"), number("per trade"), number("drawdown")]
+    columns = [text(""), number("trades"), number(f"P&L {currency}"), number("per trade"), number("max DD")]
     rows = [
         [
             label,
