@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.money import to_float
 from aiopt.backtest.rollover import rollovers
-from aiopt.backtest.swap import InterestRate, Nights, SwapConfig, SwapPoints
+from aiopt.backtest.swap import InterestRate, Nights, Rollovers, SwapConfig, SwapPoints
 from aiopt.errors import ConfigError
 from aiopt.evaluation.rollover import held_over, held_over_text
 from aiopt.market.calendar import NEW_YORK, is_open
@@ -171,3 +171,34 @@ def test_what_was_held_over_is_said_in_one_sentence():
         "would have cost 6.30 USD"
     )
     assert held_over_text(held, currency="USD", charged=-4.2).endswith("swap booked on them: -4.20 USD")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        None,
+        POINTS,
+        SwapConfig(
+            rates={name: (InterestRate(date="2018-01-01", percent=2.0),) for name in ("EUR", "USD")},
+            markup_percent=0.5,
+        ),
+    ],
+    ids=["uncharged", "points", "rates"],
+)
+def test_rollovers_known_one_by_one_cost_what_those_of_bars_cost(config):
+    of_bars = nights(config)
+    ts, counts = rollovers(
+        ns("2018-03-05"), ns("2018-03-05") + 21 * 24 * HOUR, triple_day="wednesday", always_open=False
+    )
+    known = Rollovers(ts.tolist(), counts.tolist(), [1_200_000] * ts.size)
+    one_by_one = Nights.of(config, instrument("EURUSD"), known, 6)
+    for entry, leave in ((1, 500), (30, 31), (200, 480)):
+        span = ns("2018-03-05") + entry * HOUR, ns("2018-03-05") + leave * HOUR
+        assert one_by_one.count(*span) == of_bars.count(*span)
+        for side in (1, -1):
+            assert one_by_one.bookings(side, 1_000.0, *span) == of_bars.bookings(side, 1_000.0, *span)
+
+
+def test_rollovers_known_one_by_one_need_the_instrument_in_the_table():
+    with pytest.raises(ConfigError, match="must name the instrument traded, but has EURUSD and not GBPUSD"):
+        Nights.of(POINTS, instrument("GBPUSD"), Rollovers([], [], []), 6)

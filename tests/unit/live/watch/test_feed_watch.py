@@ -361,6 +361,32 @@ def test_no_sequence_leaves_it_dead_for_ever() -> None:
         assert feed.watch.state == "live", seed
 
 
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_what_is_accepted_can_be_cut_into_bars(seed: int) -> None:
+    """Stamps do not go back or lie ahead, prices are some, and none jumps but by agreement of several."""
+    draw = random.Random(seed)
+    feed = Feed(WatchConfig(confirm_quotes=3))
+    last_stamp, dropped_in_a_row = 0, 0
+    for _ in range(150):
+        before, stamp_s = feed.price, draw.choice((0.0, 0.0, 1.0, 2.5, -3.0, -100.0))
+        verdict = feed.quote(
+            draw.choice((-2, 1, 3, 8_000, -8_000)),
+            after_s=draw.choice((0.2, 1.0, 3.0, 90.0)),
+            stamp_s=stamp_s,
+            spread_pips=draw.choice((0.5, 0.5, 12.0, -1.0)),
+        )
+        absurd = verdict.cause == "absurd price"
+        if verdict.is_accepted:
+            stamp = feed.ts_ns + round(stamp_s * S)
+            assert last_stamp <= stamp <= feed.ts_ns + 2 * S
+            last_stamp = stamp
+            jumped = abs(feed.price - before) > 0.0051 and before != 1.1
+            assert not jumped or dropped_in_a_row >= 2
+        if absurd or verdict.is_accepted:
+            dropped_in_a_row = dropped_in_a_row + 1 if absurd else 0
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [
