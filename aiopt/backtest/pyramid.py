@@ -60,6 +60,14 @@ class PyramidStrategy(SpecStrategy):
         """Entries that are open, the oldest first."""
         return [entry.held for entry in self._entries]
 
+    @property
+    def uncovered(self) -> list[str]:
+        """Positions that want a stop in the market now and have none, by the venue's ids."""
+        if self._is_leaving:
+            return []
+        wanting = (e for e in self._entries if not math.isnan(e.held.stop) and math.isnan(e.late_stop))
+        return [one.part.position_id.value for one in wanting if one.part.stop_order is None]
+
     def _add(self, bar: int, signal: BarSignal) -> None:
         """Add an entry on a signal of the side that is held, if fewer than the most are open."""
         # The fills of one order are one position of the venue.

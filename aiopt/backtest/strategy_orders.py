@@ -95,6 +95,14 @@ class OrderingStrategy(Strategy):
     def _open_parts(self) -> list[Part]:
         return [part for part in self._parts if part.is_open]
 
+    @property
+    def uncovered(self) -> list[str]:
+        """Positions that want a stop in the market now and have none, by the venue's ids."""
+        wants = self.position is not None and not math.isnan(self.position.stop)
+        if not wants or not math.isnan(self.held_stop) or self._is_leaving:
+            return []
+        return [part.position_id.value for part in self._open_parts() if part.stop_order is None]
+
     # --- sending ----------------------------------------------------------------------------------------
 
     def _next_id(self) -> ClientOrderId | None:

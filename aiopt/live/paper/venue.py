@@ -95,7 +95,7 @@ class PaperVenue:
         """Events so far."""
         return self._seq
 
-    # --- calls ------------------------------------------------------------------------------------------
+    # --- calls ----------------------------------------------------------------------------------------
 
     def submit(self, order: VenueOrder) -> tuple[VenueEvent, ...]:
         """Take an order.
@@ -230,7 +230,7 @@ class PaperVenue:
             self._judge_all(market, opened)
         return self._told()
 
-    # --- views ------------------------------------------------------------------------------------------
+    # --- views ----------------------------------------------------------------------------------------
 
     def orders(self) -> tuple[WorkingOrder, ...]:
         """Return the orders at work, in the order in which they came."""
@@ -261,7 +261,7 @@ class PaperVenue:
             return None
         return market.ts_ns, market.bid / market.scale, market.ask / market.scale
 
-    # --- state ------------------------------------------------------------------------------------------
+    # --- state ----------------------------------------------------------------------------------------
 
     def state(self) -> VenueState:
         """Return everything a venue goes on from; restored, it answers every call as this one would."""
@@ -334,7 +334,7 @@ class PaperVenue:
         """
         check_venue(self.state())
 
-    # --- judging ----------------------------------------------------------------------------------------
+    # --- judging --------------------------------------------------------------------------------------
 
     def _judge_all(self, market: Market, opened: frozenset[str]) -> None:
         symbol, bid, ask = market.instrument.symbol, market.bid, market.ask
@@ -429,7 +429,7 @@ class PaperVenue:
                 one.left = units
                 self._tell_modified(one, market, ts_ns, "position reduced")
 
-    # --- refusals ---------------------------------------------------------------------------------------
+    # --- refusals -------------------------------------------------------------------------------------
 
     def _refusal(self, order: VenueOrder) -> Refusal | None:
         """Return why an order is not taken, None if it is."""
@@ -458,7 +458,7 @@ class PaperVenue:
             order, self.config, self._markets, self._books, self._positions, working, units=units
         )
 
-    # --- telling ----------------------------------------------------------------------------------------
+    # --- telling --------------------------------------------------------------------------------------
 
     def _tell(self, kind: type[Any], order: VenueOrder, ts_ns: int, **fields: Any) -> None:
         self._tell_of(kind, order.order_id, order.strategy, ts_ns, **fields)
@@ -483,7 +483,7 @@ class PaperVenue:
         events, self._events = self._events, []
         return tuple(events)
 
-    # --- keeping ----------------------------------------------------------------------------------------
+    # --- keeping --------------------------------------------------------------------------------------
 
     def _end(self, one: Working, ts_ns: int, reason: str) -> None:
         self._forget_order(one.order.order_id)

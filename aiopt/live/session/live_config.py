@@ -1,0 +1,199 @@
+"""What a live session does: account, strategies, feed, warm-up, and what happens at its edges.
+
+Owns the typed configuration and its file.  Knows no engine.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from aiopt.config import content_hash, decode, read_mapping
+from aiopt.errors import ConfigError
+from aiopt.live.paper.paper_config import PaperConfig
+from aiopt.strategy.choosing import find_strategy
+from aiopt.strategy.spec import StrategySpec
+from aiopt.timeframe import Timeframe, parse_timeframe
+
+_NAME = re.compile(r"[A-Za-z0-9_]{1,24}")
+
+Profile = Literal["dev", "paper", "production"]
+
+
+class TradedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One strategy of a session.
+
+    Attributes
+    ----------
+    id : str
+        Names it in orders, trades and events: letters, digits, underscores.
+    spec : str
+        File of the spec (JSON or YAML), or a ready family.
+    timeframe : str
+        Bars it decides on, e.g. ``"5m"``.
+    balance : float or None
+        Its part of the account, by which it sizes and judges margin; None: an equal part.
+    """
+
+    id: str
+    spec: str
+    timeframe: str = "5m"
+    balance: float | None = None
+
+    def __post_init__(self) -> None:
+        if _NAME.fullmatch(self.id) is None:
+            msg = f"`strategies.id` is 1 to 24 letters, digits and underscores, but got {self.id!r}."
+            raise ConfigError(f"{msg} Write e.g. cross_1.")
+        parse_timeframe(self.timeframe)
+        if self.balance is not None and not 0 < self.balance < float("inf"):
+            msg = f"`0 < strategies.balance < inf` must hold, but got {self.balance!r} for {self.id}."
+            raise ConfigError(f"{msg} Leave it out for an equal part.")
+
+    @property
+    def frame(self) -> Timeframe:
+        """The bars it decides on."""
+        return parse_timeframe(self.timeframe)
+
+
+class ReplayFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tick store replayed.
+
+    Attributes
+    ----------
+    store : str
+        Folder of the tick store.
+    start, stop : str or None
+        ISO times, UTC, e.g. ``2024-03-07`` or ``2024-03-07T12:00``; None: the store's own.
+    speed : float
+        1: as it was; 60: an hour in a minute; 0: as fast as it goes.
+    """
+
+    store: str
+    start: str | None = None
+    stop: str | None = None
+    speed: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("start", "stop"):
+            self.ns(name)
+        if not 0 <= self.speed < float("inf"):
+            msg = f"`0 <= feed.speed < inf` must hold, but got {self.speed!r}."
+            raise ConfigError(f"{msg} Use 1 for real time, 0 for no pause.")
+
+    def ns(self, name: str) -> int | None:
+        """Return a time of it in nanoseconds."""
+        text = getattr(self, name)
+        if text is None:
+            return None
+        try:
+            return int(np.datetime64(text.removesuffix("Z"), "ns").astype(np.int64))
+        except ValueError:
+            msg = f"`feed.{name}` must be an ISO time, but got {text!r}. Write e.g. 2024-03-07T12:00."
+            raise ConfigError(msg) from None
+
+
+class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A session.
+
+    Attributes
+    ----------
+    account : PaperConfig
+        Account and costs of the paper venue.
+    strategies : tuple of TradedSpec
+        At least one, with ids of their own.
+    feed : ReplayFeed
+        Where quotes come from.
+    profile : str
+        ``"dev"``: what can come again from the feed is committed once a second.  ``"paper"``: at every bar.
+        ``"production"`` is refused: no broker is connected.
+    warm_up_days : float
+        Days of the feed's store before its start that indicators are warmed up on.
+    on_start : str
+        Of a session that goes on: ``"keep"`` what is open, or ``"flat"``: close it at the first quote.
+    on_break : str
+        What is done with the position of a strategy that raised: ``"flatten"``, or ``"keep"`` its stop and
+        target.
+    at_end : str
+        When the feed ends: ``"flatten"`` at its last quote as a backtest does, or ``"keep"``.
+
+    Raises
+    ------
+    ConfigError
+        On construction, naming the rule, the value and the remedy.
+    """
+
+    account: PaperConfig
+    strategies: tuple[TradedSpec, ...]
+    feed: ReplayFeed
+    profile: Profile = "paper"
+    warm_up_days: float = 0.0
+    on_start: Literal["keep", "flat"] = "keep"
+    on_break: Literal["flatten", "keep"] = "flatten"
+    at_end: Literal["flatten", "keep"] = "flatten"
+
+    def __post_init__(self) -> None:
+        names = [one.id for one in self.strategies]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if not names or twice:
+            got = f"{', '.join(twice)} twice" if twice else "none"
+            raise ConfigError(
+                f"`strategies` are at least one, each with its own id, but got {got}. Name them."
+            )
+        if self.profile == "production":
+            msg = "`profile` is dev or paper, but got production: this aiopt trades on paper only."
+            raise ConfigError(f"{msg} Use paper.")
+        if not 0 <= self.warm_up_days <= 3_660:
+            msg = f"`0 <= warm_up_days <= 3660` must hold, but got {self.warm_up_days!r}. Choose e.g. 5."
+            raise ConfigError(msg)
+
+    @property
+    def config_hash(self) -> str:
+        """Hex SHA-256 of what must stay the same while a session lives: not the pace, nor its edges."""
+        feed = msgspec.structs.replace(self.feed, speed=0.0)
+        same = msgspec.structs.replace(self, feed=feed, on_start="keep", profile="paper")
+        return content_hash(same)
+
+    def balance_of(self, strategy: TradedSpec) -> float:
+        """Return a strategy's part of the account."""
+        if strategy.balance is not None:
+            return strategy.balance
+        return self.account.initial_balance / len(self.strategies)
+
+
+def load_live_config(path: Path) -> LiveConfig:
+    """Read a session's configuration (YAML or JSON); paths in it count from its own folder.
+
+    Raises
+    ------
+    ConfigError
+        If it is no such file, or says what is not allowed.
+    """
+    path = Path(path)
+    config = decode(read_mapping(path), LiveConfig, where=str(path))
+    return resolved(config, path.parent)
+
+
+def resolved(config: LiveConfig, folder: Path) -> LiveConfig:
+    """Return a configuration whose relative paths are counted from a folder."""
+    store = folder / config.feed.store
+    strategies = tuple(
+        msgspec.structs.replace(one, spec=str(folder / one.spec)) if (folder / one.spec).is_file() else one
+        for one in config.strategies
+    )
+    feed = msgspec.structs.replace(config.feed, store=str(store))
+    return msgspec.structs.replace(config, feed=feed, strategies=strategies)
+
+
+def specs_of(config: LiveConfig) -> dict[str, StrategySpec]:
+    """Return the specs of a session by strategy id.
+
+    Raises
+    ------
+    SpecError
+        If one is neither a file nor a ready family, or says what is not allowed.
+    """
+    return {one.id: find_strategy(one.spec)[0] for one in config.strategies}

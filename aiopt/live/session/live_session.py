@@ -1,0 +1,363 @@
+"""A live session from its beginning, or from where it was left, to its end.
+
+Owns how feed, bars, strategies, node, venue and file are put together.  Knows no command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aiopt.backtest.growing_bars import BarRow, GrowingBars
+from aiopt.backtest.process_engine import SIZE_DECIMALS
+from aiopt.errors import ConfigError
+from aiopt.live.feeds.bar_cutter import BarCutter
+from aiopt.live.feeds.store_feed import Pace, StoreFeed
+from aiopt.live.feeds.warm_up import bars_of_store, gap_after, rows_of
+from aiopt.live.node.guarded import live_strategy
+from aiopt.live.node.paper_node import PaperNode
+from aiopt.live.paper.seam import PaperAccount, VenueOrder
+from aiopt.live.paper.venue import PaperVenue
+from aiopt.live.paper.venue_state import VenueState
+from aiopt.live.session.deciding import make_decider
+from aiopt.live.session.live_config import LiveConfig, specs_of
+from aiopt.live.session.stepping import Series, Stepper, with_spread
+from aiopt.live.state.session_file import SessionFile
+from aiopt.timeframe import Timeframe
+from aiopt.utc import DAY_NS
+
+_BREATH = 64
+"""Quotes between two looks at the clock."""
+_BREATH_S = 0.02
+"""Seconds without a pause for others in the event loop, at most."""
+
+
+class SessionEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How a session, or a stretch of it, ended.
+
+    Attributes
+    ----------
+    session : str
+        Its id.
+    ended : bool
+        True: the feed is at its end.  False: it was stopped and goes on from there when it is run again.
+    resumed : bool
+        Whether it went on from an earlier stretch.
+    quotes, dropped, commits, messages : int
+        Of this stretch; `messages` are those between the parts of the node.
+    seconds : float
+        Of this stretch, the start of the node not counted.
+    trades : int
+        Of the whole session.
+    account : PaperAccount
+        At the end.
+    broken : dict of str to str
+        Strategies that raised, and what.
+    warnings : list of str
+        What was found on the way.
+    """
+
+    session: str
+    ended: bool
+    resumed: bool
+    quotes: int
+    dropped: int
+    commits: int
+    messages: int
+    seconds: float
+    trades: int
+    account: PaperAccount
+    broken: dict[str, str]
+    warnings: list[str]
+
+
+class LiveSession:
+    """A session over one feed.
+
+    Parameters
+    ----------
+    config : LiveConfig
+        What it does.
+    file : SessionFile
+        New, or of the same session.
+
+    Raises
+    ------
+    ConfigError
+        If the file is of another session, or the configuration does not fit the feed.
+    """
+
+    def __init__(self, config: LiveConfig, file: SessionFile) -> None:
+        self.config, self._file = config, file
+        feed = config.feed
+        self._feed = StoreFeed(Path(feed.store), start_ns=feed.ns("start"), stop_ns=feed.ns("stop"))
+        self.traded = self._feed.instrument
+        self._specs = specs_of(config)
+        self.resumed = not file.is_new
+        self.warnings: list[str] = []
+        self._stopping = False
+        self._check()
+        self._meta = file.meta() if self.resumed else self._new_meta()
+        self._check_same()
+
+    @property
+    def session_id(self) -> str:
+        """Part of every order's id."""
+        return self._meta["id"]
+
+    def _check(self) -> None:
+        account, quote = self.config.account.account_currency, self.traded.quote
+        if account != quote:
+            msg = (
+                f"The account of a live session is in the quote currency of what it trades, but is in "
+                f"{account} and {self.traded.symbol} is quoted in {quote}. Set account_currency to {quote}."
+            )
+            raise ConfigError(msg)
+
+    def _new_meta(self) -> dict[str, str]:
+        return {
+            "id": f"S{secrets.token_hex(3)}",
+            "config_hash": self.config.config_hash,
+            "config": msgspec.json.encode(self.config).decode(),
+            "specs": json.dumps({name: spec.spec_hash for name, spec in self._specs.items()}),
+            "feed": json.dumps(self._feed.identity),
+        }
+
+    def _check_same(self) -> None:
+        """Refuse to go on with a session of something else."""
+        fresh = self._new_meta()
+        for key, what in (("config_hash", "configuration"), ("specs", "strategies' specs"), ("feed", "feed")):
+            if self._meta[key] != fresh[key]:
+                msg = (
+                    f"A session goes on with what it began with, but the {what} of {self._file.folder} "
+                    "has changed since. Set it as it was, or choose another folder (--out)."
+                )
+                raise ConfigError(msg)
+        if self._file.state().get("ended") == "true":
+            msg = f"The session in {self._file.folder} is at the end of its feed."
+            raise ConfigError(f"{msg} Look at it with `aiopt live status`, or choose another folder (--out).")
+
+    def stop(self) -> None:
+        """Let the session end behind the present step; it can be gone on with."""
+        self._stopping = True
+
+    def run(self, progress: Callable[[float], None] | None = None) -> SessionEnd:
+        """Run it to the end of its feed, or until it is stopped.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Told of the quotes taken so far, now and then.
+        """
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        parts = _Parts(self, self._file, loop)
+        try:
+            return loop.run_until_complete(self._run(parts, progress or (lambda done: None)))
+        finally:
+            parts.node.dispose()
+            asyncio.set_event_loop(None)
+
+    async def _run(self, parts: _Parts, progress: Callable[[float], None]) -> SessionEnd:
+        loop, stepper = asyncio.get_running_loop(), parts.stepper
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, self.stop)
+        await parts.node.start()
+        parts.restore()
+        began, done_before = time.monotonic(), parts.node.pump.done
+        try:
+            await self._replay(stepper, progress)
+            ended = not self._stopping
+            if ended and self.config.at_end == "flatten":
+                stepper.settle_at_last_quote("end_of_data")
+            stepper.commit()
+            if ended:
+                self._file.commit({"ended": "true"})
+        finally:
+            await parts.node.stop()
+        progress(stepper.position)
+        return SessionEnd(
+            session=self.session_id,
+            ended=ended,
+            resumed=self.resumed,
+            quotes=stepper.quotes,
+            dropped=stepper.dropped,
+            commits=stepper.commits,
+            messages=parts.node.pump.done - done_before,
+            seconds=time.monotonic() - began,
+            trades=self._file.counts()["trades"],
+            account=parts.venue.account(0 if stepper.last is None else stepper.last[0]),
+            broken=stepper.broken,
+            warnings=self.warnings,
+        )
+
+    async def _replay(self, stepper: Stepper, progress: Callable[[float], None]) -> None:
+        pace = Pace(self.config.feed.speed)
+        breath = time.monotonic() + _BREATH_S
+        for chunk in self._feed.chunks(stepper.position):
+            columns = zip(chunk.ts_ns, chunk.bid, chunk.ask, chunk.bid_size, chunk.ask_size, strict=True)
+            for place, (ts_ns, bid, ask, bid_size, ask_size) in enumerate(columns, start=chunk.position):
+                if pace.speed:
+                    await self._wait(pace, ts_ns)
+                elif place % _BREATH == 0 and time.monotonic() >= breath:
+                    progress(place)
+                    await asyncio.sleep(0)
+                    breath = time.monotonic() + _BREATH_S
+                if self._stopping:
+                    return
+                stepper.step(place, ts_ns, bid, ask, (bid_size, ask_size))
+            progress(chunk.position + len(chunk))
+
+    async def _wait(self, pace: Pace, ts_ns: int) -> None:
+        """Wait until a quote is due, or the session is to stop."""
+        wait = pace.wait_s(ts_ns)
+        while wait > 0 and not self._stopping:
+            await asyncio.sleep(min(wait, 0.2))
+            wait = pace.wait_s(ts_ns)
+
+    # --- history ----------------------------------------------------------------------------------------
+
+    def warm_up(self, timeframe: Timeframe) -> list[BarRow]:
+        """Return the bars before the feed, of a new session."""
+        days = self.config.warm_up_days
+        if not days:
+            return []
+        start_ns = self._feed.start_ns
+        bars = bars_of_store(
+            self._feed.folder, timeframe, start_ns=start_ns - int(days * DAY_NS), stop_ns=start_ns
+        )
+        pips = self.config.account.extra_spread_pips
+        rows = [with_spread(row, self.traded, pips) for row in rows_of(bars)]
+        first = next(iter(self._feed.chunks()))
+        gap = gap_after(rows[-1] if rows else None, timeframe, first.ts_ns[0], self.traded)
+        if gap:
+            self.warnings.append(gap)
+        return rows
+
+    @property
+    def complete_from_ns(self) -> int | None:
+        """From when on every quote is there; None: from the first."""
+        return None if self.config.feed.start is None else self._feed.start_ns
+
+    def strategies(self) -> dict[str, tuple[Any, Timeframe, float]]:
+        """Return spec, timeframe and balance of each strategy, by id."""
+        return {
+            one.id: (self._specs[one.id], one.frame, self.config.balance_of(one))
+            for one in self.config.strategies
+        }
+
+
+class _Parts:
+    """What a session is made of, made or restored."""
+
+    def __init__(self, session: LiveSession, file: SessionFile, loop: asyncio.AbstractEventLoop) -> None:
+        self._session, self._file = session, file
+        self._state = file.state()
+        account = session.config.account
+        self.venue = PaperVenue(account)
+        if "venue" in self._state:
+            self._venue_state = msgspec.json.decode(self._state["venue"], type=VenueState)
+            self.venue = PaperVenue.restore(account, self._venue_state)
+        self.node = PaperNode(
+            "AIOPT-1",
+            [session.traded],
+            self.venue,
+            gate=self._gate,
+            on_event=self._on_event,
+            on_error=self._on_error,
+            loop=loop,
+        )
+        self._errors: list[str] = []
+        wanted = session.strategies()
+        series: dict[Timeframe, Series] = {}
+        for _, timeframe, _ in wanted.values():
+            bars = GrowingBars(session.traded, timeframe)
+            series.setdefault(timeframe, Series(bars, self.node.bar_type(session.traded.symbol, timeframe)))
+        self.stepper = Stepper(
+            node=self.node,
+            venue=self.venue,
+            file=file,
+            cutter=BarCutter(series, complete_from_ns=session.complete_from_ns),
+            traded=session.traded,
+            series=series,
+            timeframes={name: timeframe for name, (_, timeframe, _) in wanted.items()},
+            commits_bars=session.config.profile != "dev",
+            flattens_broken=session.config.on_break == "flatten",
+        )
+        for name, (spec, timeframe, balance) in wanted.items():
+            self._add(name, spec, series[timeframe], balance)
+        self._feed_history(series)
+
+    def _add(self, name: str, spec: Any, series: Series, balance: float) -> None:
+        session = self._session
+        decider = make_decider(
+            spec,
+            series.bars,
+            session.config.account,
+            balance=balance,
+            prefix=f"{session.session_id}-{name}",
+            may_enter=lambda bar: name not in self.stepper.broken,
+            size_decimals=SIZE_DECIMALS,
+        )
+        strategy = live_strategy(name, decider.source.pyramiding)
+        strategy.on_break = self.stepper.strategy_broke
+        pair = self.node.instruments[session.traded.symbol]
+        strategy.prepare(pair, decider.source, decider.rules, series.bar_type, series.bars.timeframe.ns)
+        self.node.add(name, strategy, series.name)
+
+    def _feed_history(self, series: dict[Timeframe, Series]) -> None:
+        """Give every series its bars so far: the session's own, or those of the warm-up."""
+        session, fresh = self._session, []
+        for timeframe, one in series.items():
+            rows = self._file.bars(one.name) if session.resumed else session.warm_up(timeframe)
+            mine = [
+                self.node.strategies[name]
+                for name, frame in self.stepper.timeframes.items()
+                if frame == timeframe
+            ]
+            for number, row in enumerate(rows):
+                one.bars.append(row)
+                for strategy in mine:
+                    strategy.warm(row)
+                if not session.resumed:
+                    fresh.append((one.name, number, row))
+        if not session.resumed:
+            self._file.begin(session._meta, {}, fresh)
+
+    def restore(self) -> None:
+        """Put the state into the node, once it runs; or commit the first one."""
+        stepper, session = self.stepper, self._session
+        if session.resumed and "cursor" in self._state:
+            stepper.load(self._state)
+            self.node.orders.now_ns = 0 if stepper.last is None else stepper.last[0]
+            self.node.restore(self._venue_state)
+            for name, strategy in self.node.strategies.items():
+                if f"strategy:{name}" in self._state and name not in stepper.broken:
+                    strategy.restore_state(json.loads(self._state[f"strategy:{name}"]))
+                elif name in stepper.broken:
+                    strategy.broken = stepper.broken[name]
+            if session.config.on_start == "flat":
+                for name in self.node.strategies:
+                    stepper.flatten(name, "flatten")
+                stepper.note("flat_on_start")
+        stepper.note("began", resumed=session.resumed, position=stepper.position)
+        for text in session.warnings:
+            stepper.note("warning", text=text)
+        stepper.commit()
+
+    def _gate(self, order: VenueOrder) -> tuple[str, str] | None:
+        return None
+
+    def _on_event(self, event: Any) -> None:
+        self.stepper.events.append(event)
+
+    def _on_error(self, error: Exception) -> None:
+        self.stepper.note("node_error", error=f"{type(error).__name__}: {error}")

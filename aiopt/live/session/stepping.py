@@ -1,0 +1,268 @@
+"""One step of a session: what one quote causes, and the commit behind it.
+
+1. The quote's stamp shows which bars have ended.  They are cut and delivered; strategies decide, their orders
+   reach the venue.  All of it is done before the next line (`aiopt.live.node.pump`).
+2. The venue sees the quote: orders that wait fill, stops and targets are judged, fills go to the strategies,
+   which send stop and target; these are judged by the same quote.
+3. If anything happened it is committed, in one transaction: venue, strategies, cursor, bars, trades, events.
+
+A session that ends anywhere goes on from its last commit and sees the quotes behind it again.  As all of a
+step follows from the quote and the state, ids of orders too, the same happens again, once.
+
+Owns the step.  Knows no feed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from nautilus_trader.model.data import BarType
+
+from aiopt.backtest.growing_bars import BarRow, GrowingBars
+from aiopt.backtest.pricing import spread_steps
+from aiopt.errors import DataError
+from aiopt.live.feeds.bar_cutter import BarCutter
+from aiopt.live.node.paper_node import PaperNode
+from aiopt.live.paper.seam import VenueEvent
+from aiopt.live.paper.venue import PaperVenue
+from aiopt.live.session.live_trades import LiveTrade, live_trade
+from aiopt.live.state.session_file import SessionFile
+from aiopt.market.instrument import Instrument
+from aiopt.timeframe import Timeframe
+
+_COMMIT_S = 1.0
+"""Seconds after which what can come again from the feed is committed all the same."""
+_PURGED = 64
+"""Commits between two clearings of the node's cache."""
+
+
+@dataclass
+class Series:
+    """Bars of one instrument and timeframe.
+
+    Attributes
+    ----------
+    bars : GrowingBars
+        As the strategies read them.
+    bar_type : BarType
+        The node's name of them.
+    """
+
+    bars: GrowingBars
+    bar_type: BarType
+
+    @property
+    def name(self) -> str:
+        """``EURUSD-5m``."""
+        return series_name(self.bars.instrument, self.bars.timeframe)
+
+
+def series_name(traded: Instrument, timeframe: Timeframe) -> str:
+    """Return ``EURUSD-5m``."""
+    return f"{traded.symbol}-{timeframe.label}"
+
+
+def with_spread(row: BarRow, traded: Instrument, pips: float) -> BarRow:
+    """Return a bar whose ask is raised, as `aiopt.backtest.pricing.widen_spread` raises those of a series."""
+    if not pips:
+        return row
+    steps = spread_steps(traded, pips)
+    asks = np.round(np.array(row[6:10]) + steps / traded.price_scale, traded.price_precision + 1).tolist()
+    return BarRow._make((*row[:6], *asks, *row[10:]))
+
+
+@dataclass(kw_only=True)
+class Stepper:
+    """Steps of one instrument's quotes.
+
+    Attributes
+    ----------
+    node, venue, file, cutter
+        What a step goes through.
+    traded : Instrument
+        What is quoted.
+    series : dict of Timeframe to Series
+        What strategies decide on.
+    timeframes : dict of str to Timeframe
+        Of each strategy, by id.
+    commits_bars : bool
+        Whether every bar is committed at once, not only what orders do.
+    position : int
+        Quotes of the feed taken so far.
+    """
+
+    node: PaperNode
+    venue: PaperVenue
+    file: SessionFile
+    cutter: BarCutter
+    traded: Instrument
+    series: dict[Timeframe, Series]
+    timeframes: dict[str, Timeframe]
+    commits_bars: bool
+    on_commit: Callable[[], None] = lambda: None
+    position: int = 0
+    last: tuple[int, float, float] | None = None
+    dropped: int = 0
+    quotes: int = 0
+    commits: int = 0
+    events: list[VenueEvent] = field(default_factory=list)
+    notes: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    flattened: set[str] = field(default_factory=set)
+    flattens_broken: bool = True
+    _bars: list[tuple[str, int, BarRow]] = field(default_factory=list)
+    _trades: list[tuple[str, LiveTrade]] = field(default_factory=list)
+    _written: dict[str, str] = field(default_factory=dict)
+    _due: float = 0.0
+
+    def step(self, position: int, ts_ns: int, bid: float, ask: float, sizes: tuple[float, float]) -> None:
+        """Take a quote.
+
+        Parameters
+        ----------
+        position : int
+            Its place in the feed.
+        ts_ns : int
+            UTC.
+        bid, ask : float
+            Quote currency.
+        sizes : tuple of float
+            Of bid and ask.
+
+        Raises
+        ------
+        StorageError
+            If what happened cannot be committed; the session then goes on from the commit before.
+        """
+        self.position = position + 1
+        self.quotes += 1
+        traded, last = self.traded, self.last
+        in_order = last is None or ts_ns >= last[0]
+        if not (in_order and traded.plausible_low <= bid <= ask <= traded.plausible_high):
+            self.dropped += 1
+            return
+        cutter = self.cutter
+        ended = cutter.push(ts_ns, bid, ask, *sizes)
+        opened: frozenset[str] = frozenset()
+        if cutter.opened:
+            opened = frozenset(self.series[one].name for one in cutter.opened if one in self.series)
+        for timeframe, row in ended:
+            if timeframe in self.series:
+                self._bar(self.series[timeframe], row, ts_ns)
+        try:
+            self.node.quote(traded.symbol, ts_ns, bid, ask, opened)
+        except DataError:
+            self.dropped += 1
+        self.last = ts_ns, bid, ask
+        if self.broken.keys() - self.flattened:
+            self._leave_broken()
+        if self.events or self.notes or (ended and (self.commits_bars or time.monotonic() >= self._due)):
+            self.commit()
+
+    def _bar(self, series: Series, row: BarRow, now_ns: int) -> None:
+        row = with_spread(row, self.traded, self.venue.config.extra_spread_pips)
+        bars = series.bars
+        bars.append(row)
+        self._bars.append((series.name, len(bars) - 1, row))
+        self.node.bar(series.bar_type, row, bars.end_ns, now_ns)
+
+    def flatten(self, strategy: str, reason: str) -> None:
+        """Let a strategy close what it holds at the next quote."""
+        with self.node.pump.held():
+            self.node.strategies[strategy].flatten(reason)
+
+    def settle_at_last_quote(self, reason: str) -> None:
+        """Close what all strategies hold at the last quote, as a backtest does at the end of its bars."""
+        if self.last is None:
+            return
+        for name in self.node.strategies:
+            self.flatten(name, reason)
+        self.node.quote(self.traded.symbol, *self.last, frozenset())
+        self.commit()
+
+    def note(self, kind: str, **what: Any) -> None:
+        """Take down something that happened in the session itself."""
+        now = 0 if self.last is None else self.last[0]
+        self.notes.append((now, {"type": kind, **what}))
+
+    def strategy_broke(self, strategy: str, error: Exception) -> None:
+        """Take down that a strategy raised."""
+        self.broken[strategy] = f"{type(error).__name__}: {error}"
+        self.note("strategy_broken", strategy=strategy, error=self.broken[strategy])
+
+    def _leave_broken(self) -> None:
+        """Close what strategies hold that raised: through them, else past them."""
+        for name in sorted(self.broken.keys() - self.flattened):
+            self.flattened.add(name)
+            if not self.flattens_broken:
+                continue
+            try:
+                self.flatten(name, "flatten")
+            except Exception as error:  # noqa: BLE001 - a strategy that cannot even do this is gone past
+                self.note("flatten_failed", strategy=name, error=str(error))
+                self._close_past(name)
+
+    def _close_past(self, name: str) -> None:
+        """Close a strategy's positions at the venue, without the strategy."""
+        now = 0 if self.last is None else self.last[0]
+        for one in self.venue.orders():
+            if one.order.strategy == name and one.order.position_id is None:
+                self.node.orders.tell(self.venue.cancel(one.order.order_id, now))
+        for number, held in enumerate(self.venue.positions()):
+            if held.strategy == name:
+                self.node.orders.close_position(held, f"{name}-past-{self.position}-{number}")
+
+    # --- commit -----------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Write everything that has changed since the last commit, in one transaction."""
+        self._take_trades()
+        state = {
+            "cursor": json.dumps({"position": self.position, "last": self.last, "dropped": self.dropped}),
+            "venue": msgspec.json.encode(self.venue.state()).decode(),
+            "cutter": json.dumps(self.cutter.save()),
+            "broken": json.dumps(self.broken),
+        }
+        for name, strategy in self.node.strategies.items():
+            if name not in self.broken:
+                state[f"strategy:{name}"] = json.dumps(strategy.save_state())
+        changed = {key: text for key, text in state.items() if self._written.get(key) != text}
+        events = [(event.ts_ns, msgspec.json.encode(event).decode()) for event in self.events]
+        events += [(ts_ns, json.dumps(note)) for ts_ns, note in self.notes]
+        trades = [(name, msgspec.json.encode(trade).decode()) for name, trade in self._trades]
+        self.file.commit(changed, bars=self._bars, trades=trades, events=events)
+        self._written |= changed
+        self._bars, self._trades, self.events, self.notes = [], [], [], []
+        self._due = time.monotonic() + _COMMIT_S
+        self.commits += 1
+        if self.commits % _PURGED == 0 and self.last is not None:
+            self.node.purge(self.last[0])
+        self.on_commit()
+
+    def _take_trades(self) -> None:
+        for name, strategy in self.node.strategies.items():
+            for closed in strategy.closed:
+                self._trades.append((name, live_trade(name, closed, self.timeframes[name])))
+            strategy.closed.clear()
+            for text in strategy.refusals:
+                self.note("refused", strategy=name, text=text)
+            strategy.refusals.clear()
+            for position in strategy.uncovered:
+                self.note("uncovered", strategy=name, position=position)
+
+    def load(self, state: Mapping[str, str]) -> None:
+        """Go on from a committed state; venue and strategies are restored by who made them."""
+        self._written = dict(state)
+        cursor = json.loads(state["cursor"])
+        self.position, self.dropped = cursor["position"], cursor["dropped"]
+        self.last = (
+            None if cursor["last"] is None else (cursor["last"][0], cursor["last"][1], cursor["last"][2])
+        )
+        self.cutter.restore(json.loads(state["cutter"]))
+        self.broken = json.loads(state["broken"])
