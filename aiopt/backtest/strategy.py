@@ -275,7 +275,8 @@ class SpecStrategy(OrderingStrategy):
         if levels is not None:
             laid = levels.distances(lambda name: self._source.indicator(name, bar))
         for size, target in self._cut(units, side, bar, last_target):
-            self._send_entry(EntryPlan(side, stop, target, bar, distances, laid, size))
+            whole = round(size, self._rules.size_decimals)
+            self._send_entry(EntryPlan(side, stop, target, bar, distances, laid, whole))
 
     def _cut(self, units: float, side: int, bar: int, last_target: float) -> list[tuple[float, float]]:
         """Return the units and the target of each part of an entry."""

@@ -43,6 +43,11 @@ Gate = Callable[[VenueOrder], tuple[str, str] | None]
 """Takes an order and says why it may not go to the venue, rule and reason; None: it may."""
 
 
+def _units(quantity: Quantity) -> float:
+    """Return a quantity as the decimal number it is: the engine's fixed point can be one bit off."""
+    return round(quantity.as_double(), quantity.precision)
+
+
 def venue_order_id(order_id: str) -> VenueOrderId:
     """Return the id the venue's side knows an order by."""
     return VenueOrderId(f"V-{order_id}")
@@ -138,7 +143,7 @@ class PaperClient(LiveExecutionClient):
             instrument=order.instrument_id.symbol.value.replace("/", ""),
             series=self.series.get(tag, ""),
             side=1 if order.side == OrderSide.BUY else -1,
-            units=order.quantity.as_double(),
+            units=_units(order.quantity),
             kind=kind,
             price=None if price is None else round(price.as_double(), price.precision),
             position_id=None if command.position_id is None else command.position_id.value,
@@ -187,7 +192,7 @@ class PaperClient(LiveExecutionClient):
         order = self._cache.order(command.client_order_id)
         units = None
         if command.quantity is not None:
-            units = command.quantity.as_double() - order.filled_qty.as_double()
+            units = _units(command.quantity) - _units(order.filled_qty)
         level = None if price is None else round(price.as_double(), price.precision)
         self.tell(self._paper.modify(command.client_order_id.value, level, units, self.now_ns))
 
@@ -207,7 +212,7 @@ class PaperClient(LiveExecutionClient):
         match event:
             case seam.Accepted():
                 self.generate_order_accepted(*known, event.ts_ns)
-                if event.units != order.quantity.as_double():
+                if event.units != _units(order.quantity):
                     self._updated(order, event.units, None, event.ts_ns)
             case seam.Rejected():
                 self.generate_order_rejected(*identity, f"{event.rule}: {event.reason}", event.ts_ns)
@@ -225,7 +230,7 @@ class PaperClient(LiveExecutionClient):
     def _updated(self, order: Any, left: float, price: float | None, ts_ns: int) -> None:
         """Tell of another size or price; `left` is what is not filled."""
         pair = self._cache.instrument(order.instrument_id)
-        quantity = Quantity(order.filled_qty.as_double() + left, pair.size_precision)
+        quantity = Quantity(_units(order.filled_qty) + left, pair.size_precision)
         level = None if price is None else Price(price, pair.price_precision)
         is_stop = order.order_type == OrderType.STOP_MARKET
         if level is None and order.order_type != OrderType.MARKET:
