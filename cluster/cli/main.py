@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("aiopt.cli.report", "Write the report of a run again."),
     "runs": ("aiopt.cli.runs", "List, show and delete runs."),
     "trials": ("aiopt.cli.trials", "List, show and rerun trials of a run; count all ever made."),
+    "live": ("aiopt.cli.live", "Trade strategies on paper, tick by tick."),
     "paths": ("aiopt.cli.paths", "Show what other paths through a run's trials say."),
     "serve": ("cluster.cli.serve", "Start, show and stop the model endpoint."),
     "eyes": ("cluster.cli.eyes", "Make and show the shipped picture reader."),

@@ -109,6 +109,11 @@ class LiveSession:
         self._check_same()
 
     @property
+    def total(self) -> int:
+        """Quotes of the feed."""
+        return len(self._feed)
+
+    @property
     def session_id(self) -> str:
         """Part of every order's id."""
         return self._meta["id"]

@@ -1,9 +1,10 @@
 """A session's trades and the backtest's on the same ticks: which are the same, and why others are not.
 
-A backtest knows of a bar only its prices, not their order.  Where one bar reaches both the stop and the target
-of a position, the backtest decides by its rule of paths, and the session by the ticks.  Such a bar is found in
-the bars themselves and counted; so are trades that differ because the one before them ended otherwise: they
-follow from it, until both sides agree again.  Whatever else differs is unexplained, and a fault.
+A backtest knows of a bar only its prices, not their order.  Where one bar reaches both the stop and the
+target of a position, the backtest decides by its rule of paths, and the session by the ticks.  Such a bar is
+found in the bars themselves and counted; so are trades that differ because the one before them ended
+otherwise: they follow from it, until both sides agree again.  Whatever else differs is unexplained, and a
+fault.
 
 Owns the comparison.  Knows no node.
 """
@@ -11,7 +12,8 @@ Owns the comparison.  Knows no node.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -19,6 +21,8 @@ import numpy as np
 from aiopt.bars.schema import BarSet
 from aiopt.live.session.live_trades import LiveTrade
 from aiopt.trades import Trade
+
+T = TypeVar("T")
 
 _TOLERANCE = 1e-9
 _AT_END = frozenset({"end_of_data", "segment_end"})
@@ -146,9 +150,9 @@ def _backtest_entry(trade: Trade) -> tuple[int, str]:
     return trade.entry_ts_ns, trade.side
 
 
-def _by_entry(trades: Sequence, entry_of) -> dict[_Entry, object]:  # noqa: ANN001
+def _by_entry(trades: Sequence[T], entry_of: Callable[[T], tuple[int, str]]) -> dict[_Entry, T]:
     """Return trades by entry bar, side and number among those of the same entry (parts of a position)."""
-    found: dict[_Entry, object] = {}
+    found: dict[_Entry, T] = {}
     numbers: Counter[tuple[int, str]] = Counter()
     for trade in trades:
         entry = entry_of(trade)
@@ -189,7 +193,13 @@ def _span(trade: LiveTrade | Trade) -> tuple[str, float | None, float | None, in
 
 
 def _reaches_both(
-    bars: BarSet, side: str, stop: float | None, target: float | None, entry_ns: int, exit_ns: int, reason: str
+    bars: BarSet,
+    side: str,
+    stop: float | None,
+    target: float | None,
+    entry_ns: int,
+    exit_ns: int,
+    reason: str,
 ) -> bool:
     """Return whether the bar a trade ended on reaches its stop as well as its target."""
     if stop is None or target is None:
