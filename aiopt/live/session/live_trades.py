@@ -11,6 +11,7 @@ import msgspec
 
 from aiopt.backtest.money import to_float
 from aiopt.backtest.positions import ClosedPosition
+from aiopt.live.paper.seam import Filled
 from aiopt.timeframe import Timeframe
 from aiopt.utc import stamp_text
 
@@ -79,6 +80,30 @@ def live_trade(strategy: str, closed: ClosedPosition, timeframe: Timeframe) -> L
         pnl=to_float(settled.net),
         commission=to_float(settled.commission),
         swap=to_float(settled.swap),
+        nights=settled.nights,
+    )
+
+
+def trade_past(event: Filled, timeframe: Timeframe) -> LiveTrade:
+    """Return a round trip as the venue settled it, of a position closed without its strategy."""
+    settled, length = event.settled, timeframe.ns
+    assert settled is not None
+    return LiveTrade(
+        strategy=event.strategy,
+        side="long" if settled.side > 0 else "short",
+        entry_ts_ns=settled.entry_ts_ns,
+        exit_ts_ns=event.ts_ns,
+        entry_bar_ns=settled.entry_ts_ns // length * length,
+        exit_bar_ns=event.ts_ns // length * length,
+        entry_price=settled.entry_price,
+        exit_price=settled.exit_price,
+        stop_price=None,
+        target_price=None,
+        size=settled.units,
+        exit_reason="flatten",
+        pnl=settled.net,
+        commission=settled.commission,
+        swap=settled.swap,
         nights=settled.nights,
     )
 

@@ -22,22 +22,24 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from nautilus_trader.model.data import BarType
 
 from aiopt.backtest.growing_bars import BarRow, GrowingBars
 from aiopt.backtest.pricing import spread_steps
 from aiopt.errors import DataError
 from aiopt.live.feeds.bar_cutter import BarCutter
 from aiopt.live.node.paper_node import PaperNode
-from aiopt.live.paper.seam import VenueEvent
+from aiopt.live.paper.seam import Filled, VenueEvent
 from aiopt.live.paper.venue import PaperVenue
-from aiopt.live.session.live_trades import LiveTrade, live_trade
+from aiopt.live.session.live_trades import LiveTrade, live_trade, trade_past
 from aiopt.live.state.session_file import SessionFile
 from aiopt.market.instrument import Instrument
 from aiopt.timeframe import Timeframe
 
 _COMMIT_S = 1.0
 """Seconds after which what can come again from the feed is committed all the same."""
+_PAST = "-past-"
+"""In the ids of orders that close a position without its strategy."""
+_LAST_QUOTES = 1_000
 _PURGED = 64
 """Commits between two clearings of the node's cache."""
 
@@ -50,12 +52,12 @@ class Series:
     ----------
     bars : GrowingBars
         As the strategies read them.
-    bar_type : BarType
+    bar_type : nautilus BarType
         The node's name of them.
     """
 
     bars: GrowingBars
-    bar_type: BarType
+    bar_type: Any
 
     @property
     def name(self) -> str:
@@ -183,7 +185,10 @@ class Stepper:
             return
         for name in self.node.strategies:
             self.flatten(name, reason)
-        self.node.quote(self.traded.symbol, *self.last, frozenset())
+        for _ in range(_LAST_QUOTES):  # where quotes offer a limited size it takes several
+            self.node.quote(self.traded.symbol, *self.last, frozenset())
+            if not self.venue.positions():
+                break
         self.commit()
 
     def note(self, kind: str, **what: Any) -> None:
@@ -206,17 +211,18 @@ class Stepper:
                 self.flatten(name, "flatten")
             except Exception as error:  # noqa: BLE001 - a strategy that cannot even do this is gone past
                 self.note("flatten_failed", strategy=name, error=str(error))
-                self._close_past(name)
+            self._close_past(name)
 
     def _close_past(self, name: str) -> None:
-        """Close a strategy's positions at the venue, without the strategy."""
+        """Close what a strategy that raised knows nothing of any more, at the venue itself."""
         now = 0 if self.last is None else self.last[0]
         for one in self.venue.orders():
             if one.order.strategy == name and one.order.position_id is None:
                 self.node.orders.tell(self.venue.cancel(one.order.order_id, now))
+        leaving = {one.order.position_id for one in self.venue.orders() if one.order.kind == "market"}
         for number, held in enumerate(self.venue.positions()):
-            if held.strategy == name:
-                self.node.orders.close_position(held, f"{name}-past-{self.position}-{number}")
+            if held.strategy == name and held.position_id not in leaving:
+                self.node.orders.close_position(held, f"{name}{_PAST}{self.position}-{number}")
 
     # --- commit -----------------------------------------------------------------------------------------
 
@@ -246,6 +252,10 @@ class Stepper:
         self.on_commit()
 
     def _take_trades(self) -> None:
+        for event in self.events:
+            if isinstance(event, Filled) and event.settled is not None and _PAST in event.order_id:
+                past = trade_past(event, self.timeframes[event.strategy])
+                self._trades.append((event.strategy, past))
         for name, strategy in self.node.strategies.items():
             for closed in strategy.closed:
                 self._trades.append((name, live_trade(name, closed, self.timeframes[name])))
