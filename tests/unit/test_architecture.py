@@ -175,6 +175,18 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.backtest.swap",
         "aiopt.market",
     },
+    "aiopt.live.node": {"aiopt.backtest", "aiopt.live.paper", "aiopt.market"},
+    "aiopt.live.session": {
+        "aiopt.backtest",
+        "aiopt.live.feeds",
+        "aiopt.live.limits",
+        "aiopt.live.node",
+        "aiopt.live.paper",
+        "aiopt.live.state",
+        "aiopt.live.watch",
+        *_STRATEGY,
+    },
+    "aiopt.live.state": {"aiopt.backtest.growing_bars"},
     "aiopt.live.watch": {"aiopt.market"},
     "aiopt.optimize": _CORE
     - {"aiopt.bus", "aiopt.catalog", "aiopt.dataset", "aiopt.featurelog", "aiopt.serving"},
@@ -221,7 +233,7 @@ FOR_TESTS = "aiopt.testing"
 # Heavy libraries and the only packages that may name them.
 CONFINED = {
     "ray": {"cluster"},
-    "nautilus_trader": {"aiopt.backtest"},
+    "nautilus_trader": {"aiopt.backtest", "aiopt.live.node"},
     "pynescript": set(),
     "optuna": {"aiopt.search"},
     "vllm": {"cluster"},
