@@ -206,8 +206,11 @@ class OrderingStrategy(Strategy):
         self._exits.pop(event.client_order_id, None)
 
     def on_order_cancel_rejected(self, event: Any) -> None:
-        """Record why an order could not be cancelled; one that has just filled cannot, which is no fault."""
-        if self._rules.stream is not None and event.client_order_id not in self._exits:
+        """Record why an order could not be cancelled.
+
+        On bars that grow one that has just ended cannot, which is no fault: its end is told by itself.
+        """
+        if self._rules.stream is not None:
             return
         self._refused("kept although it was cancelled", event, "", None)
 

@@ -226,7 +226,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.serving.swap": {"aiopt.charts", "aiopt.serving"},
     "aiopt.testing": _CORE - {"aiopt.backtest", "aiopt.pine", "aiopt.verification"},
     "aiopt.face": _CORE,
-    "aiopt.cli": _CORE,
+    "aiopt.cli": {*_CORE, "aiopt.live"},
 }
 # For tests alone: no module of the product imports it.
 FOR_TESTS = "aiopt.testing"

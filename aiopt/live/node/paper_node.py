@@ -228,7 +228,8 @@ class PaperNode:
         self.orders.now_ns = ts_ns
         events = self._venue.quote(symbol, ts_ns, bid, ask, opened)
         if events:
-            self.orders.tell(events)
+            with self.pump.held():  # all that the quote did is told before anybody answers to it
+                self.orders.tell(events)
         if self.data.wants_quotes:
             self.data.quote(symbol, ts_ns, bid, ask)
 

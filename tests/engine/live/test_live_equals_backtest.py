@@ -60,7 +60,11 @@ def test_random_specs(store: Path, tmp_path: Path, half: int) -> None:
     account = costs | {"swap": swap, "initial_balance": 1e9}
     config = config_of(store, strategies, account=account)
     end, trades, events = run(config, tmp_path / "run")
-    assert kinds(events).keys() <= {"accepted", "filled", "cancelled", "began"}
+    # The target of an entry that gapped beyond its own stop comes too late: the position is gone.
+    assert kinds(events).keys() <= {"accepted", "filled", "cancelled", "began", "rejected"}
+    late = [event["rule"] for event in events if event["type"] == "rejected"]
+    assert set(late) <= {"position"}
+    assert len(late) < 10
     with SessionFile(tmp_path / "run") as file:
         proofs = prove_session(file, config)
     why = sum((Counter(one.why) for one in proofs), Counter())
@@ -94,7 +98,7 @@ def test_the_pace_changes_nothing(tmp_path: Path) -> None:
     spec = StrategySpec.from_json(
         msgspec.json.encode(
             {
-                "family": "each_bar",
+                "name": "each_bar",
                 "indicators": {"s": {"kind": "sma", "args": {"length": 2}}},
                 "entry_long": "close > s",
                 "entry_short": "close < s",
@@ -120,7 +124,9 @@ def test_fills_in_pieces_add_up(store: Path, tmp_path: Path) -> None:
     end, trades, events = run(config, tmp_path / "run")
     fills = [event for event in events if event["type"] == "filled"]
     assert sum(event["left"] > 0 for event in fills) > 20
-    assert kinds(events).keys() <= {"accepted", "filled", "cancelled", "modified", "began"}
+    # An exit that a fill before it has ended can no longer be cancelled.
+    allowed = {"accepted", "filled", "cancelled", "modified", "began", "cancel_rejected", "rejected"}
+    assert kinds(events).keys() <= allowed
     assert end.account.margin == 0.0
     assert end.account.balance == pytest.approx(1e9 + sum(trade.pnl for trade in trades), abs=1e-4)
 

@@ -159,9 +159,9 @@ def test_one_process_at_a_time(store: Path, tmp_path: Path) -> None:
 
 
 def test_a_session_goes_on_with_what_it_began_with(store: Path, tmp_path: Path) -> None:
-    strategies = traded(tmp_path / "specs", {"R": FAMILIES["stochastic_sma"].spec}, "15m")
+    strategies = traded(tmp_path / "specs", {"R": FAMILIES["stochastic_sma"].spec}, "1m")
     config = config_of(store, strategies)
-    half(config, tmp_path / "left", 100)
+    half(config, tmp_path / "left", 2_000)
     for changed, what in (
         (config_of(store, strategies, account={"leverage": 10.0}), "configuration"),
         (config_of(store, strategies, feed={"stop": "2024-03-06"}), "configuration"),
