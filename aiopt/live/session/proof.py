@@ -3,8 +3,8 @@
 A backtest knows of a bar only its prices, not their order.  Where one bar reaches both the stop and the
 target of a position, the backtest decides by its rule of paths, and the session by the ticks.  Such a bar is
 found in the bars themselves and counted; so are trades that differ because the one before them ended
-otherwise: they follow from it, until both sides agree again.  Whatever else differs is unexplained, and a
-fault.
+otherwise: they follow from it, until both sides agree again; a size that the account's equity cuts differs
+as long as the equity does.  Whatever else differs is unexplained, and a fault.
 
 Owns the comparison.  Knows no node.
 """
@@ -100,7 +100,7 @@ def prove(strategy: str, live: Sequence[LiveTrade], backtest: Sequence[Trade], b
     here = _by_entry(sorted(live, key=_live_order), _live_entry)
     there = _by_entry(sorted(backtest, key=_backtest_order), _backtest_entry)
     same, differences = 0, []
-    since: bool = False  # whether something before has made the two sides differ
+    since = ever = False  # whether something before makes the two sides differ now, or did once
     for entry in sorted(here.keys() | there.keys()):
         mine, theirs = here.get(entry), there.get(entry)
         if mine is not None and theirs is not None and _equal(mine, theirs):
@@ -109,8 +109,11 @@ def prove(strategy: str, live: Sequence[LiveTrade], backtest: Sequence[Trade], b
             continue
         both = any(_reaches_both(bars, *_span(one)) for one in (mine, theirs) if one is not None)
         entered_alike = mine is not None and theirs is not None and _alike(mine, theirs)
-        why = "both_legs" if both and entered_alike else "follows" if since else "unexplained"
+        other_equity = ever and mine is not None and theirs is not None and _equal_but_size(mine, theirs)
+        follows = since or other_equity
+        why = "both_legs" if both and entered_alike else "follows" if follows else "unexplained"
         since = since or why == "both_legs"
+        ever = ever or since
         differences.append(
             Difference(
                 entry_bar_ns=entry[0],
@@ -134,12 +137,12 @@ def prove(strategy: str, live: Sequence[LiveTrade], backtest: Sequence[Trade], b
 _Entry = tuple[int, str, int]
 
 
-def _live_order(trade: LiveTrade) -> tuple[int, int, float, str]:
-    return trade.entry_bar_ns, trade.exit_bar_ns, trade.exit_price, trade.exit_reason
+def _live_order(trade: LiveTrade) -> tuple[int, float, float, int, float]:
+    return trade.entry_bar_ns, trade.target_price or 0.0, trade.size, trade.exit_bar_ns, trade.exit_price
 
 
-def _backtest_order(trade: Trade) -> tuple[int, int, float, str]:
-    return trade.entry_ts_ns, trade.exit_ts_ns, trade.exit_price, trade.exit_reason
+def _backtest_order(trade: Trade) -> tuple[int, float, float, int, float]:
+    return trade.entry_ts_ns, trade.target_price or 0.0, trade.size, trade.exit_ts_ns, trade.exit_price
 
 
 def _live_entry(trade: LiveTrade) -> tuple[int, str]:
@@ -170,6 +173,16 @@ def _equal(mine: LiveTrade, theirs: Trade) -> bool:
         and mine.exit_price == theirs.exit_price
         and (mine.pnl, mine.commission, mine.swap) == (theirs.pnl, theirs.commission, theirs.swap)
         and mine.nights == theirs.nights
+    )
+
+
+def _equal_but_size(mine: LiveTrade, theirs: Trade) -> bool:
+    """Return whether two trades differ in what an account's equity decides: the size it carries."""
+    return (mine.exit_bar_ns, mine.exit_price, mine.exit_reason, mine.entry_price) == (
+        theirs.exit_ts_ns,
+        theirs.exit_price,
+        theirs.exit_reason,
+        theirs.entry_price,
     )
 
 
