@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from aiopt.ticks.sample import generate_ticks
 from benchmarks._harness import CACHE, Figure
@@ -70,7 +69,6 @@ def _session(store: Path, count: int) -> list[Figure]:
     )
     spent: dict[str, list[float]] = {"quiet": [], "bar": [], "order": []}
     memory: list[int] = []
-    own = psutil.Process()
     step = Stepper.step
 
     def timed(self: Any, position: int, *quote: Any) -> None:
@@ -83,9 +81,9 @@ def _session(store: Path, count: int) -> list[Figure]:
         kind = "order" if self.venue.seq > seq else "bar" if grew else "quiet"
         spent[kind].append(took)
         if commits == 0 or position % 20_000 == 0:
-            memory.append(own.memory_info().rss)
+            memory.append(_resident())
 
-    Stepper.step = timed  # type: ignore[method-assign]
+    Stepper.step = timed  # type: ignore[method-assign, assignment]
     with tempfile.TemporaryDirectory() as folder, SessionFile(Path(folder)) as file:
         end = LiveSession(config, file).run()
     grown = (memory[-1] - memory[len(memory) // _QUARTER]) / 2**20
@@ -162,6 +160,12 @@ def _bare(store: Path) -> Figure:
     rate = loop.run_until_complete(drive())
     node.dispose()
     return Figure(name="bare_node_empty_strategy_unpaced", value=round(rate), unit="quotes/s")
+
+
+def _resident() -> int:
+    """Return the bytes this process has in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _fields(config: Any) -> dict[str, Any]:

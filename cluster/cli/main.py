@@ -67,6 +67,7 @@ LOOKS_UP = {
     "compare",
     "trials",
     "paths",
+    "live",
     "runs",
 }
 """Groups whose commands look instruments up: each of them has --instruments."""

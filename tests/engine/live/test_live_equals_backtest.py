@@ -70,7 +70,8 @@ def test_random_specs(store: Path, tmp_path: Path, half: int) -> None:
     why = sum((Counter(one.why) for one in proofs), Counter())
     assert "unexplained" not in why, [one.differences for one in proofs if not one.holds][:3]
     assert sum(one.same for one in proofs) > 500
-    assert sum(why.values()) < 0.05 * len(trades)
+    assert why["both_legs"] < 0.02 * len(trades)
+    assert why["follows"] < 0.2 * len(trades)  # where an account's equity cuts sizes, all behind it follow
     # The venue's account is what all trades brought together.
     brought = sum(trade.pnl for trade in trades)
     assert end.account.balance == pytest.approx(1e9 + brought, abs=1e-4)
