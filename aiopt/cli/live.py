@@ -41,7 +41,7 @@ class LiveOptions:
     as_json: bool
 
 
-@click.group("live")
+@click.group("live", epilog="Example: aiopt live run --replay data/ticks/EURUSD --spec rsi_reversion")
 def command() -> None:
     """Trade strategies on paper, tick by tick, as they were backtested."""
 
