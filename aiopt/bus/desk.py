@@ -22,6 +22,8 @@ from aiopt.bus.commands import Command, Effect, Refusal
 from aiopt.bus.failures import BusMessageError
 from aiopt.errors import DataError
 
+_LONGEST = 200
+
 Status = Literal["applied", "refused", "failed"]
 
 
@@ -223,7 +225,11 @@ class CommandDesk:
     def _refused_unread(self, document: bytes, reason: str, now_ns: int) -> Outcome:
         name, found = head_of(document)
         outcome = Outcome(
-            command_id=found or "", command=name or "", status="refused", rule="schema", reason=reason
+            command_id=(found or "")[:_LONGEST],
+            command=(name or "")[:_LONGEST],
+            status="refused",
+            rule="schema",
+            reason=reason,
         )
         self._note(_Settled(now_ns, "", outcome))
         return outcome

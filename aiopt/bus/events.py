@@ -300,13 +300,15 @@ class CommandOutcome(Event, frozen=True, kw_only=True, tag="command_outcome"):
     status : str
         ``"applied"``, ``"refused"`` (nothing was changed, `rule` and `reason` say why) or ``"failed"`` (it
         was begun and broke off: look at the state).
+    command_id, command : str
+        Empty where the document was no command and had none.
     before, after : dict
         What the command changed, as it was and as it is.
     """
 
     schema: Literal[1] = 1
-    command_id: Id
-    command: Name
+    command_id: Annotated[str, Meta(max_length=200)]
+    command: Annotated[str, Meta(max_length=200)]
     status: Literal["applied", "refused", "failed"]
     rule: str | None = None
     reason: str | None = None

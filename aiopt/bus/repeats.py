@@ -34,3 +34,7 @@ class Repeats:
         if len(self._ids) > self._window:
             self._ids.popitem(last=False)
         return False
+
+    def forget(self, session: str, message_id: str) -> None:
+        """Take an id as new again: what was to be done about it could not be done."""
+        self._ids.pop((session, message_id), None)
