@@ -35,9 +35,9 @@ def document() -> dict[str, Any]:
             "title": "The bus of aiopt",
             "version": "1.0.0",
             "description": (
-                "What live sessions tell (events) and what they can be told (commands). Every message is one "
-                "JSON object; `kind` (events) or `command` names its type and `schema` its version. An id that "
-                "comes twice is one message."
+                "What live sessions tell (events) and what they can be told (commands). A message is one "
+                "JSON object; `kind` (events) or `command` names its type and `schema` its version. "
+                "An id that comes twice is one message."
             ),
         },
         "defaultContentType": "application/json",
