@@ -253,7 +253,8 @@ def sweep(  # each has a default, and groups of them are objects already
     Raises
     ------
     SpecError, SearchSpaceError
-        If a strategy or its search space breaks a rule, or two have the same name.
+        If a strategy or its search space breaks a rule, or two have the same name, or one asks for readings
+        and the bars come without.
     ConfigError
         If a setting is out of range, or the bars are of several currencies, or some are given twice.
     DataError
@@ -269,7 +270,7 @@ def sweep(  # each has a default, and groups of them are objects already
     <Sweep: 4 trials of ema_cross_atr@5m>
     """
     from aiopt.sweep.planning import plan_sweep
-    from aiopt.sweep.points import Strategy, plan_context, told_apart
+    from aiopt.sweep.points import Strategy, check_readings, plan_context, told_apart
     from aiopt.sweep.sweep_config import SweepConfig
 
     sets, symbols = _by_series([as_bar_set(one) for one in _each(bars)])
@@ -286,6 +287,7 @@ def sweep(  # each has a default, and groups of them are objects already
     )
     found = [as_space(one) for one in _listed(specs)]
     strategies = [Strategy(one.spec, one) if isinstance(one, SearchSpace) else Strategy(one) for one in found]
+    check_readings(strategies, sets)
     context = plan_context(sets, config)
     planned = plan_sweep(told_apart(strategies), config, context.plan, symbols)
     confirmed: set[str] = set()
@@ -400,7 +402,9 @@ def _count(
     first = {group: name for name, _, group in reversed(ordered)}
     specs = {group: spec_hash(name) for group, name in first.items()}
     hashes = {symbol: look.span.data_hash for symbol, look in looks.items()}
-    basis = [config.backtest.config_hash, config.walk_forward, config.ranking.period]
+    basis: list[object] = [config.backtest.config_hash, config.walk_forward, config.ranking.period]
+    if context.readings_hash:
+        basis.append(context.readings_hash)
     return SweepCount(author_of("sweep", [ordered, specs, hashes, basis]), looks)
 
 

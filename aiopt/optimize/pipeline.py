@@ -82,7 +82,7 @@ from aiopt.sweep.counting import (
 )
 from aiopt.sweep.markets import finest_of_each, span_lines
 from aiopt.sweep.planning import PlannedSweep, out_of, plan_sweep
-from aiopt.sweep.points import Strategy, judged_by, lanes_of, plan_context
+from aiopt.sweep.points import Strategy, check_readings, judged_by, lanes_of, plan_context
 from aiopt.sweep.progress import SweepProgress, duration_text
 from aiopt.sweep.trial import TrialContext, TrialPoint
 from aiopt.sweep.trial_runner import trials_beyond_screen
@@ -218,6 +218,7 @@ class _Run:
             self._build_bars,
         )
         bars = lay_over(bars, self._config, self._dir)
+        check_readings(self._strategies, bars)
         sizes = ", ".join(f"{len(bar_set):,} of {series}" for series, bar_set in bars.items())
         self._log(f"bars: {sizes}")
         return bars

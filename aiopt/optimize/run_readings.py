@@ -16,7 +16,7 @@ from aiopt.errors import ConfigError, DataError
 from aiopt.files import atomic_write_bytes
 from aiopt.optimize.configuration import OptimizeConfig
 from aiopt.runs import READINGS
-from aiopt.strategy.reading_gate import ReadingsOnBars, need_readings
+from aiopt.strategy.reading_gate import need_readings
 from aiopt.strategy.spec import StrategySpec
 from aiopt.strategy.spec_readings import gate_of
 
@@ -54,17 +54,14 @@ def lay_over(bars: Mapping[str, BarSet], config: OptimizeConfig, run_dir: Path) 
     Raises
     ------
     DataError
-        If the readings do not cover the bars of a series, or were read of other prices.
+        If they were read of other prices.
     """
     if config.readings is None:
         return dict(bars)
     path = Path(config.readings)
     found = {}
     for series, one in bars.items():
-        read = with_readings(one, path, latency_s=config.reading_latency_s)
-        assert read.readings is not None
-        ReadingsOnBars(read.readings, read.bid)  # that they cover the bars is found before the sweep
-        found[series] = read
+        found[series] = with_readings(one, path, latency_s=config.reading_latency_s)
     file = path / READINGS if path.is_dir() else path
     atomic_write_bytes(run_dir / READINGS, file.read_bytes())
     return found

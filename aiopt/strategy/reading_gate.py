@@ -19,6 +19,7 @@ Rules
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -40,7 +41,8 @@ BoolArray = npt.NDArray[np.bool_]
 NONE = -1
 """No reading is known."""
 
-_FACTOR_DECIMALS = 9
+_FACTOR_STEPS = 1e9
+"""Factors are whole multiples of one over this."""
 
 
 class SizePlan(NamedTuple):
@@ -55,7 +57,15 @@ class SizePlan(NamedTuple):
     def factor(self, figure: float) -> float:
         """Return the factor of a figure's value, without the float noise that would cost a step of size."""
         share = min(max((figure - self.low) / (self.high - self.low), 0.0), 1.0)
-        return round(self.least + (self.most - self.least) * share, _FACTOR_DECIMALS)
+        return (
+            math.floor((self.least + (self.most - self.least) * share) * _FACTOR_STEPS + 0.5) / _FACTOR_STEPS
+        )
+
+    def factors(self, figures: FloatArray) -> FloatArray:
+        """Return `factor` of many values, bit for bit; NaN of NaN."""
+        share = np.minimum(np.maximum((figures - self.low) / (self.high - self.low), 0.0), 1.0)
+        whole = np.floor((self.least + (self.most - self.least) * share) * _FACTOR_STEPS + 0.5)
+        return np.asarray(whole / _FACTOR_STEPS)
 
 
 class GatePlan(NamedTuple):
@@ -218,9 +228,8 @@ class ReadingsOnBars:
             sides.append(allowed)
         factor = None
         if plan.size is not None:
-            each = np.array([plan.size.factor(value) for value in self._figures[plan.size.by].tolist()])
             factor = np.ones(counts.size)
-            factor[counts] = each[index]
+            factor[counts] = plan.size.factors(self._figures[plan.size.by])[index]
         return GateArrays(sides[0], sides[1], factor)
 
     def _counting(self, plan: GatePlan) -> BoolArray:

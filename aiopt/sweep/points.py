@@ -7,7 +7,7 @@ Owns that order and which bars the walk-forward is laid over.  What is done with
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -20,8 +20,10 @@ from aiopt.ranking.ranking_config import RankingConfig
 from aiopt.search.proposer import check_space
 from aiopt.series import series_name
 from aiopt.strategy.families import FAMILIES
+from aiopt.strategy.reading_gate import ReadingsOnBars, gate_on_bars
 from aiopt.strategy.space import Point, SearchSpace
 from aiopt.strategy.spec import StrategySpec
+from aiopt.strategy.spec_readings import gate_of
 from aiopt.sweep.markets import MarketTerms, check_one_currency, common_times, finest_of_each
 from aiopt.sweep.sweep_config import SweepConfig
 from aiopt.sweep.trial import TrialContext, TrialPoint
@@ -157,6 +159,22 @@ def lanes_of(points: Sequence[TrialPoint], lanes: int) -> int:
     """Return how many candidates the points give at most: up to `lanes` per family and series."""
     sizes = Counter((point.family, point.series) for point in points)
     return sum(min(lanes, size) for size in sizes.values())
+
+
+def check_readings(strategies: Iterable[Strategy], bars: Mapping[str, BarSet]) -> None:
+    """Raise what is wrong with the readings of bars before any trial runs, if a strategy asks for some.
+
+    Raises
+    ------
+    SpecError
+        If the bars have none.
+    DataError
+        If they do not cover the bars, or lack a figure that is asked for.
+    """
+    for one in strategies:
+        for bar_set in bars.values() if gate_of(one.spec) is not None else ():
+            log = bar_set.readings
+            gate_on_bars(one.spec, None if log is None else ReadingsOnBars(log, bar_set.bid))
 
 
 def plan_context(

@@ -9,11 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 
+import aiopt as ao
 from aiopt.backtest.backtest_config import BacktestConfig
 from aiopt.backtest.session import BacktestSession
 from aiopt.bars.reading_log import MarketReading, ReadingLog
 from aiopt.errors import DataError, SpecError
+from aiopt.evaluation.folds import WalkForwardConfig
 from aiopt.screen.session import ScreenSession
+from aiopt.strategy.dimensions import FloatRange
+from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import FixedSize, StrategySpec, spec_from_mapping
 from aiopt.testing.bars import random_walk_bar_set
 from aiopt.testing.random_specs import random_spec
@@ -172,3 +176,34 @@ def test_readings_that_do_not_fit_are_refused_before_anything_is_traded() -> Non
         with pytest.raises(DataError, match="must be of the bars' instrument EURUSD, but they are of GBPUSD"):
             session_of(bars, BacktestConfig(), readings=replace(log, instrument="GBPUSD")).run(spec)
         assert session_of(bars, BacktestConfig()).run(spec.without_readings()).readings is None
+
+
+# --- in Python --------------------------------------------------------------------------------------------
+
+
+def test_the_face_takes_readings_with_the_bars(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOPT_LEDGER_DIR", str(tmp_path / "ledger"))
+    bars = random_walk_bar_set(2_000, seed=2, timeframe="15m")
+    read = replace(bars, readings=random_readings(bars.bid, 2))
+    fields = {
+        "name": "turns",
+        "params": {"least": 0.3},
+        "entry_long": "close > open and close[1] < open[1]",
+        "time_stop": {"bars": 4},
+        "readings": {"without": "refuse", "max_age_bars": 6, "min_confidence": "least"},
+    }
+    spec = spec_from_mapping(fields, where="test")
+    assert ao.backtest(spec, read).result.readings == read.readings.identity()
+    space = SearchSpace(spec, {"least": FloatRange(low=0.0, high=0.9)})
+    settings = {
+        "trials": 6,
+        "walk_forward": WalkForwardConfig(folds=2, train_segments=2),
+        "show_progress": False,
+    }
+    rows = {screen: ao.sweep(space, read, screen=screen, **settings).rows for screen in (True, False)}
+    assert [msgspec.json.encode(row) for row in rows[True]] == [
+        msgspec.json.encode(row) for row in rows[False]
+    ]
+    assert len({sum(row.segment_trades) for row in rows[True]}) > 3, "the least confidence decides"
+    with pytest.raises(SpecError, match="asks for readings of a model, but none were given"):
+        ao.sweep(space, bars, **settings)

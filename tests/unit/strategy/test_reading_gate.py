@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import msgspec
@@ -266,6 +267,7 @@ def test_the_hash_is_of_what_was_read_and_when_it_counts() -> None:
         replace(one, origin=msgspec.structs.replace(ORIGIN, model_revision="r2")),
     ]
     assert len({one.log_hash, *(other.log_hash for other in others)}) == 5
+    assert pickle.loads(pickle.dumps(one)).log_hash == one.log_hash, "workers of a sweep get it so"
     assert one.identity() == {
         "hash": one.log_hash,
         "reader": "model",
