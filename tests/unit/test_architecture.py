@@ -179,11 +179,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.live.session": {
         "aiopt.backtest",
         "aiopt.live.feeds",
-        "aiopt.live.limits",
+        "aiopt.live.guard",
         "aiopt.live.node",
         "aiopt.live.paper",
         "aiopt.live.state",
-        "aiopt.live.watch",
         *_STRATEGY,
     },
     "aiopt.live.state": {"aiopt.backtest.growing_bars"},

@@ -172,7 +172,15 @@ class PaperClient(LiveExecutionClient):
             position_id=held.position_id,
             ts_ns=self.now_ns,
         )
+        self.send(order)
+
+    def send(self, order: VenueOrder) -> None:
+        """Send an order of the session itself, past the gate."""
         self.tell(self._paper.submit(order))
+
+    def take_back(self, order_id: str) -> None:
+        """Take any order back."""
+        self.tell(self._paper.cancel(order_id, self.now_ns))
 
     def batch_cancel_orders(self, command: Any) -> None:
         """Take several orders back."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from aiopt.config import content_hash, decode, read_mapping
 from aiopt.errors import ConfigError
+from aiopt.live.guard.guard_config import GuardConfig
 from aiopt.live.paper.paper_config import PaperConfig
 from aiopt.strategy.choosing import find_strategy
 from aiopt.strategy.spec import StrategySpec
@@ -114,9 +115,9 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Days of the feed's store before its start that indicators are warmed up on.
     on_start : str
         Of a session that goes on: ``"keep"`` what is open, or ``"flat"``: close it at the first quote.
-    on_break : str
-        What is done with the position of a strategy that raised: ``"flatten"``, or ``"keep"`` its stop and
-        target.
+    guard : GuardConfig
+        Limits in front of every entry, kill switch, watchdog, and what becomes of the position of a strategy
+        that raised.  The default refuses nothing.
     at_end : str
         When the feed ends: ``"flatten"`` at its last quote as a backtest does, or ``"keep"``.
 
@@ -132,7 +133,7 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     profile: Profile = "paper"
     warm_up_days: float = 0.0
     on_start: Literal["keep", "flat"] = "keep"
-    on_break: Literal["flatten", "keep"] = "flatten"
+    guard: GuardConfig = GuardConfig()
     at_end: Literal["flatten", "keep"] = "flatten"
 
     def __post_init__(self) -> None:

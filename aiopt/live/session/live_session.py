@@ -22,9 +22,10 @@ from aiopt.errors import ConfigError
 from aiopt.live.feeds.bar_cutter import BarCutter
 from aiopt.live.feeds.store_feed import Pace, StoreFeed
 from aiopt.live.feeds.warm_up import bars_of_store, gap_after, rows_of
+from aiopt.live.guard.guard import Guard, GuardState
 from aiopt.live.node.guarded import live_strategy
 from aiopt.live.node.paper_node import PaperNode
-from aiopt.live.paper.seam import PaperAccount, VenueOrder
+from aiopt.live.paper.seam import PaperAccount
 from aiopt.live.paper.venue import PaperVenue
 from aiopt.live.paper.venue_state import VenueState
 from aiopt.live.session.deciding import make_decider
@@ -271,11 +272,19 @@ class _Parts:
         if "venue" in self._state:
             self._venue_state = msgspec.json.decode(self._state["venue"], type=VenueState)
             self.venue = PaperVenue.restore(account, self._venue_state)
+        names = [one.id for one in session.config.strategies]
+        kept = self._state.get("guard")
+        self.guard = Guard(
+            session.config.guard,
+            self.venue,
+            names,
+            None if kept is None else msgspec.json.decode(kept, type=GuardState),
+        )
         self.node = PaperNode(
             "AIOPT-1",
             [session.traded],
             self.venue,
-            gate=self._gate,
+            gate=self.guard,
             on_event=self._on_event,
             on_error=self._on_error,
             loop=loop,
@@ -295,7 +304,7 @@ class _Parts:
             series=series,
             timeframes={name: timeframe for name, (_, timeframe, _) in wanted.items()},
             commits_bars=session.config.profile != "dev",
-            flattens_broken=session.config.on_break == "flatten",
+            guard=self.guard,
         )
         for name, (spec, timeframe, balance) in wanted.items():
             self._add(name, spec, series[timeframe], balance)
@@ -309,7 +318,7 @@ class _Parts:
             session.config.account,
             balance=balance,
             prefix=f"{session.session_id}-{name}",
-            may_enter=lambda bar: name not in self.stepper.broken,
+            may_enter=lambda bar: self.guard.strategies.may_enter(name) and self.guard.kill_switch.may_enter,
             size_decimals=SIZE_DECIMALS,
         )
         strategy = live_strategy(name, decider.source.pyramiding)
@@ -357,9 +366,6 @@ class _Parts:
         for text in session.warnings:
             stepper.note("warning", text=text)
         stepper.commit()
-
-    def _gate(self, order: VenueOrder) -> tuple[str, str] | None:
-        return None
 
     def _on_event(self, event: Any) -> None:
         self.stepper.events.append(event)

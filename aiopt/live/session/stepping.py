@@ -27,6 +27,8 @@ from aiopt.backtest.growing_bars import BarRow, GrowingBars
 from aiopt.backtest.pricing import spread_steps
 from aiopt.errors import DataError
 from aiopt.live.feeds.bar_cutter import BarCutter
+from aiopt.live.guard.guard import Guard
+from aiopt.live.guard.paper_target import PaperTarget
 from aiopt.live.node.paper_node import PaperNode
 from aiopt.live.paper.seam import Filled, VenueEvent
 from aiopt.live.paper.venue import PaperVenue
@@ -93,6 +95,8 @@ class Stepper:
         What strategies decide on.
     timeframes : dict of str to Timeframe
         Of each strategy, by id.
+    guard : Guard
+        Judges quotes and orders; has the kill switch.
     commits_bars : bool
         Whether every bar is committed at once, not only what orders do.
     position : int
@@ -106,6 +110,7 @@ class Stepper:
     traded: Instrument
     series: dict[Timeframe, Series]
     timeframes: dict[str, Timeframe]
+    guard: Guard
     commits_bars: bool
     on_commit: Callable[[], None] = lambda: None
     position: int = 0
@@ -117,11 +122,11 @@ class Stepper:
     notes: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
     flattened: set[str] = field(default_factory=set)
-    flattens_broken: bool = True
     _bars: list[tuple[str, int, BarRow]] = field(default_factory=list)
     _trades: list[tuple[str, LiveTrade]] = field(default_factory=list)
     _written: dict[str, str] = field(default_factory=dict)
     _due: float = 0.0
+    _kill_step: str = "armed"
 
     def step(self, position: int, ts_ns: int, bid: float, ask: float, sizes: tuple[float, float]) -> None:
         """Take a quote.
@@ -149,6 +154,12 @@ class Stepper:
         if not (in_order and traded.plausible_low <= bid <= ask <= traded.plausible_high):
             self.dropped += 1
             return
+        verdict = self.guard.quote(traded.symbol, ts_ns, ts_ns, bid, ask)
+        for change in verdict.events:
+            self.note("feed", change=msgspec.to_builtins(change))
+        if not verdict.is_accepted:
+            self.dropped += 1
+            return
         cutter = self.cutter
         ended = cutter.push(ts_ns, bid, ask, *sizes)
         opened: frozenset[str] = frozenset()
@@ -162,6 +173,8 @@ class Stepper:
         except DataError:
             self.dropped += 1
         self.last = ts_ns, bid, ask
+        if ended or self.events:
+            self._look_after(ts_ns)
         if self.broken.keys() - self.flattened:
             self._leave_broken()
         if self.events or self.notes or (ended and (self.commits_bars or time.monotonic() >= self._due)):
@@ -173,6 +186,29 @@ class Stepper:
         bars.append(row)
         self._bars.append((series.name, len(bars) - 1, row))
         self.node.bar(series.bar_type, row, bars.end_ns, now_ns)
+
+    def _look_after(self, ts_ns: int) -> None:
+        """Let the guard see the account, and do what it asks for."""
+        guard = self.guard
+        for breach in guard.observe(ts_ns):
+            self.note("breach", breach=msgspec.to_builtins(breach))
+        for name in guard.to_flatten:
+            if name not in self.broken:
+                self.flatten(name, "flatten")
+        switch = guard.kill_switch
+        if switch.may_enter:
+            return
+        if self._kill_step == "armed":  # through the strategies first: they then know what became of it
+            for name in self.node.strategies:
+                if name not in self.broken:
+                    self.flatten(name, "kill")
+        orders = self.node.orders
+        target = PaperTarget(self.venue, orders.send, lambda one: orders.take_back(one))
+        target.ts_ns = ts_ns
+        switch.advance(target, ts_ns)
+        if switch.state.step != self._kill_step:
+            self._kill_step = switch.state.step
+            self.note("kill", step=self._kill_step, reason=switch.state.reason)
 
     def flatten(self, strategy: str, reason: str) -> None:
         """Let a strategy close what it holds at the next quote."""
@@ -199,13 +235,15 @@ class Stepper:
     def strategy_broke(self, strategy: str, error: Exception) -> None:
         """Take down that a strategy raised."""
         self.broken[strategy] = f"{type(error).__name__}: {error}"
+        now = 0 if self.last is None else self.last[0]
+        self.guard.strategies.fail(strategy, error, now)
         self.note("strategy_broken", strategy=strategy, error=self.broken[strategy])
 
     def _leave_broken(self) -> None:
         """Close what strategies hold that raised: through them, else past them."""
         for name in sorted(self.broken.keys() - self.flattened):
             self.flattened.add(name)
-            if not self.flattens_broken:
+            if name not in self.guard.to_flatten:
                 continue
             try:
                 self.flatten(name, "flatten")
@@ -234,6 +272,7 @@ class Stepper:
             "venue": msgspec.json.encode(self.venue.state()).decode(),
             "cutter": json.dumps(self.cutter.save()),
             "broken": json.dumps(self.broken),
+            "guard": msgspec.json.encode(self.guard.state()).decode(),
         }
         for name, strategy in self.node.strategies.items():
             if name not in self.broken:
@@ -253,7 +292,9 @@ class Stepper:
 
     def _take_trades(self) -> None:
         for event in self.events:
-            if isinstance(event, Filled) and event.settled is not None and _PAST in event.order_id:
+            if not isinstance(event, Filled) or event.settled is None:
+                continue
+            if _PAST in event.order_id or event.order_id.startswith("kill-"):
                 past = trade_past(event, self.timeframes[event.strategy])
                 self._trades.append((event.strategy, past))
         for name, strategy in self.node.strategies.items():
@@ -276,3 +317,4 @@ class Stepper:
         )
         self.cutter.restore(json.loads(state["cutter"]))
         self.broken = json.loads(state["broken"])
+        self._kill_step = self.guard.kill_switch.state.step
