@@ -32,6 +32,7 @@ MORE = {
     "paths": "../explanation/paths.md",
     "runs": "../architecture.md#a-run-folder",
     "pine fix": "../how-to/pine-fix.md",
+    "bus": "../explanation/bus.md",
     "serve": "../how-to/serving.md",
     "model": "../how-to/serving.md#what-a-swap-does",
     "cluster": "../how-to/operations.md",

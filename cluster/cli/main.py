@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trials": ("aiopt.cli.trials", "List, show and rerun trials of a run; count all ever made."),
     "live": ("aiopt.cli.live", "Trade strategies on paper, tick by tick."),
     "paths": ("aiopt.cli.paths", "Show what other paths through a run's trials say."),
+    "bus": ("aiopt.cli.bus", "Check a bus of live sessions, follow events, send commands."),
     "serve": ("cluster.cli.serve", "Start, show and stop the model endpoint."),
     "eyes": ("cluster.cli.eyes", "Make and show the shipped picture reader."),
     "model": ("cluster.cli.model", "Train models; list, load, swap and roll back served ones."),

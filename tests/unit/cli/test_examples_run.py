@@ -21,6 +21,7 @@ NOT_RUN = {
     "a network": ("ticks download",),
     "a cluster": ("optimize", "serve", "model", "cluster"),
     "a served model": ("analyst",),
+    "a server of streams": ("bus",),
     "many seconds for each Pine script": ("pine",),
     "a whole month of ticks": ("ticks sample",),
     "a finished set of tasks, hundreds of charts": ("dataset judge",),
