@@ -88,11 +88,12 @@ def run_command(options: LiveOptions) -> None:
     after that, or after any crash, the same command goes on from the last step.  At the end of a replay OUT
     holds trades.csv and session.json, with the backtest's trades on the same ticks compared.
     """
-    from aiopt.live.session.live_session import LiveSession
+    from aiopt.live.session.live_session import LiveSession, check_session
     from aiopt.live.session.run_folder import prove_session, write_folder
     from aiopt.live.state.session_file import SessionFile
 
     config = _config(options)
+    check_session(config)
     with SessionFile(options.out) as file:
         session = LiveSession(config, file)
         with progress("quotes", session.total, quiet_s=1.0) as report:

@@ -32,6 +32,7 @@ from aiopt.live.session.deciding import make_decider
 from aiopt.live.session.live_config import LiveConfig, specs_of
 from aiopt.live.session.stepping import Series, Stepper, with_spread
 from aiopt.live.state.session_file import SessionFile
+from aiopt.strategy.higher_timeframes import check_higher_timeframes
 from aiopt.timeframe import Timeframe
 from aiopt.utc import DAY_NS
 
@@ -80,6 +81,29 @@ class SessionEnd(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
+def check_session(config: LiveConfig) -> StoreFeed:
+    """Return the feed of a session that could run, having looked at specs, instrument and account.
+
+    Raises
+    ------
+    InputError
+        Naming what does not fit.
+    """
+    feed = config.feed
+    found = StoreFeed(Path(feed.store), start_ns=feed.ns("start"), stop_ns=feed.ns("stop"))
+    specs = specs_of(config)
+    for one in config.strategies:
+        check_higher_timeframes(specs[one.id], one.frame)
+    account, traded = config.account.account_currency, found.instrument
+    if account != traded.quote:
+        msg = (
+            f"The account of a live session is in the quote currency of what it trades, but is in {account} "
+            f"and {traded.symbol} is quoted in {traded.quote}. Set account_currency to {traded.quote}."
+        )
+        raise ConfigError(msg)
+    return found
+
+
 class LiveSession:
     """A session over one feed.
 
@@ -98,14 +122,12 @@ class LiveSession:
 
     def __init__(self, config: LiveConfig, file: SessionFile) -> None:
         self.config, self._file = config, file
-        feed = config.feed
-        self._feed = StoreFeed(Path(feed.store), start_ns=feed.ns("start"), stop_ns=feed.ns("stop"))
+        self._feed = check_session(config)
         self.traded = self._feed.instrument
         self._specs = specs_of(config)
         self.resumed = not file.is_new
         self.warnings: list[str] = []
         self._stopping = False
-        self._check()
         self._meta = file.meta() if self.resumed else self._new_meta()
         self._check_same()
 
@@ -118,15 +140,6 @@ class LiveSession:
     def session_id(self) -> str:
         """Part of every order's id."""
         return self._meta["id"]
-
-    def _check(self) -> None:
-        account, quote = self.config.account.account_currency, self.traded.quote
-        if account != quote:
-            msg = (
-                f"The account of a live session is in the quote currency of what it trades, but is in "
-                f"{account} and {self.traded.symbol} is quoted in {quote}. Set account_currency to {quote}."
-            )
-            raise ConfigError(msg)
 
     def _new_meta(self) -> dict[str, str]:
         return {
