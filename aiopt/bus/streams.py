@@ -104,7 +104,6 @@ class RedisTransport:
             socket_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
-            max_connections=8,
             health_check_interval=0,
         )
 

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.bus.servers import KafkaPlace, MemoryPlace, Place, ValkeyPlace
 
 
-@pytest.fixture(scope="module", params=["memory", "valkey", "kafka"])
+@pytest.fixture(scope="module", params=["memory", "valkey", pytest.param("kafka", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Return one kind of bus after the other."""
     found: Place

@@ -214,6 +214,20 @@ def test_kafka_without_brokers_or_with_another_program_is_said() -> None:
     run(go())
 
 
+def test_many_readers_come_at_once(valkey: ValkeyPlace) -> None:
+    async def go() -> None:
+        transport, channel = valkey.transport(), Channel(new_session(), "events")
+        await transport.open(30)
+        await transport.publish(channel, [Message("m0", b"{}", 0)])
+        places = [Reader(group=f"group-{number}") for number in range(40)]
+        found = await asyncio.gather(*(transport.subscribe(channel, place) for place in places))
+        read = await asyncio.gather(*(subscription.read(10, 30) for subscription in found))
+        assert [one.message.id for batch in read for one in batch] == ["m0"] * 40
+        await transport.close()
+
+    run(go())
+
+
 # URLs
 
 
