@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 
 from aiopt.config import content_hash, decode, read_mapping
-from aiopt.errors import ConfigError
+from aiopt.errors import ConfigError, SpecError
 from aiopt.live.guard.guard_config import GuardConfig
 from aiopt.live.paper.paper_config import PaperConfig
 from aiopt.strategy.choosing import find_strategy
 from aiopt.strategy.spec import StrategySpec
+from aiopt.strategy.spec_readings import gate_of
 from aiopt.timeframe import Timeframe, parse_timeframe
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,24}")
@@ -195,6 +196,12 @@ def specs_of(config: LiveConfig) -> dict[str, StrategySpec]:
     Raises
     ------
     SpecError
-        If one is neither a file nor a ready family, or says what is not allowed.
+        If one is neither a file nor a ready family, says what is not allowed, or asks for readings, which
+        nothing brings to a session yet: it would trade without its gate, or never.
     """
-    return {one.id: find_strategy(one.spec)[0] for one in config.strategies}
+    specs = {one.id: find_strategy(one.spec)[0] for one in config.strategies}
+    for spec in specs.values():
+        if gate_of(spec) is not None:
+            msg = f"strategy {spec.name}: readings: a session has nobody who reads for it yet. "
+            raise SpecError(f"{msg}Remove `readings` to trade every signal, or judge it in a backtest.")
+    return specs

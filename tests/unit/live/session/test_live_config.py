@@ -71,6 +71,16 @@ def test_an_unknown_strategy_is_said() -> None:
         specs_of(config(strategies=(TradedSpec(id="A", spec="rsi_revers"),)))
 
 
+def test_a_strategy_that_asks_for_readings_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gated.yaml"
+    path.write_text(
+        "name: gated\nentry_long: close > open\n"
+        "readings: {without: allow, max_age_bars: 3, long: {bias: [long]}}\n"
+    )
+    with pytest.raises(SpecError, match="gated: readings: a session has nobody who reads for it yet"):
+        specs_of(config(strategies=(TradedSpec(id="A", spec=str(path)),)))
+
+
 def test_pace_and_edges_may_change_while_a_session_lives() -> None:
     made = config()
     for same in (
