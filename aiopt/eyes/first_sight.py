@@ -3,6 +3,12 @@
 Every chart answers all questions at once through heads that are thrown away, which teaches a tower far more
 per second than one question at a time through a language model that does not know its words yet.  Owns the
 tower with its heads and putting the tower back into the base.
+
+The heads read the tokens of a picture in three ways at once.  *Side by side*, each token at its own place:
+that teaches the tower most and soonest, but the answers may lie where a language model does not look.  By
+*looks*, as attention does: a few questions per task find the tokens that matter.  By the *mean*, which is
+what attention reads before it has learnt where to look.  Learnt together, what the first finds comes to lie
+where the other two read it.
 """
 
 from __future__ import annotations
@@ -22,10 +28,16 @@ from aiopt.training.equal_windows import join_equal_windows
 from aiopt.training.libraries import load_transformers
 
 PATCH = 14
+MERGED = 16
+"""Patches that become one token."""
+LOOKS = 2
+"""Of each task at the tokens."""
 
 
 class SeeingTower(nn.Module):
-    """The vision tower of a base, its merger, and a linear head per task on the mean of a picture's tokens.
+    """The vision tower of a base, its merger, and heads per task on a picture's tokens.
+
+    Training, it answers every task in each of the three ways, one after the other; otherwise by looks alone.
 
     Parameters
     ----------
@@ -52,7 +64,12 @@ class SeeingTower(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.norm = nn.LayerNorm(hidden)
-            self.heads = nn.ModuleList([nn.Linear(hidden, len(answers_of(task))) for task in tasks])
+            self.looks = nn.Parameter(torch.randn(len(tasks), LOOKS, hidden) * hidden**-0.5)
+            self.keys = nn.Linear(hidden, hidden)
+            tokens = self._rows * self._columns // MERGED
+            self.by_looks = _heads(tasks, LOOKS * hidden)
+            self.by_mean = _heads(tasks, hidden)
+            self.side_by_side = _heads(tasks, tokens * hidden)
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """Return scores of shape (n, classes) per task; pictures are uint8, (n, height, width, 3)."""
@@ -62,11 +79,18 @@ class SeeingTower(nn.Module):
         packed = patches.reshape(3, PATCH, count * rows * columns * PATCH)
         sizes = torch.tensor([[rows, columns]] * count, dtype=torch.int32)
         found = self._whole[0].model.get_image_features(packed[None], sizes)
-        # The mean of the tokens is what attention that has not learnt yet reads: what is in it, a language
-        # model can read from the start.  Heads over all tokens side by side would let the answers lie in
-        # places that it has to find first.
-        seen = self.norm(torch.stack(list(found.pooler_output)).mean(1))
-        return [head(seen) for head in self.heads]
+        seen = self.norm(torch.stack(list(found.pooler_output)))  # (n, tokens, hidden)
+        weights = torch.einsum("tlh,nph->ntlp", self.looks, self.keys(seen)).softmax(-1)
+        looked = torch.einsum("ntlp,nph->ntlh", weights, seen).flatten(2)
+        scores = [head(looked[:, task]) for task, head in enumerate(self.by_looks)]
+        if self.training:
+            scores += [head(seen.mean(1)) for head in self.by_mean]
+            scores += [head(seen.flatten(1)) for head in self.side_by_side]
+        return scores
+
+
+def _heads(tasks: Sequence[str], width: int) -> nn.ModuleList:
+    return nn.ModuleList([nn.Linear(width, len(answers_of(task))) for task in tasks])
 
 
 def write_seeing_base(tower: SeeingTower, base: Path, out: Path) -> Path:

@@ -88,7 +88,7 @@ def train_heads(
     Parameters
     ----------
     net : Module
-        Takes pictures, returns scores per task.
+        Takes pictures, returns scores per task; while it trains perhaps several times over, each its own way.
     train, held : Charts
         What it learns from; what it is stopped by.
     config : HeadsConfig
@@ -166,7 +166,9 @@ def _step(
     torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
     rows = torch.randint(len(train.pictures), (config.batch_size,))
     labels = train.labels[rows]
-    loss = _loss_sum(net(train.pictures[rows]), labels) / (labels != UNKNOWN).sum().clamp_min(1)
+    scores = net(train.pictures[rows])
+    ways = len(scores) // labels.shape[1]
+    loss = _loss_sum(scores, labels) / (labels != UNKNOWN).sum().clamp_min(1) / ways
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -184,10 +186,11 @@ def _rate(config: HeadsConfig, step: int) -> float:
 
 
 def _loss_sum(scores: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-    """Return the summed cross entropy of all answers that are known."""
+    """Return the summed cross entropy of all answers that are known, over all ways of answering."""
+    tasks = labels.shape[1]
     return torch.stack(
         [
-            functional.cross_entropy(found, labels[:, place], ignore_index=UNKNOWN, reduction="sum")
+            functional.cross_entropy(found, labels[:, place % tasks], ignore_index=UNKNOWN, reduction="sum")
             for place, found in enumerate(scores)
         ]
     ).sum()
