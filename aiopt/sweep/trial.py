@@ -244,7 +244,7 @@ def terms_hash(config_hash: str, spec: StrategySpec, readings_hash: str) -> str:
 
     Two revisions of a model give two trials of one strategy.
     """
-    if gate_of(spec) is None or not readings_hash:
+    if not readings_hash or gate_of(spec) is None:
         return config_hash
     return content_hash([config_hash, readings_hash])
 
