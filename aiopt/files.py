@@ -218,6 +218,23 @@ def atomic_write_text(path: Path, text: str) -> None:
     atomic_write_bytes(path, text.encode("utf-8"))
 
 
+def write_whole(handle: int, content: bytes, offset: int) -> None:
+    """Write all of `content` at `offset`, where an open file ends, or leave the file as it was.
+
+    Raises
+    ------
+    OSError
+        If the disk does not take it.
+    """
+    done = 0
+    try:
+        while done < len(content):
+            done += os.pwrite(handle, content[done:], offset + done)
+    except OSError:
+        os.ftruncate(handle, offset)
+        raise
+
+
 def sha256_file(path: Path) -> str:
     """Return the hex SHA-256 of a file's bytes."""
     with Path(path).open("rb") as stream:

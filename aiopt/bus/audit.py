@@ -21,7 +21,7 @@ import msgspec
 
 from aiopt.bus.failures import BusError
 from aiopt.errors import DataError
-from aiopt.files import atomic_path, file_lock, storage_error
+from aiopt.files import atomic_path, file_lock, storage_error, write_whole
 
 _START = "0" * 64
 _REMEDY = "Nothing of it may be dropped in silence: restore it from a backup, or begin with a new folder."
@@ -108,7 +108,7 @@ class AuditJournal:
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
             try:
                 os.ftruncate(handle, self._size)  # of a torn line
-                _write_whole(handle, content, self._size)
+                write_whole(handle, content, self._size)
                 os.fsync(handle)
             finally:
                 os.close(handle)
@@ -182,13 +182,3 @@ def _line(before: str, number: int, payload: bytes) -> tuple[bytes, str]:
 
 def _hash(before: str, rest: bytes) -> str:
     return hashlib.sha256(before.encode() + b" " + rest).hexdigest()
-
-
-def _write_whole(handle: int, content: bytes, offset: int) -> None:
-    done = 0
-    try:
-        while done < len(content):
-            done += os.pwrite(handle, content[done:], offset + done)
-    except OSError:
-        os.ftruncate(handle, offset)
-        raise

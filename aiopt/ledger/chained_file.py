@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from aiopt.errors import DataError, StorageError
-from aiopt.files import atomic_path, file_lock, storage_error
+from aiopt.files import atomic_path, file_lock, storage_error, write_whole
 
 FORMAT = 1
 
@@ -219,7 +219,7 @@ class ChainedFile:
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
             try:
                 os.ftruncate(handle, self._size)  # of a torn line
-                _write_all(handle, content, self._size)
+                write_whole(handle, content, self._size)
                 os.fsync(handle)
                 self._inode = os.fstat(handle).st_ino
             finally:
@@ -237,17 +237,6 @@ class ChainedFile:
     def _with_header(self, payloads: Sequence[bytes]) -> list[bytes]:
         header = [] if self._lines else [msgspec.json.encode(_Header(FORMAT))]
         return [*header, *payloads]
-
-
-def _write_all(handle: int, content: bytes, offset: int) -> None:
-    """Write all of `content` at `offset`, or leave the file as it was."""
-    done = 0
-    try:
-        while done < len(content):
-            done += os.pwrite(handle, content[done:], offset + done)
-    except OSError:
-        os.ftruncate(handle, offset)
-        raise
 
 
 def _checksum(content: bytes) -> str:
