@@ -167,10 +167,14 @@ class LocalScan:
         come: SimpleQueue[WindowReading | None] = SimpleQueue()
         running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
         stopped = False
+        silent = 0
 
         def take(reading: WindowReading) -> bool:
+            # Counted here too: whoever takes the readings may be many requests behind, writing.
+            nonlocal silent
+            silent = silent + 1 if reading.failure == "endpoint" else 0
             come.put(reading)
-            return not stopped
+            return not stopped and silent < GIVE_UP_AFTER
 
         async def read_all() -> None:
             task = asyncio.current_task()
