@@ -34,6 +34,7 @@ from ray.tune import (
     FailureConfig,
     PlacementGroupFactory,
     RunConfig,
+    Stopper,
     TuneConfig,
     Tuner,
 )
@@ -210,6 +211,21 @@ def _points_of(work: Work) -> list[TrialPoint]:
     return found[work.batch.start - work.offset : work.batch.stop - work.offset]
 
 
+class _AllHaveRows(Stopper):
+    """Ends Tune once every point has a row: a worker that still waits for room to start has nothing to do."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Stop no single worker."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Tell whether nothing is left and nothing will come."""
+        return self._workers.ended
+
+
 class _ProgressCallback(Callback):
     """Reports from Tune's event loop, and ends it when a worker reports what no retry can mend."""
 
@@ -243,6 +259,10 @@ class _ProgressCallback(Callback):
         if "fatal" in result:
             kind, message = result["fatal"]
             self._workers.failure = getattr(errors, kind, ClusterError)(message)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Give a dead worker's batch to another: it may take long until there is room to start it again."""
+        self._workers.died(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the sweep where not a worker died but its code raised outside a trial: no retry mends it."""
@@ -396,6 +416,7 @@ def _run_tune(
         ),
         run_config=RunConfig(
             name="sweep",
+            stop=_AllHaveRows(workers),
             storage_path=str(scratch_dir),
             verbose=0,
             callbacks=[callback],

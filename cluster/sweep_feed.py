@@ -80,6 +80,16 @@ class Workers(Searcher):
         self._alive.add(trial_id)
         return {}
 
+    @property
+    def ended(self) -> bool:
+        """Whether every point of every deal has run or was given up."""
+        return self._ended
+
+    def died(self, trial_id: str) -> None:
+        """Take that a worker died and will be started again: others can have its batch meanwhile."""
+        ray.get(self._queue.lost.remote(trial_id))
+        self._due = 0.0
+
     def _is_done(self) -> bool:
         """Tell whether the queue wants points.
 

@@ -112,7 +112,10 @@ class BatchQueue:
 
     def finished(self, worker: str, *, points: int, seconds: float, node: str) -> None:
         """Take that a worker ran its batch, or those `points` of it that had no result, in `seconds`."""
-        batch = self._held.pop(worker)
+        batch = self._held.pop(worker, None)
+        if batch is None:
+            # Its death was known before these, its last words: the batch is with another, who finds the rows.
+            return
         self._deaths = 0
         self._by_node[node] += points
         if points:

@@ -222,6 +222,48 @@ def test_killed_worker_is_replaced_and_its_batch_run_again(
     assert (trials_bytes(board), board.ranking()) == reference
 
 
+@pytest.mark.usefixtures("told_often")
+def test_the_sweep_ends_where_a_dead_worker_finds_no_room_to_start_again(
+    board: Board,
+    points: list[TrialPoint],
+    bars: dict[str, BarSet],
+    context: TrialContext,
+    reference: tuple[bytes, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody else takes its core: the worker left runs its batch, and nobody waits for it at the end."""
+    killed: list[int] = []
+    taken: list[Any] = []
+    recover = cluster.sweep._ProgressCallback.on_trial_recover
+
+    @ray.remote(num_cpus=1)
+    class Somebody:
+        def is_here(self) -> bool:
+            return True
+
+    def kill_once(progress: SweepProgress) -> None:
+        workers = [] if killed else sweep_workers()
+        if progress.done and len(workers) == 2:
+            killed.append(workers[0])
+            os.kill(workers[0], signal.SIGKILL)
+
+    def take_its_place(callback: Any, *arguments: Any, **named: Any) -> None:
+        taken.append(Somebody.remote())
+        assert ray.get(taken[-1].is_here.remote(), timeout=120)
+        recover(callback, *arguments, **named)
+
+    monkeypatch.setattr(cluster.sweep._ProgressCallback, "on_trial_recover", take_its_place)
+    try:
+        outcome = sweep(board, points, meeting(bars, tmp_path / "arrived", 2), context, kill_once)
+    finally:
+        for actor in taken:
+            ray.kill(actor)
+    assert (len(killed), len(taken)) == (1, 1), "one of two workers must have died"
+    assert outcome.progress.failed == 0
+    assert (trials_bytes(board), board.ranking()) == reference
+
+
 def test_point_that_kills_its_worker_is_recorded_and_its_neighbours_survive(
     board: Board, points: list[TrialPoint], bars: dict[str, BarSet], context: TrialContext
 ) -> None:

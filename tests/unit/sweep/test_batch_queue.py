@@ -32,6 +32,18 @@ def test_two_workers_share_the_batches_and_the_points_are_counted_by_node() -> N
     assert not batches.has_more()
 
 
+def test_last_words_of_a_worker_whose_death_is_known_change_nothing() -> None:
+    batches = queue(1, first=1)
+    batch = batches.take("a")
+    batches.lost("a")
+    assert batches.take("b") == batch
+    batches.finished("a", points=2, seconds=0.1, node="n1")
+    assert not batches.is_done()
+    batches.finished("b", points=0, seconds=0.1, node="n2")
+    assert batches.is_done()
+    assert batches.points_by_node() == {"n2": 0}
+
+
 def test_a_batch_of_a_dead_worker_goes_to_the_next_that_asks() -> None:
     batches = queue(8)
     assert batches.take("a") == Batch(0, 2)
