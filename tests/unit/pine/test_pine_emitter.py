@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -83,8 +84,11 @@ def test_parameters_survive_emitting_and_parsing(family: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.unmeasured
+@pytest.mark.skipif(
+    not os.environ.get("AIOPT_SECOND_OPINION"), reason="AIOPT_SECOND_OPINION=1 gives pynescript every family"
+)
 def test_another_parser_reads_every_family_too() -> None:
-    """A second opinion on all families in one test: the first script of a process takes 16 s of CPU."""
+    """A second opinion on all families in one test: 40 s of CPU, 16 of them for the first script."""
     from pynescript import ast
 
     for family in sorted(FAMILIES):
