@@ -84,6 +84,10 @@ class MovingExits:
         due = entry_bar + self.plan.time_bars - 1 if self.plan.time_bars else _NEVER
         self.due_bar = due if self._strikes is None else min(due, int(self._strikes[entry_bar]))
 
+    def put(self, stop: float) -> None:
+        """Let the position's own stop lie elsewhere; what moves it goes on from there."""
+        self._stop = stop
+
     def is_due(self, bar: int) -> bool:
         """Return whether the position's time is up at the close of a bar, asked at every close it is held."""
         bars, clock = self._growing, self.plan.clock

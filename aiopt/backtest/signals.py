@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -127,6 +128,8 @@ class StreamedSignals:
         self._recorder = recorder
         self._keep = keep
         self._pushed = 0
+        self.size_factor = 1.0
+        """By which sizes are multiplied from the next bar on, rounded down to whole steps."""
         self.observed: list[BarSignal] = []
 
     def push(
@@ -136,7 +139,7 @@ class StreamedSignals:
         if self._readings is not None:
             for reading in self._readings(ts_open_ns + self._timeframe_ns):
                 self._signals.add_reading(reading)
-        signal = self._signals.update(ts_open_ns, open, high, low, close, volume)
+        signal = self._sized(self._signals.update(ts_open_ns, open, high, low, close, volume))
         if not self._keep:
             self.observed.clear()
         self.observed.append(signal)
@@ -144,6 +147,12 @@ class StreamedSignals:
         if self._recorder is not None:
             self._recorder.bar(self._pushed - 1, ts_open_ns, close, self._signals.indicators(), signal)
         return signal
+
+    def _sized(self, signal: BarSignal) -> BarSignal:
+        if self.size_factor == 1.0 or not math.isfinite(signal.units):
+            return signal
+        step = self.size_step or 1
+        return signal._replace(units=float(math.floor(signal.units * self.size_factor / step) * step))
 
     def at(self, bar: int) -> BarSignal:
         """Return the signal of a bar that has been pushed and is still kept."""

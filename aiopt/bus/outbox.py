@@ -23,13 +23,16 @@ class Outbox:
     ----------
     capacity : int
         At least 1.
+    merge : bool
+        Whether anything is merged; False: each event counts.
     """
 
-    def __init__(self, capacity: int = 10_000) -> None:
+    def __init__(self, capacity: int = 10_000, *, merge: bool = True) -> None:
         if capacity < 1:
             msg = f"`capacity >= 1` must hold, but got capacity={capacity}. Choose e.g. 10000."
             raise ConfigError(msg)
         self.capacity = capacity
+        self._merge = merge
         self.merged = 0
         self._waiting: dict[int, Event] = {}
         self._latest: dict[str, int] = {}
@@ -51,7 +54,7 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether no event has room that cannot be merged."""
-        return self._solid + sum(one.merges_by is None for one in self._under_way) >= self.capacity
+        return self._solid + sum(self._key(one) is None for one in self._under_way) >= self.capacity
 
     def offer(self, event: Event) -> bool:
         """Take an event, if there is room.
@@ -77,7 +80,7 @@ class Outbox:
                 f"seq={event.seq} after {self._last}. Number events as they are made."
             )
             raise ConfigError(msg)
-        key = event.merges_by
+        key = self._key(event)
         if key is None:
             if self.full:
                 return False
@@ -88,6 +91,9 @@ class Outbox:
         self._waiting[event.seq] = event
         self._last = event.seq
         return True
+
+    def _key(self, event: Event) -> str | None:
+        return event.merges_by if self._merge else None
 
     def _standing_for(self, key: str, event: Event) -> Event:
         older = self._waiting.pop(self._latest[key], None) if key in self._latest else None
@@ -103,10 +109,11 @@ class Outbox:
         while self._waiting and len(self._under_way) < limit:
             seq = next(iter(self._waiting))
             event = self._waiting.pop(seq)
-            if event.merges_by is None:
+            key = self._key(event)
+            if key is None:
                 self._solid -= 1
             else:
-                self._latest.pop(event.merges_by, None)
+                self._latest.pop(key, None)
             self._under_way.append(event)
         return tuple(self._under_way[:limit])
 

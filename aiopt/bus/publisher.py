@@ -72,8 +72,9 @@ class EventPublisher:
         Whose events these are.
     capacity : int
         Events that may wait and cannot be merged.
-    merge_for_s : float
-        How long an event may wait for a later one to stand for it (quotes); 0: never on purpose.
+    merge_for_s : float or None
+        How long an event may wait for a later one to stand for it (quotes); 0: never on purpose; None: no
+        event stands for another, each is published.
     check_every_s : float
         How often the server is asked whether it is there while there is nothing to publish.
     retry_s : tuple of float
@@ -88,15 +89,15 @@ class EventPublisher:
         session: str,
         *,
         capacity: int = 10_000,
-        merge_for_s: float = 0.2,
+        merge_for_s: float | None = 0.2,
         check_every_s: float = 1.0,
         retry_s: tuple[float, float] = (0.05, 2.0),
         on_change: Callable[[BusHealth], None] | None = None,
     ) -> None:
         self.channel = Channel(session, "events")
         self._transport = transport
-        self._outbox = Outbox(capacity)
-        self._merge_for_s, self._check_every_s, self._retry_s = merge_for_s, check_every_s, retry_s
+        self._outbox = Outbox(capacity, merge=merge_for_s is not None)
+        self._merge_for_s, self._check_every_s, self._retry_s = merge_for_s or 0.0, check_every_s, retry_s
         self._on_change = on_change
         self._state: State = "ok"
         self._text = ""

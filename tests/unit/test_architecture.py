@@ -163,6 +163,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         *_STRATEGY,
     },
     "aiopt.live": set(),
+    "aiopt.live.control": {
+        "aiopt.bus",
+        "aiopt.live.node",
+        "aiopt.live.paper",
+        "aiopt.live.session",
+        "aiopt.live.state",
+        *_STRATEGY,
+    },
     "aiopt.live.feeds": {"aiopt.backtest.growing_bars", *_DATA},
     "aiopt.live.guard": {"aiopt.live.limits", "aiopt.live.paper", "aiopt.live.watch", "aiopt.market"},
     "aiopt.live.limits": {"aiopt.backtest.rollover", "aiopt.live.paper.seam", "aiopt.market"},
@@ -178,6 +186,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.live.node": {"aiopt.backtest", "aiopt.live.paper", "aiopt.market"},
     "aiopt.live.session": {
         "aiopt.backtest",
+        "aiopt.bus",
+        "aiopt.live.control",
         "aiopt.live.feeds",
         "aiopt.live.guard",
         "aiopt.live.node",

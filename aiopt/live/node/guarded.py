@@ -12,6 +12,7 @@ from typing import Any
 
 from aiopt.backtest.pyramid import PyramidStrategy
 from aiopt.backtest.strategy import SpecStrategy
+from aiopt.live.node.steering import Steering
 
 _HANDLERS = (
     "on_bar",
@@ -59,12 +60,12 @@ def _guarded(name: str, base: type) -> Callable[[Any, Any], None]:
     return handler
 
 
-class LiveSpecStrategy(SpecStrategy, Guard):
-    """`SpecStrategy`, guarded."""
+class LiveSpecStrategy(SpecStrategy, Guard, Steering):
+    """`SpecStrategy`, guarded and steered."""
 
 
-class LivePyramidStrategy(PyramidStrategy, Guard):
-    """`PyramidStrategy`, guarded."""
+class LivePyramidStrategy(PyramidStrategy, Guard, Steering):
+    """`PyramidStrategy`, guarded and steered."""
 
 
 for _name in _HANDLERS:

@@ -182,6 +182,10 @@ class PaperClient(LiveExecutionClient):
         """Take any order back."""
         self.tell(self._paper.cancel(order_id, self.now_ns))
 
+    def move(self, order_id: str, price: float) -> None:
+        """Give any order another price."""
+        self.tell(self._paper.modify(order_id, price, None, self.now_ns))
+
     def batch_cancel_orders(self, command: Any) -> None:
         """Take several orders back."""
         for one in command.cancels:

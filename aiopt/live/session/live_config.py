@@ -22,6 +22,7 @@ from aiopt.strategy.spec_readings import gate_of
 from aiopt.timeframe import Timeframe, parse_timeframe
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,24}")
+_LOCAL_BUS = "local:"
 
 Profile = Literal["dev", "paper", "production"]
 
@@ -39,12 +40,15 @@ class TradedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Bars it decides on, e.g. ``"5m"``.
     balance : float or None
         Its part of the account, by which it sizes and judges margin; None: an equal part.
+    mode : str
+        ``"trade"``, or ``"observe"``: signals and the trades that would be are told, and no entry is sent.
     """
 
     id: str
     spec: str
     timeframe: str = "5m"
     balance: float | None = None
+    mode: Literal["trade", "observe"] = "trade"
 
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.id) is None:
@@ -121,6 +125,11 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         that raised.  The default refuses nothing.
     at_end : str
         When the feed ends: ``"flatten"`` at its last quote as a backtest does, or ``"keep"``.
+    bus : str or None
+        URL of a bus that the session tells its events on and takes commands from (`aiopt.bus.connecting`),
+        e.g. ``local:runs/live/bus`` or ``redis://localhost:6379``; None: no bus.
+    quotes_every_s : float
+        On the bus quotes are merged over so many seconds; 0: every quote is told.
 
     Raises
     ------
@@ -136,6 +145,8 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     on_start: Literal["keep", "flat"] = "keep"
     guard: GuardConfig = GuardConfig()
     at_end: Literal["flatten", "keep"] = "flatten"
+    bus: str | None = None
+    quotes_every_s: float = 0.5
 
     def __post_init__(self) -> None:
         names = [one.id for one in self.strategies]
@@ -152,11 +163,19 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             msg = f"`0 <= warm_up_days <= 3660` must hold, but got {self.warm_up_days!r}. Choose e.g. 5."
             raise ConfigError(msg)
 
+        if not 0 <= self.quotes_every_s <= 3_600:
+            msg = (
+                f"`0 <= quotes_every_s <= 3600` must hold, but got {self.quotes_every_s!r}. Choose e.g. 0.5."
+            )
+            raise ConfigError(msg)
+
     @property
     def config_hash(self) -> str:
         """Hex SHA-256 of what must stay the same while a session lives: not the pace, nor its edges."""
         feed = msgspec.structs.replace(self.feed, speed=0.0)
-        same = msgspec.structs.replace(self, feed=feed, on_start="keep", profile="paper")
+        same = msgspec.structs.replace(
+            self, feed=feed, on_start="keep", profile="paper", bus=None, quotes_every_s=0.5
+        )
         return content_hash(same)
 
     def balance_of(self, strategy: TradedSpec) -> float:
@@ -187,7 +206,10 @@ def resolved(config: LiveConfig, folder: Path) -> LiveConfig:
         for one in config.strategies
     )
     feed = msgspec.structs.replace(config.feed, store=str(store))
-    return msgspec.structs.replace(config, feed=feed, strategies=strategies)
+    bus = config.bus
+    if bus is not None and bus.startswith(_LOCAL_BUS):
+        bus = f"{_LOCAL_BUS}{folder / bus.removeprefix(_LOCAL_BUS)}"
+    return msgspec.structs.replace(config, feed=feed, strategies=strategies, bus=bus)
 
 
 def specs_of(config: LiveConfig) -> dict[str, StrategySpec]:

@@ -19,20 +19,26 @@ import msgspec
 from aiopt.backtest.growing_bars import BarRow, GrowingBars
 from aiopt.backtest.process_engine import SIZE_DECIMALS
 from aiopt.errors import ConfigError
+from aiopt.live.control.controls import ControlState
+from aiopt.live.control.handler import SessionCommands, Wheel
+from aiopt.live.control.person import Person
+from aiopt.live.control.specs_in_force import SpecsInForce, warmed
 from aiopt.live.feeds.bar_cutter import BarCutter
 from aiopt.live.feeds.store_feed import Pace, StoreFeed
 from aiopt.live.feeds.warm_up import bars_of_store, gap_after, rows_of
 from aiopt.live.guard.guard import Guard, GuardState
 from aiopt.live.node.guarded import live_strategy
 from aiopt.live.node.paper_node import PaperNode
-from aiopt.live.paper.seam import PaperAccount
+from aiopt.live.paper.seam import PaperAccount, VenueOrder
 from aiopt.live.paper.venue import PaperVenue
 from aiopt.live.paper.venue_state import VenueState
-from aiopt.live.session.deciding import make_decider
+from aiopt.live.session.deciding import Decider, make_decider
 from aiopt.live.session.live_config import LiveConfig, specs_of
 from aiopt.live.session.stepping import Series, Stepper, with_spread
+from aiopt.live.session.telling import Teller
 from aiopt.live.state.session_file import SessionFile
 from aiopt.strategy.higher_timeframes import check_higher_timeframes
+from aiopt.strategy.spec import StrategySpec
 from aiopt.timeframe import Timeframe
 from aiopt.utc import DAY_NS
 
@@ -191,17 +197,24 @@ class LiveSession:
             loop.add_signal_handler(name, self.stop)
         await parts.node.start()
         parts.restore()
+        person = parts.person()
         began, done_before = time.monotonic(), parts.node.pump.done
         try:
+            await person.begin(must_reach_bus=not self.resumed)
             await self._replay(stepper, progress)
+            person.check()
             ended = not self._stopping
             if ended and self.config.at_end == "flatten":
                 stepper.settle_at_last_quote("end_of_data")
+            stepper.note("ended" if ended else "left")
             stepper.commit()
             if ended:
                 self._file.commit({"ended": "true"})
         finally:
+            untold = await person.end()
             await parts.node.stop()
+        if untold:
+            self.warnings.append(f"{untold:,} events were not published on the bus; they are in the file")
         progress(stepper.position)
         return SessionEnd(
             session=self.session_id,
@@ -281,6 +294,7 @@ class _Parts:
         self._session, self._file = session, file
         self._state = file.state()
         account = session.config.account
+        self.control = ControlState(self._state, {one.id: one.mode for one in session.config.strategies})
         self.venue = PaperVenue(account)
         if "venue" in self._state:
             self._venue_state = msgspec.json.decode(self._state["venue"], type=VenueState)
@@ -297,13 +311,15 @@ class _Parts:
             "AIOPT-1",
             [session.traded],
             self.venue,
-            gate=self.guard,
-            on_event=self._on_event,
+            gate=self._gate,
+            on_event=lambda event: self.stepper.venue_event(event),
             on_error=self._on_error,
             loop=loop,
         )
-        self._errors: list[str] = []
         wanted = session.strategies()
+        texts = {one.id: one.spec for one in session.config.strategies}
+        configured = {name: spec for name, (spec, _, _) in wanted.items()}
+        self._specs = SpecsInForce(configured, texts, self.control.controls)
         series: dict[Timeframe, Series] = {}
         for _, timeframe, _ in wanted.values():
             bars = GrowingBars(session.traded, timeframe)
@@ -318,22 +334,63 @@ class _Parts:
             timeframes={name: timeframe for name, (_, timeframe, _) in wanted.items()},
             commits_bars=session.config.profile != "dev",
             guard=self.guard,
+            teller=Teller(
+                session.session_id,
+                self.venue,
+                file.last_told,
+                quotes_s=None if session.config.bus is None else session.config.quotes_every_s,
+            ),
+            also=self.control.parts,
         )
-        for name, (spec, timeframe, balance) in wanted.items():
-            self._add(name, spec, series[timeframe], balance)
+        for name, (_, timeframe, _) in wanted.items():
+            self._add(name, series[timeframe])
         self._feed_history(series)
 
-    def _add(self, name: str, spec: Any, series: Series, balance: float) -> None:
+    def _decider(self, name: str, spec: StrategySpec) -> Decider:
         session = self._session
-        decider = make_decider(
+        _, timeframe, balance = session.strategies()[name]
+        return make_decider(
             spec,
-            series.bars,
+            self.stepper.series[timeframe].bars,
             session.config.account,
             balance=balance,
             prefix=f"{session.session_id}-{name}",
-            may_enter=lambda bar: self.guard.strategies.may_enter(name) and self.guard.kill_switch.may_enter,
+            # Whether it is paused or only observed is asked of its orders: a signal to reverse still closes.
+            may_enter=lambda bar: self.guard.kill_switch.may_enter,
             size_decimals=SIZE_DECIMALS,
         )
+
+    def _gate(self, order: VenueOrder) -> tuple[str, str] | None:
+        """Ask controls and guard about an order; what is held back is told as one that would have been."""
+        teller = self.stepper.teller
+        teller.ordered(order)
+        refusal = self.control.controls.refusal(order) or self.guard(order)
+        if refusal is not None and order.position_id is None:
+            levels = self.node.strategies[order.strategy].planned(order.order_id)
+            teller.held_back(order, *refusal, levels)
+            what = {"side": order.side, "units": order.units, "rule": refusal[0]}
+            self.stepper.note("would_trade", strategy=order.strategy, **what)
+        return refusal
+
+    def person(self) -> Person:
+        """Return the place of a person at this session, once it is restored."""
+        stepper, session = self.stepper, self._session
+        wheel = Wheel(
+            spec_of=self._specs.spec_of,
+            space_of=self._specs.space_of,
+            decider_of=lambda name, spec: warmed(stepper, name, lambda: self._decider(name, spec)),
+            stop=session.stop,
+        )
+        handler = SessionCommands(stepper, self.control, wheel)
+        person = Person(self._file, stepper, handler, bus=session.config.bus, stop=session.stop)
+        stepper.also = lambda: self.control.parts() | person.parts()
+        stepper.on_commit = person.committed
+        return person
+
+    def _add(self, name: str, series: Series) -> None:
+        session = self._session
+        decider = self._decider(name, self._specs.spec_of(name))
+        decider.source.size_factor = self.control.controls.factors.get(name, 1.0)
         strategy = live_strategy(name, decider.source.pyramiding)
         strategy.on_break = self.stepper.strategy_broke
         pair = self.node.instruments[session.traded.symbol]
@@ -379,9 +436,6 @@ class _Parts:
         for text in session.warnings:
             stepper.note("warning", text=text)
         stepper.commit()
-
-    def _on_event(self, event: Any) -> None:
-        self.stepper.events.append(event)
 
     def _on_error(self, error: Exception) -> None:
         self.stepper.note("node_error", error=f"{type(error).__name__}: {error}")

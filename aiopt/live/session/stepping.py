@@ -33,6 +33,7 @@ from aiopt.live.node.paper_node import PaperNode
 from aiopt.live.paper.seam import Filled, VenueEvent
 from aiopt.live.paper.venue import PaperVenue
 from aiopt.live.session.live_trades import LiveTrade, live_trade, trade_past
+from aiopt.live.session.telling import Teller, actions_of
 from aiopt.live.state.session_file import SessionFile
 from aiopt.market.instrument import Instrument
 from aiopt.timeframe import Timeframe
@@ -97,8 +98,12 @@ class Stepper:
         Of each strategy, by id.
     guard : Guard
         Judges quotes and orders; has the kill switch.
+    teller : Teller
+        Told of everything that happens, for the bus.
     commits_bars : bool
         Whether every bar is committed at once, not only what orders do.
+    also : callable
+        Gives further parts of the state, asked at each commit.
     position : int
         Quotes of the feed taken so far.
     """
@@ -111,7 +116,9 @@ class Stepper:
     series: dict[Timeframe, Series]
     timeframes: dict[str, Timeframe]
     guard: Guard
+    teller: Teller
     commits_bars: bool
+    also: Callable[[], Mapping[str, str]] = dict
     on_commit: Callable[[], None] = lambda: None
     position: int = 0
     last: tuple[int, float, float] | None = None
@@ -160,6 +167,7 @@ class Stepper:
         if not verdict.is_accepted:
             self.dropped += 1
             return
+        self.teller.quote(traded.symbol, ts_ns, bid, ask)
         cutter = self.cutter
         ended = cutter.push(ts_ns, bid, ask, *sizes)
         opened: frozenset[str] = frozenset()
@@ -173,11 +181,12 @@ class Stepper:
         except DataError:
             self.dropped += 1
         self.last = ts_ns, bid, ask
-        if ended or self.events:
+        if ended or self.events or self._kill_step not in ("armed", "halted"):
             self._look_after(ts_ns)
         if self.broken.keys() - self.flattened:
             self._leave_broken()
-        if self.events or self.notes or (ended and (self.commits_bars or time.monotonic() >= self._due)):
+        due = bool(ended) and (self.commits_bars or time.monotonic() >= self._due)
+        if self.events or self.notes or due or self.teller.is_due:
             self.commit()
 
     def _bar(self, series: Series, row: BarRow, now_ns: int) -> None:
@@ -185,7 +194,26 @@ class Stepper:
         bars = series.bars
         bars.append(row)
         self._bars.append((series.name, len(bars) - 1, row))
+        teller, deciding = self.teller, self._deciding_on(bars.timeframe)
+        teller.bar(series.name, row, bars.timeframe.ns, now_ns)
+        place = teller.place
         self.node.bar(series.bar_type, row, bars.end_ns, now_ns)
+        for name, strategy, side in deciding:
+            source = strategy.source
+            if name in self.broken or source is None:
+                continue
+            actions = actions_of(source.at(len(bars) - 1), side, source.pyramiding)
+            if actions:
+                said: dict[str, Any] = {"actions": actions, "values": source.indicators(), "place": place}
+                teller.signal(name, series.name, row.ts_open_ns, now_ns, **said)
+
+    def _deciding_on(self, timeframe: Timeframe) -> list[tuple[str, Any, int]]:
+        """Return name, strategy and present side of those that decide on a timeframe."""
+        return [
+            (name, one, one.side)
+            for name, one in self.node.strategies.items()
+            if self.timeframes[name] == timeframe
+        ]
 
     def _look_after(self, ts_ns: int) -> None:
         """Let the guard see the account, and do what it asks for."""
@@ -215,6 +243,13 @@ class Stepper:
         with self.node.pump.held():
             self.node.strategies[strategy].flatten(reason)
 
+    def close(self, strategy: str) -> None:
+        """Let a strategy close what it holds at the next quote; past it, if it has stopped."""
+        if strategy in self.broken:
+            self._close_past(strategy)
+        else:
+            self.flatten(strategy, "flatten")
+
     def settle_at_last_quote(self, reason: str) -> None:
         """Close what all strategies hold at the last quote, as a backtest does at the end of its bars."""
         if self.last is None:
@@ -229,8 +264,22 @@ class Stepper:
 
     def note(self, kind: str, **what: Any) -> None:
         """Take down something that happened in the session itself."""
-        now = 0 if self.last is None else self.last[0]
-        self.notes.append((now, {"type": kind, **what}))
+        self.notes.append((self.now_ns, {"type": kind, **what}))
+        self.teller.note(*self.notes[-1])
+
+    @property
+    def now_ns(self) -> int:
+        """The market's time: the stamp of the last quote, 0 before the first."""
+        return 0 if self.last is None else self.last[0]
+
+    def venue_event(self, event: VenueEvent) -> None:
+        """Take down what the venue did."""
+        self.events.append(event)
+        self.teller.venue_event(event)
+
+    def look_after(self) -> None:
+        """Let the guard act between two quotes: a kill switch that was pulled begins at once."""
+        self._look_after(self.now_ns)
 
     def strategy_broke(self, strategy: str, error: Exception) -> None:
         """Take down that a strategy raised."""
@@ -273,6 +322,7 @@ class Stepper:
             "cutter": json.dumps(self.cutter.save()),
             "broken": json.dumps(self.broken),
             "guard": msgspec.json.encode(self.guard.state()).decode(),
+            **self.also(),
         }
         for name, strategy in self.node.strategies.items():
             if name not in self.broken:
@@ -281,7 +331,9 @@ class Stepper:
         events = [(event.ts_ns, msgspec.json.encode(event).decode()) for event in self.events]
         events += [(ts_ns, json.dumps(note)) for ts_ns, note in self.notes]
         trades = [(name, msgspec.json.encode(trade).decode()) for name, trade in self._trades]
-        self.file.commit(changed, bars=self._bars, trades=trades, events=events)
+        told = self.teller.rows(self._trades, self.now_ns)
+        self.file.commit(changed, bars=self._bars, trades=trades, events=events, outbox=told)
+        self.teller.committed(told)
         self._written |= changed
         self._bars, self._trades, self.events, self.notes = [], [], [], []
         self._due = time.monotonic() + _COMMIT_S

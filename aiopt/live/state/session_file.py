@@ -10,7 +10,8 @@ meta       what the session is: id, layout, configuration, feed; written once
 state      the parts as they are: venue, cursor, cutter, each strategy
 bars       every bar of every series since the warm-up: indicators are made of them anew
 trades     finished round trips, in the order in which they ended
-events     what happened, in order: the outbox of the bus
+events     what happened, in order, as venue and session say it
+outbox     the same as the bus is told it (`aiopt.bus.events`), under the numbers it is told by
 =========  ===============================================================================================
 """
 
@@ -38,6 +39,7 @@ CREATE TABLE IF NOT EXISTS bars (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS trades (number INTEGER PRIMARY KEY, strategy TEXT NOT NULL, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, ts_ns INTEGER NOT NULL, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
@@ -117,7 +119,7 @@ class SessionFile:
         rows = [*meta.items(), ("layout", _LAYOUT)]
         with self._transaction():
             self._connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
-            self._write(state, bars, (), ())
+            self._write(state, bars, (), (), ())
 
     def commit(
         self,
@@ -126,6 +128,7 @@ class SessionFile:
         bars: Iterable[tuple[str, int, BarRow]] = (),
         trades: Iterable[tuple[str, str]] = (),
         events: Iterable[tuple[int, str]] = (),
+        outbox: Iterable[tuple[int, str]] = (),
     ) -> None:
         """Write what has changed since the last commit, all or nothing.
 
@@ -139,9 +142,11 @@ class SessionFile:
             Strategy and record.
         events : iterable of (int, str)
             Time and record.
+        outbox : iterable of (int, str)
+            Number and event for the bus.
         """
         with self._transaction():
-            self._write(state, bars, trades, events)
+            self._write(state, bars, trades, events, outbox)
 
     def _write(
         self,
@@ -149,6 +154,7 @@ class SessionFile:
         bars: Iterable[tuple[str, int, BarRow]],
         trades: Iterable[tuple[str, str]],
         events: Iterable[tuple[int, str]],
+        outbox: Iterable[tuple[int, str]],
     ) -> None:
         execute = self._connection.executemany
         places = ", ".join("?" * (2 + len(BarRow._fields)))
@@ -156,6 +162,7 @@ class SessionFile:
         execute(f"INSERT INTO bars VALUES ({places})", ((name, number, *row) for name, number, row in bars))
         execute("INSERT INTO trades (strategy, value) VALUES (?, ?)", trades)
         execute("INSERT INTO events (ts_ns, value) VALUES (?, ?)", events)
+        execute("INSERT INTO outbox VALUES (?, ?)", outbox)
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -181,6 +188,16 @@ class SessionFile:
         return iter(
             self._rows("SELECT number, ts_ns, value FROM events WHERE number > ? ORDER BY number", after)
         )
+
+    def outbox(self, after: int = 0, limit: int = -1) -> list[tuple[int, str]]:
+        """Return number and event of what is told behind a number, at most so many (-1: all)."""
+        query = "SELECT number, value FROM outbox WHERE number > ? ORDER BY number LIMIT ?"
+        return self._rows(query, after, limit)
+
+    @property
+    def last_told(self) -> int:
+        """The number of the last event for the bus; 0 before the first."""
+        return int(self._rows("SELECT coalesce(max(number), 0) FROM outbox")[0][0])
 
     def counts(self) -> dict[str, int]:
         """Return the number of bars, trades and events."""
