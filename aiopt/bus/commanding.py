@@ -70,6 +70,40 @@ async def send_command(
     return None
 
 
+async def obey_waiting(
+    transport: Transport,
+    desk: CommandDesk,
+    handler: CommandHandler,
+    answer: Callable[[Outcome], Awaitable[None]],
+    *,
+    patience_s: float = 0.1,
+) -> None:
+    """Take the commands that wait for a desk's session, one after the other, before it begins.
+
+    Parameters
+    ----------
+    transport, desk, handler, answer
+        As `obey` has them, which goes on behind them.
+    patience_s : float
+        With none for so long there are no more.
+
+    Raises
+    ------
+    BusError
+        If they cannot be read.
+    StorageError
+        If the audit journal cannot be written: then nothing acts.
+    """
+    subscription = await transport.subscribe(Channel(desk.session, "commands"), Reader(group="desk"))
+    try:
+        while deliveries := await subscription.read(_LIMIT, patience_s):
+            for delivery in deliveries:
+                await answer(await desk.handle(delivery.message.payload, handler, time.time_ns()))
+            await subscription.ack(deliveries)
+    finally:
+        await subscription.close()
+
+
 async def obey(
     transport: Transport,
     desk: CommandDesk,

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiopt.bus.codec import decode_event
-from aiopt.bus.commanding import obey
+from aiopt.bus.commanding import obey, obey_waiting
 from aiopt.bus.connecting import start_local, transport_of
 from aiopt.bus.desk import CommandDesk, CommandHandler, Outcome
 from aiopt.bus.failures import BusDownError, BusError
@@ -105,6 +105,26 @@ class BusLink:
         except BusDownError as error:
             if must:
                 raise
+            self._on_state("down", str(error))
+
+    async def take_waiting(
+        self,
+        desk: CommandDesk,
+        handler: CommandHandler,
+        answer: Callable[[Outcome], Awaitable[None]],
+    ) -> None:
+        """Carry out what was asked on the bus while no session ran, if the bus is reached.
+
+        Parameters
+        ----------
+        desk, handler, answer
+            As `aiopt.bus.commanding.obey` has them.
+        """
+        if not self._is_open:
+            return
+        try:
+            await obey_waiting(self._transport, desk, handler, answer)
+        except BusDownError as error:  # they are taken when it is back
             self._on_state("down", str(error))
 
     def start(

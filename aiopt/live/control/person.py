@@ -72,7 +72,6 @@ class Person:
             self._journal.close()
             raise
         self._socket = ControlSocket(file.folder, session, self._handle)
-        self._is_new = file.last_told == 0
 
     def __repr__(self) -> str:
         return f"<Person at {self._stepper.teller.session}>"
@@ -99,6 +98,8 @@ class Person:
             await self._link.open(must=must_reach_bus)
         for outcome in await self._desk.recover(self._handler, time.time_ns()):
             await self._answer(outcome)
+        if self._link is not None:
+            await self._link.take_waiting(self._desk, self._handler, self._answer)
         self._raise()
         if self._link is not None:
             self._link.start(self._desk, self._handler, self._answer, self._fail)

@@ -134,6 +134,8 @@ class LiveSession:
         self.resumed = not file.is_new
         self.warnings: list[str] = []
         self._stopping = False
+        self.parts: _Parts | None = None
+        """What it is made of, from its start on."""
         self._meta = file.meta() if self.resumed else self._new_meta()
         self._check_same()
 
@@ -184,7 +186,7 @@ class LiveSession:
         """
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
-        parts = _Parts(self, self._file, loop)
+        parts = self.parts = _Parts(self, self._file, loop)
         try:
             return loop.run_until_complete(self._run(parts, progress or (lambda done: None)))
         finally:
@@ -319,7 +321,7 @@ class _Parts:
         wanted = session.strategies()
         texts = {one.id: one.spec for one in session.config.strategies}
         configured = {name: spec for name, (spec, _, _) in wanted.items()}
-        self._specs = SpecsInForce(configured, texts, self.control.controls)
+        self.specs = SpecsInForce(configured, texts, self.control.controls)
         series: dict[Timeframe, Series] = {}
         for _, timeframe, _ in wanted.values():
             bars = GrowingBars(session.traded, timeframe)
@@ -376,9 +378,9 @@ class _Parts:
         """Return the place of a person at this session, once it is restored."""
         stepper, session = self.stepper, self._session
         wheel = Wheel(
-            spec_of=self._specs.spec_of,
-            space_of=self._specs.space_of,
-            decider_of=lambda name, spec: warmed(stepper, name, lambda: self._decider(name, spec)),
+            spec_of=self.specs.spec_of,
+            space_of=self.specs.space_of,
+            decider_of=self.decider_of,
             stop=session.stop,
         )
         handler = SessionCommands(stepper, self.control, wheel)
@@ -387,9 +389,13 @@ class _Parts:
         stepper.on_commit = person.committed
         return person
 
+    def decider_of(self, name: str, spec: StrategySpec) -> Decider:
+        """Return a decider of another spec for a strategy that has seen every committed bar."""
+        return warmed(self.stepper, name, lambda: self._decider(name, spec))
+
     def _add(self, name: str, series: Series) -> None:
         session = self._session
-        decider = self._decider(name, self._specs.spec_of(name))
+        decider = self._decider(name, self.specs.spec_of(name))
         decider.source.size_factor = self.control.controls.factors.get(name, 1.0)
         strategy = live_strategy(name, decider.source.pyramiding)
         strategy.on_break = self.stepper.strategy_broke
