@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,6 @@ from aiopt.sweep.sweep_config import TrialLimits
 from aiopt.sweep.trial import TrialContext, TrialPoint, failed_row
 from aiopt.testing.bars import random_walk_bars
 from cluster import lifecycle
-from cluster.metrics import RunMetrics
 from cluster.pipeline import RayStages
 from cluster.ranking import RemoteBoard, actor_name
 from cluster.resources import NodeResources
@@ -391,28 +389,6 @@ def test_unwritable_journal_ends_the_sweep_with_its_reason(
             points, bars, context, full, scratch_dir=board.folder / "tune", report=lambda progress: None
         )
     assert time.monotonic() - began < 120
-
-
-def test_metrics_reach_the_endpoint(ray_driver: object) -> None:
-    metrics = RunMetrics("run-x")
-    metrics.set("aiopt_trials_per_second", 12.5)
-    metrics.set("aiopt_ticks_per_second", 3e6)
-    metrics.set("aiopt_best_score", 1.25)
-    ports = [node["MetricsExportPort"] for node in ray.nodes() if node["Alive"]]
-    deadline = time.monotonic() + 60
-    wanted = ["ray_aiopt_trials_per_second", "ray_aiopt_ticks_per_second", "ray_aiopt_best_score"]
-    while time.monotonic() < deadline:
-        text = "".join(
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
-            for port in ports
-        )
-        found = [line for line in text.splitlines() if 'run="run-x"' in line]
-        if all(any(line.startswith(name) for line in found) for name in wanted):
-            break
-        time.sleep(1)
-    values = {line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in found}
-    assert values["ray_aiopt_trials_per_second"] == 12.5
-    assert values["ray_aiopt_best_score"] == 1.25
 
 
 def test_searches_give_the_rows_of_this_process(
