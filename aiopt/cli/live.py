@@ -89,6 +89,7 @@ def run_command(options: LiveOptions) -> None:
     holds trades.csv and session.json, with the backtest's trades on the same ticks compared.
     """
     from aiopt.live.session.live_session import LiveSession, check_session
+    from aiopt.live.session.proof_ticks import is_provable
     from aiopt.live.session.run_folder import prove_session, write_folder
     from aiopt.live.state.session_file import SessionFile
 
@@ -101,7 +102,7 @@ def run_command(options: LiveOptions) -> None:
         for text in end.warnings:
             stderr_console().print(f"Note: {text}.", markup=False, soft_wrap=True)
         proofs = None
-        if end.ended and options.prove and config.at_end == "flatten":
+        if end.ended and options.prove and config.at_end == "flatten" and is_provable(config):
             with progress("backtests", len(config.strategies), quiet_s=1.0) as report:
                 proofs = prove_session(file, config, report)
         write_folder(file, config, end, proofs)
@@ -125,8 +126,11 @@ def _config(options: LiveOptions) -> LiveConfig:
     edges = {"profile": options.profile, "on_start": options.on_start, "warm_up_days": options.warm_up_days}
     if options.config_path is not None:
         config = load_live_config(options.config_path)
-        feed = {"start": options.start, "stop": options.stop, "speed": options.speed}
-        changed = msgspec.structs.replace(config.feed, **_given(feed))
+        feed = _given({"start": options.start, "stop": options.stop, "speed": options.speed})
+        if config.is_live and feed:
+            msg = f"Only a replay has --start, --stop and --speed, but got --{min(feed)} for a live feed."
+            raise ConfigError(f"{msg} Leave it out.")
+        changed = msgspec.structs.replace(config.feed, **feed)
         return msgspec.structs.replace(config, feed=changed, **_given(edges))
     assert options.replay is not None
     if not options.specs:
@@ -190,11 +194,12 @@ def _print_status(console: Console, found: dict[str, Any]) -> None:
     last = found["last_quote"]
     pairs = [
         ("session", f"{found['session']}, {found['state']}"),
-        ("quotes taken", f"{found['position']:,}"),
+        ("place in feed", f"{found['position']:,}"),
         (
             "last quote",
             "none yet" if last is None else f"{minute_text(last['ts_ns'])} {last['bid']} / {last['ask']}",
         ),
+        ("feed", _feed_text(found["feed"])),
         ("balance", f"{found['balance']:,.2f} {found['currency']}"),
         ("trades", f"{found['trades']:,}"),
     ]
@@ -207,3 +212,10 @@ def _print_status(console: Console, found: dict[str, Any]) -> None:
     for name, text in found["broken"].items():
         pairs.append((f"{name} stopped", text))
     print_pairs(console, pairs)
+
+
+def _feed_text(feed: dict[str, Any]) -> str:
+    late = feed.get("late_s")
+    notes = feed.get("notes") or []
+    text = str(feed["kind"]) + ("" if late is None else f", quotes {late:,.0f} s late")
+    return text + (f"; {notes[-1]}" if notes else "")

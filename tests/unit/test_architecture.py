@@ -171,7 +171,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.live.state",
         *_STRATEGY,
     },
-    "aiopt.live.feeds": {"aiopt.backtest.growing_bars", *_DATA},
+    "aiopt.live.feeds": {"aiopt.backtest.growing_bars", "aiopt.bus", *_DATA},
     "aiopt.live.guard": {"aiopt.live.limits", "aiopt.live.paper", "aiopt.live.watch", "aiopt.market"},
     "aiopt.live.limits": {"aiopt.backtest.rollover", "aiopt.live.paper.seam", "aiopt.market"},
     "aiopt.live.paper": {
@@ -183,7 +183,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.backtest.swap",
         "aiopt.market",
     },
-    "aiopt.live.node": {"aiopt.backtest", "aiopt.live.paper", "aiopt.market"},
+    "aiopt.live.node": {"aiopt.backtest", "aiopt.live.feeds", "aiopt.live.paper", "aiopt.market"},
     "aiopt.live.session": {
         "aiopt.backtest",
         "aiopt.bus",
@@ -193,6 +193,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.live.node",
         "aiopt.live.paper",
         "aiopt.live.state",
+        "aiopt.live.watch",
         *_STRATEGY,
     },
     "aiopt.live.state": {"aiopt.backtest.growing_bars"},

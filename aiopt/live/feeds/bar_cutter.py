@@ -139,6 +139,10 @@ class BarCutter:
             begun[11] += row[11]
         return _NOTHING
 
+    def incomplete_before(self, ts_ns: int) -> None:
+        """Leave out every bar that was begun before a time: quotes of it are missing."""
+        self._complete_from_ns = max(self._complete_from_ns, ts_ns)
+
     def save(self) -> dict[str, Any]:
         """Return the state as plain data."""
         return {

@@ -7,7 +7,7 @@ was left.  `Pace` says when the next is due.  Knows no bars.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aiopt.backtest.growing_bars import BarRow
 from aiopt.errors import ConfigError, DataError
+from aiopt.live.feeds.seam import Batch
+from aiopt.live.feeds.warm_up import bars_of_store, rows_of
 from aiopt.market.instrument import Instrument, instrument
 from aiopt.ticks.manifest import Manifest, read_manifest
 from aiopt.ticks.schema import TICK_COLUMNS
+from aiopt.timeframe import Timeframe
 from aiopt.utc import stamp_text
 
 _BATCH = 16_384
@@ -64,13 +68,14 @@ class StoreFeed:
         If there is no store, or no quote in that span.
     """
 
-    repeatable = True
-    """The same quotes come again from the same place."""
+    is_live = False
+    """It ends, and a quote comes when it is stamped."""
 
     def __init__(self, folder: Path, *, start_ns: int | None = None, stop_ns: int | None = None) -> None:
         self.folder = Path(folder)
         self.manifest: Manifest = read_manifest(self.folder)
         self.instrument: Instrument = instrument(self.manifest.instrument)
+        self.complete_from_ns = start_ns
         self.start_ns = self.manifest.first_ts_ns if start_ns is None else start_ns
         self.stop_ns = self.manifest.last_ts_ns + 1 if stop_ns is None else stop_ns
         if not self.start_ns < self.stop_ns:
@@ -101,6 +106,34 @@ class StoreFeed:
             "start_ns": self.start_ns,
             "stop_ns": self.stop_ns,
         }
+
+    @property
+    def total(self) -> int:
+        """Quotes of it."""
+        return len(self)
+
+    @property
+    def history_until_ns(self) -> int:
+        """Where its own quotes begin, and history ends."""
+        return self.start_ns
+
+    @property
+    def first_ns(self) -> int:
+        """Stamp of the first quote."""
+        return next(iter(self.chunks())).ts_ns[0]
+
+    def lost_since(self, place: int) -> bool:
+        """Return False: every quote of a store can be had again."""
+        return False
+
+    def history(self, timeframe: Timeframe, start_ns: int, stop_ns: int) -> list[BarRow]:
+        """Return bars of the store's own quotes, see `Feed`; one that the replay begins in is there too."""
+        return list(rows_of(bars_of_store(self.folder, timeframe, start_ns=start_ns, stop_ns=stop_ns)))
+
+    async def batches(self, place: int) -> AsyncGenerator[Batch]:
+        """Yield the quotes from a place on, see `Feed`."""
+        for chunk in self.chunks(place):
+            yield Batch(range(chunk.position, chunk.position + len(chunk)), *chunk[1:])
 
     def chunks(self, position: int = 0) -> Iterator[Chunk]:
         """Yield the quotes from a place on.

@@ -83,6 +83,37 @@ def rows_of(bars: BarSet) -> Iterator[BarRow]:
         yield BarRow._make((*row, 0))
 
 
+def whole_bars(
+    folder: Path, traded: Instrument, timeframe: Timeframe, start_ns: int, stop_ns: int
+) -> list[BarRow]:
+    """Return the bars of a tick store that begin and end in ``[start_ns, stop_ns]``.
+
+    Parameters
+    ----------
+    folder : Path
+        The store.
+    traded : Instrument
+        What it must be of.
+    timeframe : Timeframe
+        Bar length.
+    start_ns, stop_ns : int
+        UTC.
+
+    Raises
+    ------
+    ConfigError
+        If the store is of another instrument.
+    """
+    held = read_manifest(folder)
+    if held.instrument != traded.symbol:
+        msg = f"History must be of what is traded, {traded.symbol}, but {folder} holds {held.instrument}."
+        raise ConfigError(f"{msg} Give the tick store of {traded.symbol}.")
+    if held.last_ts_ns < start_ns or held.first_ts_ns >= stop_ns:
+        return []
+    bars = bars_of_store(folder, timeframe, start_ns=start_ns, stop_ns=stop_ns)
+    return [row for row in rows_of(bars) if row.ts_open_ns + timeframe.ns <= stop_ns]
+
+
 def gap_after(last: BarRow | None, timeframe: Timeframe, first_ts_ns: int, traded: Instrument) -> str:
     """Return what is missing between history and the first quote of a feed; empty if nothing is.
 

@@ -131,6 +131,12 @@ class Guard:
             self._arrived[symbol] = arrival_ns
         return verdict
 
+    def expect(self, symbol: str, now_ns: int) -> None:
+        """Watch a feed before its first quote, so that one which never speaks is noticed."""
+        self._now_ns = max(self._now_ns, now_ns)
+        if self.config.watch is not None and symbol not in self.watches:
+            self.watches[symbol] = FeedWatch(self.config.watch, symbol, now_ns)
+
     def clock(self, now_ns: int) -> tuple[WatchEvent, ...]:
         """Let time pass for every feed; once a second, as silence brings no quote."""
         self._now_ns = max(self._now_ns, now_ns)

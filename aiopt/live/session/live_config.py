@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import numpy as np
 
 from aiopt.config import content_hash, decode, read_mapping
 from aiopt.errors import ConfigError, SpecError
+from aiopt.live.feeds.feed_config import LIVE_FEEDS, AnyFeed, DukascopyFeed, feed_from, same_feed, with_kind
+from aiopt.live.feeds.feed_config import ReplayFeed as ReplayFeed
 from aiopt.live.guard.guard_config import GuardConfig
 from aiopt.live.paper.paper_config import PaperConfig
+from aiopt.live.watch.watch_config import WatchConfig
 from aiopt.strategy.choosing import find_strategy
 from aiopt.strategy.spec import StrategySpec
 from aiopt.strategy.spec_readings import gate_of
@@ -65,43 +67,6 @@ class TradedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return parse_timeframe(self.timeframe)
 
 
-class ReplayFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A tick store replayed.
-
-    Attributes
-    ----------
-    store : str
-        Folder of the tick store.
-    start, stop : str or None
-        ISO times, UTC, e.g. ``2024-03-07`` or ``2024-03-07T12:00``; None: the store's own.
-    speed : float
-        1: as it was; 60: an hour in a minute; 0: as fast as it goes.
-    """
-
-    store: str
-    start: str | None = None
-    stop: str | None = None
-    speed: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("start", "stop"):
-            self.ns(name)
-        if not 0 <= self.speed < float("inf"):
-            msg = f"`0 <= feed.speed < inf` must hold, but got {self.speed!r}."
-            raise ConfigError(f"{msg} Use 1 for real time, 0 for no pause.")
-
-    def ns(self, name: str) -> int | None:
-        """Return a time of it in nanoseconds."""
-        text = getattr(self, name)
-        if text is None:
-            return None
-        try:
-            return int(np.datetime64(text.removesuffix("Z"), "ns").astype(np.int64))
-        except ValueError:
-            msg = f"`feed.{name}` must be an ISO time, but got {text!r}. Write e.g. 2024-03-07T12:00."
-            raise ConfigError(msg) from None
-
-
 class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A session.
 
@@ -111,8 +76,8 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Account and costs of the paper venue.
     strategies : tuple of TradedSpec
         At least one, with ids of their own.
-    feed : ReplayFeed
-        Where quotes come from.
+    feed : one of `aiopt.live.feeds.feed_config`
+        Where quotes come from; by `kind`, a replay where that is left out.
     profile : str
         ``"dev"``: what can come again from the feed is committed once a second.  ``"paper"``: at every bar.
         ``"production"`` is refused: no broker is connected.
@@ -139,7 +104,7 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     account: PaperConfig
     strategies: tuple[TradedSpec, ...]
-    feed: ReplayFeed
+    feed: AnyFeed
     profile: Profile = "paper"
     warm_up_days: float = 0.0
     on_start: Literal["keep", "flat"] = "keep"
@@ -172,11 +137,26 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def config_hash(self) -> str:
         """Hex SHA-256 of what must stay the same while a session lives: not the pace, nor its edges."""
-        feed = msgspec.structs.replace(self.feed, speed=0.0)
         same = msgspec.structs.replace(
-            self, feed=feed, on_start="keep", profile="paper", bus=None, quotes_every_s=0.5
+            self, feed=same_feed(self.feed), on_start="keep", profile="paper", bus=None, quotes_every_s=0.5
         )
         return content_hash(same)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether quotes come on this machine's clock; False: a replay."""
+        return isinstance(self.feed, LIVE_FEEDS)
+
+    @property
+    def guarding(self) -> GuardConfig:
+        """What guards the session: as configured, and a live feed never without a watchdog."""
+        if not self.is_live or self.guard.watch is not None:
+            return self.guard
+        watch = WatchConfig()
+        if isinstance(self.feed, DukascopyFeed):
+            late, silent = self.feed.max_late_s, max(300.0, 4 * self.feed.poll_s)
+            watch = WatchConfig(max_lag_s=late, stale_after_s=silent, halt_after_s=6 * silent)
+        return msgspec.structs.replace(self.guard, watch=watch)
 
     def balance_of(self, strategy: TradedSpec) -> float:
         """Return a strategy's part of the account."""
@@ -194,21 +174,20 @@ def load_live_config(path: Path) -> LiveConfig:
         If it is no such file, or says what is not allowed.
     """
     path = Path(path)
-    config = decode(read_mapping(path), LiveConfig, where=str(path))
+    config = decode(with_kind(read_mapping(path)), LiveConfig, where=str(path))
     return resolved(config, path.parent)
 
 
 def resolved(config: LiveConfig, folder: Path) -> LiveConfig:
     """Return a configuration whose relative paths are counted from a folder."""
-    store = folder / config.feed.store
     strategies = tuple(
         msgspec.structs.replace(one, spec=str(folder / one.spec)) if (folder / one.spec).is_file() else one
         for one in config.strategies
     )
-    feed = msgspec.structs.replace(config.feed, store=str(store))
     bus = config.bus
     if bus is not None and bus.startswith(_LOCAL_BUS):
         bus = f"{_LOCAL_BUS}{folder / bus.removeprefix(_LOCAL_BUS)}"
+    feed = feed_from(config.feed, folder)
     return msgspec.structs.replace(config, feed=feed, strategies=strategies, bus=bus)
 
 

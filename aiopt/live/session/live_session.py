@@ -11,7 +11,6 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,8 +23,8 @@ from aiopt.live.control.handler import SessionCommands, Wheel
 from aiopt.live.control.person import Person
 from aiopt.live.control.specs_in_force import SpecsInForce, warmed
 from aiopt.live.feeds.bar_cutter import BarCutter
-from aiopt.live.feeds.store_feed import Pace, StoreFeed
-from aiopt.live.feeds.warm_up import bars_of_store, gap_after, rows_of
+from aiopt.live.feeds.seam import Feed
+from aiopt.live.feeds.warm_up import gap_after
 from aiopt.live.guard.guard import Guard, GuardState
 from aiopt.live.node.guarded import live_strategy
 from aiopt.live.node.paper_node import PaperNode
@@ -33,6 +32,8 @@ from aiopt.live.paper.seam import PaperAccount, VenueOrder
 from aiopt.live.paper.venue import PaperVenue
 from aiopt.live.paper.venue_state import VenueState
 from aiopt.live.session.deciding import Decider, make_decider
+from aiopt.live.session.feed_of import feed_of
+from aiopt.live.session.feeding import Feeding
 from aiopt.live.session.live_config import LiveConfig, specs_of
 from aiopt.live.session.stepping import Series, Stepper, with_spread
 from aiopt.live.session.telling import Teller
@@ -41,11 +42,6 @@ from aiopt.strategy.higher_timeframes import check_higher_timeframes
 from aiopt.strategy.spec import StrategySpec
 from aiopt.timeframe import Timeframe
 from aiopt.utc import DAY_NS
-
-_BREATH = 64
-"""Quotes between two looks at the clock."""
-_BREATH_S = 0.02
-"""Seconds without a pause for others in the event loop, at most."""
 
 
 class SessionEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +83,7 @@ class SessionEnd(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-def check_session(config: LiveConfig) -> StoreFeed:
+def check_session(config: LiveConfig) -> Feed:
     """Return the feed of a session that could run, having looked at specs, instrument and account.
 
     Raises
@@ -95,8 +91,7 @@ def check_session(config: LiveConfig) -> StoreFeed:
     InputError
         Naming what does not fit.
     """
-    feed = config.feed
-    found = StoreFeed(Path(feed.store), start_ns=feed.ns("start"), stop_ns=feed.ns("stop"))
+    found = feed_of(config.feed, max(one.frame for one in config.strategies))
     specs = specs_of(config)
     for one in config.strategies:
         check_higher_timeframes(specs[one.id], one.frame)
@@ -140,9 +135,9 @@ class LiveSession:
         self._check_same()
 
     @property
-    def total(self) -> int:
-        """Quotes of the feed."""
-        return len(self._feed)
+    def total(self) -> int | None:
+        """Quotes of the feed; None where nobody knows."""
+        return self._feed.total
 
     @property
     def session_id(self) -> str:
@@ -203,7 +198,13 @@ class LiveSession:
         began, done_before = time.monotonic(), parts.node.pump.done
         try:
             await person.begin(must_reach_bus=not self.resumed)
-            await self._replay(stepper, progress)
+            await Feeding(
+                self._feed,
+                stepper,
+                speed=getattr(self.config.feed, "speed", 0.0),
+                stopping=lambda: self._stopping,
+                progress=progress,
+            ).run()
             person.check()
             ended = not self._stopping
             if ended and self.config.at_end == "flatten":
@@ -233,30 +234,6 @@ class LiveSession:
             warnings=self.warnings,
         )
 
-    async def _replay(self, stepper: Stepper, progress: Callable[[float], None]) -> None:
-        pace = Pace(self.config.feed.speed)
-        breath = time.monotonic() + _BREATH_S
-        for chunk in self._feed.chunks(stepper.position):
-            columns = zip(chunk.ts_ns, chunk.bid, chunk.ask, chunk.bid_size, chunk.ask_size, strict=True)
-            for place, (ts_ns, bid, ask, bid_size, ask_size) in enumerate(columns, start=chunk.position):
-                if pace.speed:
-                    await self._wait(pace, ts_ns)
-                elif place % _BREATH == 0 and time.monotonic() >= breath:
-                    progress(place)
-                    await asyncio.sleep(0)
-                    breath = time.monotonic() + _BREATH_S
-                if self._stopping:
-                    return
-                stepper.step(place, ts_ns, bid, ask, (bid_size, ask_size))
-            progress(chunk.position + len(chunk))
-
-    async def _wait(self, pace: Pace, ts_ns: int) -> None:
-        """Wait until a quote is due, or the session is to stop."""
-        wait = pace.wait_s(ts_ns)
-        while wait > 0 and not self._stopping:
-            await asyncio.sleep(min(wait, 0.2))
-            wait = pace.wait_s(ts_ns)
-
     # --- history ----------------------------------------------------------------------------------------
 
     def warm_up(self, timeframe: Timeframe) -> list[BarRow]:
@@ -264,22 +241,35 @@ class LiveSession:
         days = self.config.warm_up_days
         if not days:
             return []
-        start_ns = self._feed.start_ns
-        bars = bars_of_store(
-            self._feed.folder, timeframe, start_ns=start_ns - int(days * DAY_NS), stop_ns=start_ns
-        )
+        until_ns = self._feed.history_until_ns
+        rows = self._history(timeframe, until_ns - int(days * DAY_NS), until_ns)
+        self._say_gap(rows[-1] if rows else None, timeframe)
+        return rows
+
+    def warm_up_again(self, timeframe: Timeframe, last: BarRow | None, place: int) -> list[BarRow]:
+        """Return the bars that are missing behind the last one of a session that goes on."""
+        feed = self._feed
+        if last is None or not feed.lost_since(place):
+            return []
+        until_ns = feed.history_until_ns
+        rows = self._history(timeframe, last.ts_open_ns + timeframe.ns, until_ns)
+        self._say_gap(rows[-1] if rows else last, timeframe)
+        return rows
+
+    def _history(self, timeframe: Timeframe, start_ns: int, stop_ns: int) -> list[BarRow]:
         pips = self.config.account.extra_spread_pips
-        rows = [with_spread(row, self.traded, pips) for row in rows_of(bars)]
-        first = next(iter(self._feed.chunks()))
-        gap = gap_after(rows[-1] if rows else None, timeframe, first.ts_ns[0], self.traded)
+        rows = self._feed.history(timeframe, start_ns, stop_ns)
+        return [with_spread(row, self.traded, pips) for row in rows]
+
+    def _say_gap(self, last: BarRow | None, timeframe: Timeframe) -> None:
+        gap = gap_after(last, timeframe, self._feed.first_ns, self.traded)
         if gap:
             self.warnings.append(gap)
-        return rows
 
     @property
     def complete_from_ns(self) -> int | None:
-        """From when on every quote is there; None: from the first."""
-        return None if self.config.feed.start is None else self._feed.start_ns
+        """From when on every quote is there; None: from the first, or that is said with it."""
+        return self._feed.complete_from_ns
 
     def strategies(self) -> dict[str, tuple[Any, Timeframe, float]]:
         """Return spec, timeframe and balance of each strategy, by id."""
@@ -295,6 +285,7 @@ class _Parts:
     def __init__(self, session: LiveSession, file: SessionFile, loop: asyncio.AbstractEventLoop) -> None:
         self._session, self._file = session, file
         self._state = file.state()
+        self._place = json.loads(self._state["cursor"])["position"] if "cursor" in self._state else 0
         account = session.config.account
         self.control = ControlState(self._state, {one.id: one.mode for one in session.config.strategies})
         self.venue = PaperVenue(account)
@@ -304,7 +295,7 @@ class _Parts:
         names = [one.id for one in session.config.strategies]
         kept = self._state.get("guard")
         self.guard = Guard(
-            session.config.guard,
+            session.config.guarding,
             self.venue,
             names,
             None if kept is None else msgspec.json.decode(kept, type=GuardState),
@@ -318,6 +309,7 @@ class _Parts:
             on_error=self._on_error,
             loop=loop,
         )
+        self._filled: dict[Timeframe, int] = {}
         wanted = session.strategies()
         texts = {one.id: one.spec for one in session.config.strategies}
         configured = {name: spec for name, (spec, _, _) in wanted.items()}
@@ -407,7 +399,11 @@ class _Parts:
         """Give every series its bars so far: the session's own, or those of the warm-up."""
         session, fresh = self._session, []
         for timeframe, one in series.items():
-            rows = self._file.bars(one.name) if session.resumed else session.warm_up(timeframe)
+            rows = list(self._file.bars(one.name)) if session.resumed else session.warm_up(timeframe)
+            known = len(rows) if session.resumed else 0
+            if session.resumed:
+                rows += session.warm_up_again(timeframe, rows[-1] if rows else None, self._place)
+                self._filled[timeframe] = len(rows) - known
             mine = [
                 self.node.strategies[name]
                 for name, frame in self.stepper.timeframes.items()
@@ -417,10 +413,12 @@ class _Parts:
                 one.bars.append(row)
                 for strategy in mine:
                     strategy.warm(row)
-                if not session.resumed:
+                if number >= known:
                     fresh.append((one.name, number, row))
         if not session.resumed:
             self._file.begin(session._meta, {}, fresh)
+        elif fresh:
+            self.stepper.bars_between(fresh)
 
     def restore(self) -> None:
         """Put the state into the node, once it runs; or commit the first one."""
@@ -431,7 +429,10 @@ class _Parts:
             self.node.restore(self._venue_state)
             for name, strategy in self.node.strategies.items():
                 if f"strategy:{name}" in self._state and name not in stepper.broken:
-                    strategy.restore_state(json.loads(self._state[f"strategy:{name}"]))
+                    kept = json.loads(self._state[f"strategy:{name}"])
+                    # History has filled in bars behind its last one: it decided nothing on them.
+                    kept["bar"] += self._filled.get(stepper.timeframes[name], 0)
+                    strategy.restore_state(kept)
                 elif name in stepper.broken:
                     strategy.broken = stepper.broken[name]
             if session.config.on_start == "flat":

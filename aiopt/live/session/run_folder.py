@@ -7,7 +7,6 @@ ends; what a session goes on from is its file alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +20,7 @@ from aiopt.live.session.live_config import LiveConfig, specs_of
 from aiopt.live.session.live_session import SessionEnd
 from aiopt.live.session.live_trades import LiveTrade, trades_table
 from aiopt.live.session.proof import Proof, prove
+from aiopt.live.session.proof_ticks import ticks_of
 from aiopt.live.state.session_file import SessionFile
 from aiopt.utc import DAY_NS
 
@@ -90,9 +90,17 @@ def prove_session(
 def _proofs(
     trades: list[LiveTrade], specs: dict[str, Any], config: LiveConfig, progress: Callable[[float], None]
 ) -> Iterator[Proof]:
-    feed = StoreFeed(
-        Path(config.feed.store), start_ns=config.feed.ns("start"), stop_ns=config.feed.ns("stop")
-    )
+    with ticks_of(config) as feed:
+        yield from _proofs_on(feed, trades, specs, config, progress)
+
+
+def _proofs_on(
+    feed: StoreFeed,
+    trades: list[LiveTrade],
+    specs: dict[str, Any],
+    config: LiveConfig,
+    progress: Callable[[float], None],
+) -> Iterator[Proof]:
     warm_ns = int(config.warm_up_days * DAY_NS)
     segments = Segments((feed.start_ns, feed.stop_ns)) if warm_ns else None
     for number, one in enumerate(config.strategies):

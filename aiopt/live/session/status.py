@@ -11,6 +11,7 @@ import msgspec
 from aiopt.backtest.money import to_float
 from aiopt.errors import ConfigError
 from aiopt.files import file_lock
+from aiopt.live.feeds.feed_config import with_kind
 from aiopt.live.paper.market import DECIMALS_BEYOND_TICK
 from aiopt.live.paper.venue_state import VenueState
 from aiopt.live.session.live_config import LiveConfig
@@ -30,6 +31,7 @@ def status_of(folder: Path) -> dict[str, Any]:
     -------
     dict
         ``session``, ``state`` (``"runs"``, ``"left"`` or ``"ended"``), ``position``, ``last_quote``,
+        ``feed`` (``kind``; of a live one ``late_s``, the lateness of its last quotes, and ``notes``),
         ``balance``, ``currency``, ``trades``, ``positions``, ``orders``, ``broken``; plain data.
 
     Raises
@@ -41,7 +43,7 @@ def status_of(folder: Path) -> dict[str, Any]:
     if "venue" not in state:
         raise ConfigError(f"The session in {folder} has not begun yet. Ask again in a moment.")
     venue = msgspec.json.decode(state["venue"], type=VenueState)
-    config = msgspec.json.decode(meta["config"], type=LiveConfig)
+    config = msgspec.convert(with_kind(json.loads(meta["config"])), LiveConfig)
     cursor = json.loads(state["cursor"])
     last = cursor["last"]
     ended = state.get("ended") == "true"
@@ -51,6 +53,7 @@ def status_of(folder: Path) -> dict[str, Any]:
         "position": cursor["position"],
         "dropped": cursor["dropped"],
         "last_quote": None if last is None else dict(zip(("ts_ns", "bid", "ask"), last, strict=True)),
+        "feed": json.loads(state.get("feed", json.dumps({"kind": config.feed.__struct_config__.tag}))),
         "balance": to_float(int(venue.balance)),
         "currency": config.account.account_currency,
         "trades": int(meta["trades"]),

@@ -105,7 +105,9 @@ class Stepper:
     also : callable
         Gives further parts of the state, asked at each commit.
     position : int
-        Quotes of the feed taken so far.
+        Place in the feed behind the last quote taken.
+    feed_record : str or None
+        What is to be read of a live feed beside its place, JSON: how late it is, what is wrong with it.
     """
 
     node: PaperNode
@@ -121,6 +123,7 @@ class Stepper:
     also: Callable[[], Mapping[str, str]] = dict
     on_commit: Callable[[], None] = lambda: None
     position: int = 0
+    feed_record: str | None = None
     last: tuple[int, float, float] | None = None
     dropped: int = 0
     quotes: int = 0
@@ -135,7 +138,15 @@ class Stepper:
     _due: float = 0.0
     _kill_step: str = "armed"
 
-    def step(self, position: int, ts_ns: int, bid: float, ask: float, sizes: tuple[float, float]) -> None:
+    def step(
+        self,
+        position: int,
+        ts_ns: int,
+        bid: float,
+        ask: float,
+        sizes: tuple[float, float],
+        arrived_ns: int | None = None,
+    ) -> None:
         """Take a quote.
 
         Parameters
@@ -148,6 +159,8 @@ class Stepper:
             Quote currency.
         sizes : tuple of float
             Of bid and ask.
+        arrived_ns : int, optional
+            When it came, UTC on this machine's clock; default: when it is stamped, as in a replay.
 
         Raises
         ------
@@ -161,7 +174,9 @@ class Stepper:
         if not (in_order and traded.plausible_low <= bid <= ask <= traded.plausible_high):
             self.dropped += 1
             return
-        verdict = self.guard.quote(traded.symbol, ts_ns, ts_ns, bid, ask)
+        verdict = self.guard.quote(
+            traded.symbol, ts_ns, ts_ns if arrived_ns is None else arrived_ns, bid, ask
+        )
         for change in verdict.events:
             self.note("feed", change=msgspec.to_builtins(change))
         if not verdict.is_accepted:
@@ -188,6 +203,25 @@ class Stepper:
         due = bool(ended) and (self.commits_bars or time.monotonic() >= self._due)
         if self.events or self.notes or due or self.teller.is_due:
             self.commit()
+
+    def clock(self, now_ns: int) -> None:
+        """Let the guard see that time passes: a feed that is silent brings no step."""
+        changes = self.guard.clock(now_ns)
+        for change in changes:
+            self.note("feed", change=msgspec.to_builtins(change))
+        if changes:
+            self._look_after(0 if self.last is None else self.last[0])
+            self.commit()
+
+    def hole(self, ts_ns: int, text: str) -> None:
+        """Take down that quotes before one are missing; the bars they belong to are never cut."""
+        self.cutter.incomplete_before(ts_ns)
+        self.note("hole", before_ns=ts_ns, text=text)
+
+    def bars_between(self, rows: list[tuple[str, int, BarRow]]) -> None:
+        """Take down bars that history has filled in while the session was away; the next commit has them."""
+        self._bars += rows
+        self.note("filled_in", bars=len(rows))
 
     def _bar(self, series: Series, row: BarRow, now_ns: int) -> None:
         row = with_spread(row, self.traded, self.venue.config.extra_spread_pips)
@@ -324,6 +358,8 @@ class Stepper:
             "guard": msgspec.json.encode(self.guard.state()).decode(),
             **self.also(),
         }
+        if self.feed_record is not None:
+            state["feed"] = self.feed_record
         for name, strategy in self.node.strategies.items():
             if name not in self.broken:
                 state[f"strategy:{name}"] = json.dumps(strategy.save_state())

@@ -1,0 +1,32 @@
+"""From a session's configuration to its feed.
+
+Owns the choice and when something is imported for it.  Knows no quotes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiopt.live.feeds.feed_config import AnyFeed, ReplayFeed
+from aiopt.live.feeds.seam import Feed
+from aiopt.live.feeds.store_feed import StoreFeed
+from aiopt.timeframe import Timeframe
+
+
+def feed_of(config: AnyFeed, longest: Timeframe) -> Feed:
+    """Return a feed, not yet begun; what it needs beside quotes is there.
+
+    Parameters
+    ----------
+    config : AnyFeed
+        Which.
+    longest : Timeframe
+        The longest bars that are cut from it: where it can choose, it begins with one.
+
+    Raises
+    ------
+    AioptError
+        If there is no such instrument, store, journal or library, naming it and what to do.
+    """
+    assert isinstance(config, ReplayFeed)
+    return StoreFeed(Path(config.store), start_ns=config.ns("start"), stop_ns=config.ns("stop"))
