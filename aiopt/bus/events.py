@@ -83,12 +83,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Quote(Event, frozen=True, kw_only=True, tag="quote"):
-    """The last of one or more quotes: `merged` is how many it stands for."""
+    """The last of one or more quotes: `merged` is how many it stands for.  A size of 0 is an unknown one."""
 
     schema: Literal[1] = 1
     instrument: Name
     bid: Price
     ask: Price
+    bid_size: Size = 0.0
+    ask_size: Size = 0.0
     merged: Annotated[int, Meta(ge=1)] = 1
 
     @property

@@ -248,8 +248,7 @@ def read_journal(
     for kind in kinds:
         if kind not in EVENTS:
             raise ConfigError(f"There is no event {kind!r}.{did_you_mean(kind, EVENTS)}")
-    if not (folder / "log").is_dir():
-        raise DataError("The folder must be a journal, but has no `log` in it. Check the path.", file=folder)
+    _check_is_journal(folder)
     # Logs first: what becomes parts in between is left out by its number.
     logs = [(number, _log_rows(path)) for number, path in _logs(folder)]
     parts = _parts(folder)
@@ -263,6 +262,34 @@ def read_journal(
             wanted = wanted and (not sessions or event.session in sessions)
             if wanted and not repeats.seen(event.session, event.id):
                 yield event
+
+
+def journal_files(folder: Path) -> list[Path]:
+    """Return the files of a journal: its parts by day, then what is still in its log.
+
+    Raises
+    ------
+    DataError
+        If the folder is no journal.
+    """
+    folder = Path(folder)
+    _check_is_journal(folder)
+    parts = [numbers[number] for _, numbers in sorted(_parts(folder).items()) for number in sorted(numbers)]
+    return [*parts, *(path for _, path in _logs(folder))]
+
+
+def read_journal_file(path: Path) -> Iterator[Event]:
+    """Yield the events of one file of a journal as they came; some may be in another file too.
+
+    Raises
+    ------
+    DataError
+        If it is damaged.
+    """
+    if path.suffix == ".log":
+        yield from _log_rows(path)
+    else:
+        yield from _events_of_parts({0: path}, 0, (1 << 63) - 1)
 
 
 async def replay(
@@ -297,6 +324,11 @@ async def replay(
                 await asyncio.sleep(step_s / speed)
         before = event.ts_ns
         yield event
+
+
+def _check_is_journal(folder: Path) -> None:
+    if not (folder / "log").is_dir():
+        raise DataError("The folder must be a journal, but has no `log` in it. Check the path.", file=folder)
 
 
 def _write_parts(folder: Path, number: int, events: Sequence[Event]) -> None:

@@ -76,6 +76,11 @@ class EventReader:
         group = self._reader.group or "look-on"
         return f"<EventReader {self.channel.session} at {self._transport.url}, {group}>"
 
+    @property
+    def is_down(self) -> bool:
+        """Whether the server was not reached when it was last asked."""
+        return self._down_since is not None
+
     async def __aenter__(self) -> EventReader:
         await self.start()
         return self

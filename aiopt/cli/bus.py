@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from aiopt.cli.bus_journal import record_command, ticks_command
 from aiopt.cli.options import json_option
 from aiopt.cli.output import emit, print_pairs, stderr_console
 from aiopt.errors import EXIT_FAILED, EXIT_OK, ConfigError
@@ -35,6 +36,10 @@ def command() -> None:
     Redis; rediss:// encrypted) or kafka://[USER@]HOST:PORT[,HOST:PORT] (kafkas:// encrypted).  A password
     comes from AIOPT_BUS_PASSWORD in the environment, never from a URL.
     """
+
+
+command.add_command(record_command)
+command.add_command(ticks_command)
 
 
 @command.command("check", epilog="Example: aiopt bus check redis://localhost:6379 --timeout 2")

@@ -154,6 +154,9 @@ class BusFeed(_Settings, frozen=True, kw_only=True, tag="bus"):
         Of them.
     start : str
         Of a new session: ``"new"``: from now on; ``"oldest"``: as far back as the bus goes.
+    is_replayed : bool
+        Whether the publisher replays old quotes: each then comes when it is stamped, this machine's clock
+        counts for nothing, and the feed ends when the publisher says that its own is over.
     history : str or None
         Tick store for the warm-up.
     """
@@ -162,6 +165,7 @@ class BusFeed(_Settings, frozen=True, kw_only=True, tag="bus"):
     session: str
     instrument: str = "EURUSD"
     start: Literal["new", "oldest"] = "new"
+    is_replayed: bool = False
     history: str | None = None
 
     def __post_init__(self) -> None:
@@ -202,6 +206,27 @@ AnyFeed = ReplayFeed | JournalReplay | DukascopyFeed | BusFeed | InteractiveBrok
 LIVE_FEEDS = (DukascopyFeed, BusFeed, InteractiveBrokersFeed)
 
 
+def comes_live(feed: AnyFeed) -> bool:
+    """Return whether quotes of a feed come on this machine's clock."""
+    return isinstance(feed, LIVE_FEEDS) and not (isinstance(feed, BusFeed) and feed.is_replayed)
+
+
+def check_history(feed: AnyFeed, warm_up_days: float) -> None:
+    """Refuse a warm-up from a feed that knows nothing of what was before it.
+
+    Raises
+    ------
+    ConfigError
+        Saying what to give.
+    """
+    if warm_up_days and not isinstance(feed, ReplayFeed | DukascopyFeed) and feed.history is None:
+        kind = feed.__struct_config__.tag
+        msg = (
+            f"`warm_up_days` needs history, but a feed of kind {kind} has none of its own. Give a tick store "
+        )
+        raise ConfigError(f"{msg}in feed.history, or leave warm_up_days out.")
+
+
 def with_kind(document: dict[str, Any]) -> dict[str, Any]:
     """Return a session's configuration whose feed says its kind; one that does not is a replay."""
     feed = document.get("feed")
@@ -217,6 +242,8 @@ def feed_from(feed: AnyFeed, folder: Path) -> AnyFeed:
         for name in ("store", "journal", "history")
         if isinstance(value := getattr(feed, name, None), str)
     }
+    if isinstance(feed, BusFeed) and feed.url.startswith("local:"):
+        changed["url"] = f"local:{folder / feed.url.removeprefix('local:')}"
     return msgspec.structs.replace(feed, **changed)
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aiopt.live.feeds.feed_config import AnyFeed, ReplayFeed
+from aiopt.live.feeds.bus_quotes import BusQuotes
+from aiopt.live.feeds.feed_config import AnyFeed, BusFeed, JournalReplay, ReplayFeed
+from aiopt.live.feeds.journal_quotes import JournalQuotes
 from aiopt.live.feeds.seam import Feed
 from aiopt.live.feeds.store_feed import StoreFeed
 from aiopt.timeframe import Timeframe
@@ -28,5 +30,9 @@ def feed_of(config: AnyFeed, longest: Timeframe) -> Feed:
     AioptError
         If there is no such instrument, store, journal or library, naming it and what to do.
     """
+    if isinstance(config, JournalReplay):
+        return JournalQuotes(config)
+    if isinstance(config, BusFeed):
+        return BusQuotes(config)
     assert isinstance(config, ReplayFeed)
     return StoreFeed(Path(config.store), start_ns=config.ns("start"), stop_ns=config.ns("stop"))

@@ -63,6 +63,7 @@ class Feeding:
         self._beat_ns = 0
         self._said_late_s: float | None = None
         self._texts: list[str] = []
+        self._hole = ""
 
     async def run(self) -> None:
         """Take quotes until the feed ends or the session is to stop."""
@@ -78,8 +79,8 @@ class Feeding:
                     return
                 if feed.is_live:
                     await self._live(batch)
-                    if self._stopping():
-                        return
+                if self._stopping():
+                    return
         finally:
             await batches.aclose()
 
@@ -114,8 +115,10 @@ class Feeding:
 
     def _tell(self, batch: Batch) -> None:
         stepper = self._stepper
-        if batch.hole and batch.ts_ns:
-            stepper.hole(batch.ts_ns[0], batch.hole)
+        self._hole = batch.hole or self._hole
+        if self._hole and batch.ts_ns:
+            stepper.hole(batch.ts_ns[0], self._hole)
+            self._hole = ""
         for text in batch.notes:
             stepper.note("feed_note", text=text)
             self._texts = [*self._texts, text][-_TEXTS:]

@@ -13,7 +13,15 @@ import msgspec
 
 from aiopt.config import content_hash, decode, read_mapping
 from aiopt.errors import ConfigError, SpecError
-from aiopt.live.feeds.feed_config import LIVE_FEEDS, AnyFeed, DukascopyFeed, feed_from, same_feed, with_kind
+from aiopt.live.feeds.feed_config import (
+    AnyFeed,
+    DukascopyFeed,
+    check_history,
+    comes_live,
+    feed_from,
+    same_feed,
+    with_kind,
+)
 from aiopt.live.feeds.feed_config import ReplayFeed as ReplayFeed
 from aiopt.live.guard.guard_config import GuardConfig
 from aiopt.live.paper.paper_config import PaperConfig
@@ -127,6 +135,7 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if not 0 <= self.warm_up_days <= 3_660:
             msg = f"`0 <= warm_up_days <= 3660` must hold, but got {self.warm_up_days!r}. Choose e.g. 5."
             raise ConfigError(msg)
+        check_history(self.feed, self.warm_up_days)
 
         if not 0 <= self.quotes_every_s <= 3_600:
             msg = (
@@ -145,7 +154,7 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def is_live(self) -> bool:
         """Whether quotes come on this machine's clock; False: a replay."""
-        return isinstance(self.feed, LIVE_FEEDS)
+        return comes_live(self.feed)
 
     @property
     def guarding(self) -> GuardConfig:

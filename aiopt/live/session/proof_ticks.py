@@ -8,20 +8,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from aiopt.live.feeds.feed_config import ReplayFeed
+from aiopt.live.feeds.feed_config import JournalReplay, ReplayFeed
+from aiopt.live.feeds.journal_quotes import JournalQuotes, store_of_journal
 from aiopt.live.feeds.store_feed import StoreFeed
 from aiopt.live.session.live_config import LiveConfig
 
 
 def is_provable(config: LiveConfig) -> bool:
     """Return whether the ticks of a session, its warm-up included, can be had again as one store."""
-    return isinstance(config.feed, ReplayFeed)
+    feed = config.feed
+    return isinstance(feed, ReplayFeed) or (isinstance(feed, JournalReplay) and not config.warm_up_days)
 
 
 @contextmanager
 def ticks_of(config: LiveConfig) -> Iterator[StoreFeed]:
     """Give the ticks of a session for which `is_provable`, as a store."""
     feed = config.feed
+    if isinstance(feed, JournalReplay):
+        quotes = JournalQuotes(feed)
+        with TemporaryDirectory(prefix="aiopt-proof-") as folder:
+            store_of_journal(quotes, Path(folder) / quotes.instrument.symbol)
+            yield StoreFeed(Path(folder) / quotes.instrument.symbol)
+        return
     assert isinstance(feed, ReplayFeed)
     yield StoreFeed(Path(feed.store), start_ns=feed.ns("start"), stop_ns=feed.ns("stop"))
