@@ -5,17 +5,20 @@ Owns the choice and when something is imported for it.  Knows no quotes.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from aiopt.live.feeds.bus_quotes import BusQuotes
-from aiopt.live.feeds.feed_config import AnyFeed, BusFeed, JournalReplay, ReplayFeed
+from aiopt.live.feeds.dukascopy_quotes import DukascopyQuotes
+from aiopt.live.feeds.feed_config import AnyFeed, BusFeed, DukascopyFeed, JournalReplay, ReplayFeed
 from aiopt.live.feeds.journal_quotes import JournalQuotes
 from aiopt.live.feeds.seam import Feed
 from aiopt.live.feeds.store_feed import StoreFeed
 from aiopt.timeframe import Timeframe
 
 
-def feed_of(config: AnyFeed, longest: Timeframe) -> Feed:
+def feed_of(config: AnyFeed, longest: Timeframe, clock: Callable[[], int] = time.time_ns) -> Feed:
     """Return a feed, not yet begun; what it needs beside quotes is there.
 
     Parameters
@@ -24,6 +27,8 @@ def feed_of(config: AnyFeed, longest: Timeframe) -> Feed:
         Which.
     longest : Timeframe
         The longest bars that are cut from it: where it can choose, it begins with one.
+    clock : callable
+        This machine's time, UTC nanoseconds.
 
     Raises
     ------
@@ -33,6 +38,8 @@ def feed_of(config: AnyFeed, longest: Timeframe) -> Feed:
     if isinstance(config, JournalReplay):
         return JournalQuotes(config)
     if isinstance(config, BusFeed):
-        return BusQuotes(config)
+        return BusQuotes(config, clock=clock)
+    if isinstance(config, DukascopyFeed):
+        return DukascopyQuotes(config, longest, clock=clock)
     assert isinstance(config, ReplayFeed)
     return StoreFeed(Path(config.store), start_ns=config.ns("start"), stop_ns=config.ns("stop"))

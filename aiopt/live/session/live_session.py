@@ -83,15 +83,22 @@ class SessionEnd(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-def check_session(config: LiveConfig) -> Feed:
+def check_session(config: LiveConfig, clock: Callable[[], int] = time.time_ns) -> Feed:
     """Return the feed of a session that could run, having looked at specs, instrument and account.
+
+    Parameters
+    ----------
+    config : LiveConfig
+        Of the session.
+    clock : callable
+        This machine's time, UTC nanoseconds.
 
     Raises
     ------
     InputError
         Naming what does not fit.
     """
-    found = feed_of(config.feed, max(one.frame for one in config.strategies))
+    found = feed_of(config.feed, max(one.frame for one in config.strategies), clock)
     specs = specs_of(config)
     for one in config.strategies:
         check_higher_timeframes(specs[one.id], one.frame)
@@ -114,6 +121,8 @@ class LiveSession:
         What it does.
     file : SessionFile
         New, or of the same session.
+    clock : callable
+        This machine's time, UTC nanoseconds; a live feed's quotes come on it.
 
     Raises
     ------
@@ -121,9 +130,11 @@ class LiveSession:
         If the file is of another session, or the configuration does not fit the feed.
     """
 
-    def __init__(self, config: LiveConfig, file: SessionFile) -> None:
-        self.config, self._file = config, file
-        self._feed = check_session(config)
+    def __init__(
+        self, config: LiveConfig, file: SessionFile, *, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self.config, self._file, self._clock = config, file, clock
+        self._feed = check_session(config, clock)
         self.traded = self._feed.instrument
         self._specs = specs_of(config)
         self.resumed = not file.is_new
@@ -204,6 +215,7 @@ class LiveSession:
                 speed=getattr(self.config.feed, "speed", 0.0),
                 stopping=lambda: self._stopping,
                 progress=progress,
+                clock=self._clock,
             ).run()
             person.check()
             ended = not self._stopping

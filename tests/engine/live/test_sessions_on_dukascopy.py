@@ -1,0 +1,137 @@
+"""Sessions on polled quotes: the trades of a replay of the same ticks, and what is said when none come."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from aiopt.live.feeds.feed_config import DukascopyFeed
+from aiopt.live.guard.guard_config import GuardConfig
+from aiopt.live.session.live_config import LiveConfig
+from aiopt.live.session.live_session import LiveSession, SessionEnd
+from aiopt.live.session.run_folder import trades_of
+from aiopt.live.session.status import status_of
+from aiopt.live.state.session_file import SessionFile
+from aiopt.live.watch.watch_config import WatchConfig
+from aiopt.strategy.families import FAMILIES
+from aiopt.utc import HOUR_NS, MINUTE_NS
+from tests.engine.live.live_sessions import config_of, run, traded
+from tests.unit.live.feeds.publishing_server import LATE_S, MONDAY, PublishingServer, answer_of
+from tests.unit.ticks.download.faulty_server import Client, refuse
+
+COUNT = 1_500
+SLOW_S = 120.0
+BLIND = WatchConfig(
+    stale_after_s=None, halt_after_s=None, frozen_after_s=None, max_lag_s=None, max_ahead_s=None
+)
+
+
+class FastClock:
+    """Time that passes so many times as fast, from a moment on."""
+
+    def __init__(self, ns: int, factor: float) -> None:
+        self.began, self.ns, self.factor = time.monotonic(), ns, factor
+
+    def __call__(self) -> int:
+        return self.ns + round((time.monotonic() - self.began) * 1e9 * self.factor)
+
+
+@pytest.fixture
+def clock() -> FastClock:
+    return FastClock(MONDAY * HOUR_NS + 10 * MINUTE_NS, 1_500.0)
+
+
+@pytest.fixture
+def server(clock: FastClock) -> Iterator[PublishingServer]:
+    with PublishingServer(clock, COUNT) as found:
+        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield found
+        found.shutdown()
+        thread.join(10)
+
+
+def config_on(server: PublishingServer, folder: Path, **changes: Any) -> LiveConfig:
+    feed = DukascopyFeed(url=server.base, poll_s=0.05, backoff_s=0.05, backoff_max_s=0.1)
+    specs = {name: FAMILIES[name].spec for name in ("stochastic_sma", "bollinger_breakout", "rsi_reversion")}
+    base = config_of(folder / "none", traded(folder / "specs", specs, "1m"))
+    return msgspec.structs.replace(base, **{"feed": feed} | changes)
+
+
+def stretch(config: LiveConfig, out: Path, clock: FastClock, until_ns: int) -> SessionEnd:
+    """Run a session until the clock says so."""
+    with SessionFile(out) as file:
+        session = LiveSession(config, file, clock=clock)
+        timer = threading.Thread(target=_stop_at, args=(session, clock, until_ns))
+        timer.start()
+        end = session.run()
+        timer.join()
+        return end
+
+
+def _stop_at(session: LiveSession, clock: FastClock, until_ns: int) -> None:
+    due = time.monotonic() + SLOW_S
+    while clock() < until_ns and time.monotonic() < due:
+        time.sleep(0.05)
+    session.stop()
+
+
+def test_polled_quotes_give_the_trades_of_a_replay(
+    server: PublishingServer, clock: FastClock, tmp_path: Path
+) -> None:
+    config = config_on(server, tmp_path, guard=GuardConfig(watch=BLIND), warm_up_days=0.125)
+    out = tmp_path / "run"
+    first = stretch(config, out, clock, (MONDAY + 1) * HOUR_NS + 20 * MINUTE_NS)
+    assert (first.ended, first.resumed, first.dropped) == (False, False, 0)
+    # Away for a while: what was published meanwhile is caught up with.
+    clock.ns += 25 * MINUTE_NS
+    second = stretch(config, out, clock, (MONDAY + 3) * HOUR_NS)
+    assert (second.ended, second.resumed) == (False, True)
+    with SessionFile(out) as file:
+        mine, told = trades_of(file), [value for _, _, value in file.events()]
+    assert not any('"hole"' in value for value in told)
+    late = [value for value in told if '"feed_late"' in value]
+    assert late, "nobody was told that the quotes come late"
+    feed = status_of(out)["feed"]
+    assert feed["kind"] == "dukascopy"
+    assert feed["late_s"] >= LATE_S
+
+    server.bodies = {
+        f"json:{text}": answer_of(hour, COUNT) for hour, text in _texts(range(MONDAY - 3, MONDAY + 4))
+    }
+    Client(server, tmp_path)("json", span=(MONDAY - 3, MONDAY + 3))
+    day = {"start": "2024-05-06T10:00"}
+    there = config_of(tmp_path / "store", config.strategies, feed=day, warm_up_days=0.125)
+    whole = run(there, tmp_path / "whole")[1]
+    assert len(mine) > 5
+    assert mine == whole[: len(mine)]
+
+
+def test_silence_is_noticed_and_said(server: PublishingServer, clock: FastClock, tmp_path: Path) -> None:
+    config = config_on(server, tmp_path)
+    assert config.guarding.watch is not None
+    assert config.guard.watch is None
+    out = tmp_path / "run"
+    for _, text in _texts(range(MONDAY + 1, MONDAY + 9)):
+        server.script[f"json:{text}"] = [refuse(503)]
+    end = stretch(config, out, clock, (MONDAY + 3) * HOUR_NS)
+    with SessionFile(out) as file:
+        told = [msgspec.json.decode(value) for _, _, value in file.events()]
+    states = [one["change"]["state"] for one in told if one["type"] == "feed"]
+    assert states[:1] == ["live"]
+    assert states[-2:] == ["stale", "halted"]
+    assert end.quotes > 0
+    assert any("status 503" in one["text"] for one in told if one["type"] == "feed_note")
+    assert "status 503" in status_of(out)["feed"]["notes"][-1]
+
+
+def _texts(hours: range) -> list[tuple[int, str]]:
+    from aiopt.utc import hour_text
+
+    return [(hour, hour_text(hour)) for hour in hours]
