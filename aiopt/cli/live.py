@@ -28,7 +28,7 @@ class LiveOptions:
     config_path: Path | None
     replay: Path | None
     specs: tuple[str, ...]
-    timeframe: str
+    timeframe: str | None
     start: str | None
     stop: str | None
     speed: float | None
@@ -49,8 +49,15 @@ def command() -> None:
 @command.command("run", epilog="Example: aiopt live run --replay data/ticks/EURUSD --spec rsi_reversion")
 @click.argument("config_path", metavar="[CONFIG]", required=False, type=PATH)
 @click.option("--replay", type=PATH, help="Tick store to replay; instead of CONFIG.")
-@click.option("--spec", "specs", multiple=True, help="Spec file or ready family; may be repeated.")
-@click.option("--timeframe", default="5m", show_default=True, help="Bars the specs decide on.")
+@click.option(
+    "--spec",
+    "specs",
+    multiple=True,
+    help="Spec file, ready family, or RUN#RANK, e.g. runs/abc#1: a ranked entry; may be repeated.",
+)
+@click.option(
+    "--timeframe", help="Bars the specs decide on.  [default: those an entry was ranked on, else 5m]"
+)
 @click.option("--start", help="Begin at this time, UTC, e.g. 2024-03-07. Default: with the store.")
 @click.option("--stop", help="End before this time, UTC. Default: with the store.")
 @click.option("--speed", type=float, help="1: as it was; 60: an hour in a minute; 0: as fast as it goes.")

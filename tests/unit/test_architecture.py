@@ -194,6 +194,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.live.paper",
         "aiopt.live.state",
         "aiopt.live.watch",
+        "aiopt.runs",
         *_STRATEGY,
     },
     "aiopt.live.state": {"aiopt.backtest.growing_bars"},

@@ -25,14 +25,16 @@ from aiopt.live.feeds.feed_config import (
 from aiopt.live.feeds.feed_config import ReplayFeed as ReplayFeed
 from aiopt.live.guard.guard_config import GuardConfig
 from aiopt.live.paper.paper_config import PaperConfig
+from aiopt.live.session.ranked import is_ranked, ranked_spec, run_of, spec_named
 from aiopt.live.watch.watch_config import WatchConfig
-from aiopt.strategy.choosing import find_strategy
 from aiopt.strategy.spec import StrategySpec
 from aiopt.strategy.spec_readings import gate_of
 from aiopt.timeframe import Timeframe, parse_timeframe
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,24}")
 _LOCAL_BUS = "local:"
+
+DEFAULT_TIMEFRAME = "5m"
 
 Profile = Literal["dev", "paper", "production"]
 
@@ -45,9 +47,9 @@ class TradedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     id : str
         Names it in orders, trades and events: letters, digits, underscores.
     spec : str
-        File of the spec (JSON or YAML), or a ready family.
-    timeframe : str
-        Bars it decides on, e.g. ``"5m"``.
+        File of the spec (JSON or YAML), a ready family, or ``RUN#RANK``: a ranked entry of a run.
+    timeframe : str or None
+        Bars it decides on, e.g. ``"5m"``; None: those it was ranked on, else 5m.
     balance : float or None
         Its part of the account, by which it sizes and judges margin; None: an equal part.
     mode : str
@@ -56,7 +58,7 @@ class TradedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     id: str
     spec: str
-    timeframe: str = "5m"
+    timeframe: str | None = None
     balance: float | None = None
     mode: Literal["trade", "observe"] = "trade"
 
@@ -64,7 +66,7 @@ class TradedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if _NAME.fullmatch(self.id) is None:
             msg = f"`strategies.id` is 1 to 24 letters, digits and underscores, but got {self.id!r}."
             raise ConfigError(f"{msg} Write e.g. cross_1.")
-        parse_timeframe(self.timeframe)
+        parse_timeframe(self.timeframe or DEFAULT_TIMEFRAME)
         if self.balance is not None and not 0 < self.balance < float("inf"):
             msg = f"`0 < strategies.balance < inf` must hold, but got {self.balance!r} for {self.id}."
             raise ConfigError(f"{msg} Leave it out for an equal part.")
@@ -72,7 +74,9 @@ class TradedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def frame(self) -> Timeframe:
         """The bars it decides on."""
-        return parse_timeframe(self.timeframe)
+        if self.timeframe is None and is_ranked(self.spec):
+            return parse_timeframe(ranked_spec(self.spec).timeframe)
+        return parse_timeframe(self.timeframe or DEFAULT_TIMEFRAME)
 
 
 class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -190,7 +194,9 @@ def load_live_config(path: Path) -> LiveConfig:
 def resolved(config: LiveConfig, folder: Path) -> LiveConfig:
     """Return a configuration whose relative paths are counted from a folder."""
     strategies = tuple(
-        msgspec.structs.replace(one, spec=str(folder / one.spec)) if (folder / one.spec).is_file() else one
+        msgspec.structs.replace(one, spec=str(folder / one.spec))
+        if (folder / one.spec).is_file() or (is_ranked(one.spec) and (folder / run_of(one.spec)).is_dir())
+        else one
         for one in config.strategies
     )
     bus = config.bus
@@ -206,12 +212,45 @@ def specs_of(config: LiveConfig) -> dict[str, StrategySpec]:
     Raises
     ------
     SpecError
-        If one is neither a file nor a ready family, says what is not allowed, or asks for readings, which
-        nothing brings to a session yet: it would trade without its gate, or never.
+        If one is neither a file nor a ready family nor a ranked entry, says what is not allowed, or asks for
+        readings, which nothing brings to a session yet: it would trade without its gate, or never.
     """
-    specs = {one.id: find_strategy(one.spec)[0] for one in config.strategies}
+    specs = {one.id: spec_named(one.spec) for one in config.strategies}
     for spec in specs.values():
         if gate_of(spec) is not None:
             msg = f"strategy {spec.name}: readings: a session has nobody who reads for it yet. "
             raise SpecError(f"{msg}Remove `readings` to trade every signal, or judge it in a backtest.")
     return specs
+
+
+def ranked_warnings(config: LiveConfig, symbol: str) -> list[str]:
+    """Return what to know of the ranked entries that a session trades: those that did not survive.
+
+    Parameters
+    ----------
+    config : LiveConfig
+        Of the session.
+    symbol : str
+        What its feed quotes.
+
+    Raises
+    ------
+    ConfigError
+        If one was ranked on bars of another length or instrument.
+    """
+    found = []
+    for one in config.strategies:
+        if not is_ranked(one.spec):
+            continue
+        entry = ranked_spec(one.spec)
+        for name, theirs, ours in (
+            ("timeframe", entry.timeframe, one.frame.label),
+            ("instrument", entry.instrument or symbol, symbol),
+        ):
+            if theirs != ours:
+                msg = f"`strategies.{name}` of {one.id}: {one.spec} was ranked on {theirs}, but got {ours}. "
+                way = "Leave it out" if name == "timeframe" else f"Give a feed of {theirs}"
+                raise ConfigError(f"{msg}{way}, or name the spec's own file.")
+        if not entry.survives:
+            found.append(f"{one.spec} is ranked, but its verdict is {entry.verdict}: see `aiopt runs show`")
+    return found

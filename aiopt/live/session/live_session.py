@@ -34,7 +34,7 @@ from aiopt.live.paper.venue_state import VenueState
 from aiopt.live.session.deciding import Decider, make_decider
 from aiopt.live.session.feed_of import feed_of
 from aiopt.live.session.feeding import Feeding
-from aiopt.live.session.live_config import LiveConfig, specs_of
+from aiopt.live.session.live_config import LiveConfig, ranked_warnings, specs_of
 from aiopt.live.session.stepping import Series, Stepper, with_spread
 from aiopt.live.session.telling import Teller
 from aiopt.live.state.session_file import SessionFile
@@ -103,6 +103,7 @@ def check_session(config: LiveConfig, clock: Callable[[], int] = time.time_ns) -
     for one in config.strategies:
         check_higher_timeframes(specs[one.id], one.frame)
     account, traded = config.account.account_currency, found.instrument
+    ranked_warnings(config, traded.symbol)
     if account != traded.quote:
         msg = (
             f"The account of a live session is in the quote currency of what it trades, but is in {account} "
@@ -138,7 +139,7 @@ class LiveSession:
         self.traded = self._feed.instrument
         self._specs = specs_of(config)
         self.resumed = not file.is_new
-        self.warnings: list[str] = []
+        self.warnings = ranked_warnings(config, self.traded.symbol)
         self._stopping = False
         self.parts: _Parts | None = None
         """What it is made of, from its start on."""
