@@ -10,14 +10,18 @@ from typing import Any
 from aiopt.bus.commands import ParameterRange, Refusal, refused_parameters
 from aiopt.config import decode
 from aiopt.errors import AioptError, SearchSpaceError
+from aiopt.live.session.ranked import is_ranked, ranked_spec
 from aiopt.strategy.choosing import find_strategy, search_of
 from aiopt.strategy.dimensions import Choice, IntRange
+from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.space import SearchSettings, SearchSpace
 from aiopt.strategy.spec import SEARCH_KEY, StrategySpec, spec_from_mapping
 
 
 def space_of(text: str) -> SearchSpace | None:
     """Return the search of the strategy a text names; None where its file has none.
+
+    A ranked entry of a run is varied as its family is.
 
     Raises
     ------
@@ -26,6 +30,8 @@ def space_of(text: str) -> SearchSpace | None:
     SearchSpaceError
         If the search breaks a rule.
     """
+    if is_ranked(text):
+        return FAMILIES.get(ranked_spec(text).family)
     _, source = find_strategy(text)
     return search_of(text, source)
 

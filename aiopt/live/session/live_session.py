@@ -222,6 +222,8 @@ class LiveSession:
             ended = not self._stopping
             if ended and self.config.at_end == "flatten":
                 stepper.settle_at_last_quote("end_of_data")
+            if ended:
+                stepper.note("feed_over")
             stepper.note("ended" if ended else "left")
             stepper.commit()
             if ended:
@@ -431,7 +433,7 @@ class _Parts:
         if not session.resumed:
             self._file.begin(session._meta, {}, fresh)
         elif fresh:
-            self.stepper.bars_between(fresh)
+            self._file.commit({}, bars=fresh)
 
     def restore(self) -> None:
         """Put the state into the node, once it runs; or commit the first one."""
@@ -443,8 +445,9 @@ class _Parts:
             for name, strategy in self.node.strategies.items():
                 if f"strategy:{name}" in self._state and name not in stepper.broken:
                     kept = json.loads(self._state[f"strategy:{name}"])
-                    # History has filled in bars behind its last one: it decided nothing on them.
-                    kept["bar"] += self._filled.get(stepper.timeframes[name], 0)
+                    if session.config.is_live:
+                        # History may have filled in bars behind its last one: it decided nothing on them.
+                        kept["bar"] = len(stepper.series[stepper.timeframes[name]].bars) - 1
                     strategy.restore_state(kept)
                 elif name in stepper.broken:
                     strategy.broken = stepper.broken[name]
@@ -453,6 +456,9 @@ class _Parts:
                     stepper.flatten(name, "flatten")
                 stepper.note("flat_on_start")
         stepper.note("began", resumed=session.resumed, position=stepper.position)
+        for timeframe, bars in self._filled.items():
+            if bars:
+                stepper.note("filled_in", timeframe=timeframe.label, bars=bars)
         for text in session.warnings:
             stepper.note("warning", text=text)
         stepper.commit()

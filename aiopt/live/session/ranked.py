@@ -27,6 +27,8 @@ class RankedSpec(msgspec.Struct, frozen=True, kw_only=True):
         With the parameters that were emitted.
     timeframe : str
         Of the bars it was ranked on.
+    family : str
+        It is of.
     instrument : str
         Of them; empty where an old run does not say it.
     verdict : str
@@ -37,6 +39,7 @@ class RankedSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     spec: StrategySpec
     timeframe: str
+    family: str
     instrument: str
     verdict: str
     survives: bool
@@ -92,6 +95,7 @@ def ranked_spec(text: str) -> RankedSpec:
     return RankedSpec(
         spec=spec_from_mapping(entry.spec, where=text),
         timeframe=entry.timeframe,
+        family=entry.family,
         instrument=str(named or ""),
         verdict=entry.verdict,
         survives=entry.survives,

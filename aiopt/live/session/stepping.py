@@ -182,7 +182,7 @@ class Stepper:
         if not verdict.is_accepted:
             self.dropped += 1
             return
-        self.teller.quote(traded.symbol, ts_ns, bid, ask)
+        self.teller.quote(traded.symbol, ts_ns, bid, ask, sizes)
         cutter = self.cutter
         ended = cutter.push(ts_ns, bid, ask, *sizes)
         opened: frozenset[str] = frozenset()
@@ -209,19 +209,14 @@ class Stepper:
         changes = self.guard.clock(now_ns)
         for change in changes:
             self.note("feed", change=msgspec.to_builtins(change))
-        if changes:
-            self._look_after(0 if self.last is None else self.last[0])
+        if changes or self._kill_step not in ("armed", "halted"):
+            self._look_after(self.now_ns)
             self.commit()
 
     def hole(self, ts_ns: int, text: str) -> None:
         """Take down that quotes before one are missing; the bars they belong to are never cut."""
         self.cutter.incomplete_before(ts_ns)
         self.note("hole", before_ns=ts_ns, text=text)
-
-    def bars_between(self, rows: list[tuple[str, int, BarRow]]) -> None:
-        """Take down bars that history has filled in while the session was away; the next commit has them."""
-        self._bars += rows
-        self.note("filled_in", bars=len(rows))
 
     def _bar(self, series: Series, row: BarRow, now_ns: int) -> None:
         row = with_spread(row, self.traded, self.venue.config.extra_spread_pips)

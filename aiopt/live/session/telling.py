@@ -80,11 +80,14 @@ class Teller:
 
     # --- told of ----------------------------------------------------------------------------------------
 
-    def quote(self, symbol: str, ts_ns: int, bid: float, ask: float) -> None:
+    def quote(
+        self, symbol: str, ts_ns: int, bid: float, ask: float, sizes: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
         """Take a quote."""
         if self._quotes_s is None:
             return
         fields = {"instrument": symbol, "bid": bid, "ask": ask, "merged": 1}
+        fields |= {"bid_size": sizes[0], "ask_size": sizes[1]}
         if self._quotes_s == 0:
             self._pending.append((told.Quote, ts_ns, fields))
             return
@@ -374,6 +377,10 @@ _HEALTH: dict[str, Callable[[Mapping[str, Any]], _Health]] = {
     "node_error": lambda note: ("node", "degraded", note["error"]),
     "flat_on_start": lambda note: ("node", "ok", "closes what was open"),
     "feed": lambda note: ("feed", _FEED[note["change"]["state"]], note["change"]["text"]),
+    "hole": lambda note: ("feed", "degraded", note["text"]),
+    "feed_note": lambda note: ("feed", "degraded", note["text"]),
+    "feed_late": lambda note: ("feed", "ok", f"quotes come {note['seconds']:,.0f} s late"),
+    "feed_over": lambda note: ("feed", "down", "at its end"),
     "breach": lambda note: (
         "limits",
         "halted" if note["breach"]["kills"] else "degraded",
