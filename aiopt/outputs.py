@@ -92,6 +92,19 @@ def _is_plain_table(path: Path) -> bool:
         return False
 
 
+def _has_readings(path: Path) -> bool:
+    """Return whether a file is a table of an analyst's readings."""
+    if not _head(path).startswith(b"PAR1"):
+        return False
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return {"chart_sha256", "bias", "confidence"} <= set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return False
+
+
 PAGE = OutputKind("a page (HTML)", (".html", ".htm"), _is_page)
 PICTURE = OutputKind("a picture (PNG)", (".png",), _is_picture)
 TABLE = OutputKind(
@@ -111,7 +124,9 @@ IMPORTED = OutputKind(
 REPORT = OutputKind("the JSON of a report", (".json",), _has_keys("run_id", "files"))
 REPORT_TABLE = OutputKind("a table of a report (CSV)", (".csv",), _begins_with("rank,entry,"))
 
-KINDS = (PAGE, PICTURE, TABLE, BACKTEST, SPREADS, SCRIPT, SPEC, IMPORTED, REPORT, REPORT_TABLE)
+READINGS = OutputKind("a table of readings (Parquet)", (".parquet",), _has_readings)
+
+KINDS = (PAGE, PICTURE, TABLE, BACKTEST, SPREADS, SCRIPT, SPEC, IMPORTED, REPORT, REPORT_TABLE, READINGS)
 
 
 def check_file(path: Path, kind: OutputKind, *, name: str = "The output") -> Path:

@@ -98,6 +98,28 @@ class ChatClient:
                     raise self._error(f"answered {response.status_code}: {_excerpt(body)}")
                 return self._decode(response, body, request)
 
+    async def models(self) -> tuple[str, ...]:
+        """Return the names that the endpoint serves, as ``GET /models`` lists them.
+
+        Raises
+        ------
+        EndpointError
+            If it does not say.
+        """
+        url = f"{self._url.removesuffix('/chat/completions')}/models"
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                response, body = await self._once("GET", url)
+        except (httpx.HTTPError, TimeoutError) as failure:
+            why = str(failure) or type(failure).__name__
+            raise self._error(f"did not say which models it serves: {why}") from failure
+        if response.status_code != 200:
+            raise self._error(f"answered {response.status_code} to {url}: {_excerpt(body)}")
+        try:
+            return tuple(one.id for one in msgspec.json.decode(body, type=_Models).data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as failure:
+            raise self._error(f"sent no list of models from {url}: {_excerpt(body)}") from failure
+
     def _may_step_down(self, sent_as: ResponseFormat, body: bytes) -> bool:
         """Take the next weaker response format if the endpoint seems to refuse this one."""
         if self._settings.response_format != "auto" or sent_as == "none":
@@ -114,7 +136,7 @@ class ChatClient:
             last = attempt == self._settings.retries
             try:
                 async with asyncio.timeout(self._settings.timeout_s):
-                    response, body = await self._once(payload)
+                    response, body = await self._once("POST", self._url, json=payload)
             except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError) as failure:
                 if last:
                     raise self._error(f"gave no reply: {failure or type(failure).__name__}") from failure
@@ -129,8 +151,8 @@ class ChatClient:
             await asyncio.sleep(_pause(response.headers.get("Retry-After"), attempt))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _once(self, payload: dict[str, Any]) -> tuple[httpx.Response, bytes]:
-        async with self._http.stream("POST", self._url, json=payload) as response:
+    async def _once(self, method: str, url: str, **content: Any) -> tuple[httpx.Response, bytes]:
+        async with self._http.stream(method, url, **content) as response:
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
@@ -171,6 +193,14 @@ class _Choice(msgspec.Struct):
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
 
 
 class _Completion(msgspec.Struct):

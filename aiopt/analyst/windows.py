@@ -86,13 +86,7 @@ def request_of_window(
         As in `AnalysisRequest`.
     """
     start, stop = window
-    found = indicator_lines(bars, spec) if lines is None else lines
-    values = {
-        title if len(outputs) == 1 else f"{title} {name}": float(series[stop - 1])
-        for title, outputs in found.items()
-        for name, series in outputs.items()
-        if np.isfinite(series[stop - 1])
-    }
+    values = values_at(indicator_lines(bars, spec) if lines is None else lines, stop - 1)
     return AnalysisRequest(
         bars=bars.slice(start, stop), chart_png=chart_png, indicators=values, spread=spread, note=note
     )
@@ -101,3 +95,13 @@ def request_of_window(
 def indicator_lines(bars: BarArrays, spec: ChartSpec) -> dict[str, dict[str, np.ndarray]]:
     """Return, by title and output, every indicator of a chart over all bars."""
     return {plot.title(): plot.compute(bars) for plot in (*spec.overlays, *spec.panes)}
+
+
+def values_at(lines: Mapping[str, Mapping[str, np.ndarray]], bar: int) -> dict[str, float]:
+    """Return the values of `indicator_lines` at a bar, by title; those that are none are left out."""
+    return {
+        title if len(outputs) == 1 else f"{title} {name}": float(series[bar])
+        for title, outputs in lines.items()
+        for name, series in outputs.items()
+        if np.isfinite(series[bar])
+    }

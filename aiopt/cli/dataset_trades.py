@@ -24,10 +24,11 @@ class TradesOptions:
     """What the command line says of `from-trades`; fields as the options' help has it."""
 
     sources: tuple[Path, ...]
-    bars_path: Path
+    bars_path: Path | None
     symbol: str | None
     out: Path
     sample: str
+    replay_sample: str | None
     flat_r: float
     until: str | None
     window: int
@@ -41,7 +42,12 @@ class TradesOptions:
     "--window 60 --out data/datasets/trades"
 )
 @click.argument("sources", nargs=-1, required=True, type=_PATH)
-@click.option("--bars", "bars_path", required=True, type=_PATH, help="Folder of the bars that were traded.")
+@click.option(
+    "--bars",
+    "bars_path",
+    type=_PATH,
+    help="Folder of the bars that were traded. Default: those of the sessions, where all SOURCES are such.",
+)
 @click.option("--instrument", "symbol", help="What runs traded that do not say it.")
 @click.option("--out", required=True, type=OutFolder(), help="The set's folder.")
 @click.option(
@@ -50,6 +56,12 @@ class TradesOptions:
     type=click.Choice(["in", "out"]),
     help="Trades on time their strategy was chosen on, or on time it had not seen. Never both.",
 )
+@click.option(
+    "--replay-sample",
+    type=click.Choice(["in", "out"]),
+    help="Whether a session's strategies were chosen on the days it replayed. What traded in real time is "
+    "out.",
+)
 @click.option("--flat-r", type=float, default=0.1, show_default=True, help="Smaller results, in R, are flat.")
 @click.option("--until", help="Leave out positions that closed later, e.g. 2018-06-01 (UTC).")
 @click.option("--window", type=int, default=120, show_default=True, help="Bars of a chart.")
@@ -57,7 +69,8 @@ class TradesOptions:
     "--readings",
     "readings_path",
     type=_PATH,
-    help="A scan, whose readings known at the entries go into the rows. Default: the rules read there.",
+    help="A scan, whose readings known at the entries go into the rows. Default: those of the sessions, "
+    "where all SOURCES are such and an analyst read; else the rules read there.",
 )
 @click.option(
     "--judged-on",
@@ -70,11 +83,11 @@ class TradesOptions:
 def from_trades_command(options: TradesOptions) -> None:
     """Make a set of tasks of closed positions: the chart at each entry, and how the position ended.
 
-    SOURCES are run folders, or files of closed positions (docs/how-to/tasks.md) that paper and live accounts
-    write.
+    SOURCES are run folders, folders of sessions (`aiopt live run`), or files of closed positions
+    (docs/how-to/tasks.md) that other accounts write.
     """
-    from aiopt.bars.files import load_bar_set
     from aiopt.cli.run_positions import positions_of
+    from aiopt.cli.session_positions import bars_for, readings_for
     from aiopt.dataset.positions import PositionSettings, build_from_positions
 
     settings = PositionSettings(
@@ -83,14 +96,14 @@ def from_trades_command(options: TradesOptions) -> None:
         until_ns=None if options.until is None else _day_ns(options.until),
         window=options.window,
     )
-    positions = positions_of(options.sources, options.symbol)
-    readings = None
-    if options.readings_path is not None:
-        from aiopt.analyst.scans import load_readings
-
-        readings = load_readings(options.readings_path)
+    positions = positions_of(
+        options.sources,
+        options.symbol,
+        replayed=options.replay_sample,  # type: ignore[arg-type]  # click has checked the choice
+    )
+    readings = readings_for(options.sources, options.readings_path)
     keys = sorted({(one.instrument, one.timeframe) for one in positions if one.part == options.sample})
-    bars = {key: load_bar_set(options.bars_path, timeframe=key[1], symbol=key[0]) for key in keys}
+    bars = bars_for(options.sources, options.bars_path, keys)
     wanted = sum(one.part == options.sample for one in positions)
     with progress("Drawing the charts at entries", wanted) as done:
         info = build_from_positions(

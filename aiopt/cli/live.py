@@ -10,6 +10,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from aiopt.cli.live_readings import analyst_of, readings_command
 from aiopt.cli.options import PATH, OutFolder, json_option, typed
 from aiopt.cli.output import emit, minute_text, print_pairs, progress, stderr_console
 from aiopt.errors import ConfigError
@@ -36,6 +37,8 @@ class LiveOptions:
     balance: float
     profile: str | None
     on_start: str | None
+    analyst: str | None
+    model: str | None
     prove: bool
     out: Path
     as_json: bool
@@ -73,6 +76,8 @@ def command() -> None:
     type=click.Choice(["keep", "flat"]),
     help="What a session that goes on does with what is open.",
 )
+@click.option("--analyst", help="Who reads charts: rules, or the URL of an endpoint; more of it in a CONFIG.")
+@click.option("--model", help="Served name of the model that reads at --analyst URL.")
 @click.option(
     "--prove/--no-prove",
     default=True,
@@ -130,7 +135,11 @@ def _config(options: LiveOptions) -> LiveConfig:
     if (options.config_path is None) == (options.replay is None):
         given = "both" if options.replay is not None else "neither"
         raise ConfigError(f"A session needs either a CONFIG file or --replay, but got {given}. Give one.")
-    edges = {"profile": options.profile, "on_start": options.on_start, "warm_up_days": options.warm_up_days}
+    edges: dict[str, Any] = {
+        "profile": options.profile,
+        "on_start": options.on_start,
+        "warm_up_days": options.warm_up_days,
+    }
     if options.config_path is not None:
         config = load_live_config(options.config_path)
         feed = _given({"start": options.start, "stop": options.stop, "speed": options.speed})
@@ -138,6 +147,7 @@ def _config(options: LiveOptions) -> LiveConfig:
             msg = f"Only a replay has --start, --stop and --speed, but got --{min(feed)} for a live feed."
             raise ConfigError(f"{msg} Leave it out.")
         changed = msgspec.structs.replace(config.feed, **feed)
+        edges["analyst"] = analyst_of(options.analyst, options.model, config.analyst)
         return msgspec.structs.replace(config, feed=changed, **_given(edges))
     assert options.replay is not None
     if not options.specs:
@@ -155,6 +165,7 @@ def _config(options: LiveOptions) -> LiveConfig:
         feed=ReplayFeed(
             store=str(options.replay), start=options.start, stop=options.stop, speed=options.speed or 0.0
         ),
+        analyst=analyst_of(options.analyst, options.model, None),
         **_given(edges),
     )
 
@@ -226,3 +237,6 @@ def _feed_text(feed: dict[str, Any]) -> str:
     notes = feed.get("notes") or []
     text = str(feed["kind"]) + ("" if late is None else f", quotes {late:,.0f} s late")
     return text + (f"; {notes[-1]}" if notes else "")
+
+
+command.add_command(readings_command)

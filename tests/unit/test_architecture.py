@@ -167,6 +167,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.bus",
         "aiopt.live.node",
         "aiopt.live.paper",
+        "aiopt.live.reading",
         "aiopt.live.session",
         "aiopt.live.state",
         *_STRATEGY,
@@ -184,6 +185,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.market",
     },
     "aiopt.live.node": {"aiopt.backtest", "aiopt.live.feeds", "aiopt.live.paper", "aiopt.market"},
+    "aiopt.live.reading": {"aiopt.analyst", "aiopt.backtest.growing_bars", "aiopt.patterns", *_STRATEGY},
     "aiopt.live.session": {
         "aiopt.backtest",
         "aiopt.bus",
@@ -192,6 +194,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.live.guard",
         "aiopt.live.node",
         "aiopt.live.paper",
+        "aiopt.live.reading",
         "aiopt.live.state",
         "aiopt.live.watch",
         "aiopt.runs",

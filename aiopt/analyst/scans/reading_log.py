@@ -43,7 +43,11 @@ def market_reading(one: WindowReading, *, latency_s: float | None = None) -> Mar
 
 
 def reading_log(
-    readings: Sequence[WindowReading], *, latency_s: float | None = None, file: Path | None = None
+    readings: Sequence[WindowReading],
+    *,
+    latency_s: float | None = None,
+    file: Path | None = None,
+    several: bool = False,
 ) -> ReadingLog:
     """Return the readings of a scan in the order in which they were known.
 
@@ -55,14 +59,17 @@ def reading_log(
         Seconds every answer takes, instead of those it took in the scan.
     file : Path, optional
         Named in errors.
+    several : bool
+        Take readings of several readers as one log, named after all of them: those of a live session in
+        which rules stood in for a model, or whose model was switched.
 
     Raises
     ------
     ConfigError
         If `latency_s` is negative.
     DataError
-        If there is no reading, or they are of two instruments, readers, models, revisions or prompts: names
-        the row.
+        If there is no reading, or they are of two instruments, or (unless `several`) of two readers, models,
+        revisions or prompts: names the row.
     """
     if latency_s is not None and not 0 <= latency_s < 1e9:
         msg = f"`latency_s >= 0` must hold, but got latency_s={latency_s}. Give seconds, e.g. 2."
@@ -77,14 +84,14 @@ def reading_log(
         if one.instrument != first.instrument:
             msg = f"Readings must be of one instrument, but are of {first.instrument} and {one.instrument}."
             raise DataError(f"{msg} Give one scan.", file=file, row=row)
-        if _origin(one) != origin:
+        if not several and _origin(one) != origin:
             msg = (
                 f"Readings must be of one revision, but are by {_said(origin)} and by {_said(_origin(one))}."
             )
             raise DataError(f"{msg} Two models are two strategies: give one scan.", file=file, row=row)
     return ReadingLog(
         instrument=first.instrument,
-        origin=origin,
+        origin=_joined([one for _, one in read]) if several else origin,
         readings=tuple(market_reading(one, latency_s=latency_s) for _, one in read),
         chart_ends_ns=np.unique(np.array([one.ts_end_ns for one in readings], dtype=np.int64)),
         first_ns=min(one.ts_start_ns for one in readings),
@@ -152,6 +159,16 @@ def _origin(one: WindowReading) -> ReadingOrigin:
         model_revision=one.model_revision,
         prompt_version=one.prompt_version,
     )
+
+
+def _joined(readings: Sequence[WindowReading]) -> ReadingOrigin:
+    """Return the origin of readings by several, each name once, in the order in which they first answered."""
+    found = list(dict.fromkeys(map(_origin, readings)))
+    if len(found) == 1:
+        return found[0]
+    names = ("reader", "model_id", "model_revision", "prompt_version")
+    told = {name: dict.fromkeys(getattr(one, name) for one in found) for name in names}
+    return ReadingOrigin(**{name: ", ".join(filter(None, words)) for name, words in told.items()})
 
 
 def _said(origin: ReadingOrigin) -> str:

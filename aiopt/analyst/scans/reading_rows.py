@@ -15,8 +15,9 @@ from aiopt.analyst.checkpoint_calibration import CheckpointCalibration, calibrat
 from aiopt.errors import DataError
 from aiopt.patterns import Trend, Volatility
 
-Failure = Literal["", "endpoint", "reply", "window"]
-"""Why a window has no reading: none; nobody answered; the answer was no reading; it cannot be shown."""
+Failure = Literal["", "endpoint", "reply", "window", "unasked"]
+"""Why a window has no reading: none; nobody answered; the answer was no reading; it cannot be shown; it was
+looked at and nobody asked."""
 
 _PATTERN = pa.struct(
     [
@@ -100,11 +101,12 @@ class WindowReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         From taking the window up (drawing it included) to the answer.
     questions : int
         Asked of models, repeated ones included; 0 by rules.
-    failure : {"", "endpoint", "reply", "window"}
+    failure : {"", "endpoint", "reply", "window", "unasked"}
         Why there is no reading.  ``endpoint`` is asked again by the next run; ``reply`` (the model answered,
-        twice, what is no reading) and ``window`` (it cannot be drawn or read) are results.
+        twice, what is no reading) and ``window`` (it cannot be drawn or read) are results.  ``unasked`` is a
+        live session's: it asks on patterns alone, and this window ends with none.
     error : str
-        In words.
+        In words.  Of a reading by rules that stood in for a model in a live session: why they did.
     """
 
     number: int
@@ -146,15 +148,21 @@ class WindowReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def reading_fields(
-    result: AnalysisResult, calibrations: Sequence[CheckpointCalibration] = ()
+    result: AnalysisResult,
+    calibrations: Sequence[CheckpointCalibration] = (),
+    *,
+    stands_in: bool = False,
 ) -> dict[str, Any]:
     """Return what a result says, or why it says nothing, as fields of `WindowReading`.
 
-    Rules that stood in for a model are no reading of that model: they count as its failure.
+    Rules that stood in for a model are no reading of that model: they count as its failure; where they may
+    stand in, they are a reading by rules, with the reason as its `error`.
     """
     found, attempts = result.analysis, result.attempts
-    asked = {"questions": len(attempts)}
-    if attempts and found.source == "rules":
+    asked: dict[str, Any] = {"questions": len(attempts)}
+    if attempts and found.source == "rules" and stands_in:
+        asked |= {"reader": "rules", "error": found.fallback_reason}
+    elif attempts and found.source == "rules":
         # A reply carries the name of who gave it, even where it is no reading.
         answered = any(attempt.model_id for attempt in attempts)
         said = next((attempt for attempt in reversed(attempts) if attempt.model_id), attempts[-1])

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -61,10 +61,12 @@ class WindowReader:
         The series.  Nothing behind a window's last bar is ever looked at for it.
     config : ScanConfig
         Who reads and how.
+    stands_in : bool
+        Whether the rules' reading counts, marked, where a model gave none.
     """
 
-    def __init__(self, bars: BarSet, config: ScanConfig) -> None:
-        self.bars, self.config = bars, config
+    def __init__(self, bars: BarSet, config: ScanConfig, *, stands_in: bool = False) -> None:
+        self.bars, self.config, self._stands_in = bars, config, stands_in
         self._chart: PreparedChart | None = None
         self._lines: dict[str, dict[str, Any]] = {}
         if config.reader == "model":
@@ -75,7 +77,6 @@ class WindowReader:
 
     async def read(self, number: int, window: Window, complete: Complete | None) -> WindowReading:
         """Return the reading of a window, or why there is none."""
-        bars, (start, stop) = self.bars.bid, window
         asked_ns, began = time.time_ns(), time.perf_counter()
         image: str | None = None
         try:
@@ -83,25 +84,54 @@ class WindowReader:
             request = await asyncio.to_thread(self.request, window) if self._chart else self.request(window)
             image = None if request.chart_png is None else hashlib.sha256(request.chart_png).hexdigest()
             found = await analyse(request, complete, self.config.analyst)
-            fields = reading_fields(found, self.config.calibrations)
+            fields = reading_fields(found, self.config.calibrations, stands_in=self._stands_in)
         except AioptError as failure:
             fields = {"failure": "window", "error": str(failure)}
-        return WindowReading(
-            number=number,
-            sample=f"{bars.instrument}-{bars.timeframe.label}-{int(bars.ts_open_ns[stop - 1])}",
-            instrument=bars.instrument,
-            timeframe=bars.timeframe.label,
-            bars=stop - start,
-            ts_start_ns=int(bars.ts_open_ns[start]),
-            ts_end_ns=int(bars.ts_open_ns[stop - 1]) + bars.timeframe.ns,
-            chart_sha256=prices_hash(bars.slice(start, stop)),
-            image_sha256=image,
-            reader=self.config.reader,
-            asked_ns=asked_ns,
-            answered_ns=time.time_ns(),
-            seconds=time.perf_counter() - began,
-            **fields,
-        )
+        seconds = time.perf_counter() - began
+        return self.row(number, window, fields, asked_ns=asked_ns, seconds=seconds, image=image)
+
+    def row(
+        self,
+        number: int,
+        window: Window,
+        fields: Mapping[str, Any],
+        *,
+        asked_ns: int,
+        seconds: float,
+        image: str | None = None,
+    ) -> WindowReading:
+        """Return the record of a window.
+
+        Parameters
+        ----------
+        number : int
+            Place among the windows.
+        window : tuple of int
+            First bar and the bar behind the last.
+        fields : mapping
+            What was read, or why nothing was; of `WindowReading`.
+        asked_ns, seconds
+            As in `WindowReading`.
+        image : str or None
+            Hex SHA-256 of the picture.
+        """
+        bars, (start, stop) = self.bars.bid, window
+        facts: dict[str, Any] = {
+            "number": number,
+            "sample": f"{bars.instrument}-{bars.timeframe.label}-{int(bars.ts_open_ns[stop - 1])}",
+            "instrument": bars.instrument,
+            "timeframe": bars.timeframe.label,
+            "bars": stop - start,
+            "ts_start_ns": int(bars.ts_open_ns[start]),
+            "ts_end_ns": int(bars.ts_open_ns[stop - 1]) + bars.timeframe.ns,
+            "chart_sha256": prices_hash(bars.slice(start, stop)),
+            "image_sha256": image,
+            "reader": self.config.reader,
+            "asked_ns": asked_ns,
+            "answered_ns": time.time_ns(),
+            "seconds": seconds,
+        }
+        return WindowReading(**facts | dict(fields))
 
     def request(self, window: Window) -> AnalysisRequest:
         """Return what is asked about a window."""

@@ -11,7 +11,7 @@ import os
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -19,7 +19,7 @@ from aiopt.config import canonical_json, decode
 from aiopt.errors import ConfigError, DataError
 from aiopt.files import file_lock, storage_error
 from aiopt.timeframe import parse_timeframe
-from aiopt.trades import Side, Trade
+from aiopt.trades import Side
 
 Origin = Literal["backtest", "paper", "live"]
 Part = Literal["in", "out"]
@@ -103,19 +103,80 @@ class ClosedPosition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return (self.move / risk, "stop") if risk > 0 else (self.move / usual_range, "range")
 
 
+class RoundTrip(Protocol):
+    """What is asked of a trade: a backtest's and a session's have it."""
+
+    @property
+    def side(self) -> Side:
+        """As `ClosedPosition` or `aiopt.trades.Trade` has it."""
+        ...
+
+    @property
+    def entry_ts_ns(self) -> int:
+        """As `ClosedPosition` or `aiopt.trades.Trade` has it."""
+        ...
+
+    @property
+    def exit_ts_ns(self) -> int:
+        """As `ClosedPosition` or `aiopt.trades.Trade` has it."""
+        ...
+
+    @property
+    def entry_price(self) -> float:
+        """As `ClosedPosition` or `aiopt.trades.Trade` has it."""
+        ...
+
+    @property
+    def exit_price(self) -> float:
+        """As `ClosedPosition` or `aiopt.trades.Trade` has it."""
+        ...
+
+    @property
+    def stop_price(self) -> float | None:
+        """As `ClosedPosition` or `aiopt.trades.Trade` has it."""
+        ...
+
+    @property
+    def size(self) -> float:
+        """As `ClosedPosition` or `aiopt.trades.Trade` has it."""
+        ...
+
+    @property
+    def pnl(self) -> float:
+        """As `ClosedPosition` or `aiopt.trades.Trade` has it."""
+        ...
+
+    @property
+    def commission(self) -> float:
+        """As `ClosedPosition` or `aiopt.trades.Trade` has it."""
+        ...
+
+    @property
+    def swap(self) -> float:
+        """As `ClosedPosition` or `aiopt.trades.Trade` has it."""
+        ...
+
+
 def positions_of_trades(
-    trades: Sequence[Trade], *, account: str, strategy: str, part: Part, instrument: str, timeframe: str
+    trades: Sequence[RoundTrip],
+    *,
+    account: str,
+    strategy: str,
+    part: Part,
+    instrument: str,
+    timeframe: str,
+    origin: Origin = "backtest",
 ) -> list[ClosedPosition]:
-    """Return a backtest's trades as closed positions.
+    """Return trades as closed positions.
 
     Commission and swap of a trade are in account currency; its rate against the quote currency is that of the
     trade's own profit, and for one whose prices did not move the median of the others'.
 
     Parameters
     ----------
-    trades : sequence of Trade
+    trades : sequence of RoundTrip
         Of one strategy.
-    account, strategy, part, instrument, timeframe
+    account, strategy, part, instrument, timeframe, origin
         As `ClosedPosition`.
     """
     rates: list[float | None] = []
@@ -128,7 +189,7 @@ def positions_of_trades(
     usual = statistics.median([rate for rate in rates if rate is not None] or [1.0])
     return [
         ClosedPosition(
-            origin="backtest",
+            origin=origin,
             account=account,
             strategy=strategy,
             part=part,

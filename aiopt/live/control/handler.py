@@ -9,22 +9,22 @@ Owns each command's meaning.  Knows neither where commands come from nor how the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from aiopt.bus import commands as asked
 from aiopt.bus.commands import Command, Effect, Refusal
-from aiopt.errors import AioptError, StorageError, did_you_mean
+from aiopt.errors import AioptError, ConfigError, EndpointError, SpecError, StorageError, did_you_mean
 from aiopt.live.control.controls import Controls, ControlState
 from aiopt.live.control.level_rules import level_refusal
 from aiopt.live.control.ranges import read_document, with_values
+from aiopt.live.reading.analyst_config import check_asked
 from aiopt.live.session.deciding import Decider
 from aiopt.live.session.stepping import Stepper
 from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import StrategySpec
-from aiopt.strategy.spec_readings import gate_of
 
 
 class Wheel:
@@ -100,6 +100,8 @@ class SessionCommands:
         """Carry a command out, commit it and return what it changed, or why it was not."""
         try:
             result = _ACTS[type(command)](self, command)
+            if isinstance(result, Awaitable):
+                result = await result  # quotes go on meanwhile
             if isinstance(result, Refusal):
                 return result
             self._state.note(command.id, result)
@@ -170,11 +172,13 @@ class SessionCommands:
 
     # --- what a strategy decides by ---------------------------------------------------------------------
 
-    def _gated(self, name: str, spec: StrategySpec) -> Refusal | None:
-        if gate_of(spec) is None and gate_of(self._wheel.spec_of(name)) is None:
-            return None
-        reason = f"{name} asks for readings, which another spec could not be given of the bars so far."
-        return Refusal(rule="not_supported", reason=f"{reason} Begin a new session with it.")
+    def _gated(self, spec: StrategySpec) -> Refusal | None:
+        reader = self._stepper.reader
+        try:
+            check_asked(spec, None if reader is None else reader.config)
+        except SpecError as error:
+            return Refusal(rule="bad_spec", reason=str(error))
+        return None
 
     def _changed_values(self, command: asked.SetParameters) -> StrategySpec | Refusal:
         name = command.strategy
@@ -182,7 +186,7 @@ class SessionCommands:
 
     def _values_refusal(self, command: asked.SetParameters) -> Refusal | None:
         changed = self._changed_values(command)
-        return changed if isinstance(changed, Refusal) else self._gated(command.strategy, changed)
+        return changed if isinstance(changed, Refusal) else self._gated(changed)
 
     def _set_values(self, command: asked.SetParameters) -> Effect | Refusal:
         name, old = command.strategy, self._wheel.spec_of(command.strategy)
@@ -218,7 +222,7 @@ class SessionCommands:
                 "several a session cannot swap. Begin a new session with it."
             )
             return Refusal(rule="bad_spec", reason=reason)
-        return self._gated(name, spec)
+        return self._gated(spec)
 
     def _swap(self, command: asked.SwapSpec) -> Effect | Refusal:
         name, old = command.strategy, self._wheel.spec_of(command.strategy)
@@ -246,9 +250,22 @@ class SessionCommands:
         self.controls.specs[name] = document
         return None
 
-    def _model_refusal(self, command: asked.SwitchModel) -> Refusal:
-        reason = "This session asks no model for readings, so there is none to switch. Trade without."
-        return Refusal(rule="not_supported", reason=reason)
+    def _model_refusal(self, command: asked.SwitchModel) -> Refusal | None:
+        if self._stepper.reader is not None:
+            return None
+        reason = "Nobody reads charts in this session, so there is no model to switch. Give it an analyst"
+        return Refusal(rule="not_supported", reason=f"{reason} (`analyst` of its configuration).")
+
+    async def _switch_model(self, command: asked.SwitchModel) -> Effect | Refusal:
+        reader = self._stepper.reader
+        assert reader is not None
+        try:
+            before, after = await reader.switch(command.model)
+        except EndpointError as error:
+            return Refusal(rule="state", reason=str(error))
+        except ConfigError as error:
+            return Refusal(rule="unknown_model", reason=str(error))
+        return Effect(before={"model": before}, after={"model": after})
 
     # --- what is open -----------------------------------------------------------------------------------
 
@@ -327,14 +344,15 @@ _CHECKS: dict[type[Command], Callable[[SessionCommands, Any], Refusal | None]] =
     asked.SwitchModel: SessionCommands._model_refusal,
     asked.SetLevels: SessionCommands._levels_refusal,
 }
-_ACTS: dict[type[Command], Callable[[SessionCommands, Any], Effect | Refusal]] = {
+_Act = Callable[["SessionCommands", Any], Effect | Refusal | Awaitable[Effect | Refusal]]
+_ACTS: dict[type[Command], _Act] = {
     asked.PauseEntries: SessionCommands._pause,
     asked.ResumeEntries: SessionCommands._resume,
     asked.SetParameters: SessionCommands._set_values,
     asked.SetLevels: SessionCommands._set_levels,
     asked.SetSizeFactor: SessionCommands._set_factor,
     asked.SwapSpec: SessionCommands._swap,
-    asked.SwitchModel: SessionCommands._model_refusal,
+    asked.SwitchModel: SessionCommands._switch_model,
     asked.SetMode: SessionCommands._set_mode,
     asked.Flatten: SessionCommands._flatten,
     asked.Kill: SessionCommands._kill,

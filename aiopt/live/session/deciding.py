@@ -5,7 +5,7 @@ Owns the making.  Knows nothing of feeds, files or the venue.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,18 @@ from aiopt.backtest.growing_nights import GrowingNights
 from aiopt.backtest.laid_levels import LaidLevels
 from aiopt.backtest.moving_exits import MovingExits
 from aiopt.backtest.parts import TargetParts
+from aiopt.backtest.process_engine import SIZE_DECIMALS
 from aiopt.backtest.signals import StreamedSignals
 from aiopt.backtest.trading_rules import TradingRules
 from aiopt.backtest.valuation import Valuation
+from aiopt.bars.reading_log import MarketReading
 from aiopt.live.paper.market import DECIMALS_BEYOND_TICK
 from aiopt.live.paper.paper_config import PaperConfig
 from aiopt.strategy.higher_timeframes import check_higher_timeframes
+from aiopt.strategy.reading_gate import need_readings
 from aiopt.strategy.signals import StreamingSignals
 from aiopt.strategy.spec import StrategySpec
+from aiopt.strategy.spec_readings import gate_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +55,7 @@ def make_decider(
     balance: float,
     prefix: str,
     may_enter: Callable[[int], bool],
-    size_decimals: int,
+    readings: Callable[[int], Iterator[MarketReading]] | None = None,
 ) -> Decider:
     """Return what a strategy is prepared with.
 
@@ -69,24 +73,28 @@ def make_decider(
         What the ids of its orders begin with.
     may_enter : callable of int to bool
         Asked at each close.
-    size_decimals : int
-        Of the node's instrument.
+    readings : callable, optional
+        Gives the readings that were known before a bar's close; see `aiopt.live.reading.arrivals`.
 
     Raises
     ------
     SpecError
-        If the bars cannot give a higher timeframe that the spec reads.
+        If the bars cannot give a higher timeframe that the spec reads, or it asks for readings and there are
+        none.
     ConfigError
         If the swap table says nothing about the instrument.
     """
     check_higher_timeframes(spec, bars.timeframe)
+    if readings is None and gate_of(spec) is not None:
+        raise need_readings(spec)
     traded = bars.instrument
     sizes: dict[str, Any] = {
         "tick_size": bars.price_step,
         "pip_size": traded.pip_size,
         "initial_balance": balance,
     }
-    source = StreamedSignals(StreamingSignals(spec, **sizes), keep=False)
+    stream = StreamingSignals(spec, **sizes)
+    source = StreamedSignals(stream, keep=False, readings=readings, timeframe_ns=bars.timeframe.ns)
     decimals = traded.price_precision + DECIMALS_BEYOND_TICK
     books = Bookkeeper(
         price_decimals=decimals,
@@ -99,7 +107,7 @@ def make_decider(
         may_enter=may_enter,
         n_bars=None,
         price_decimals=decimals,
-        size_decimals=size_decimals,
+        size_decimals=SIZE_DECIMALS,
         volume=None,
         pine_entry_bar=False,
         account=AccountRules(

@@ -97,6 +97,8 @@ class Feeding:
                 self._progress(place)
                 await asyncio.sleep(0)
                 self._breath = time.monotonic() + _BREATH_S
+            if stepper.reader is not None and stepper.reader.owes(ts_ns):
+                await stepper.reader.settle(ts_ns)
             if self._stopping():
                 return False
             stepper.step(place, ts_ns, bid, ask, (sizes[0], sizes[1]), arrived_ns)

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from aiopt.config import content_hash, decode, read_mapping
-from aiopt.errors import ConfigError, SpecError
+from aiopt.errors import ConfigError
 from aiopt.live.feeds.feed_config import (
     AnyFeed,
     DukascopyFeed,
@@ -25,10 +25,10 @@ from aiopt.live.feeds.feed_config import (
 from aiopt.live.feeds.feed_config import ReplayFeed as ReplayFeed
 from aiopt.live.guard.guard_config import GuardConfig
 from aiopt.live.paper.paper_config import PaperConfig
+from aiopt.live.reading.analyst_config import LiveAnalyst, check_asked
 from aiopt.live.session.ranked import is_ranked, ranked_spec, run_of, spec_named
 from aiopt.live.watch.watch_config import WatchConfig
 from aiopt.strategy.spec import StrategySpec
-from aiopt.strategy.spec_readings import gate_of
 from aiopt.timeframe import Timeframe, parse_timeframe
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,24}")
@@ -107,6 +107,8 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         e.g. ``local:runs/live/bus`` or ``redis://localhost:6379``; None: no bus.
     quotes_every_s : float
         On the bus quotes are merged over so many seconds; 0: every quote is told.
+    analyst : LiveAnalyst or None
+        Who reads charts while the session runs; None: nobody, and no strategy may ask for readings.
 
     Raises
     ------
@@ -124,6 +126,7 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     at_end: Literal["flatten", "keep"] = "flatten"
     bus: str | None = None
     quotes_every_s: float = 0.5
+    analyst: LiveAnalyst | None = None
 
     def __post_init__(self) -> None:
         names = [one.id for one in self.strategies]
@@ -140,7 +143,6 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             msg = f"`0 <= warm_up_days <= 3660` must hold, but got {self.warm_up_days!r}. Choose e.g. 5."
             raise ConfigError(msg)
         check_history(self.feed, self.warm_up_days)
-
         if not 0 <= self.quotes_every_s <= 3_600:
             msg = (
                 f"`0 <= quotes_every_s <= 3600` must hold, but got {self.quotes_every_s!r}. Choose e.g. 0.5."
@@ -153,7 +155,34 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         same = msgspec.structs.replace(
             self, feed=same_feed(self.feed), on_start="keep", profile="paper", bus=None, quotes_every_s=0.5
         )
-        return content_hash(same)
+        if self.analyst is None:
+            return content_hash(same)
+        return content_hash([msgspec.structs.replace(same, analyst=None), self.analyst.deciding()])
+
+    @property
+    def chart_frame(self) -> Timeframe | None:
+        """The bars of the analyst's charts; None where nobody reads.
+
+        Raises
+        ------
+        ConfigError
+            If it is not said, and the strategies are of several timeframes.
+        """
+        if self.analyst is None:
+            return None
+        if self.analyst.timeframe is not None:
+            return parse_timeframe(self.analyst.timeframe)
+        found = sorted({one.frame.label for one in self.strategies})
+        if len(found) > 1:
+            several = f"strategies are of {' and '.join(found)}"
+            msg = f"`analyst.timeframe` must say which bars are read where {several}, but is not given."
+            raise ConfigError(f"{msg} Add e.g. timeframe: {found[0]}.")
+        return self.strategies[0].frame
+
+    @property
+    def is_real_time(self) -> bool:
+        """Whether a second of the feed is one of the clock."""
+        return self.is_live or getattr(self.feed, "speed", 0.0) == 1.0
 
     @property
     def is_live(self) -> bool:
@@ -203,7 +232,8 @@ def resolved(config: LiveConfig, folder: Path) -> LiveConfig:
     if bus is not None and bus.startswith(_LOCAL_BUS):
         bus = f"{_LOCAL_BUS}{folder / bus.removeprefix(_LOCAL_BUS)}"
     feed = feed_from(config.feed, folder)
-    return msgspec.structs.replace(config, feed=feed, strategies=strategies, bus=bus)
+    analyst = None if config.analyst is None else config.analyst.resolved(folder)
+    return msgspec.structs.replace(config, feed=feed, strategies=strategies, bus=bus, analyst=analyst)
 
 
 def specs_of(config: LiveConfig) -> dict[str, StrategySpec]:
@@ -213,13 +243,11 @@ def specs_of(config: LiveConfig) -> dict[str, StrategySpec]:
     ------
     SpecError
         If one is neither a file nor a ready family nor a ranked entry, says what is not allowed, or asks for
-        readings, which nothing brings to a session yet: it would trade without its gate, or never.
+        readings where nobody reads: it would trade without its gate, or never.
     """
     specs = {one.id: spec_named(one.spec) for one in config.strategies}
     for spec in specs.values():
-        if gate_of(spec) is not None:
-            msg = f"strategy {spec.name}: readings: a session has nobody who reads for it yet. "
-            raise SpecError(f"{msg}Remove `readings` to trade every signal, or judge it in a backtest.")
+        check_asked(spec, config.analyst)
     return specs
 
 

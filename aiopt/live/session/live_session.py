@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from aiopt.backtest.growing_bars import BarRow, GrowingBars
-from aiopt.backtest.process_engine import SIZE_DECIMALS
 from aiopt.errors import ConfigError
 from aiopt.live.control.controls import ControlState
 from aiopt.live.control.handler import SessionCommands, Wheel
@@ -35,6 +34,7 @@ from aiopt.live.session.deciding import Decider, make_decider
 from aiopt.live.session.feed_of import feed_of
 from aiopt.live.session.feeding import Feeding
 from aiopt.live.session.live_config import LiveConfig, ranked_warnings, specs_of
+from aiopt.live.session.reading_of import reader_of
 from aiopt.live.session.stepping import Series, Stepper, with_spread
 from aiopt.live.session.telling import Teller
 from aiopt.live.state.session_file import SessionFile
@@ -98,7 +98,11 @@ def check_session(config: LiveConfig, clock: Callable[[], int] = time.time_ns) -
     InputError
         Naming what does not fit.
     """
-    found = feed_of(config.feed, max(one.frame for one in config.strategies), clock)
+    frames = [one.frame for one in config.strategies]
+    if config.analyst is not None and config.chart_frame is not None:
+        config.analyst.scan()  # what it stands on is there
+        frames.append(config.chart_frame)
+    found = feed_of(config.feed, max(frames), clock)
     specs = specs_of(config)
     for one in config.strategies:
         check_higher_timeframes(specs[one.id], one.frame)
@@ -197,6 +201,8 @@ class LiveSession:
         try:
             return loop.run_until_complete(self._run(parts, progress or (lambda done: None)))
         finally:
+            if parts.reader is not None:
+                parts.reader.close()
             parts.node.dispose()
             asyncio.set_event_loop(None)
 
@@ -220,6 +226,9 @@ class LiveSession:
             ).run()
             person.check()
             ended = not self._stopping
+            if ended and stepper.reader is not None:
+                await stepper.reader.settle()
+                stepper.take_readings(None)
             if ended and self.config.at_end == "flatten":
                 stepper.settle_at_last_quote("end_of_data")
             if ended:
@@ -330,7 +339,8 @@ class _Parts:
         configured = {name: spec for name, (spec, _, _) in wanted.items()}
         self.specs = SpecsInForce(configured, texts, self.control.controls)
         series: dict[Timeframe, Series] = {}
-        for _, timeframe, _ in wanted.values():
+        charts = session.config.chart_frame
+        for timeframe in [frame for _, frame, _ in wanted.values()] + ([] if charts is None else [charts]):
             bars = GrowingBars(session.traded, timeframe)
             series.setdefault(timeframe, Series(bars, self.node.bar_type(session.traded.symbol, timeframe)))
         self.stepper = Stepper(
@@ -351,6 +361,7 @@ class _Parts:
             ),
             also=self.control.parts,
         )
+        self.reader = self.stepper.reader = reader_of(session.config, series, self.stepper, file)
         for name, (_, timeframe, _) in wanted.items():
             self._add(name, series[timeframe])
         self._feed_history(series)
@@ -366,7 +377,7 @@ class _Parts:
             prefix=f"{session.session_id}-{name}",
             # Whether it is paused or only observed is asked of its orders: a signal to reverse still closes.
             may_enter=lambda bar: self.guard.kill_switch.may_enter,
-            size_decimals=SIZE_DECIMALS,
+            readings=None if self.reader is None else self.reader.arrivals.for_strategy(),
         )
 
     def _gate(self, order: VenueOrder) -> tuple[str, str] | None:
@@ -440,6 +451,8 @@ class _Parts:
         stepper, session = self.stepper, self._session
         if session.resumed and "cursor" in self._state:
             stepper.load(self._state)
+            if self.reader is not None and "analyst" in self._state:
+                self.reader.go_on(self._state["analyst"])
             self.node.orders.now_ns = 0 if stepper.last is None else stepper.last[0]
             self.node.restore(self._venue_state)
             for name, strategy in self.node.strategies.items():

@@ -13,6 +13,7 @@ from aiopt.backtest.money import to_float
 from aiopt.backtest.positions import ClosedPosition
 from aiopt.live.paper.seam import Filled
 from aiopt.timeframe import Timeframe
+from aiopt.trades import Side
 from aiopt.utc import stamp_text
 
 
@@ -44,7 +45,7 @@ class LiveTrade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     strategy: str
-    side: str
+    side: Side
     entry_ts_ns: int
     exit_ts_ns: int
     entry_bar_ns: int

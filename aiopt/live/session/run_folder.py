@@ -1,7 +1,7 @@
 """What a session leaves to be read: trades, the proof, and how it ended, beside its file.
 
-Owns ``trades.csv`` and ``session.json`` of a session's folder.  Both are written anew whenever a stretch
-ends; what a session goes on from is its file alone.
+Owns ``trades.csv``, ``session.json`` and ``readings.parquet`` of a session's folder.  They are written anew
+whenever a stretch ends; what a session goes on from is its file alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from aiopt.backtest.session import BacktestSession
 from aiopt.files import atomic_write_bytes, atomic_write_text
 from aiopt.live.feeds.store_feed import StoreFeed
 from aiopt.live.feeds.warm_up import bars_of_store
+from aiopt.live.reading.readings_file import READINGS, log_on_bars, logged, write_readings
 from aiopt.live.session.live_config import LiveConfig, specs_of
 from aiopt.live.session.live_session import SessionEnd
 from aiopt.live.session.live_trades import LiveTrade, trades_table
@@ -47,6 +48,8 @@ def write_folder(file: SessionFile, config: LiveConfig, end: SessionEnd, proofs:
         One per strategy; None: nothing was compared.
     """
     atomic_write_text(file.folder / TRADES, trades_table(trades_of(file)))
+    if config.analyst is not None:
+        write_readings(file.folder / READINGS, logged(file.readings()))
     document: dict[str, Any] = {
         "end": msgspec.to_builtins(end),
         "config": msgspec.to_builtins(config),
@@ -84,14 +87,19 @@ def prove_session(
         Told of the strategies done.
     """
     trades, specs = trades_of(file), specs_of(config)
-    return list(_proofs(trades, specs, config, progress or (lambda done: None)))
+    readings = None if config.analyst is None else list(file.readings())
+    return list(_proofs(trades, specs, config, readings, progress or (lambda done: None)))
 
 
 def _proofs(
-    trades: list[LiveTrade], specs: dict[str, Any], config: LiveConfig, progress: Callable[[float], None]
+    trades: list[LiveTrade],
+    specs: dict[str, Any],
+    config: LiveConfig,
+    readings: list[str] | None,
+    progress: Callable[[float], None],
 ) -> Iterator[Proof]:
     with ticks_of(config) as feed:
-        yield from _proofs_on(feed, trades, specs, config, progress)
+        yield from _proofs_on(feed, trades, specs, config, readings, progress)
 
 
 def _proofs_on(
@@ -99,13 +107,15 @@ def _proofs_on(
     trades: list[LiveTrade],
     specs: dict[str, Any],
     config: LiveConfig,
+    readings: list[str] | None,
     progress: Callable[[float], None],
 ) -> Iterator[Proof]:
     warm_ns = int(config.warm_up_days * DAY_NS)
     segments = Segments((feed.start_ns, feed.stop_ns)) if warm_ns else None
     for number, one in enumerate(config.strategies):
         bars = bars_of_store(feed.folder, one.frame, start_ns=feed.start_ns - warm_ns, stop_ns=feed.stop_ns)
-        with BacktestSession(bars, backtest_like(config, config.balance_of(one))) as session:
+        log = None if readings is None else log_on_bars(readings, bars)
+        with BacktestSession(bars, backtest_like(config, config.balance_of(one)), readings=log) as session:
             result = session.run(specs[one.id], segments=segments)
             mine = [trade for trade in trades if trade.strategy == one.id]
             yield prove(one.id, mine, result.trades, session.bars)

@@ -32,6 +32,7 @@ from aiopt.live.guard.paper_target import PaperTarget
 from aiopt.live.node.paper_node import PaperNode
 from aiopt.live.paper.seam import Filled, VenueEvent
 from aiopt.live.paper.venue import PaperVenue
+from aiopt.live.reading.live_reader import LiveReader
 from aiopt.live.session.live_trades import LiveTrade, live_trade, trade_past
 from aiopt.live.session.telling import Teller, actions_of
 from aiopt.live.state.session_file import SessionFile
@@ -108,6 +109,10 @@ class Stepper:
         Place in the feed behind the last quote taken.
     feed_record : str or None
         What is to be read of a live feed beside its place, JSON: how late it is, what is wrong with it.
+    reader : LiveReader or None
+        Reads charts beside the session.
+    chart_frame : Timeframe or None
+        The bars it reads.
     """
 
     node: PaperNode
@@ -122,6 +127,8 @@ class Stepper:
     commits_bars: bool
     also: Callable[[], Mapping[str, str]] = dict
     on_commit: Callable[[], None] = lambda: None
+    reader: LiveReader | None = None
+    chart_frame: Timeframe | None = None
     position: int = 0
     feed_record: str | None = None
     last: tuple[int, float, float] | None = None
@@ -182,6 +189,7 @@ class Stepper:
         if not verdict.is_accepted:
             self.dropped += 1
             return
+        self.take_readings(ts_ns)
         self.teller.quote(traded.symbol, ts_ns, bid, ask, sizes)
         cutter = self.cutter
         ended = cutter.push(ts_ns, bid, ask, *sizes)
@@ -235,6 +243,15 @@ class Stepper:
             if actions:
                 said: dict[str, Any] = {"actions": actions, "values": source.indicators(), "place": place}
                 teller.signal(name, series.name, row.ts_open_ns, now_ns, **said)
+        if self.reader is not None and bars.timeframe == self.chart_frame:
+            self.reader.bar_ended(now_ns)
+
+    def take_readings(self, ts_ns: int | None) -> None:
+        """Let the readings that have come count, before what the quote of this time causes; None: the end."""
+        if self.reader is not None:
+            last_ns = (ts_ns or 0) if self.last is None else self.last[0]
+            for kind, what in self.reader.take(last_ns, ts_ns):
+                self.note(kind, **what)
 
     def _deciding_on(self, timeframe: Timeframe) -> list[tuple[str, Any, int]]:
         """Return name, strategy and present side of those that decide on a timeframe."""
@@ -358,12 +375,17 @@ class Stepper:
         for name, strategy in self.node.strategies.items():
             if name not in self.broken:
                 state[f"strategy:{name}"] = json.dumps(strategy.save_state())
+        readings: list[tuple[int, str]] = []
+        if self.reader is not None:
+            state["analyst"], readings = self.reader.state(), self.reader.kept()
         changed = {key: text for key, text in state.items() if self._written.get(key) != text}
         events = [(event.ts_ns, msgspec.json.encode(event).decode()) for event in self.events]
         events += [(ts_ns, json.dumps(note)) for ts_ns, note in self.notes]
         trades = [(name, msgspec.json.encode(trade).decode()) for name, trade in self._trades]
         told = self.teller.rows(self._trades, self.now_ns)
-        self.file.commit(changed, bars=self._bars, trades=trades, events=events, outbox=told)
+        self.file.commit(
+            changed, bars=self._bars, trades=trades, events=events, outbox=told, readings=readings
+        )
         self.teller.committed(told)
         self._written |= changed
         self._bars, self._trades, self.events, self.notes = [], [], [], []

@@ -191,6 +191,10 @@ class Teller:
             fields = {key: value for key, value in note.items() if key not in ("type", "again")}
             self._pending.append((told.CommandOutcome, ts_ns, fields))
             return
+        if kind == "reading":
+            fields = {key: value for key, value in note.items() if key != "type"}
+            self._pending.append((told.Reading, ts_ns, fields))
+            return
         health = _HEALTH.get(kind)
         if health is not None:
             part, state, text = health(note)
@@ -395,5 +399,6 @@ _HEALTH: dict[str, Callable[[Mapping[str, Any]], _Health]] = {
         f"{note['position']} has no stop",
     ),
     "bus": lambda note: ("bus", note["state"], note["text"]),
+    "no_reading": lambda note: ("analyst", "degraded", f"{note['failure']}: {note['error']}"),
 }
 """Part, state and text of each kind of note that says how a part of the session is."""

@@ -12,6 +12,7 @@ bars       every bar of every series since the warm-up: indicators are made of t
 trades     finished round trips, in the order in which they ended
 events     what happened, in order, as venue and session say it
 outbox     the same as the bus is told it (`aiopt.bus.events`), under the numbers it is told by
+readings   what the analyst read, by the number of its question
 =========  ===============================================================================================
 """
 
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from aiopt.backtest.growing_bars import BarRow
 from aiopt.errors import ConfigError, StorageError
@@ -40,6 +41,7 @@ CREATE TABLE IF NOT EXISTS bars (
 CREATE TABLE IF NOT EXISTS trades (number INTEGER PRIMARY KEY, strategy TEXT NOT NULL, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, ts_ns INTEGER NOT NULL, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS readings (number INTEGER PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
@@ -129,6 +131,7 @@ class SessionFile:
         trades: Iterable[tuple[str, str]] = (),
         events: Iterable[tuple[int, str]] = (),
         outbox: Iterable[tuple[int, str]] = (),
+        readings: Iterable[tuple[int, str]] = (),
     ) -> None:
         """Write what has changed since the last commit, all or nothing.
 
@@ -144,9 +147,12 @@ class SessionFile:
             Time and record.
         outbox : iterable of (int, str)
             Number and event for the bus.
+        readings : iterable of (int, str)
+            Number of the question and record.
         """
         with self._transaction():
             self._write(state, bars, trades, events, outbox)
+            self._connection.executemany("INSERT INTO readings VALUES (?, ?)", readings)
 
     def _write(
         self,
@@ -199,6 +205,10 @@ class SessionFile:
         """The number of the last event for the bus; 0 before the first."""
         return int(self._rows("SELECT coalesce(max(number), 0) FROM outbox")[0][0])
 
+    def readings(self) -> Iterator[str]:
+        """Yield the record of every reading, in the order of the questions."""
+        return (value for (value,) in self._rows("SELECT value FROM readings ORDER BY number"))
+
     def counts(self) -> dict[str, int]:
         """Return the number of bars, trades and events."""
         return {
@@ -242,6 +252,57 @@ def read_session(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     ConfigError
         If there is no session in the folder.
     """
+    with _looking(folder) as connection:
+        meta = dict(connection.execute("SELECT key, value FROM meta"))
+        state = dict(connection.execute("SELECT key, value FROM state"))
+        meta["trades"] = str(connection.execute("SELECT count(*) FROM trades").fetchone()[0])
+    return meta, state
+
+
+class SessionTables(NamedTuple):
+    """The rows of a session, as they were behind one commit.
+
+    Attributes
+    ----------
+    meta : dict of str to str
+        What the session is.
+    bars : dict of str to list of BarRow
+        By series.
+    trades : list of (str, str)
+        Strategy and record.
+    readings : list of str
+        Records.
+    """
+
+    meta: dict[str, str]
+    bars: dict[str, list[BarRow]]
+    trades: list[tuple[str, str]]
+    readings: list[str]
+
+
+def read_tables(folder: Path) -> SessionTables:
+    """Return the rows of a session, whether a process runs it or not; errors as `read_session`."""
+    with _looking(folder) as connection:
+        meta = dict(connection.execute("SELECT key, value FROM meta"))
+        bars: dict[str, list[BarRow]] = {}
+        for series, *row in connection.execute(
+            f"SELECT series, {_BAR_COLUMNS} FROM bars ORDER BY series, number"
+        ):
+            bars.setdefault(series, []).append(BarRow(*row))
+        trades = connection.execute("SELECT strategy, value FROM trades ORDER BY number").fetchall()
+        there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'readings'").fetchone()
+        readings = connection.execute("SELECT value FROM readings ORDER BY number") if there else ()
+        return SessionTables(meta, bars, trades, [value for (value,) in readings])
+
+
+def is_session(folder: Path) -> bool:
+    """Return whether a folder is that of a session."""
+    return (Path(folder) / NAME).is_file()
+
+
+@contextmanager
+def _looking(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Read a session's file as it was behind its last commit, and write nothing."""
     path = Path(folder) / NAME
     if not path.is_file():
         msg = f"A session's folder holds {NAME}, but {folder} does not. Name the folder given to --out."
@@ -249,11 +310,8 @@ def read_session(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10.0)
     try:
         connection.execute("BEGIN")
-        meta = dict(connection.execute("SELECT key, value FROM meta"))
-        state = dict(connection.execute("SELECT key, value FROM state"))
-        meta["trades"] = str(connection.execute("SELECT count(*) FROM trades").fetchone()[0])
+        yield connection
     except sqlite3.DatabaseError as error:
         raise StorageError(f"The session file {path} cannot be read ({error}).") from error
     finally:
         connection.close()
-    return meta, state

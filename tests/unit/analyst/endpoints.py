@@ -69,6 +69,10 @@ def serving(respond: Callable[[int, dict[str, Any]], Answer]) -> Iterator[Endpoi
                     running -= 1
             self._answer(answer)
 
+        def do_GET(self) -> None:
+            """Answer ``GET /models``; `respond` gets ``{"listing": true}``, which is no question counted."""
+            self._answer(respond(-1, {"listing": True}))
+
         def _answer(self, answer: Answer) -> None:
             if answer.drop:
                 self.close_connection = True

@@ -77,7 +77,7 @@ def test_a_strategy_that_asks_for_readings_is_refused(tmp_path: Path) -> None:
         "name: gated\nentry_long: close > open\n"
         "readings: {without: allow, max_age_bars: 3, long: {bias: [long]}}\n"
     )
-    with pytest.raises(SpecError, match="gated: readings: a session has nobody who reads for it yet"):
+    with pytest.raises(SpecError, match="gated: readings: it asks for readings, but nobody reads"):
         specs_of(config(strategies=(TradedSpec(id="A", spec=str(path)),)))
 
 
