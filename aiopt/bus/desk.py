@@ -210,7 +210,11 @@ class CommandDesk:
         settled = self._settled.get(command.id)
         running = self._running.get(command.id)
         before = running[0] if running else self._open.get(command.id)
-        same = settled.content == _content(command) if settled else before is None or before == command
+        same = (
+            settled.content == _content(command)
+            if settled
+            else before is None or _content(before) == _content(command)
+        )
         if not same:
             reason = f"The id {command.id!r} is that of another command. Give each command an id of its own."
             return Outcome(
@@ -271,5 +275,5 @@ def _names(command: Command) -> dict[str, Any]:
 
 
 def _content(command: Command) -> str:
-    """Return what two commands with one id must share to be one command."""
-    return encode_command(command).decode()
+    """Return what two commands with one id must share to be one command: when it was sent does not count."""
+    return encode_command(msgspec.structs.replace(command, made_ns=0, expires_ns=None)).decode()

@@ -10,6 +10,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from aiopt.cli.live_control import add_control_commands
 from aiopt.cli.live_readings import analyst_of, readings_command
 from aiopt.cli.options import PATH, OutFolder, json_option, typed
 from aiopt.cli.output import emit, minute_text, print_pairs, progress, stderr_console
@@ -39,6 +40,7 @@ class LiveOptions:
     on_start: str | None
     analyst: str | None
     model: str | None
+    bus: str | None
     prove: bool
     out: Path
     as_json: bool
@@ -78,6 +80,10 @@ def command() -> None:
 )
 @click.option("--analyst", help="Who reads charts: rules, or the URL of an endpoint; more of it in a CONFIG.")
 @click.option("--model", help="Served name of the model that reads at --analyst URL.")
+@click.option(
+    "--bus",
+    help="Tell events on this bus and obey it, e.g. local:runs/live/bus (a server of its own) or redis://HOST.",
+)
 @click.option(
     "--prove/--no-prove",
     default=True,
@@ -139,6 +145,7 @@ def _config(options: LiveOptions) -> LiveConfig:
         "profile": options.profile,
         "on_start": options.on_start,
         "warm_up_days": options.warm_up_days,
+        "bus": options.bus,
     }
     if options.config_path is not None:
         config = load_live_config(options.config_path)
@@ -186,6 +193,10 @@ def _print(console: Console, file: SessionFile, end: SessionEnd, proofs: list[Pr
     for name, text in end.broken.items():
         pairs.append((f"{name} stopped", text))
     for one in proofs or []:
+        if one.changed:
+            said = f"not comparable: changed by {', '.join(one.changed)}"
+            pairs.append((f"{one.strategy} as backtested", said))
+            continue
         reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(one.why.items()))
         pairs.append(
             (
@@ -229,6 +240,13 @@ def _print_status(console: Console, found: dict[str, Any]) -> None:
         pairs.append((f"  {one['order_id']}", f"{one['kind']} {one['units']:,}{price}"))
     for name, text in found["broken"].items():
         pairs.append((f"{name} stopped", text))
+    for name, state in found["states"].items():
+        how = [state] if state == "paused" else []
+        how += ["observes"] if found["modes"][name] == "observe" else []
+        if how:
+            pairs.append((name, ", ".join(how)))
+    if found["kill"] != "armed":
+        pairs.append(("kill switch", found["kill"]))
     print_pairs(console, pairs)
 
 
@@ -240,3 +258,4 @@ def _feed_text(feed: dict[str, Any]) -> str:
 
 
 command.add_command(readings_command)
+add_control_commands(command)

@@ -22,7 +22,7 @@ from aiopt.live.session.stepping import Stepper
 from aiopt.live.state.session_file import SessionFile
 
 JOURNAL = "commands.journal"
-PUBLISHED_KEY = "published"
+PUBLISHED_KEY, BUS_KEY = "published", "bus"
 
 
 class Person:
@@ -56,7 +56,7 @@ class Person:
         bus: str | None,
         stop: Callable[[], None],
     ) -> None:
-        self._stepper, self._handler, self._stop = stepper, handler, stop
+        self._stepper, self._handler, self._stop, self._bus = stepper, handler, stop, bus
         session = stepper.teller.session
         self._journal = AuditJournal(file.folder / JOURNAL)
         self.failure: BaseException | None = None
@@ -78,7 +78,9 @@ class Person:
 
     def parts(self) -> dict[str, str]:
         """Return what the next commit has to hold."""
-        return {} if self._link is None else {PUBLISHED_KEY: str(self._link.published)}
+        if self._link is None or self._bus is None:
+            return {}
+        return {PUBLISHED_KEY: str(self._link.published), BUS_KEY: self._bus}
 
     def committed(self) -> None:
         """Take note of a commit."""

@@ -68,6 +68,8 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         Differences by their reason.
     differences : tuple of Difference
         All of them.
+    changed : tuple of str
+        Commands that changed what the strategy does: its trades are no backtest's, and nothing was compared.
     """
 
     strategy: str
@@ -76,6 +78,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     same: int
     why: dict[str, int]
     differences: tuple[Difference, ...]
+    changed: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -132,6 +135,21 @@ def prove(strategy: str, live: Sequence[LiveTrade], backtest: Sequence[Trade], b
         why=dict(Counter(one.why for one in differences)),
         differences=tuple(differences),
     )
+
+
+def not_comparable(strategy: str, live: int, changed: tuple[str, ...]) -> Proof:
+    """Return what is said of a strategy that a person changed while it ran.
+
+    Parameters
+    ----------
+    strategy : str
+        Its id.
+    live : int
+        Trades of the session.
+    changed : tuple of str
+        The commands.
+    """
+    return Proof(strategy=strategy, live=live, backtest=0, same=0, why={}, differences=(), changed=changed)
 
 
 _Entry = tuple[int, str, int]

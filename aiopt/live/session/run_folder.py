@@ -6,7 +6,7 @@ whenever a stretch ends; what a session goes on from is its file alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -14,13 +14,14 @@ import msgspec
 from aiopt.backtest.backtest_config import BacktestConfig, Segments
 from aiopt.backtest.session import BacktestSession
 from aiopt.files import atomic_write_bytes, atomic_write_text
+from aiopt.live.control.controls import changed_by
 from aiopt.live.feeds.store_feed import StoreFeed
 from aiopt.live.feeds.warm_up import bars_of_store
 from aiopt.live.reading.readings_file import READINGS, log_on_bars, logged, write_readings
-from aiopt.live.session.live_config import LiveConfig, specs_of
+from aiopt.live.session.live_config import LiveConfig, TradedSpec, specs_of
 from aiopt.live.session.live_session import SessionEnd
 from aiopt.live.session.live_trades import LiveTrade, trades_table
-from aiopt.live.session.proof import Proof, prove
+from aiopt.live.session.proof import Proof, not_comparable, prove
 from aiopt.live.session.proof_ticks import ticks_of
 from aiopt.live.state.session_file import SessionFile
 from aiopt.utc import DAY_NS
@@ -85,21 +86,36 @@ def prove_session(
         What it did.
     progress : callable, optional
         Told of the strategies done.
+
+    Returns
+    -------
+    list of Proof
+        Of each strategy; one that a person changed while it ran is compared with nothing, and says so.
     """
     trades, specs = trades_of(file), specs_of(config)
     readings = None if config.analyst is None else list(file.readings())
-    return list(_proofs(trades, specs, config, readings, progress or (lambda done: None)))
+    changed = changed_by(file.state())
+    found = {
+        name: not_comparable(name, sum(trade.strategy == name for trade in trades), commands)
+        for name, commands in changed.items()
+    }
+    if len(found) < len(config.strategies):
+        others = (one for one in config.strategies if one.id not in found)
+        for one in _proofs(trades, specs, config, others, readings, progress or (lambda done: None)):
+            found[one.strategy] = one
+    return [found[one.id] for one in config.strategies]
 
 
 def _proofs(
     trades: list[LiveTrade],
     specs: dict[str, Any],
     config: LiveConfig,
+    strategies: Iterable[TradedSpec],
     readings: list[str] | None,
     progress: Callable[[float], None],
 ) -> Iterator[Proof]:
     with ticks_of(config) as feed:
-        yield from _proofs_on(feed, trades, specs, config, readings, progress)
+        yield from _proofs_on(feed, trades, specs, config, strategies, readings, progress)
 
 
 def _proofs_on(
@@ -107,12 +123,13 @@ def _proofs_on(
     trades: list[LiveTrade],
     specs: dict[str, Any],
     config: LiveConfig,
+    strategies: Iterable[TradedSpec],
     readings: list[str] | None,
     progress: Callable[[float], None],
 ) -> Iterator[Proof]:
     warm_ns = int(config.warm_up_days * DAY_NS)
     segments = Segments((feed.start_ns, feed.stop_ns)) if warm_ns else None
-    for number, one in enumerate(config.strategies):
+    for number, one in enumerate(strategies):
         bars = bars_of_store(feed.folder, one.frame, start_ns=feed.start_ns - warm_ns, stop_ns=feed.stop_ns)
         log = None if readings is None else log_on_bars(readings, bars)
         with BacktestSession(bars, backtest_like(config, config.balance_of(one)), readings=log) as session:

@@ -11,6 +11,7 @@ import msgspec
 from aiopt.backtest.money import to_float
 from aiopt.errors import ConfigError
 from aiopt.files import file_lock
+from aiopt.live.control.controls import controls_of
 from aiopt.live.feeds.feed_config import with_kind
 from aiopt.live.paper.market import DECIMALS_BEYOND_TICK
 from aiopt.live.paper.venue_state import VenueState
@@ -32,7 +33,8 @@ def status_of(folder: Path) -> dict[str, Any]:
     dict
         ``session``, ``state`` (``"runs"``, ``"left"`` or ``"ended"``), ``position``, ``last_quote``,
         ``feed`` (``kind``; of a live one ``late_s``, the lateness of its last quotes, and ``notes``),
-        ``balance``, ``currency``, ``trades``, ``positions``, ``orders``, ``broken``; plain data.
+        ``balance``, ``currency``, ``trades``, ``positions``, ``orders``, ``broken``,
+        ``states`` and ``modes`` by strategy, ``kill``, ``bus``; plain data.
 
     Raises
     ------
@@ -81,6 +83,21 @@ def status_of(folder: Path) -> dict[str, Any]:
             for one in venue.orders
         ],
         "broken": json.loads(state["broken"]),
+        **_controlled(config, state),
+    }
+
+
+def _controlled(config: LiveConfig, state: dict[str, str]) -> dict[str, Any]:
+    """Return what commands may have changed."""
+    controls, guard = controls_of(state), json.loads(state["guard"])
+    return {
+        "states": {name: one["name"] for name, one in guard["strategies"]["states"].items()},
+        "modes": {
+            one.id: "trade" if controls is None else controls.modes.get(one.id, "trade")
+            for one in config.strategies
+        },
+        "kill": guard["kill"]["step"],
+        "bus": state.get("bus", config.bus),
     }
 
 

@@ -295,6 +295,13 @@ def read_tables(folder: Path) -> SessionTables:
         return SessionTables(meta, bars, trades, [value for (value,) in readings])
 
 
+def read_outbox(folder: Path, *, after: int = 0) -> list[tuple[int, str]]:
+    """Return number and document of what a session told behind a number; errors as `read_session`."""
+    with _looking(folder) as connection:
+        query = "SELECT number, value FROM outbox WHERE number > ? ORDER BY number"
+        return connection.execute(query, (after,)).fetchall()
+
+
 def is_session(folder: Path) -> bool:
     """Return whether a folder is that of a session."""
     return (Path(folder) / NAME).is_file()

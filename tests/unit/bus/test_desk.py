@@ -111,7 +111,8 @@ def test_sent_twice_it_acts_once_also_by_another_desk_later(tmp_path: Path) -> N
     with AuditJournal(path) as journal:
         desk = CommandDesk("paper-1", journal)
         first = handle(desk, node, set_length(20))
-        again = handle(desk, node, set_length(20))
+        sent_later = msgspec.structs.replace(set_length(20), made_ns=NOW)
+        again = handle(desk, node, sent_later)
         assert (again.again, msgspec.structs.replace(again, again=False)) == (True, first)
         assert desk.outcome("c1") == first
         assert repr(desk) == "<CommandDesk paper-1, 1 settled, 0 open>"

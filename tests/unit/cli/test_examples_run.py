@@ -27,6 +27,10 @@ NOT_RUN = {
     "a finished set of tasks, hundreds of charts": ("dataset judge",),
     "bars that the trials of a run were computed on": ("trials rerun", "paths", "dataset from-trades"),
     "an hour of training": ("eyes",),
+    "a session that runs": (
+        *("live pause", "live resume", "live set", "live levels", "live size", "live spec", "live mode"),
+        *("live model", "live flatten", "live kill", "live stop"),
+    ),
 }
 """What a command's example would need, and which commands do."""
 
