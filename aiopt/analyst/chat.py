@@ -12,6 +12,24 @@ from typing import Any
 import msgspec
 
 
+class SaidToken(msgspec.Struct, frozen=True):
+    """A token of a reply.
+
+    Attributes
+    ----------
+    text : str
+        What it adds.
+    logprob : float
+        Natural logarithm of the probability it had.
+    likely : tuple of (str, float)
+        Text and log-probability of the likeliest tokens there, as many as were asked for.
+    """
+
+    text: str
+    logprob: float
+    likely: tuple[tuple[str, float], ...] = ()
+
+
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A chat completion to ask for.
 
@@ -21,8 +39,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         Served name of the model.
     messages : list of dict
         In OpenAI's form; pictures are ``image_url`` parts with a data URL.
-    schema : dict
-        JSON schema of the reply; enforced where the endpoint can.
+    schema : dict or None
+        JSON schema of the reply; enforced where the endpoint can.  None: it may say what it likes.
     schema_name : str
         Name sent with it.
     max_tokens : int
@@ -31,15 +49,18 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         0 for the most likely reply.
     seed : int or None
         Sent where given.
+    likely : int or None
+        Ask for the tokens of the reply, each with so many of the likeliest ones (0 to 20).
     """
 
     model: str
     messages: list[dict[str, Any]]
-    schema: dict[str, Any]
+    schema: dict[str, Any] | None
     schema_name: str = "reply"
     max_tokens: int = 1024
     temperature: float = 0.0
     seed: int | None = None
+    likely: int | None = None
 
 
 class ChatReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +76,8 @@ class ChatReply(msgspec.Struct, frozen=True, kw_only=True):
         ``"stop"``, ``"length"``, …; empty where unknown.
     prompt_tokens, completion_tokens : int
         0 where unknown.
+    tokens : tuple of SaidToken
+        Where the request asked for them and the endpoint tells; empty otherwise.
     """
 
     text: str
@@ -63,6 +86,7 @@ class ChatReply(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    tokens: tuple[SaidToken, ...] = ()
 
 
 Complete = Callable[[ChatRequest], Awaitable[ChatReply]]

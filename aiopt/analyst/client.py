@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from aiopt.analyst.chat import ChatReply, ChatRequest
+from aiopt.analyst.chat import ChatReply, ChatRequest, SaidToken
 from aiopt.analyst.settings import AnalystSettings, ResponseFormat
 from aiopt.errors import EndpointError
 
@@ -175,6 +175,7 @@ class ChatClient:
             finish_reason=choice.finish_reason or "",
             prompt_tokens=usage.prompt_tokens or 0,
             completion_tokens=usage.completion_tokens or 0,
+            tokens=() if choice.logprobs is None else tuple(map(_token, choice.logprobs.content or ())),
         )
 
     def _error(self, reason: str) -> EndpointError:
@@ -185,9 +186,23 @@ class _Message(msgspec.Struct):
     content: str | None = None
 
 
+class _Likely(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class _Said(_Likely):
+    top_logprobs: list[_Likely] = []
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Said] | None = None
+
+
 class _Choice(msgspec.Struct):
     message: _Message
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -209,6 +224,11 @@ class _Completion(msgspec.Struct):
     usage: _Usage | None = None
 
 
+def _token(said: _Said) -> SaidToken:
+    likely = tuple((one.token, one.logprob) for one in said.top_logprobs)
+    return SaidToken(said.token, said.logprob, likely)
+
+
 def _payload(request: ChatRequest, format_: ResponseFormat) -> dict[str, Any]:
     payload: dict[str, Any] = {
         "model": request.model,
@@ -219,6 +239,10 @@ def _payload(request: ChatRequest, format_: ResponseFormat) -> dict[str, Any]:
     }
     if request.seed is not None:
         payload["seed"] = request.seed
+    if request.likely is not None:
+        payload |= {"logprobs": True, "top_logprobs": request.likely}
+    if request.schema is None:
+        return payload
     if format_ == "json_schema":
         schema = {"name": request.schema_name, "schema": request.schema, "strict": True}
         payload["response_format"] = {"type": "json_schema", "json_schema": schema}

@@ -33,6 +33,25 @@ class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     content: str | None = None
 
 
+class LikelyToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token and the logarithm of its probability."""
+
+    token: str
+    logprob: float
+
+
+class AnsweredToken(LikelyToken, frozen=True, kw_only=True):
+    """A token of an answer, and the likeliest ones there."""
+
+    top_logprobs: list[LikelyToken] = []
+
+
+class AnsweredTokens(msgspec.Struct, frozen=True, kw_only=True):
+    """The tokens of an answer."""
+
+    content: list[AnsweredToken] | None = None
+
+
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """One of the answers that were asked for.
 
@@ -44,11 +63,14 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         ``"stop"``, ``"length"``, …
     token_ids : list of int or None
         Only where the request said ``return_token_ids``.
+    logprobs : AnsweredTokens or None
+        Only where the request said ``logprobs``.
     """
 
     message: AnswerMessage
     finish_reason: str | None = None
     token_ids: list[int] | None = None
+    logprobs: AnsweredTokens | None = None
 
 
 class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from cluster.cli.model_compare import compare
 from cluster.cli.model_merge import merge
 from cluster.cli.model_retrain import retrain
 from cluster.cli.model_train import train
+from cluster.cli.model_verify import verify_served
 from cluster.cli.node import state_dir_option
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,6 +65,7 @@ command.add_command(calibrate, "calibrate")
 command.add_command(retrain, "retrain")
 command.add_command(merge, "merge")
 command.add_command(compare, "compare")
+command.add_command(verify_served, "verify-served")
 
 
 @command.command("list", epilog="Example: aiopt model list --json")

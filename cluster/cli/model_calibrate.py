@@ -10,7 +10,7 @@ import click
 
 from aiopt.cli.options import json_option
 from aiopt.cli.output import emit, number, print_table, progress
-from aiopt.errors import ConfigError
+from cluster.cli.model_verify import check_revision
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,14 +97,7 @@ def _ask(asked: list[Asked], info: TaskSetInfo, endpoint: str, model: str, revis
                 return await endpoint_readings(asked, complete, settings, info.config.pictures, progress=done)
 
     found = asyncio.run(ask())
-    others = sorted(answered - {revision})
-    if others:
-        msg = (
-            f"The checkpoint that is calibrated must be the one that answers, revision {revision[:12]}, but "
-            f"{', '.join(one[:12] or 'one without a revision' for one in others)} answered as {model}. "
-            "Swap it in first, or name the served one."
-        )
-        raise ConfigError(msg)
+    check_revision(answered, revision, model)
     return found
 
 

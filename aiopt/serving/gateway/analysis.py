@@ -29,6 +29,7 @@ from aiopt.analyst import (
     request_from_document,
 )
 from aiopt.analyst.analysis import check_text
+from aiopt.analyst.chat import SaidToken
 from aiopt.analyst.checkpoint_calibration import (
     CALIBRATION_FILE,
     CheckpointCalibration,
@@ -56,7 +57,7 @@ from aiopt.serving.gateway.failures import HttpError, error_document, invalid, t
 from aiopt.serving.gateway.images import ImageDecoder
 from aiopt.serving.gateway.metrics import GatewayMetrics
 from aiopt.serving.gateway.settings import GatewaySettings
-from aiopt.serving.replies import ChatAnswer, ChatBody, Usage
+from aiopt.serving.replies import ChatAnswer, ChatBody, Choice, Usage
 from aiopt.strategy.spec_yaml import plain_mapping
 from aiopt.timeframe import parse_timeframe
 
@@ -357,11 +358,12 @@ class MarketReader:
             "messages": request.messages,
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": request.schema_name, "schema": request.schema},
-            },
         }
+        if request.schema is not None:
+            schema = {"name": request.schema_name, "schema": request.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.likely is not None:
+            body |= {"logprobs": True, "top_logprobs": request.likely}
         if request.seed is not None:
             body["seed"] = request.seed
 
@@ -383,7 +385,16 @@ class MarketReader:
             finish_reason=choice.finish_reason or "",
             prompt_tokens=usage.prompt_tokens or 0,
             completion_tokens=usage.completion_tokens or 0,
+            tokens=_tokens(choice),
         )
+
+
+def _tokens(choice: Choice) -> tuple[SaidToken, ...]:
+    said = [] if choice.logprobs is None else choice.logprobs.content or []
+    return tuple(
+        SaidToken(one.token, one.logprob, tuple((other.token, other.logprob) for other in one.top_logprobs))
+        for one in said
+    )
 
 
 @functools.lru_cache(maxsize=8)
