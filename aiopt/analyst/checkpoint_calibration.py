@@ -14,6 +14,7 @@ import msgspec
 
 from aiopt.analyst.analysis import Analysis
 from aiopt.analyst.calibrating import Calibrator
+from aiopt.analyst.prompts import DEFAULT_PROMPT, SHORT_PROMPT
 from aiopt.analyst.rules_calibration import calibrated_confidence
 from aiopt.config import decode
 from aiopt.errors import DataError
@@ -22,7 +23,8 @@ from aiopt.files import atomic_write_bytes
 CALIBRATION_FILE = "aiopt_calibration.json"
 
 READING = "analysis"
-"""The task whose confidence is that of a whole reading."""
+"""The task whose confidence is that of a whole reading; of one put together from short answers it is the
+prompt's name, `SHORT_PROMPT`."""
 
 
 class TaskCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +60,8 @@ class CheckpointCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     split : str
         Always ``validation``: what a checkpoint is judged on fits nothing.
     tasks : dict of str to TaskCalibration
-        By task; ``analysis`` is the confidence of whole readings.
+        By task; ``analysis`` is the confidence of whole readings, ``short/1`` that of readings put together
+        from short answers.
     """
 
     layout: Literal["calibration/1"] = "calibration/1"
@@ -80,10 +83,28 @@ def calibrated(analysis: Analysis, calibrations: Sequence[CheckpointCalibration]
     """
     if analysis.source == "rules":
         return calibrated_confidence(analysis)
+    key = SHORT_PROMPT if analysis.prompt_version == SHORT_PROMPT else READING
     for one in calibrations:
-        if one.revision == analysis.model_revision and READING in one.tasks:
-            return one.tasks[READING].calibrator(analysis.confidence)
+        if one.revision == analysis.model_revision and key in one.tasks:
+            return one.tasks[key].calibrator(analysis.confidence)
     return None
+
+
+def fitting_prompt(calibrations: Sequence[CheckpointCalibration]) -> str:
+    """Return the prompt that all of some checkpoints were calibrated for.
+
+    Parameters
+    ----------
+    calibrations : sequence of CheckpointCalibration
+        Of checkpoints that may answer.
+
+    Returns
+    -------
+    str
+        ``short/1`` where every one of them knows that and no whole analysis; else `DEFAULT_PROMPT`.
+    """
+    short = [SHORT_PROMPT in one.tasks and READING not in one.tasks for one in calibrations]
+    return SHORT_PROMPT if short and all(short) else DEFAULT_PROMPT
 
 
 def read_calibration(path: Path) -> CheckpointCalibration:

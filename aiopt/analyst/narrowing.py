@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from aiopt.analyst.analysis import Analysis, Attempt, check_text
+from aiopt.analyst.asking import MAX_ERROR, ask_twice
 from aiopt.analyst.chat import ChatReply, ChatRequest, Complete
 from aiopt.analyst.constraints import (
     bounds,
@@ -15,7 +16,6 @@ from aiopt.analyst.constraints import (
     narrowed_space,
 )
 from aiopt.analyst.proposing import STRATEGY_PROMPT, Source, named_numbers, ranges_text, reading_text
-from aiopt.analyst.reading import MAX_ERROR, ask_twice
 from aiopt.analyst.replies import decode_reply
 from aiopt.analyst.rule_reader import RULES_VERSION
 from aiopt.analyst.schema import MAX_RATIONALE, closed_object

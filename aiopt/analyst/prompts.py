@@ -85,6 +85,21 @@ PROMPTS: dict[str, Prompt] = {
 
 DEFAULT_PROMPT = "read/1"
 
+SHORT_PROMPT = "short/1"
+"""Of a reading put together from answers to short questions: `aiopt.analyst.short_reading`."""
+
+
+def check_prompt(version: str) -> None:
+    """Check that a prompt is known.
+
+    Raises
+    ------
+    ConfigError
+        If it is not.
+    """
+    if version != SHORT_PROMPT:
+        prompt_of(version)
+
 
 def prompt_of(version: str) -> Prompt:
     """Return a prompt by version.
@@ -95,7 +110,7 @@ def prompt_of(version: str) -> Prompt:
         If there is none of that version.
     """
     if version not in PROMPTS:
-        msg = f"There is no prompt {version!r}.{did_you_mean(version, PROMPTS)}"
+        msg = f"There is no prompt {version!r}.{did_you_mean(version, [*PROMPTS, SHORT_PROMPT])}"
         raise ConfigError(msg)
     return PROMPTS[version]
 

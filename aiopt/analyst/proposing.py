@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from aiopt.analyst.analysis import Analysis, Attempt, check_text
+from aiopt.analyst.asking import MAX_ERROR, ask_twice
 from aiopt.analyst.chat import ChatReply, ChatRequest, Complete
 from aiopt.analyst.constraints import (
     Sides,
@@ -25,7 +26,6 @@ from aiopt.analyst.constraints import (
     stop_of,
 )
 from aiopt.analyst.prompts import inert
-from aiopt.analyst.reading import MAX_ERROR, ask_twice
 from aiopt.analyst.replies import decode_reply
 from aiopt.analyst.rule_reader import RULES_VERSION
 from aiopt.analyst.schema import MAX_RATIONALE, closed_object

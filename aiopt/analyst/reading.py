@@ -7,29 +7,22 @@ the same process and in tests.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import msgspec
 
 from aiopt.analyst.analysis import Analysis, AnalysisRequest, AnalysisResult, Attempt, Vote
+from aiopt.analyst.asking import MAX_ERROR, ask_twice
 from aiopt.analyst.chat import ChatReply, ChatRequest, Complete
 from aiopt.analyst.checkpoint_calibration import CheckpointCalibration, calibrated
 from aiopt.analyst.confidence import vote
-from aiopt.analyst.prompts import analysis_messages, retry_messages
+from aiopt.analyst.prompts import SHORT_PROMPT, analysis_messages
 from aiopt.analyst.replies import parse_analysis
 from aiopt.analyst.rule_reader import read_by_rules
 from aiopt.analyst.schema import ANALYSIS_SCHEMA
 from aiopt.analyst.settings import AnalystSettings
+from aiopt.analyst.short_reading import read_short
 from aiopt.analyst.sink import RowSink, log_analysis
-from aiopt.errors import AioptError, ReplyError
-
-T = TypeVar("T")
-
-NO_ANSWER = (AioptError, TimeoutError, OSError)
-"""What counts as "no reply"; anything else is a defect and is passed on."""
-
-MAX_ERROR = 400
 
 
 async def analyse(
@@ -116,6 +109,8 @@ async def _ask_all(request: AnalysisRequest, complete: Complete, settings: Analy
 async def _ask_member(
     request: AnalysisRequest, complete: Complete, settings: AnalystSettings, model: str, prompt: str
 ) -> tuple[Analysis | None, list[Attempt]]:
+    if prompt == SHORT_PROMPT:
+        return await read_short(request, complete, settings, model)
     question = ChatRequest(
         model=model,
         messages=analysis_messages(request, prompt, picture=settings.picture, numbers=settings.numbers),
@@ -130,70 +125,3 @@ async def _ask_member(
         return parse_analysis(reply.text, request, reply=reply, model=model, prompt_version=prompt)
 
     return await ask_twice(question, complete, parse, prompt)
-
-
-async def ask_twice(
-    question: ChatRequest, complete: Complete, parse: Callable[[ChatReply], T], prompt_version: str
-) -> tuple[T | None, list[Attempt]]:
-    """Ask; if the reply is invalid, ask once more with the error.
-
-    Parameters
-    ----------
-    question : ChatRequest
-        First question.
-    complete : callable
-        Asks the model.
-    parse : callable
-        Returns the valid answer or raises `ReplyError`.
-    prompt_version : str
-        For the record.
-
-    Returns
-    -------
-    tuple
-        The answer, None if there is none, and the attempts.
-    """
-    attempts: list[Attempt] = []
-    asked = question
-    for _ in range(2):
-        reply: ChatReply | None = None
-        answer: T | None = None
-        error = ""
-        try:
-            reply = await complete(asked)
-            answer = parse(reply)
-        except ReplyError as failure:
-            cut = reply is not None and reply.finish_reason == "length"
-            error = f"{failure} The reply was cut off: be shorter." if cut else str(failure)
-        except NO_ANSWER as failure:
-            error = str(failure) or type(failure).__name__
-        known: dict[str, Any] = {}
-        if reply is not None:
-            known = {
-                "model_id": reply.model_id,
-                "model_revision": reply.model_revision,
-                "prompt_tokens": reply.prompt_tokens,
-                "completion_tokens": reply.completion_tokens,
-            }
-        attempts.append(
-            Attempt(
-                model=question.model,
-                prompt_version=prompt_version,
-                ok=answer is not None,
-                error=error[:MAX_ERROR],
-                **known,
-            )
-        )
-        # A model that gave no reply is not asked again: the client has tried as often as it may.
-        if answer is not None or reply is None:
-            return answer, attempts
-        asked = ChatRequest(
-            model=question.model,
-            messages=retry_messages(question.messages, reply.text, error),
-            schema=question.schema,
-            schema_name=question.schema_name,
-            max_tokens=question.max_tokens,
-            temperature=question.temperature,
-            seed=question.seed,
-        )
-    return None, attempts

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from aiopt.analyst.prompts import DEFAULT_PROMPT, prompt_of
+from aiopt.analyst.prompts import DEFAULT_PROMPT, SHORT_PROMPT, check_prompt
 from aiopt.charts import ChartSpec, IndicatorPlot
 from aiopt.errors import ConfigError
 
@@ -24,6 +24,10 @@ DEFAULT_CHART = ChartSpec(
 )
 
 
+SHORT_CHART = ChartSpec(width=480, height=320, volume=False)
+"""What short questions are asked about: candles alone, as sets of tasks draw them."""
+
+
 class AnalystSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who reads charts, and how they are asked.
 
@@ -34,7 +38,8 @@ class AnalystSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     models : tuple of str
         Served names.  Every model is asked with every prompt; several make an ensemble.
     prompts : tuple of str
-        Versions of `aiopt.analyst.prompts.PROMPTS`.
+        Versions of `aiopt.analyst.prompts.PROMPTS`; or ``short/1`` alone, for models that answer short
+        questions, whose chart is then `SHORT_CHART`.
     token_variable : str
         Environment variable that holds the bearer token; none is sent where it is unset.
     timeout_s : float
@@ -100,7 +105,9 @@ class AnalystSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             if not values or len(set(values)) != len(values):
                 raise ConfigError(f"`{name}` must be different names, at least one, but got {list(values)}.")
         for version in self.prompts:
-            prompt_of(version)
+            check_prompt(version)
+        if SHORT_PROMPT in self.prompts:
+            self._check_short()
         if len(self.models) * len(self.prompts) > MAX_MEMBERS:
             msg = (
                 f"An ensemble may have {MAX_MEMBERS} members, but {len(self.models)} models with "
@@ -125,6 +132,34 @@ class AnalystSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"`{low} <= {name} <= {high}` must hold, but got {name}={value}.")
+
+    def _check_short(self) -> None:
+        """Check what short questions need, and take their chart."""
+        if len(self.prompts) > 1:
+            msg = f"`prompts` must be {SHORT_PROMPT} alone, since its charts are drawn otherwise, but got "
+            raise ConfigError(f"{msg}{list(self.prompts)}. Read with the others in a run of their own.")
+        if not self.picture:
+            msg = f"{SHORT_PROMPT} asks what a chart shows, so `picture` must be true, but is false."
+            raise ConfigError(f"{msg} Send the picture, or use another prompt.")
+        if self.chart not in (DEFAULT_CHART, SHORT_CHART):
+            msg = (
+                f"{SHORT_PROMPT} shows candles alone at 480×320, as in training, but `chart` says otherwise."
+            )
+            raise ConfigError(f"{msg} Leave `chart` out.")
+        msgspec.structs.force_setattr(self, "chart", SHORT_CHART)
+
+    def asking(self, prompt: str) -> AnalystSettings:
+        """Return these settings with a prompt that fits the model, where they leave it at the default.
+
+        Raises
+        ------
+        ConfigError
+            If the prompt does not go with the other settings.
+        """
+        if self.prompts != (DEFAULT_PROMPT,) or prompt == DEFAULT_PROMPT:
+            return self
+        fields = msgspec.structs.asdict(self) | {"prompts": (prompt,)}
+        return AnalystSettings(**fields)
 
     @property
     def members(self) -> tuple[tuple[str, str], ...]:

@@ -182,6 +182,12 @@ def engulfing(bars: BarArrays) -> str:
     A bar engulfs the one before it if one of them rose and the other fell, its body (open to close) covers
     the other's and is larger, and it is at least a fortieth of the chart's range.
     """
+    found = engulfing_bar(bars)
+    return "none" if found is None else found[1]
+
+
+def engulfing_bar(bars: BarArrays) -> tuple[int, str] | None:
+    """Return the number of the bar of `engulfing`, and bullish or bearish; None where there is none."""
     opened, close = bars.open, bars.close
     for i in range(len(bars) - 1, len(bars) - 1 - ENGULFING_BARS, -1):
         body, before = float(close[i] - opened[i]), float(close[i - 1] - opened[i - 1])
@@ -189,8 +195,8 @@ def engulfing(bars: BarArrays) -> str:
             continue
         low, high = sorted((float(opened[i]), float(close[i])))
         if low <= min(opened[i - 1], close[i - 1]) and high >= max(opened[i - 1], close[i - 1]):
-            return "bullish" if body > 0 else "bearish"
-    return "none"
+            return i, "bullish" if body > 0 else "bearish"
+    return None
 
 
 def _range(bars: BarArrays) -> float:

@@ -42,7 +42,10 @@ def reader_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--endpoint", help="OpenAI-compatible API, e.g. http://127.0.0.1:8000/v1."),
         click.option("--model", "models", multiple=True, help="Served name; repeat it and the models vote."),
         click.option(
-            "--prompt", "prompts", multiple=True, help="Prompt version; repeat it and the prompts vote."
+            "--prompt",
+            "prompts",
+            multiple=True,
+            help="Prompt version; repeat it and the prompts vote. short/1: short questions.",
         ),
         click.option("--picture/--no-picture", default=None, help="Send the chart. Default: send it."),
         click.option(
@@ -61,7 +64,7 @@ calibration_option = click.option(
     type=_PATH,
     multiple=True,
     help="Checkpoint or training whose aiopt_calibration.json says how often its readings are right; used "
-    "where that revision answers. Repeat it for several.",
+    "where that revision answers. It also says which prompt it answers. Repeat it for several.",
 )
 
 
@@ -124,6 +127,13 @@ class ReaderOptions:
         """Return the settings: file < environment < options."""
         who = {name: getattr(self, name) for name in ("endpoint", "models", "prompts", "picture", "numbers")}
         return _settings(self.config_path, **who, timeout_s=self.timeout_s, **more)
+
+    def fitted(self, calibrations: tuple[CheckpointCalibration, ...], **more: Any) -> AnalystSettings:
+        """Return the settings; where no prompt is named, with the one that checkpoints are calibrated for."""
+        from aiopt.analyst.checkpoint_calibration import fitting_prompt
+
+        settings = self.settings(**more)
+        return settings if self.prompts else settings.asking(fitting_prompt(calibrations))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,8 +201,8 @@ def read_command(options: ReadOptions) -> None:
     from aiopt.files import atomic_write_bytes
 
     out = options.out_path
-    settings = options.settings()
     calibrations = calibrations_of(options.calibration_paths)
+    settings = options.fitted(calibrations)
     files = Readable(options.bars_path, options.timeframe, options.symbol, options.png_path, options.note)
     request = request_of_files(files, settings, draw=out is not None)
     if out is not None and request.chart_png is not None:

@@ -80,6 +80,7 @@ class CheckpointReader:
     """
 
     def __init__(self, checkpoint: Path) -> None:
+        self.path = Path(checkpoint)
         self._opened = OpenedCheckpoint(checkpoint)
         self._base: Base = self._opened.base
         if self._base.geometry is None:

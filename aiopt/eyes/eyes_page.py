@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from aiopt.analyst.pairing import PairedShares
 from aiopt.analyst.scoring import Share
 from aiopt.dataset.judging.judging import TaskScore
+from aiopt.eyes.calibrated import CalibratedEyes
 from aiopt.eyes.judged import Judged
 from aiopt.training.training import TrainingResult
 
@@ -21,7 +22,9 @@ TITLES = {
 }
 
 
-def eyes_page(result: TrainingResult, parameters: int, judged: Sequence[Judged]) -> str:
+def eyes_page(
+    result: TrainingResult, parameters: int, judged: Sequence[Judged], known: CalibratedEyes
+) -> str:
     """Return the page.
 
     Parameters
@@ -32,6 +35,8 @@ def eyes_page(result: TrainingResult, parameters: int, judged: Sequence[Judged])
         Of the checkpoint.
     judged : sequence of Judged
         What came out.
+    known : CalibratedEyes
+        From validation charts.
     """
     lines = [
         f"{parameters / 1e6:.2f}M parameters, {result.steps_done:,} steps of training by questions "
@@ -48,7 +53,42 @@ def eyes_page(result: TrainingResult, parameters: int, judged: Sequence[Judged])
         lines += [line for score in forward for line in ("", _future(score, one))]
         looks = "the first look" if one.eyes.look <= 1 else f"look {one.eyes.look}"
         lines += ["", f"This was {looks} at the split, all readers together."]
+    lines += _validation(known)
     return "\n".join(lines) + "\n"
+
+
+def _validation(known: CalibratedEyes) -> list[str]:
+    """Return what is known from validation charts; nothing where nothing is."""
+    lines: list[str] = []
+    if known.calibration is not None:
+        lines += [
+            *("", "### Confidence, calibrated on validation charts", ""),
+            "| confidence of | charts | map | ECE before | ECE after |",
+            "|---|---|---|---|---|",
+        ]
+        for name, one in known.calibration.tasks.items():
+            cells = [
+                name,
+                f"{one.n:,}",
+                one.calibrator.method,
+                f"{one.ece_before:.3f}",
+                f"{one.ece_after:.3f}",
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+        lines += [
+            "",
+            "After: each half of the charts by a map fitted on the other half. `short/1` is a whole reading "
+            "put together from short answers, right where its bias is.",
+        ]
+    if known.reading is not None:
+        score = known.reading
+        lines += [
+            "",
+            f"Of {score.bias.n:,} whole readings the bias is right in {_share(score.bias)}, trend and "
+            f"volatility both in {_share(score.regime)}, the levels all in {_share(score.levels)}. Of the "
+            f"{score.patterns.n:,} engulfing bars {_share(score.patterns)} are named; no other pattern is.",
+        ]
+    return lines
 
 
 def _answers(judged: Judged) -> list[str]:

@@ -31,6 +31,7 @@ from aiopt.dataset.judging.judging import fit_calibrators
 from aiopt.dataset.judging.readings import RULES
 from aiopt.dataset.tasks import TaskSetInfo, read_task_info
 from aiopt.eyes.answering import CheckpointReader
+from aiopt.eyes.calibrated import ValidationLook
 from aiopt.eyes.eyes_config import JudgingConfig
 from aiopt.eyes.recipe import Say
 from aiopt.eyes.small_cnn import SmallCnn
@@ -85,6 +86,8 @@ class Judging:
         The eyes.
     nets : sequence of SmallCnn
         The baseline, and the one that is asked for the future.
+    validation : ValidationLook
+        What the eyes answered on the validation split of ``charts``: confidence is calibrated on that alone.
     out : Path
         Folder of the recipe.
     say : Say
@@ -94,6 +97,7 @@ class Judging:
     config: JudgingConfig
     reader: CheckpointReader
     nets: Sequence[SmallCnn]
+    validation: ValidationLook
     out: Path
     say: Say
 
@@ -103,11 +107,11 @@ class Judging:
         Parameters
         ----------
         sets : mapping of str to Path
-            Sets by name; confidence is calibrated on the validation split of ``charts``.
+            Sets by name.
         trained_on : sequence of Path
             What the eyes learnt from; a split that shows any of it is refused.
         """
-        calibrators: dict[str, Calibrator] | None = None
+        calibrators = fit_calibrators(self.validation.asked, self.validation.readings)
         found = []
         for name, split in SPLITS:
             path = self.out / JUDGED_FOLDER / f"{name}-{split}.json"
@@ -118,22 +122,12 @@ class Judging:
                 continue
             self.say.note(f"Judging on {name}, {split}")
             refuse_overlap(tuple(trained_on), sets[name], split)
-            if calibrators is None:
-                calibrators = self._calibrators(sets["charts"])
             one = self._look(name, split, sets[name], calibrators)
             atomic_write_bytes(path, msgspec.json.format(msgspec.json.encode(one)) + b"\n")
             found.append(one)
         return found
 
-    def _calibrators(self, charts: Path) -> dict[str, Calibrator]:
-        info = read_task_info(charts)
-        asked = list(asked_of(charts, info, "validation", most=self.config.charts, controls=0))
-        readings = self.reader.answers_to(
-            asked, info.config.pictures, progress=self.say.counting("validation, questions", len(asked))
-        )
-        return dict(fit_calibrators(asked, readings))
-
-    def _look(self, name: str, split: str, folder: Path, calibrators: dict[str, Calibrator]) -> Judged:
+    def _look(self, name: str, split: str, folder: Path, calibrators: Mapping[str, Calibrator]) -> Judged:
         info, config = read_task_info(folder), self.config
         asked = list(asked_of(folder, info, split, most=config.charts, controls=config.controls))
         # The future is not asked of the eyes: their bias is taken for it.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiopt.errors import DataError
 from aiopt.eyes.answering import CheckpointReader
+from aiopt.eyes.calibrated import calibrate_eyes, read_calibrated
 from aiopt.eyes.eyes_config import EyesConfig
 from aiopt.eyes.eyes_page import eyes_page
 from aiopt.eyes.judged import Judged, Judging, read_judged
@@ -69,15 +70,17 @@ def make_eyes(
         sets = {folder.name: folder for folder in folders}
         learnt = [sets[name] for name in EYES_SETS]
         base = give_sight(config, learnt, build_base(config, out, say), out, say)
-        result = train_eyes(config, learnt, base, out, processes, say)
+        train_eyes(config, learnt, base, out, processes, say)
         tasks = learnt_tasks(config)
         nets = [train_baseline(config, learnt, tasks, out / "sight" / "cnn.pt", say)]
         if config.real is not None and "real" in sets and "forward" in config.real.tasks:
             # Asked for the future it is trained on the past of the same market: the eyes never are.
             future = ("forward",)
             nets.append(train_baseline(config, [sets["real"]], future, out / "sight" / "forward.pt", say))
-        checkpoint = Path(result.checkpoint)
-        judging = Judging(config.judging, CheckpointReader(checkpoint), nets, out, say)
+        checkpoint = _checkpoint(out)
+        reader = CheckpointReader(checkpoint)
+        validation = calibrate_eyes(reader, sets["charts"], out, say=say)
+        judging = Judging(config.judging, reader, nets, validation, out, say)
         judged = judging.run(sets, learnt)
         _write_page(out, checkpoint)
     return judged
@@ -92,7 +95,14 @@ def page_of(out: Path) -> str:
         If they are not finished.
     """
     result = read_result(out)
-    return eyes_page(result, validate(result.checkpoint).parameters, read_judged(out))
+    checkpoint = _checkpoint(out)
+    known = read_calibrated(out, checkpoint)
+    return eyes_page(result, validate(checkpoint).parameters, read_judged(out), known)
+
+
+def _checkpoint(out: Path) -> Path:
+    """Return where the eyes lie, also after the folder was moved."""
+    return out / "training" / "checkpoint"
 
 
 def _write_page(out: Path, checkpoint: Path) -> None:

@@ -9,7 +9,8 @@ command goes on where it was stopped.
     OUT/base, OUT/seeing             the base at its seed, and with first sight
     OUT/sight                        states of tower and baseline
     OUT/training                     as `aiopt.training.training` leaves it; its checkpoint is the eyes
-    OUT/judged/SET-SPLIT.json        what came out, and every reader's answers beside it
+    OUT/judged/SET-SPLIT.json        what came out, and every reader's answers beside it; of the validation
+                                     split the eyes' answers, and what whole readings are worth
     OUT/eyes.md                      the table
 """
 

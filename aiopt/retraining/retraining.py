@@ -220,6 +220,7 @@ def _calibrated(
             reads(new, asked, info.config.pictures),
             revision=new.checkpoint.revision,
             data=info.key,
+            pictures=info.config.pictures,
         )
     except DataError as failure:
         say(f"Not calibrated: {failure}")

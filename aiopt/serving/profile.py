@@ -98,12 +98,16 @@ class SlotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Further names requests may use.
     engine : EngineSettings
         How it is run.
+    made_by : str
+        Command that makes the model's folder, which then is one below the working directory; empty: it is
+        fetched.
     """
 
     name: str
     model: str
     aliases: tuple[str, ...] = ()
     engine: EngineSettings = EngineSettings()
+    made_by: str = ""
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.aliases):

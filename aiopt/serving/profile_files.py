@@ -13,6 +13,7 @@ import yaml
 
 from aiopt.errors import ConfigError, InputError, did_you_mean
 from aiopt.serving.checkpoint.sources import check_present
+from aiopt.serving.checkpoint.weights import CheckpointError
 from aiopt.serving.endpoint import named_checkpoint
 from aiopt.serving.profile import ServingConfig, load_args
 from aiopt.yaml_text import load_yaml
@@ -31,7 +32,7 @@ def load_profile(name: str) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-        ``gpu``, ``cpu``, ``test``, or the path of a YAML file.
+        ``gpu``, ``cpu``, ``tiny``, ``test``, or the path of a YAML file.
 
     Raises
     ------
@@ -77,7 +78,11 @@ def adapt(
     args = document["applications"][0]["args"]
     args["state_dir"] = str(folder)
     if model is not None:
-        args["models"][0]["model"] = named_checkpoint(model)
+        args["models"][0] |= {"model": named_checkpoint(model), "made_by": ""}
+    for slot in args["models"]:
+        if slot.get("made_by"):
+            # The engines run in other working directories.
+            slot["model"] = str(Path(slot["model"]).resolve())
     if port is not None:
         document.setdefault("http_options", {})["port"] = port
     return document, load_args(args, where="serving profile")
@@ -91,13 +96,16 @@ def check_machine(config: ServingConfig) -> None:
     ConfigError
         If vLLM is missing; says the command that installs it.
     CheckpointError
-        If weights are missing; says the command that fetches them.
+        If weights are missing; says the command that fetches or makes them.
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         msg = f"Serving needs {', '.join(missing)}, but this Python has none of it."
         raise ConfigError(f"{msg} Run: requirements/install.sh {config.device}")
     for slot in config.models:
+        if slot.made_by and not Path(slot.model).exists():
+            msg = f"The model of this profile must lie in {slot.model}, but there is nothing yet."
+            raise CheckpointError(f"{msg} Run: {slot.made_by}, or name another with --model.")
         check_present(slot.model, config.folder)
 
 

@@ -40,14 +40,15 @@ class ScanOptions(ReaderOptions):
         """Return the scan's settings: file < environment < options."""
         from aiopt.analyst.scans import ScanConfig
 
-        settings = self.settings(bars=self.window, concurrency=self.concurrency)
+        calibrations = calibrations_of(self.calibration_paths)
+        settings = self.fitted(calibrations, bars=self.window, concurrency=self.concurrency)
         reader = self.reader or ("rules" if settings.endpoint is None else "model")
         return ScanConfig(
             windows=self.windows,
             every=self.every,
             reader=reader,  # type: ignore[arg-type]  # click has checked the choice
             analyst=settings,
-            calibrations=calibrations_of(self.calibration_paths),
+            calibrations=calibrations,
         )
 
 

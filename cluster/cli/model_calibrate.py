@@ -68,7 +68,9 @@ def calibrate(
             readings = reader.answers_to(asked, info.config.pictures, progress=done)
     else:
         readings = _ask(asked, info, endpoint, model, found.revision)
-    fitted = fit_checkpoint_calibration(asked, readings, revision=found.revision, data=info.key)
+    fitted = fit_checkpoint_calibration(
+        asked, readings, revision=found.revision, data=info.key, pictures=info.config.pictures
+    )
     path = write_calibration(Path(found.path), fitted)
     document = {"file": str(path), "calibration": fitted}
     emit(as_json, document, lambda console: _print(console, fitted, path))

@@ -23,7 +23,7 @@ def command() -> None:
 
 
 @command.command(epilog="Example: aiopt serve up --profile cpu --model /models/MiniCPM-V-4.6")
-@click.option("--profile", default="cpu", show_default=True, help="gpu, cpu, test, or a YAML file.")
+@click.option("--profile", default="cpu", show_default=True, help="gpu, cpu, tiny, test, or a YAML file.")
 @click.option("--model", help="Folder, training or hub id for the first served name. Default: the profile's.")
 @click.option("--port", type=click.IntRange(1, 65535), help="HTTP port. Default: the profile's.")
 @click.option(

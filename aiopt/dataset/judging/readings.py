@@ -15,9 +15,9 @@ import polars as pl
 
 from aiopt.analyst.analysis import Analysis, AnalysisRequest
 from aiopt.analyst.answers import answer_text
+from aiopt.analyst.asking import NO_ANSWER
 from aiopt.analyst.chat import ChatRequest, Complete
 from aiopt.analyst.prompts import image_part
-from aiopt.analyst.reading import NO_ANSWER
 from aiopt.analyst.rule_reader import RULES_VERSION, read_by_rules
 from aiopt.analyst.settings import AnalystSettings
 from aiopt.analyst.shown import ENGULFING_BARS

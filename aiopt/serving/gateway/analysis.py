@@ -34,7 +34,9 @@ from aiopt.analyst.checkpoint_calibration import (
     CALIBRATION_FILE,
     CheckpointCalibration,
     decode_calibration,
+    fitting_prompt,
 )
+from aiopt.analyst.prompts import DEFAULT_PROMPT
 from aiopt.analyst.schema import MAX_RATIONALE
 from aiopt.analyst.windows import drawable
 from aiopt.charts import render_chart
@@ -142,15 +144,16 @@ class Analyses:
             If the model named is not served.
         """
         name = model or self._settings.default_model
-        images, unavailable = False, None
+        images, unavailable, prompt = False, None, DEFAULT_PROMPT
         if reader == "model":
             try:
-                images = (await self._card(name)).images
+                card = await self._card(name)
+                images, prompt = card.images, fitting_prompt(calibrations_of(card.calibration, card.model_id))
             except ModelUnavailableError as failure:
                 unavailable = failure  # waited for once: the rules read, and the result says so
         settings = msgspec.structs.replace(
             self._analyst, models=(name,), picture=self._analyst.picture and images
-        )
+        ).asking(prompt)
         return MarketReader(
             self._chats,
             settings,

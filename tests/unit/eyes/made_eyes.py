@@ -15,11 +15,12 @@ BARS = "EURUSD/1h"
 QUICK: dict[str, Any] = {
     "charts": {
         "sources": [
-            {"type": "generator", "name": "templates", "charts": 60, "noise": [0.5, 1.0]},
+            {"type": "generator", "name": "templates", "charts": 70, "noise": [0.5, 1.0]},
             {"type": "generator", "name": "processes", "charts": 6},
         ],
         "tasks": ["trend", "close_position", "bias"],
         "held_out": {"kinds": ["hammer", "shooting_star"], "generators": ["processes"]},
+        "shares": {"train": 0.6, "validation": 0.3, "test": 0.1},
         "pictures": {"mark_synthetic": False},
     },
     "shapes": {

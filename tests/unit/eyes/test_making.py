@@ -14,12 +14,13 @@ pytest.importorskip("torch")
 from click.testing import CliRunner
 
 from aiopt.analyst.answers import why_refused
+from aiopt.analyst.checkpoint_calibration import read_calibration
 from aiopt.dataset.judging import asked_of, looks_at, read_readings
 from aiopt.dataset.tasks import read_task_info
 from aiopt.dataset.tasks.task_config import DEFAULT_TASKS
 from aiopt.errors import ConfigError, RunExistsError
 from aiopt.eyes.answering import CheckpointReader
-from aiopt.eyes.judged import FORECAST
+from aiopt.eyes.judged import FORECAST, read_judged
 from aiopt.eyes.making import make_eyes, page_of
 from aiopt.eyes.recipe import Say
 from aiopt.serving.checkpoint.validation import validate
@@ -86,6 +87,23 @@ def test_the_same_command_does_nothing_twice_and_another_recipe_is_refused(made:
     assert len(looks_at(made / "eyes/data/charts")) == 3
     with pytest.raises(RunExistsError, match="eyes of another recipe"):
         make_eyes(quick(seed=9), made / "eyes", bars=made / "bars")
+
+
+def test_confidence_is_calibrated_on_validation_charts_and_kept_in_the_checkpoint(made: Path) -> None:
+    checkpoint = made / "eyes/training/checkpoint"
+    found = read_calibration(checkpoint)
+    assert found.revision == validate(str(checkpoint)).revision, "the file is no part of the revision"
+    assert (found.split, found.data) == ("validation", read_task_info(made / "eyes/data/charts").key)
+    assert {task: one.n for task, one in found.tasks.items()} == dict.fromkeys(
+        ("trend", "close_position", "bias"), 21
+    )
+    assert "| confidence of | charts | map | ECE before | ECE after |" in page_of(made / "eyes")
+    # Few questions, so there is no whole reading; the answers are kept and not asked for again.
+    assert "whole readings" not in page_of(made / "eyes")
+    kept = made / "eyes/judged/charts-validation-eyes.parquet"
+    assert len(read_readings(kept)) == 63
+    trend = [one.calibrated for one in read_judged(made / "eyes")[0].eyes.scores if one.task == "trend"]
+    assert trend[0] is not None
 
 
 def test_the_table_is_shown_by_a_command_and_unfinished_eyes_are_named(made: Path, tmp_path: Path) -> None:

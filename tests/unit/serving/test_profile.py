@@ -19,7 +19,7 @@ from cluster.serving import deploy
 MINIMAL: dict[str, Any] = {"device": "cpu", "models": [{"name": "minicpm", "model": "a/b"}]}
 
 
-@pytest.mark.parametrize("name", ["gpu", "cpu", "test"])
+@pytest.mark.parametrize("name", ["gpu", "cpu", "tiny", "test"])
 def test_every_profile_that_ships_is_valid_and_deployable(name: str) -> None:
     document = profile_files.load_profile(name)
     (application,) = document["applications"]

@@ -12,6 +12,7 @@ import pytest
 from aiopt.analyst import AnalysisResult
 from aiopt.analyst.calibrating import Calibrator
 from aiopt.analyst.checkpoint_calibration import CheckpointCalibration, TaskCalibration
+from aiopt.analyst.short_reading import SHORT_QUESTIONS
 from tests.unit.serving.conftest import Play
 from tests.unit.serving.fake_backend import VISION, FakeBackend
 from tests.unit.serving.gateway.chat_requests import check_error
@@ -95,5 +96,26 @@ def test_a_calibrated_reading_is_taken_back_for_a_strategy(play: Play) -> None:
         bad = {"analysis": {**reading, "calibrated": 1.5}, "timeframe": "5m"}
         refused = await client.post("/strategy", json=bad)
         check_error(refused, 400, "`0 <= calibrated <= 1` must hold, but got 1.5")
+
+    play(scenario)
+
+
+def test_a_model_that_is_calibrated_for_short_questions_is_asked_these(play: Play) -> None:
+    async def scenario(client: httpx.AsyncClient, backend: FakeBackend) -> None:
+        serve(backend, calibration(task="short/1"))
+
+        def short(body: dict[str, Any]) -> str:
+            asked = body["response_format"]["json_schema"]
+            return msgspec.json.encode({asked["name"]: SHORT_QUESTIONS[asked["name"]][1][0]}).decode()
+
+        backend.reply = short
+        found = (await read(client)).analysis
+        assert (found.source, found.prompt_version) == ("model", "short/1"), found.fallback_reason
+        assert found.calibrated == pytest.approx(found.confidence / 2, abs=1e-6)
+        assert len(backend.bodies) == len(SHORT_QUESTIONS)
+        assert {(body["logprobs"], body["top_logprobs"]) for body in backend.bodies} == {(True, 20)}
+        serve(backend, "")
+        backend.reply = None
+        assert (await read(client)).analysis.prompt_version == "read/1"
 
     play(scenario)
