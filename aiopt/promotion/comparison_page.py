@@ -5,6 +5,7 @@ Owns its drawing.  Judges nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from aiopt.analyst.pairing import PairedShares
 from aiopt.analyst.scoring import Share
 
 if TYPE_CHECKING:
+    from aiopt.dataset.judging.judging import TaskScore
     from aiopt.promotion.comparison import Comparison, Side
 
 WIDTH, ROW = 360, 22
@@ -52,9 +54,9 @@ def comparison_page(result: Comparison) -> str:
         [
             '<!doctype html><html lang="en"><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
-            f"<title>{escape(result.second.model_id)} against {escape(result.first.model_id)}</title>",
+            f"<title>{_title(result)}</title>",
             f"<style>{_STYLE}</style>",
-            f"<h1>{escape(result.second.model_id)} against {escape(result.first.model_id)}</h1>",
+            f"<h1>{_title(result)}</h1>",
             f'<div class="verdict {decision.promote}">{_WORDS[decision.promote]}<ul>{reasons}</ul></div>',
             f'<p class="note">Both read the same charts: split <b>{escape(result.split)}</b> of '
             f"<code>{escape(result.data)}</code> (set <code>{escape(result.set_key[:12])}</code>). "
@@ -64,15 +66,26 @@ def comparison_page(result: Comparison) -> str:
             _note("Paired on the same charts; 95 % intervals: charts drawn again with all their questions."),
             "<h2>Right answers</h2>",
             _shares(result),
+            _note("95 % Wilson intervals."),
+            "<h2>Controls</h2>",
+            _controls(result),
             _note(
-                "95 % Wilson intervals. Mirrored charts should be read as well as upright ones; shuffled and "
-                "blank ones keep the answer of the upright chart, so nobody should be right on them more "
-                "often than the majority is."
+                "Some of the charts, changed. Mirrored charts should be read as well as upright ones; "
+                "shuffled and blank ones keep the answer of the upright chart, so nobody should be right on "
+                "them more often than the majority is, or than shuffled bars still show the answer."
             ),
             "<h2>Who was compared</h2>",
             _sides(result),
         ]
     )
+
+
+def _title(result: Comparison) -> str:
+    """Return who was compared; two of one name with the beginning of their revisions."""
+    second, first = result.second.model_id, result.first.model_id
+    if second == first:
+        second, first = f"{second} {result.second.revision[:12]}", f"{first} {result.first.revision[:12]}"
+    return escape(f"{second} against {first}")
 
 
 def _note(text: str) -> str:
@@ -121,20 +134,40 @@ def _whisker(pair: PairedShares, edge: float) -> str:
 
 
 def _shares(result: Comparison) -> str:
-    head = "".join(
-        f'<th class="n">{name}</th>'
-        for name in ("right", "majority", "rules", "upright of controls", *CONTROLS)
+    """Return who was right how often, beside majority and rules."""
+    names = ("right", "majority", "rules")
+    return _table(result, names, lambda score: (score.accuracy, score.majority, score.rules))
+
+
+def _controls(result: Comparison) -> str:
+    """Return the same charts upright and as controls."""
+    return _table(
+        result,
+        ("upright", *CONTROLS, "shown when shuffled"),
+        lambda score: (
+            score.controls_upright,
+            *(score.controls.get(name) for name in CONTROLS),
+            score.shuffled_explained,
+        ),
     )
+
+
+def _table(
+    result: Comparison, names: Sequence[str], cells: Callable[[TaskScore], Sequence[Share | None]]
+) -> str:
+    """Return a table with a row for each task and side, in the order of the tasks compared."""
     rows = []
-    for side, word in ((result.first, "first"), (result.second, "second")):
-        for score in side.judgement.scores:
-            shares = (score.accuracy, score.majority, score.rules, score.controls_upright)
-            cells = [*shares, *(score.controls.get(name) for name in CONTROLS)]
-            texts = "".join(f'<td class="n">{_share(one)}</td>' for one in cells)
-            rows.append(f"<tr><td>{escape(score.task)}</td><td>{word}</td>{texts}</tr>")
-    return (
-        f'<div class="wide"><table><tr><th>task</th><th></th>{head}</tr>{"".join(sorted(rows))}</table></div>'
-    )
+    sides = [
+        (word, {score.task: score for score in side.judgement.scores})
+        for word, side in (("first", result.first), ("second", result.second))
+    ]
+    for task in result.compared:
+        for word, scores in sides:
+            if task in scores:
+                texts = "".join(f'<td class="n">{_share(one)}</td>' for one in cells(scores[task]))
+                rows.append(f"<tr><td>{escape(task)}</td><td>{word}</td>{texts}</tr>")
+    head = "".join(f'<th class="n">{name}</th>' for name in names)
+    return f'<div class="wide"><table><tr><th>task</th><th></th>{head}</tr>{"".join(rows)}</table></div>'
 
 
 def _share(share: Share | None) -> str:

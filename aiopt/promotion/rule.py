@@ -38,8 +38,9 @@ class PromotionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     least_questions : int
         Upright questions below which nothing is promoted automatically.
     blank_margin : float
-        How far above the majority's accuracy the lower end of the interval on blank or shuffled charts may
-        be: more means that something other than the shape is read.
+        How far above the majority's accuracy (on shuffled charts also above what their bars still show) the
+        lower end of the interval on blank or shuffled charts may be: more means that something other than the
+        shape is read.
     mirrored_drop : float
         How far below its accuracy on the same charts upright that on mirrored charts may be, unless their
         intervals touch: more means that "it rises" was learnt.
@@ -154,11 +155,15 @@ def _failed(config: PromotionConfig, score: TaskScore) -> Iterator[str]:
     chance = 0.0 if score.majority is None or score.majority.value is None else score.majority.value
     for name in ("blank", "shuffled"):
         share = score.controls.get(name)
-        if share is not None and share.n and share.low > chance + config.blank_margin:
+        known, why = chance, "the most frequent answer"
+        explained = score.shuffled_explained if name == "shuffled" else None
+        if explained is not None and explained.value is not None and explained.value > chance:
+            known, why = explained.value, "what the bars still show"
+        if share is not None and share.n and share.low > known + config.blank_margin:
             yield (
                 f"a control failed: at {score.task} it is right on {share.value:.1%} "
-                f"[{share.low:.1%}, {share.high:.1%}] of {name} charts, where the most frequent answer is on "
-                f"{chance:.1%}, so it reads something other than the shape"
+                f"[{share.low:.1%}, {share.high:.1%}] of {name} charts, where {why} is on {known:.1%}, so it "
+                "reads something other than the shape"
             )
     mirrored, upright = score.controls.get("mirrored"), score.controls_upright
     if mirrored is None or not mirrored.n or upright is None or upright.value is None:

@@ -17,6 +17,7 @@ from aiopt.analyst.scoring import Calibration, Share, calibration, wilson
 from aiopt.analyst.shown import TOUCH_SHARE
 from aiopt.bars.schema import BarArrays
 from aiopt.dataset.judging.asking import VARIANTS, Asked
+from aiopt.dataset.judging.explained import shuffled_explained
 from aiopt.dataset.judging.readings import Reading
 from aiopt.dataset.tasks.task_info import TaskSetInfo
 from aiopt.dataset.tasks.task_kinds import TASKS
@@ -55,6 +56,8 @@ class TaskScore(msgspec.Struct, frozen=True, kw_only=True):
         Accuracy on controls, see `aiopt.dataset.judging.asking`.
     controls_upright : Share or None
         Accuracy on the upright charts of these controls.
+    shuffled_explained : Share or None
+        Shuffled charts on which being right needs no leak, see `aiopt.dataset.judging.explained`.
     calibration, calibrated : Calibration or None
         Of what the reader says of its answers; after a map fitted on the validation split alone.
     """
@@ -71,6 +74,7 @@ class TaskScore(msgspec.Struct, frozen=True, kw_only=True):
     located: Share | None = None
     controls: dict[str, Share] = {}
     controls_upright: Share | None = None
+    shuffled_explained: Share | None = None
     calibration: Calibration | None = None
     calibrated: Calibration | None = None
 
@@ -188,6 +192,9 @@ def _score(
         found["controls_upright"] = _share(
             hit for one, hit in zip(upright, right, strict=True) if one.sample in controlled
         )
+    if "shuffled" in controls:
+        shuffled = [one for one in questions if one.variant == "shuffled"]
+        found["shuffled_explained"] = shuffled_explained(task, shuffled)
     if task == "pattern":
         named = [one for one, hit in zip(upright, right, strict=True) if hit and one.truth["kind"] != "none"]
         found["located"] = _share(_located(one, answers[one.name]) for one in named)
