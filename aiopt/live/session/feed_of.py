@@ -11,10 +11,17 @@ from pathlib import Path
 
 from aiopt.live.feeds.bus_quotes import BusQuotes
 from aiopt.live.feeds.dukascopy_quotes import DukascopyQuotes
-from aiopt.live.feeds.feed_config import AnyFeed, BusFeed, DukascopyFeed, JournalReplay, ReplayFeed
+from aiopt.live.feeds.feed_config import (
+    AnyFeed,
+    BusFeed,
+    DukascopyFeed,
+    InteractiveBrokersFeed,
+    JournalReplay,
+)
 from aiopt.live.feeds.journal_quotes import JournalQuotes
 from aiopt.live.feeds.seam import Feed
 from aiopt.live.feeds.store_feed import StoreFeed
+from aiopt.live.node.interactive_brokers import BrokerQuotes
 from aiopt.timeframe import Timeframe
 
 
@@ -41,5 +48,6 @@ def feed_of(config: AnyFeed, longest: Timeframe, clock: Callable[[], int] = time
         return BusQuotes(config, clock=clock)
     if isinstance(config, DukascopyFeed):
         return DukascopyQuotes(config, longest, clock=clock)
-    assert isinstance(config, ReplayFeed)
+    if isinstance(config, InteractiveBrokersFeed):
+        return BrokerQuotes(config, clock=clock)
     return StoreFeed(Path(config.store), start_ns=config.ns("start"), stop_ns=config.ns("stop"))

@@ -9,11 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from aiopt.bus.codec import encode_event
 from aiopt.bus.events import Event, Health, Quote
 from aiopt.bus.journal import JournalWriter
 from aiopt.bus.memory import MemoryTransport
-from aiopt.bus.transport import Channel, Message
 from aiopt.live.feeds.feed_config import BusFeed, JournalReplay
 from aiopt.live.feeds.store_feed import StoreFeed
 from aiopt.live.session.live_config import LiveConfig
@@ -61,18 +59,19 @@ def expected(config: LiveConfig, tmp_path_factory: pytest.TempPathFactory) -> li
 
 
 @pytest.fixture
-def bus(events: list[Event]) -> Iterator[str]:
-    """A bus in this process that holds what the session published."""
+def bus(config: LiveConfig, expected: list[LiveTrade], tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A bus in this process on which a session has published all of its quotes; and the session's id."""
     server = MemoryTransport("published")
-
-    async def publish() -> None:
-        await server.open()
-        messages = [Message(one.id, encode_event(one), one.seq) for one in events]
-        await server.publish(Channel("A", "events"), messages)
-
-    asyncio.run(publish())
-    yield "memory:published"
+    asyncio.run(_open(server))
+    telling = msgspec.structs.replace(config, bus="memory:published", quotes_every_s=0.0)
+    end, trades, _ = run(telling, tmp_path / "telling")
+    assert trades == expected
+    yield "memory:published", end.session
     asyncio.run(server.close())
+
+
+async def _open(server: MemoryTransport) -> None:
+    await server.open()
 
 
 def half(config: LiveConfig, out: Path) -> None:
@@ -88,9 +87,9 @@ def half(config: LiveConfig, out: Path) -> None:
 
 
 def test_quotes_of_a_bus_give_the_same_trades(
-    config: LiveConfig, bus: str, expected: list[LiveTrade], tmp_path: Path
+    config: LiveConfig, bus: tuple[str, str], expected: list[LiveTrade], tmp_path: Path
 ) -> None:
-    feed = BusFeed(url=bus, session="A", start="oldest", is_replayed=True)
+    feed = BusFeed(url=bus[0], session=bus[1], start="oldest", is_replayed=True)
     there = msgspec.structs.replace(config, feed=feed)
     assert not is_provable(there)
     half(there, tmp_path / "run")
