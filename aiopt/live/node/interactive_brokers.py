@@ -48,6 +48,8 @@ class BrokerQuotes:
         Which, and where TWS or Gateway is.
     clock : callable
         This machine's time, UTC nanoseconds.
+    adapter : callable, optional
+        Returns the types of client and contract; default: the adapter's own.
 
     Raises
     ------
@@ -61,10 +63,16 @@ class BrokerQuotes:
     total: int | None = None
     complete_from_ns: int | None = None
 
-    def __init__(self, config: InteractiveBrokersFeed, *, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        config: InteractiveBrokersFeed,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        adapter: Callable[[], tuple[Any, Any]] | None = None,
+    ) -> None:
         self._config, self._clock = config, clock
         self.instrument: Instrument = instrument(config.instrument)
-        self._client_type, self._contract_type = _adapter()
+        self._client_type, self._contract_type = (adapter or _adapter)()
         self.history_until_ns = self.first_ns = clock()
         self._past = PastOfStore(config.history, self.instrument)
         self._came: deque[QuoteTick] = deque(maxlen=_AT_MOST)

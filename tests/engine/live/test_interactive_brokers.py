@@ -7,9 +7,10 @@ import importlib.util
 import socket
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from nautilus_trader.model.data import QuoteTick
 
 from aiopt.errors import ConfigError, DataError
 from aiopt.live.feeds.feed_config import InteractiveBrokersFeed
@@ -123,6 +124,70 @@ def test_what_is_missed_is_missed() -> None:
     assert feed.history(FIVE, 0, 10**18) == []
     with pytest.raises(DataError, match="EURXXX"):
         BrokerQuotes(InteractiveBrokersFeed(instrument="EURXXX"))
+
+
+class MadeClient:
+    """The adapter's client without a socket, for machines without the broker's library."""
+
+    made: ClassVar[list[MadeClient]] = []
+
+    def __init__(self, *, loop: Any, msgbus: Any, cache: Any, clock: Any, **place: Any) -> None:
+        del loop, clock
+        self.msgbus, self.pair, self.place = msgbus, cache.instruments()[0], place
+        self._is_client_ready = asyncio.Event()
+        self._eclient = self
+        self.did: list[str] = []
+        self.made.append(self)
+
+    def start(self) -> None:
+        self._is_client_ready.set()
+
+    def stop(self) -> None:
+        self.did.append("stop")
+
+    def disconnect(self) -> None:
+        self.did.append("disconnect")
+
+    async def subscribe_ticks(
+        self, name: Any, contract: dict[str, str], kind: str, *, ignore_size: bool
+    ) -> None:
+        assert (str(name), kind, ignore_size) == ("EUR/USD.IDEALPRO", "BidAsk", True)
+        assert contract == {"secType": "CASH", "exchange": "IDEALPRO", "symbol": "EUR", "currency": "USD"}
+        self.quote(SECOND, 1.07001)
+
+    def quote(self, second: int, bid: float) -> None:
+        prices = {"bid_price": self.pair.make_price(bid), "ask_price": self.pair.make_price(bid + 1e-5)}
+        sizes = {"bid_size": self.pair.make_qty(1_000), "ask_size": self.pair.make_qty(2_000)}
+        stamps = {"ts_event": second * 10**9, "ts_init": second * 10**9}
+        tick = QuoteTick(instrument_id=self.pair.id, **prices, **sizes, **stamps)
+        self.msgbus.send(endpoint="DataEngine.process", msg=tick)
+
+
+def test_the_feed_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interactive_brokers, "SILENCE_S", 0.02)
+
+    async def body() -> None:
+        feed = BrokerQuotes(InteractiveBrokersFeed(port=7497), adapter=lambda: (MadeClient, dict))
+        batches = feed.batches(0)
+        async with asyncio.timeout(WAIT_S):
+            (first,) = await until_quotes(batches, 1)
+            assert (list(first.bid), list(first.ask_size)) == ([1.07001], [2_000.0])
+            assert "in the middle" in first.hole
+            client = MadeClient.made[-1]
+            assert client.place == {"host": "127.0.0.1", "port": 7497, "client_id": 71}
+            client._is_client_ready.clear()
+            assert (await anext(batches)).notes == (
+                "the connection to TWS or Gateway is lost; it is tried again",
+            )
+            client._is_client_ready.set()
+            assert (await anext(batches)).notes == ("over: the connection is back",)
+            client.quote(SECOND + 5, 1.07002)
+            (*_, last) = await until_quotes(batches, 1)
+            assert (list(last.places), "was lost" in last.hole) == ([1], True)
+            await batches.aclose()
+        assert client.did == ["stop", "disconnect"]
+
+    asyncio.run(body())
 
 
 def test_what_to_install_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
