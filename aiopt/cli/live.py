@@ -12,6 +12,7 @@ from rich.console import Console
 
 from aiopt.cli.live_control import add_control_commands
 from aiopt.cli.live_readings import analyst_of, readings_command
+from aiopt.cli.live_report import report_command, watch_command
 from aiopt.cli.options import PATH, OutFolder, json_option, typed
 from aiopt.cli.output import emit, minute_text, print_pairs, progress, stderr_console
 from aiopt.errors import ConfigError
@@ -41,6 +42,7 @@ class LiveOptions:
     analyst: str | None
     model: str | None
     bus: str | None
+    metrics_port: int | None
     prove: bool
     out: Path
     as_json: bool
@@ -49,6 +51,10 @@ class LiveOptions:
 @click.group("live", epilog="Example: aiopt live run --replay data/ticks/EURUSD --spec rsi_reversion")
 def command() -> None:
     """Trade strategies on paper, tick by tick, as they were backtested."""
+
+
+command.add_command(report_command)
+command.add_command(watch_command)
 
 
 @command.command("run", epilog="Example: aiopt live run --replay data/ticks/EURUSD --spec rsi_reversion")
@@ -80,6 +86,7 @@ def command() -> None:
 )
 @click.option("--analyst", help="Who reads charts: rules, or the URL of an endpoint; more of it in a CONFIG.")
 @click.option("--model", help="Served name of the model that reads at --analyst URL.")
+@click.option("--metrics-port", type=int, help="Serve metrics for Prometheus at this port; 0: any free one.")
 @click.option(
     "--bus",
     help="Tell events on this bus and obey it, e.g. local:runs/live/bus (a server of its own) or redis://HOST.",
@@ -103,9 +110,12 @@ def run_command(options: LiveOptions) -> None:
     """Run a session on paper: of a CONFIG file, or of a replayed tick store and specs.
 
     What happens is kept in OUT/session.sqlite, behind every step.  Ctrl-C ends it behind the present one;
-    after that, or after any crash, the same command goes on from the last step.  At the end of a replay OUT
-    holds trades.csv and session.json, with the backtest's trades on the same ticks compared.
+    after that, or after any crash, the same command goes on from the last step.  When it ends OUT holds
+    trades.csv, session.json and report.html; at the end of a replay with the backtest's trades on the same
+    ticks compared.
     """
+    from aiopt.live.report.observer import SessionObserver
+    from aiopt.live.report.page import write_session_report
     from aiopt.live.session.live_session import LiveSession, check_session
     from aiopt.live.session.proof_ticks import is_provable
     from aiopt.live.session.run_folder import prove_session, write_folder
@@ -115,8 +125,12 @@ def run_command(options: LiveOptions) -> None:
     check_session(config)
     with SessionFile(options.out) as file:
         session = LiveSession(config, file)
-        with progress("quotes", session.total, quiet_s=1.0) as report:
-            end = session.run(report)
+        with SessionObserver(file, session.session_id, config.metrics) as observer:
+            session.observer = observer
+            if observer.port is not None:
+                stderr_console().print(f"Metrics: http://{config.metrics.address}:{observer.port}/metrics")
+            with progress("quotes", session.total, quiet_s=1.0) as report:
+                end = session.run(report)
         for text in end.warnings:
             stderr_console().print(f"Note: {text}.", markup=False, soft_wrap=True)
         proofs = None
@@ -124,6 +138,7 @@ def run_command(options: LiveOptions) -> None:
             with progress("backtests", len(config.strategies), quiet_s=1.0) as report:
                 proofs = prove_session(file, config, report)
         write_folder(file, config, end, proofs)
+        write_session_report(options.out)
         document = {
             "folder": str(options.out),
             **msgspec.to_builtins(end),
@@ -133,6 +148,14 @@ def run_command(options: LiveOptions) -> None:
 
 
 def _config(options: LiveOptions) -> LiveConfig:
+    config = _session_config(options)
+    if options.metrics_port is None:
+        return config
+    metrics = msgspec.structs.replace(config.metrics, port=options.metrics_port)
+    return msgspec.structs.replace(config, metrics=metrics)
+
+
+def _session_config(options: LiveOptions) -> LiveConfig:
     from aiopt.live.paper.paper_config import PaperConfig
     from aiopt.live.session.live_config import LiveConfig, ReplayFeed, TradedSpec, load_live_config
     from aiopt.market.instrument import instrument

@@ -186,6 +186,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "aiopt.live.node": {"aiopt.backtest", "aiopt.live.feeds", "aiopt.live.paper", "aiopt.market"},
     "aiopt.live.reading": {"aiopt.analyst", "aiopt.backtest.growing_bars", "aiopt.patterns", *_STRATEGY},
+    "aiopt.live.report": {
+        "aiopt.backtest.growing_bars",
+        "aiopt.bus.audit",
+        "aiopt.live.guard",
+        "aiopt.live.paper",
+        "aiopt.live.session",
+        "aiopt.live.state",
+        "aiopt.market",
+        "aiopt.report",
+    },
     "aiopt.live.session": {
         "aiopt.backtest",
         "aiopt.bus",

@@ -26,6 +26,7 @@ from aiopt.live.feeds.feed_config import ReplayFeed as ReplayFeed
 from aiopt.live.guard.guard_config import GuardConfig
 from aiopt.live.paper.paper_config import PaperConfig
 from aiopt.live.reading.analyst_config import LiveAnalyst, check_asked
+from aiopt.live.session.metrics_config import MetricsConfig
 from aiopt.live.session.ranked import is_ranked, ranked_spec, run_of, spec_named
 from aiopt.live.watch.watch_config import WatchConfig
 from aiopt.strategy.spec import StrategySpec
@@ -109,6 +110,8 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         On the bus quotes are merged over so many seconds; 0: every quote is told.
     analyst : LiveAnalyst or None
         Who reads charts while the session runs; None: nobody, and no strategy may ask for readings.
+    metrics : MetricsConfig
+        What a running session tells of itself; may change while it lives.
 
     Raises
     ------
@@ -127,6 +130,7 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     bus: str | None = None
     quotes_every_s: float = 0.5
     analyst: LiveAnalyst | None = None
+    metrics: MetricsConfig = MetricsConfig()
 
     def __post_init__(self) -> None:
         names = [one.id for one in self.strategies]
@@ -153,7 +157,13 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def config_hash(self) -> str:
         """Hex SHA-256 of what must stay the same while a session lives: not the pace, nor its edges."""
         same = msgspec.structs.replace(
-            self, feed=same_feed(self.feed), on_start="keep", profile="paper", bus=None, quotes_every_s=0.5
+            self,
+            feed=same_feed(self.feed),
+            on_start="keep",
+            profile="paper",
+            bus=None,
+            quotes_every_s=0.5,
+            metrics=MetricsConfig(),
         )
         if self.analyst is None:
             return content_hash(same)

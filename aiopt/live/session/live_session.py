@@ -35,7 +35,7 @@ from aiopt.live.session.feed_of import feed_of
 from aiopt.live.session.feeding import Feeding
 from aiopt.live.session.live_config import LiveConfig, ranked_warnings, specs_of
 from aiopt.live.session.reading_of import reader_of
-from aiopt.live.session.stepping import Series, Stepper, with_spread
+from aiopt.live.session.stepping import Series, StepObserver, Stepper, with_spread
 from aiopt.live.session.telling import Teller
 from aiopt.live.state.session_file import SessionFile
 from aiopt.strategy.higher_timeframes import check_higher_timeframes
@@ -129,6 +129,11 @@ class LiveSession:
     clock : callable
         This machine's time, UTC nanoseconds; a live feed's quotes come on it.
 
+    Attributes
+    ----------
+    observer : StepObserver or None
+        To be set before `run`; told of steps and commits.
+
     Raises
     ------
     ConfigError
@@ -144,6 +149,7 @@ class LiveSession:
         self._specs = specs_of(config)
         self.resumed = not file.is_new
         self.warnings = ranked_warnings(config, self.traded.symbol)
+        self.observer: StepObserver | None = None
         self._stopping = False
         self.parts: _Parts | None = None
         """What it is made of, from its start on."""
@@ -237,6 +243,8 @@ class LiveSession:
             stepper.commit()
             if ended:
                 self._file.commit({"ended": "true"})
+            if self.observer is not None:
+                self.observer.ended(stepper)
         finally:
             untold = await person.end()
             await parts.node.stop()
@@ -360,6 +368,7 @@ class _Parts:
                 quotes_s=None if session.config.bus is None else session.config.quotes_every_s,
             ),
             also=self.control.parts,
+            observer=session.observer,
         )
         self.reader = self.stepper.reader = reader_of(session.config, series, self.stepper, file)
         for name, (_, timeframe, _) in wanted.items():

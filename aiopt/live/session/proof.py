@@ -4,7 +4,9 @@ A backtest knows of a bar only its prices, not their order.  Where one bar reach
 target of a position, the backtest decides by its rule of paths, and the session by the ticks.  Such a bar is
 found in the bars themselves and counted; so are trades that differ because the one before them ended
 otherwise: they follow from it, until both sides agree again; a size that the account's equity cuts differs
-as long as the equity does.  Whatever else differs is unexplained, and a fault.
+as long as the equity does.  What stands before the orders of a session and is not in a backtest explains
+too: an entry that was refused, a position that the kill switch, a command or the guard closed.  Whatever else
+differs is unexplained, and a fault.
 
 Owns the comparison.  Knows no node.
 """
@@ -12,7 +14,8 @@ Owns the comparison.  Knows no node.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -26,6 +29,7 @@ T = TypeVar("T")
 
 _TOLERANCE = 1e-9
 _AT_END = frozenset({"end_of_data", "segment_end"})
+_CLOSED = frozenset({"flatten", "kill"})
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,10 +44,13 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     where : str
         ``"both"``: entered on both sides, ended otherwise.  ``"live"`` or ``"backtest"``: on one alone.
     why : str
-        ``"both_legs"``: a bar reaches its stop and its target.  ``"follows"``: from a trade before it.
-        ``"unexplained"``.
+        ``"both_legs"``: a bar reaches its stop and its target.  ``"refused"``: the session refused the entry.
+        ``"closed"``: the kill switch, a command or the guard closed it.  ``"follows"``: from a trade before
+        it.  ``"unexplained"``.
     live, backtest : str
         Exit price and reason on each side; empty where it has no such trade.
+    rule : str
+        What refused the entry, e.g. ``"max_daily_loss"``; empty if nothing did.
     """
 
     entry_bar_ns: int
@@ -52,6 +59,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     live: str
     backtest: str
+    rule: str = ""
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +94,13 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         return "unexplained" not in self.why
 
 
-def prove(strategy: str, live: Sequence[LiveTrade], backtest: Sequence[Trade], bars: BarSet) -> Proof:
+def prove(
+    strategy: str,
+    live: Sequence[LiveTrade],
+    backtest: Sequence[Trade],
+    bars: BarSet,
+    refused: Mapping[int, str] = MappingProxyType({}),
+) -> Proof:
     """Compare the trades of one strategy.
 
     Parameters
@@ -99,6 +113,8 @@ def prove(strategy: str, live: Sequence[LiveTrade], backtest: Sequence[Trade], b
         Of `BacktestSession` on bars of the same ticks, with their stop ladder.
     bars : BarSet
         These bars.
+    refused : mapping of int to str
+        Bars on which the session refused an entry of this strategy, by opening time, and the rule.
     """
     here = _by_entry(sorted(live, key=_live_order), _live_entry)
     there = _by_entry(sorted(backtest, key=_backtest_order), _backtest_entry)
@@ -114,8 +130,13 @@ def prove(strategy: str, live: Sequence[LiveTrade], backtest: Sequence[Trade], b
         entered_alike = mine is not None and theirs is not None and _alike(mine, theirs)
         other_equity = ever and mine is not None and theirs is not None and _equal_but_size(mine, theirs)
         follows = since or other_equity
+        rule = refused.get(entry[0], "") if mine is None else ""
         why = "both_legs" if both and entered_alike else "follows" if follows else "unexplained"
-        since = since or why == "both_legs"
+        if rule:
+            why = "refused"
+        elif mine is not None and theirs is not None and mine.exit_reason in _CLOSED and why != "both_legs":
+            why = "closed"
+        since = since or why in ("both_legs", "refused", "closed")
         ever = ever or since
         differences.append(
             Difference(
@@ -125,6 +146,7 @@ def prove(strategy: str, live: Sequence[LiveTrade], backtest: Sequence[Trade], b
                 why=why,
                 live="" if mine is None else f"{mine.exit_price} {mine.exit_reason}",
                 backtest="" if theirs is None else f"{theirs.exit_price} {theirs.exit_reason}",
+                rule=rule,
             )
         )
     return Proof(

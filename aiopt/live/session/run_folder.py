@@ -6,7 +6,10 @@ whenever a stretch ends; what a session goes on from is its file alone.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +28,8 @@ from aiopt.live.session.proof import Proof, not_comparable, prove
 from aiopt.live.session.proof_ticks import ticks_of
 from aiopt.live.state.session_file import SessionFile
 from aiopt.utc import DAY_NS
+
+_RULE = re.compile(r"[a-z_]+")
 
 TRADES, SUMMARY = "trades.csv", "session.json"
 
@@ -56,8 +61,20 @@ def write_folder(file: SessionFile, config: LiveConfig, end: SessionEnd, proofs:
         "config": msgspec.to_builtins(config),
         "proof": None if proofs is None else msgspec.to_builtins(proofs),
     }
+    _write_summary(file.folder, document)
+
+
+def write_proofs(folder: Path, proofs: list[Proof]) -> None:
+    """Put a proof that was made later into ``session.json`` of a session's folder."""
+    path = folder / SUMMARY
+    document: dict[str, Any] = msgspec.json.decode(path.read_bytes()) if path.is_file() else {}
+    document["proof"] = msgspec.to_builtins(proofs)
+    _write_summary(folder, document)
+
+
+def _write_summary(folder: Path, document: dict[str, Any]) -> None:
     text = msgspec.json.format(msgspec.json.encode(document), indent=2)
-    atomic_write_bytes(file.folder / SUMMARY, text + b"\n")
+    atomic_write_bytes(folder / SUMMARY, text + b"\n")
 
 
 def backtest_like(config: LiveConfig, balance: float) -> BacktestConfig:
@@ -92,22 +109,48 @@ def prove_session(
     list of Proof
         Of each strategy; one that a person changed while it ran is compared with nothing, and says so.
     """
-    trades, specs = trades_of(file), specs_of(config)
+    specs = specs_of(config)
     readings = None if config.analyst is None else list(file.readings())
     changed = changed_by(file.state())
     found = {
-        name: not_comparable(name, sum(trade.strategy == name for trade in trades), commands)
+        name: not_comparable(name, sum(trade.strategy == name for trade in trades_of(file)), commands)
         for name, commands in changed.items()
     }
     if len(found) < len(config.strategies):
         others = (one for one in config.strategies if one.id not in found)
-        for one in _proofs(trades, specs, config, others, readings, progress or (lambda done: None)):
+        for one in _proofs(file, specs, config, others, readings, progress or (lambda done: None)):
             found[one.strategy] = one
     return [found[one.id] for one in config.strategies]
 
 
+def refused_entries(events: Iterable[tuple[int, int, str]], config: LiveConfig) -> dict[str, dict[int, str]]:
+    """Return the rules that refused entries, by strategy and the opening time of the bar.
+
+    Parameters
+    ----------
+    events : iterable of (int, int, str)
+        Number, time and record, as a session keeps them.
+    config : LiveConfig
+        Of the session.
+    """
+    frames = {one.id: one.frame.ns for one in config.strategies}
+    found: dict[str, dict[int, str]] = {name: {} for name in frames}
+    for _, ts_ns, text in events:
+        record = json.loads(text)
+        if record.get("type") == "refused" and record["strategy"] in frames:
+            length = frames[record["strategy"]]
+            found[record["strategy"]][ts_ns // length * length] = refusing_rule(record["text"])
+    return found
+
+
+def refusing_rule(text: str) -> str:
+    """Return the rule in what a strategy was told of a refusal: ``ID was rejected: RULE: REASON``."""
+    parts = text.partition(": ")[2].partition(": ")
+    return parts[0] if parts[1] and _RULE.fullmatch(parts[0]) else "refused"
+
+
 def _proofs(
-    trades: list[LiveTrade],
+    file: SessionFile,
     specs: dict[str, Any],
     config: LiveConfig,
     strategies: Iterable[TradedSpec],
@@ -115,18 +158,19 @@ def _proofs(
     progress: Callable[[float], None],
 ) -> Iterator[Proof]:
     with ticks_of(config) as feed:
-        yield from _proofs_on(feed, trades, specs, config, strategies, readings, progress)
+        yield from _proofs_on(feed, file, specs, config, strategies, readings, progress)
 
 
 def _proofs_on(
     feed: StoreFeed,
-    trades: list[LiveTrade],
+    file: SessionFile,
     specs: dict[str, Any],
     config: LiveConfig,
     strategies: Iterable[TradedSpec],
     readings: list[str] | None,
     progress: Callable[[float], None],
 ) -> Iterator[Proof]:
+    trades, refused = trades_of(file), refused_entries(file.events(), config)
     warm_ns = int(config.warm_up_days * DAY_NS)
     segments = Segments((feed.start_ns, feed.stop_ns)) if warm_ns else None
     for number, one in enumerate(strategies):
@@ -135,5 +179,5 @@ def _proofs_on(
         with BacktestSession(bars, backtest_like(config, config.balance_of(one)), readings=log) as session:
             result = session.run(specs[one.id], segments=segments)
             mine = [trade for trade in trades if trade.strategy == one.id]
-            yield prove(one.id, mine, result.trades, session.bars)
+            yield prove(one.id, mine, result.trades, session.bars, refused[one.id])
         progress(number + 1)

@@ -51,7 +51,7 @@ def status_of(folder: Path) -> dict[str, Any]:
     ended = state.get("ended") == "true"
     return {
         "session": meta["id"],
-        "state": "ended" if ended else "runs" if _is_running(folder) else "left",
+        "state": "ended" if ended else "runs" if is_running(folder) else "left",
         "position": cursor["position"],
         "dropped": cursor["dropped"],
         "last_quote": None if last is None else dict(zip(("ts_ns", "bid", "ask"), last, strict=True)),
@@ -105,7 +105,8 @@ def _scale(symbol: str) -> int:
     return 10 ** (instrument(symbol).price_precision + DECIMALS_BEYOND_TICK)
 
 
-def _is_running(folder: Path) -> bool:
+def is_running(folder: Path) -> bool:
+    """Tell whether a process has a session open."""
     busy = ConfigError("running")
     try:
         with file_lock(Path(folder) / "session.lock", exclusive=False, busy=busy):

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -83,6 +83,27 @@ def with_spread(row: BarRow, traded: Instrument, pips: float) -> BarRow:
     return BarRow._make((*row[:6], *asks, *row[10:]))
 
 
+class StepObserver(Protocol):
+    """Told of steps and commits; changes nothing."""
+
+    def stepped(self, stepper: Stepper, kind: str, took_s: float) -> None:
+        """Take note of a step in which nothing (``"quiet"``), a ``"bar"`` or an ``"order"`` happened."""
+        ...
+
+    def committed(
+        self,
+        stepper: Stepper,
+        notes: Sequence[dict[str, Any]],
+        trades: Sequence[tuple[str, LiveTrade]],
+    ) -> None:
+        """Take note of what a commit holds, once it is on the disk."""
+        ...
+
+    def ended(self, stepper: Stepper) -> None:
+        """Take note of the end of a stretch."""
+        ...
+
+
 @dataclass(kw_only=True)
 class Stepper:
     """Steps of one instrument's quotes.
@@ -105,6 +126,8 @@ class Stepper:
         Whether every bar is committed at once, not only what orders do.
     also : callable
         Gives further parts of the state, asked at each commit.
+    observer : StepObserver or None
+        Told of steps and commits.
     position : int
         Place in the feed behind the last quote taken.
     feed_record : str or None
@@ -113,6 +136,9 @@ class Stepper:
         Reads charts beside the session.
     chart_frame : Timeframe or None
         The bars it reads.
+        Quotes of the feed taken so far.
+    cut : int
+        Bars so far, of all series.
     """
 
     node: PaperNode
@@ -129,11 +155,13 @@ class Stepper:
     on_commit: Callable[[], None] = lambda: None
     reader: LiveReader | None = None
     chart_frame: Timeframe | None = None
+    observer: StepObserver | None = None
     position: int = 0
     feed_record: str | None = None
     last: tuple[int, float, float] | None = None
     dropped: int = 0
     quotes: int = 0
+    cut: int = 0
     commits: int = 0
     events: list[VenueEvent] = field(default_factory=list)
     notes: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
@@ -142,6 +170,7 @@ class Stepper:
     _bars: list[tuple[str, int, BarRow]] = field(default_factory=list)
     _trades: list[tuple[str, LiveTrade]] = field(default_factory=list)
     _written: dict[str, str] = field(default_factory=dict)
+    _touched: set[str] = field(default_factory=set)
     _due: float = 0.0
     _kill_step: str = "armed"
 
@@ -174,6 +203,25 @@ class Stepper:
         StorageError
             If what happened cannot be committed; the session then goes on from the commit before.
         """
+        if self.observer is None:
+            self._step(position, ts_ns, bid, ask, sizes, arrived_ns)
+            return
+        seq, cut = self.venue.seq, self.cut
+        began = time.perf_counter()
+        self._step(position, ts_ns, bid, ask, sizes, arrived_ns)
+        took = time.perf_counter() - began
+        kind = "order" if self.venue.seq > seq else "bar" if self.cut > cut else "quiet"
+        self.observer.stepped(self, kind, took)
+
+    def _step(
+        self,
+        position: int,
+        ts_ns: int,
+        bid: float,
+        ask: float,
+        sizes: tuple[float, float],
+        arrived_ns: int | None,
+    ) -> None:
         self.position = position + 1
         self.quotes += 1
         traded, last = self.traded, self.last
@@ -205,12 +253,13 @@ class Stepper:
             self.dropped += 1
         self.last = ts_ns, bid, ask
         if ended or self.events or self._kill_step not in ("armed", "halted"):
+            self._take_refusals()
             self._look_after(ts_ns)
         if self.broken.keys() - self.flattened:
             self._leave_broken()
         due = bool(ended) and (self.commits_bars or time.monotonic() >= self._due)
         if self.events or self.notes or due or self.teller.is_due:
-            self.commit()
+            self.commit(self._touched)
 
     def clock(self, now_ns: int) -> None:
         """Let the guard see that time passes: a feed that is silent brings no step."""
@@ -229,7 +278,9 @@ class Stepper:
     def _bar(self, series: Series, row: BarRow, now_ns: int) -> None:
         row = with_spread(row, self.traded, self.venue.config.extra_spread_pips)
         bars = series.bars
+        self._touched.update(name for name, frame in self.timeframes.items() if frame == bars.timeframe)
         bars.append(row)
+        self.cut += 1
         self._bars.append((series.name, len(bars) - 1, row))
         teller, deciding = self.teller, self._deciding_on(bars.timeframe)
         teller.bar(series.name, row, bars.timeframe.ns, now_ns)
@@ -286,6 +337,7 @@ class Stepper:
 
     def flatten(self, strategy: str, reason: str) -> None:
         """Let a strategy close what it holds at the next quote."""
+        self._touched.add(strategy)
         with self.node.pump.held():
             self.node.strategies[strategy].flatten(reason)
 
@@ -359,9 +411,19 @@ class Stepper:
 
     # --- commit -----------------------------------------------------------------------------------------
 
-    def commit(self) -> None:
-        """Write everything that has changed since the last commit, in one transaction."""
+    def commit(self, touched: Collection[str] | None = None) -> None:
+        """Write everything that has changed since the last commit, in one transaction.
+
+        Parameters
+        ----------
+        touched : collection of str, optional
+            Strategies that a bar or an order reached since then: no other can have changed, and what none
+            can have changed is not even looked at.  Default: any of them may have.
+        """
+        self._take_refusals()
         self._take_trades()
+        if touched is not None:
+            touched = {event.strategy for event in self.events}.union(touched)
         state = {
             "cursor": json.dumps({"position": self.position, "last": self.last, "dropped": self.dropped}),
             "venue": msgspec.json.encode(self.venue.state()).decode(),
@@ -373,7 +435,7 @@ class Stepper:
         if self.feed_record is not None:
             state["feed"] = self.feed_record
         for name, strategy in self.node.strategies.items():
-            if name not in self.broken:
+            if name not in self.broken and (touched is None or name in touched):
                 state[f"strategy:{name}"] = json.dumps(strategy.save_state())
         readings: list[tuple[int, str]] = []
         if self.reader is not None:
@@ -388,12 +450,22 @@ class Stepper:
         )
         self.teller.committed(told)
         self._written |= changed
+        notes, done = self.notes, self._trades
         self._bars, self._trades, self.events, self.notes = [], [], [], []
+        self._touched.clear()
         self._due = time.monotonic() + _COMMIT_S
         self.commits += 1
         if self.commits % _PURGED == 0 and self.last is not None:
             self.node.purge(self.last[0])
         self.on_commit()
+        if self.observer is not None:
+            self.observer.committed(self, [note for _, note in notes], done)
+
+    def _take_refusals(self) -> None:
+        for name, strategy in self.node.strategies.items():
+            for text in strategy.refusals:
+                self.note("refused", strategy=name, text=text)
+            strategy.refusals.clear()
 
     def _take_trades(self) -> None:
         for event in self.events:
@@ -406,9 +478,6 @@ class Stepper:
             for closed in strategy.closed:
                 self._trades.append((name, live_trade(name, closed, self.timeframes[name])))
             strategy.closed.clear()
-            for text in strategy.refusals:
-                self.note("refused", strategy=name, text=text)
-            strategy.refusals.clear()
             for position in strategy.uncovered:
                 self.note("uncovered", strategy=name, position=position)
 
