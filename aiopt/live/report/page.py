@@ -46,7 +46,6 @@ _WHY = {
     "follows": "follows from a difference before it: another exit, or the size that the equity carries",
     "refused": "the session refused the entry; a backtest has nothing that would",
     "closed": "the kill switch, a command or the guard closed it",
-    "changed": "a command changed the strategy, so it is no longer what was backtested",
     "unexplained": "unexplained: a fault",
 }
 _STANDING = {"ended": "at the end of its feed", "left": "left; it can go on", "runs": "running"}
@@ -136,6 +135,9 @@ def headline(record: SessionRecord, proofs: Sequence[Proof] | None) -> str:
     text += ". "
     if proofs is None:
         return text + "Not compared with a backtest."
+    proofs = [one for one in proofs if not one.changed]
+    if not proofs:
+        return text + "Commands changed every strategy, so none is a backtest's."
     live, same, backtest = (
         sum(getattr(one, name) for one in proofs) for name in ("live", "same", "backtest")
     )

@@ -16,10 +16,11 @@ from aiopt.live.guard.guard_config import GuardConfig
 from aiopt.live.limits.limits_config import LimitsConfig
 from aiopt.live.report.curves import equity_curve
 from aiopt.live.report.frame import frame
-from aiopt.live.report.page import write_session_report
+from aiopt.live.report.page import render_session, write_session_report
 from aiopt.live.report.record import SessionRecord, read_commands, read_proofs, read_record
 from aiopt.live.session.live_config import LiveConfig
 from aiopt.live.session.live_session import LiveSession
+from aiopt.live.session.proof import not_comparable
 from aiopt.live.session.run_folder import prove_session, write_folder
 from aiopt.live.state.session_file import SessionFile
 from aiopt.live.watch.watch_config import WatchConfig
@@ -123,6 +124,17 @@ def test_the_page_says_what_happened(ended: Path) -> None:
         ET.fromstring(picture)
     assert page.count("<svg") >= 4
     assert page == write_session_report(ended).read_text()
+
+
+def test_a_strategy_that_a_command_changed_is_not_compared(ended: Path) -> None:
+    record, proofs = read_record(ended), read_proofs(ended)
+    assert proofs is not None
+    changed = not_comparable(proofs[0].strategy, 3, ("set_parameters",))
+    page = render_session(record, [changed, *proofs[1:]], [])
+    assert page.count("not compared: changed by set parameters") == 1
+    page = render_session(record, [changed], [])
+    assert "Commands changed every strategy" in page
+    assert "unexplained" not in page
 
 
 def test_the_page_of_one_that_holds_something(holding: Path, tmp_path: Path) -> None:
