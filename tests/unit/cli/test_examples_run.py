@@ -31,6 +31,7 @@ NOT_RUN = {
         *("live pause", "live resume", "live set", "live levels", "live size", "live spec", "live mode"),
         *("live model", "live flatten", "live kill", "live stop"),
     ),
+    "a session that has run": ("live readings",),
 }
 """What a command's example would need, and which commands do."""
 
