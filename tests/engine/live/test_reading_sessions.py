@@ -30,6 +30,7 @@ from aiopt.live.state.session_file import SessionFile
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.spec import StrategySpec
 from aiopt.strategy.spec_readings import ReadingGate, ReadingSize, SideReading
+from aiopt.ticks.importing import open_ticks
 from aiopt.timeframe import parse_timeframe
 from tests.engine.live.live_sessions import config_of, kinds, stretch, traded
 from tests.engine.live.steered import Hand, steered
@@ -208,6 +209,17 @@ def replace_analyst(**changes: Any) -> LiveAnalyst:
 def by_model(endpoint: Endpoint, **changes: Any) -> LiveAnalyst:
     settings = msgspec.structs.replace(RULES.settings, endpoint=endpoint.url, picture=False, retries=0)
     return replace_analyst(reader="model", settings=settings, every=12, **changes)
+
+
+def test_on_a_real_day_gated_strategies_trade_as_backtested(shared_data: Path, tmp_path: Path) -> None:
+    store = open_ticks(shared_data / "dukascopy" / "EURUSD", tmp_path / "cache")
+    feed = {"start": "2019-02-04T12:00", "stop": "2019-02-04T16:00"}
+    config = config_of(store, traded(tmp_path / "specs", gated(), "1m"), analyst=RULES, feed=feed)
+    config = msgspec.structs.replace(config, analyst=replace_analyst(every=5))
+    finish(config, tmp_path / "run")
+    counts = Counter(one.strategy for one in trades(tmp_path / "run"))
+    assert counts["plain"] == counts["sized"] > counts["held"] > 0
+    assert len(load_readings(tmp_path / "run")) > 35
 
 
 def test_a_model_that_fails_now_and_then_is_stood_in_for(store: Path, tmp_path: Path) -> None:
