@@ -51,6 +51,10 @@ def run(config: LiveConfig, out: Path) -> tuple[SessionEnd, list[LiveTrade], lis
         return end, trades_of(file), [json.loads(value) for _, _, value in file.events()]
 
 
+UNEVENTFUL = {"accepted", "filled", "cancelled", "began", "feed_over", "ended"}
+"""What happens in a replay in which nothing is refused and nothing goes wrong."""
+
+
 def kinds(events: list[dict[str, Any]]) -> Counter[str]:
     return Counter(event["type"] for event in events)
 
