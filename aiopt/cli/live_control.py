@@ -171,11 +171,39 @@ def stop_command(folder: Path, flatten: bool, **how: Any) -> int:
     return _tell(folder, "stop_session", {"flatten": flatten}, how)
 
 
+@click.command("tell", epilog="Example: aiopt live tell runs/live --bus local:runs/live/bus")
+@_folder
+@click.option("--bus", help="URL of the bus; the session's own by default.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Seconds to publish in.",
+)
+@json_option
+def tell_command(folder: Path, bus: str | None, wait_s: float, as_json: bool) -> int:
+    """Publish what a session that does not run could not tell, because its bus was down at the end.
+
+    Exit code 1 if something is still left.
+    """
+    from aiopt.live.control.telling_rest import tell_rest
+
+    told = tell_rest(folder, bus, wait_s)
+
+    def human(console: Console) -> None:
+        print_pairs(console, [("published", f"{told.published:,} events"), ("left", f"{told.left:,}")])
+
+    emit(as_json, told, human)
+    return EXIT_FAILED if told.left else EXIT_OK
+
+
 def add_control_commands(group: click.Group) -> None:
     """Add them all to ``aiopt live``."""
     for one in (
         *(pause_command, resume_command, set_command, levels_command, size_command, spec_command),
-        *(mode_command, model_command, flatten_command, kill_command, stop_command),
+        *(mode_command, model_command, flatten_command, kill_command, stop_command, tell_command),
         *(orders_command, positions_command, events_command),
     ):
         group.add_command(one)

@@ -23,6 +23,9 @@ from aiopt.bus.publisher import BusHealth, EventPublisher
 from aiopt.bus.transport import Channel, Transport
 from aiopt.live.state.session_file import SessionFile
 
+PUBLISHED_KEY, BUS_KEY = "published", "bus"
+"""Of a session's state: the last number that its bus is known to have, and that bus."""
+
 _LOG = logging.getLogger(__name__)
 _LOCAL = "local:"
 _ROWS = 500
@@ -167,6 +170,20 @@ class BusLink:
 
         self._tasks.append(asyncio.create_task(guarded(), name=f"bus of {self._session}"))
 
+    async def tell_rest(self, patience_s: float) -> int:
+        """Publish what the file of a session that does not run holds, and leave; return how many were left.
+
+        Raises
+        ------
+        BusError
+            If the bus is down or refuses this client.
+        """
+        await self.open(must=True)
+        self._tasks.append(asyncio.create_task(self._tell(), name=f"rest of {self._session}"))
+        left = await self.close(patience_s)
+        self._file.commit({PUBLISHED_KEY: str(self.published)})
+        return left
+
     async def close(self, patience_s: float = 5.0) -> int:
         """Publish what was committed, for so long at most, and leave; return how many were left."""
         last = self._file.last_told
@@ -188,8 +205,9 @@ class BusLink:
 
     @property
     def _may_publish(self) -> bool:
+        starts = self._publisher is None and self._is_open
         healthy = self._publisher is not None and self._publisher.health.state in ("ok", "full")
-        return healthy and any(not task.done() for task in self._tasks)
+        return (starts or healthy) and any(not task.done() for task in self._tasks)
 
     async def _reach(self) -> None:
         wait, longest = _RETRY_S

@@ -99,7 +99,7 @@ class ControlSocket:
         door = Door(self._session, os.getpid(), self._kind, address, self._key)
         # Private from its first byte on: it holds the key.
         with atomic_path(self._folder / DOOR) as temporary:
-            temporary.touch(mode=0o600)
+            temporary.chmod(0o600)
             temporary.write_bytes(msgspec.json.encode(door) + b"\n")
 
     async def close(self, patience_s: float = 5.0) -> None:

@@ -15,14 +15,13 @@ import msgspec
 from aiopt.bus.audit import AuditJournal
 from aiopt.bus.desk import CommandDesk, Outcome
 from aiopt.errors import StorageError
-from aiopt.live.control.bus_link import BusLink
+from aiopt.live.control.bus_link import BUS_KEY, PUBLISHED_KEY, BusLink
 from aiopt.live.control.control_socket import ControlSocket
 from aiopt.live.control.handler import SessionCommands
 from aiopt.live.session.stepping import Stepper
 from aiopt.live.state.session_file import SessionFile
 
 JOURNAL = "commands.journal"
-PUBLISHED_KEY, BUS_KEY = "published", "bus"
 
 
 class Person:

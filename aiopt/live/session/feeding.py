@@ -93,7 +93,8 @@ class Feeding:
         ):
             if self._pace.speed:
                 await self._wait(ts_ns)
-            elif number % _BREATH == 0 and time.monotonic() >= self._breath:
+            # Also where quotes are late for their pace: commands and the bus wait in the loop.
+            if number % _BREATH == 0 and time.monotonic() >= self._breath:
                 self._progress(place)
                 await asyncio.sleep(0)
                 self._breath = time.monotonic() + _BREATH_S

@@ -221,7 +221,7 @@ class LiveSession:
         person = parts.person()
         began, done_before = time.monotonic(), parts.node.pump.done
         try:
-            await person.begin(must_reach_bus=not self.resumed)
+            await person.begin(must_reach_bus=stepper.last is None)
             await Feeding(
                 self._feed,
                 stepper,

@@ -8,11 +8,13 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from aiopt.bus.commands import COMMANDS, Command
 from aiopt.bus.desk import Outcome
 from aiopt.errors import AioptError
 from aiopt.live.control.control_socket import ask, read_door
+from aiopt.live.feeds.store_feed import Pace
 from aiopt.live.session.live_config import LiveConfig
 from aiopt.live.session.live_session import LiveSession, SessionEnd
 from aiopt.live.session.status import status_of
@@ -22,10 +24,36 @@ WAIT_S = 240.0
 
 
 class Hand:
-    """Gives commands to the session of a folder."""
+    """Gives commands to the session of a folder, and holds its feed still while it does."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, session: LiveSession) -> None:
+        self.folder, self._session = folder, session
+        self._until: Callable[[Any], bool] | None = None
+        self._held, self._since = threading.Event(), 0.0
+
+    def hold(self, until: Callable[[Any], Any]) -> None:
+        """Let the feed stand still as soon as something of the stepper is true, until `go`."""
+        self._until = until
+        assert self._held.wait(WAIT_S), "it does not come"
+
+    def go(self) -> None:
+        """Let the feed go on."""
+        self._until = None
+
+    def waits(self, pace: Pace) -> bool:
+        """Return whether the feed stands still; asked in the session's thread before each quote."""
+        until, parts = self._until, self._session.parts
+        if not self._held.is_set():
+            if until is None or parts is None or not until(parts.stepper):
+                return False
+            self._since = time.monotonic()
+            self._held.set()
+        if until is not None:
+            return True
+        self._held.clear()
+        if pace._began is not None:  # what comes next is as far away as it was
+            pace._began = pace._began[0] + time.monotonic() - self._since, pace._began[1]
+        return False
 
     def command(self, name: str, **fields: Any) -> Command:
         door = read_door(self.folder)
@@ -53,12 +81,26 @@ class Hand:
         self.wait(lambda status: status["last_quote"]["ts_ns"] > start + count * 60 * 10**9)
 
 
+def holds(strategy: str) -> Callable[[Any], bool]:
+    """Return what is true of a stepper while a strategy holds a position and its exits are in the market."""
+
+    def it(stepper: Any) -> bool:
+        return any(one.strategy == strategy for one in stepper.venue.positions()) and not any(
+            one.order.kind == "market" for one in stepper.venue.orders()
+        )
+
+    return it
+
+
 def steered(config: LiveConfig, out: Path, script: Callable[[Hand], None]) -> SessionEnd:
     """Run a session while a script gives commands; it is stopped at the script's end."""
     failures: list[BaseException] = []
+    wait_s = Pace.wait_s
+
+    def held_back(pace: Pace, ts_ns: int) -> float:
+        return 0.005 if hand.waits(pace) else wait_s(pace, ts_ns)
 
     def act() -> None:
-        hand = Hand(out)
         try:
             deadline = time.monotonic() + WAIT_S
             while read_door(out) is None:
@@ -72,10 +114,12 @@ def steered(config: LiveConfig, out: Path, script: Callable[[Hand], None]) -> Se
 
     with SessionFile(out) as file:
         session = LiveSession(config, file)
+        hand = Hand(out, session)
         thread = threading.Thread(target=act)
         thread.start()
         try:
-            return session.run()
+            with patch.object(Pace, "wait_s", held_back):
+                return session.run()
         finally:
             thread.join(WAIT_S)
             if failures and not isinstance(failures[0], AioptError):

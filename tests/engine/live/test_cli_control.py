@@ -11,7 +11,7 @@ import pytest
 from aiopt.strategy.families import FAMILIES
 from cluster.cli import main
 from tests.engine.live.live_sessions import config_of, run
-from tests.engine.live.steered import Hand, steered
+from tests.engine.live.steered import Hand, holds, steered
 from tests.engine.live.test_control import PACE, families, open_position
 
 
@@ -34,7 +34,9 @@ def test_every_command_reaches_a_session_that_runs(
         def say(key: str, *words: object) -> None:
             seen[key] = call(capsys, *words)
 
-        held = hand.wait(lambda status: open_position(status, "B"))
+        hand.hold(holds("B"))
+        held = open_position(hand.status(), "B")
+        assert held is not None
         near, side = hand.status()["last_quote"]["bid"], held["side"]
         say("levels", "levels", out, "B", "--stop", round(near - side * 0.02, 5))
         say("positions", "positions", out)
@@ -48,6 +50,7 @@ def test_every_command_reaches_a_session_that_runs(
         say("mode", "mode", out, "observe", "S")
         say("model", "model", out, "rules")
         say("flatten", "flatten", out)
+        hand.go()
         hand.wait(lambda status: not status["positions"])
         say("spec", "spec", out, "S", tmp_path / "mine.json")
         say("unknown", "pause", out, "Stoch")

@@ -27,7 +27,7 @@ from aiopt.strategy.families import FAMILIES
 from aiopt.testing.random_specs import random_spec
 from tests.engine.live.bus_reading import events_told
 from tests.engine.live.live_sessions import config_of, run, traded
-from tests.engine.live.steered import Hand, steered
+from tests.engine.live.steered import Hand, holds, steered
 
 PACE = {"start": "2024-03-05T06:00", "speed": 1_800.0}
 """Half an hour a second."""
@@ -57,7 +57,9 @@ def test_levels_move_at_the_venue_and_not_to_the_wrong_side(store: Path, tmp_pat
     seen: dict[str, Any] = {}
 
     def script(hand: Hand) -> None:
-        held = hand.wait(lambda status: open_position(status, "B"))
+        hand.hold(holds("B"))
+        held = open_position(hand.status(), "B")
+        assert held is not None
         seen["before"] = exits(hand.status(), held["position_id"])
         quote, side = hand.status()["last_quote"], held["side"]
         near = quote["bid"] if side > 0 else quote["ask"]
@@ -70,6 +72,7 @@ def test_levels_move_at_the_venue_and_not_to_the_wrong_side(store: Path, tmp_pat
         seen["moved"] = hand.send("set_levels", **which, stop=far, target=round(near + side * 0.02, 5))
         seen["after"] = exits(hand.status(), held["position_id"])
         seen["far"], seen["position"] = far, held["position_id"]
+        hand.go()
         hand.bars(3)
 
     steered(families(store, tmp_path, "bollinger_breakout"), tmp_path / "run", script)
@@ -91,9 +94,10 @@ def test_entries_are_paused_sized_and_only_observed(store: Path, tmp_path: Path)
     seen: dict[str, Any] = {}
 
     def script(hand: Hand) -> None:
-        hand.wait(lambda status: open_position(status, "S"))
+        hand.hold(holds("S"))
         seen["unknown"] = hand.send("pause_entries", strategy="s")
         seen["pause"] = hand.send("pause_entries")
+        hand.go()
         hand.bars(40)
         seen["resume"] = hand.send("resume_entries", strategy="S")
         seen["size"] = hand.send("set_size_factor", factor=0.25)
@@ -168,7 +172,7 @@ def test_parameters_and_specs_change_whole_or_not_at_all(store: Path, tmp_path: 
         def given(**values: Any) -> Any:
             return hand.send("set_parameters", strategy="S", values=values)
 
-        hand.wait(lambda status: open_position(status, "S"))
+        hand.hold(holds("S"))
         seen["far"] = given(**{name: span.high + 1})
         seen["text"] = given(**{name: "long"})
         seen["none"] = given(speed=3)
@@ -176,9 +180,9 @@ def test_parameters_and_specs_change_whole_or_not_at_all(store: Path, tmp_path: 
         seen["again"] = given(**{name: span.low})
         swap = {"strategy": "S", "spec": json.loads(other.to_json())}
         seen["busy"] = hand.send("swap_spec", **swap)
-        hand.wait(lambda status: open_position(status, "S"))
         seen["flat"] = hand.send("flatten", strategy="S")
         hand.send("pause_entries", strategy="S")
+        hand.go()
         hand.wait(lambda status: not status["positions"])
         seen["bad"] = hand.send("swap_spec", strategy="S", spec={"name": "x"})
         seen["adds"] = hand.send(
@@ -220,9 +224,9 @@ def test_another_spec_that_is_the_same_changes_no_trade(store: Path, tmp_path: P
         "P": random_spec(4, adds=True),
         "T": random_spec(7, exits=True, targets=True),
     }
-    for name, family in (("B", "bollinger_breakout"), ("E", "ema_cross_atr")):
-        specs[name] = FAMILIES[family].spec
-    config = config_of(store, traded(tmp_path / "specs", specs, "1m"))
+    specs["B"] = FAMILIES["bollinger_breakout"].spec
+    half = {"start": "2024-03-05T12:00", "stop": "2024-03-06T06:00"}
+    config = config_of(store, traded(tmp_path / "specs", specs, "1m"), feed=half)
     whole = run(config, tmp_path / "whole")[1]
     with SessionFile(tmp_path / "run") as file:
         session = LiveSession(config, file)
@@ -231,7 +235,7 @@ def test_another_spec_that_is_the_same_changes_no_trade(store: Path, tmp_path: P
         def look(done: float) -> None:
             if done < due[0]:
                 return
-            due[0] = done + session.total / 10
+            due[0] = done + session.total / 6
             parts = session.parts
             assert parts is not None
             parts.stepper.commit()
@@ -242,19 +246,21 @@ def test_another_spec_that_is_the_same_changes_no_trade(store: Path, tmp_path: P
 
         assert session.run(look).ended
         assert trades_of(file) == [msgspec.structs.replace(one) for one in whole]
-        assert min(exchanged) > 1
+        assert min(exchanged) > 0, exchanged
 
 
 def test_a_kill_closes_everything_and_a_stop_leaves_it(store: Path, tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
 
     def stop(hand: Hand) -> None:
-        hand.wait(lambda status: open_position(status, "B"))
+        hand.hold(holds("B"))
         seen["stop"] = hand.send("stop_session", flatten=False)
 
     def kill(hand: Hand) -> None:
+        hand.hold(lambda stepper: stepper.venue.positions())
         seen["held"] = len(hand.status()["positions"])
         seen["kill"] = hand.send("kill", reason="enough")
+        hand.go()
         hand.wait(lambda status: not status["positions"] and not status["orders"])
         seen["resume"] = hand.send("resume_entries")
         hand.bars(20)
@@ -279,8 +285,9 @@ def test_a_kill_closes_everything_and_a_stop_leaves_it(store: Path, tmp_path: Pa
 
 def test_a_stop_that_closes_first_ends_flat(store: Path, tmp_path: Path) -> None:
     def script(hand: Hand) -> None:
-        hand.wait(lambda status: open_position(status, "B"))
+        hand.hold(holds("B"))
         assert hand.send("stop_session", flatten=True).status == "applied"
+        hand.go()
         hand.wait(lambda status: status["state"] != "runs" or not status["positions"])
 
     end = steered(families(store, tmp_path, "bollinger_breakout"), tmp_path / "run", script)

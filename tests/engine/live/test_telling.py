@@ -5,23 +5,32 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from aiopt.bus.connecting import start_local, transport_of
 from aiopt.bus.events import Account, Bar, Fill, Health, Order, Position, Quote, Signal
+from aiopt.bus.failures import BusDownError
 from aiopt.bus.local_server import read_record
+from aiopt.errors import AioptError
+from aiopt.live.control.telling_rest import tell_rest
 from aiopt.live.session.live_session import LiveSession
 from aiopt.live.session.run_folder import trades_of
+from aiopt.live.session.status import status_of
 from aiopt.live.state.session_file import SessionFile
 from aiopt.strategy.families import FAMILIES
 from tests.engine.live.bus_reading import events_on, events_told
 from tests.engine.live.live_sessions import config_of, run, traded
 from tests.engine.live.test_restarts import process
 
+WAIT_S = 240.0
 HOURS = {"start": "2024-03-05T06:00", "stop": "2024-03-05T12:00"}
 
 
@@ -71,7 +80,7 @@ def test_without_a_bus_orders_are_told_and_quotes_are_not(store: Path, tmp_path:
 
 
 def test_a_bus_that_is_cut_holds_nothing_up_and_loses_nothing(store: Path, tmp_path: Path) -> None:
-    bus = tmp_path / "bus"
+    out, bus = tmp_path / "run", tmp_path / "bus"
     server = start_local(bus)
     made = config_of(store, strategies(tmp_path, "stochastic_sma"), feed=HOURS | {"speed": 4_000.0})
     made = msgspec.structs.replace(made, bus=f"local:{bus}", quotes_every_s=0.05)
@@ -80,18 +89,20 @@ def test_a_bus_that_is_cut_holds_nothing_up_and_loses_nothing(store: Path, tmp_p
         with SessionFile(tmp_path / "run") as file:
             session = LiveSession(made, file)
 
-            def freeze() -> None:
+            def cut() -> None:
+                wait_for(lambda: position_of(out) > 0)
                 os.kill(server.pid, signal.SIGSTOP)
-                places.append(file_position(tmp_path / "run"))
-                threading.Timer(2.5, thaw).start()
-
-            def thaw() -> None:
-                places.append(file_position(tmp_path / "run"))
+                places.append(position_of(out))
+                time.sleep(2.5)
+                wait_for(lambda: position_of(out) > places[0])
+                places.append(position_of(out))
                 os.kill(server.pid, signal.SIGCONT)
 
-            threading.Timer(1.0, freeze).start()
+            thread = threading.Thread(target=cut)
+            thread.start()
             assert session.run().ended
             assert trades_of(file)
+        thread.join(WAIT_S)
         name, told = events_told(tmp_path / "run")
         there = events_on(f"local:{bus}", name)
     finally:
@@ -102,10 +113,18 @@ def test_a_bus_that_is_cut_holds_nothing_up_and_loses_nothing(store: Path, tmp_p
     assert any(isinstance(one, Quote) and one.merged > 1 for one in told)
 
 
-def file_position(out: Path) -> int:
-    from aiopt.live.session.status import status_of
+def position_of(out: Path) -> int:
+    try:
+        return int(status_of(out)["position"])
+    except AioptError:
+        return 0  # not begun yet
 
-    return int(status_of(out)["position"])
+
+def wait_for(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not what():
+        assert time.monotonic() < deadline, "it does not come"
+        time.sleep(0.02)
 
 
 def test_kills_lose_no_event_and_tell_none_twice(store: Path, tmp_path: Path) -> None:
@@ -130,3 +149,35 @@ def test_kills_lose_no_event_and_tell_none_twice(store: Path, tmp_path: Path) ->
     whole = run(made, tmp_path / "whole")[2]
     expected = [(row["order_id"][7:], row["price"]) for row in whole if row["type"] == "filled"]
     assert [(one.order_id[7:], one.price) for one in told if isinstance(one, Fill)] == expected != []
+
+
+def test_a_bus_that_is_down_is_told_of_at_the_start_and_told_to_later(store: Path, tmp_path: Path) -> None:
+    """Nothing begins without the bus that was asked for; what has begun goes on, and is told afterwards."""
+    out, bus = tmp_path / "run", tmp_path / "bus"
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        down = f"redis://127.0.0.1:{nobody.getsockname()[1]}"
+        made = config_of(store, strategies(tmp_path, "stochastic_sma"), feed=HOURS)
+        lost = msgspec.structs.replace(made, bus=down)
+        for _ in range(2):  # again: it has not begun
+            with SessionFile(out) as file, pytest.raises(BusDownError):
+                LiveSession(lost, file).run()
+        with SessionFile(out) as file:
+            session = LiveSession(made, file)
+            session.stop()  # behind the first quote
+            session.run()
+        assert not events_told(out)[1][-1].ts_ns
+        with SessionFile(out) as file:
+            session = LiveSession(made, file)
+            assert not session.run(lambda done: session.stop() if done > 500 else None).ended
+        end = run(lost, out)[0]
+    assert end.ended
+    assert "were not published on the bus" in end.warnings[-1]
+    with start_local(bus):
+        told = tell_rest(out, f"local:{bus}", 60.0)
+        name, kept = events_told(out)
+        assert (told.left, told.published) == (0, len(kept))
+        assert events_on(f"local:{bus}", name) == kept
+        assert tell_rest(out, f"local:{bus}", 60.0) == told
+        assert len(events_on(f"local:{bus}", name)) == len(kept)
+    assert any(isinstance(one, Health) and (one.part, one.state) == ("bus", "down") for one in kept)
