@@ -345,6 +345,7 @@ def _assert_equal(expected: Path, found: Path, files: int) -> None:
 def _cluster(folder: Path) -> Iterator[tuple[float, str]]:
     """Run a Ray head of this machine's cores; yields the seconds until a driver was connected, and its id."""
     from cluster import lifecycle
+    from cluster.connection import keep_loopback
     from cluster.resources import detect_machine, plan_node
 
     started = time.perf_counter()
@@ -354,6 +355,7 @@ def _cluster(folder: Path) -> Iterator[tuple[float, str]]:
     import ray
 
     try:
+        keep_loopback(state.address)
         ray.init(address=state.address, log_to_driver=False, logging_level="error")
         yield time.perf_counter() - started, state.cluster_id
     finally:

@@ -31,6 +31,7 @@ from aiopt.charts.theme import theme
 from aiopt.testing.bars import random_walk_bars
 from benchmarks._harness import ROOT, Figure, interleaved, median
 from cluster import lifecycle
+from cluster.connection import keep_loopback
 from cluster.resources import detect_machine, plan_node
 
 N_CHARTS = 100
@@ -123,6 +124,7 @@ def _cluster() -> Iterator[tuple[float, Any]]:
         import ray
 
         try:
+            keep_loopback(state.address)
             ray.init(address="auto", namespace="benchmark", log_to_driver=False, logging_level="error")
             yield time.perf_counter() - begun, ray
         finally:

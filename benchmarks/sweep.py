@@ -51,6 +51,7 @@ from aiopt.testing.bars import random_walk_bars
 from benchmarks import screen
 from benchmarks._harness import Figure
 from cluster import lifecycle
+from cluster.connection import keep_loopback
 from cluster.resources import detect_machine, plan_node
 
 YEAR_BARS = 372_000
@@ -88,6 +89,7 @@ def _cluster() -> Iterator[Path]:
         os.environ.update(lifecycle.client_environment(state))
         import ray  # it reads the environment when it is imported
 
+        keep_loopback(state.address)
         ray.init(address=state.address, namespace="bench", log_to_driver=False, logging_level="error")
         try:
             yield folder

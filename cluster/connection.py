@@ -13,6 +13,8 @@ from contextlib import contextmanager, redirect_stdout
 
 from aiopt.errors import ClusterError
 from aiopt.market.instrument_file import worker_environment
+from cluster.ports import is_loopback
+from cluster.state_folder import LOOPBACK_ONLY
 
 
 def connected() -> bool:
@@ -64,10 +66,29 @@ def session() -> Iterator[None]:
             yield
 
 
+def keep_loopback(address: str) -> None:
+    """Let this process reach a cluster on 127.0.0.1, whether Ray is imported already or not.
+
+    Ray reads `LOOPBACK_ONLY` when it is imported, which may have happened long before an address was known.
+    """
+    from ray._private import ray_constants
+
+    if ":" not in address:
+        # "auto", or nothing: whoever set it has set the rest.
+        return
+    ray_constants.ENABLE_RAY_CLUSTER = not is_loopback(address)
+    for name, value in LOOPBACK_ONLY.items():
+        if is_loopback(address):
+            os.environ[name] = value
+        else:
+            os.environ.pop(name, None)
+
+
 @contextmanager
 def _session() -> Iterator[None]:
     import ray
 
+    keep_loopback(os.environ.get("RAY_ADDRESS", ""))
     try:
         ray.init(
             address="auto",

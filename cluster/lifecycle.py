@@ -7,7 +7,7 @@ never imports Ray.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import msgspec
 from aiopt.errors import ClusterError, InputError, StorageError
 from aiopt.files import atomic_write_bytes, file_lock
 from cluster import ports
-from cluster.node_process import await_start, check_python, check_space, spawn
+from cluster.node_process import Start, await_start, check_python, check_space, spawn
 from cluster.processes import is_running, marked, stop_all
 from cluster.resources import NodeResources
 from cluster.state_folder import (
@@ -79,10 +79,13 @@ def up(
     folder: Path,
     resources: NodeResources,
     *,
+    host: str | None = None,
     dashboard_port: int | None = None,
     timeout_s: float = START_TIMEOUT_S,
 ) -> tuple[ClusterState, bool]:
     """Start a Ray head on this machine, or return the one already running.
+
+    Without `host` nothing of it can be reached from another machine: every port is bound to 127.0.0.1.
 
     Parameters
     ----------
@@ -90,6 +93,9 @@ def up(
         State folder.
     resources : NodeResources
         What the node offers; ignored when the cluster already runs.
+    host : str, optional
+        Address of this machine under which other machines may join; opens Ray's ports on every address.
+        Dashboard and Jobs API stay on loopback.
     dashboard_port : int, optional
         Fixed port of dashboard and Jobs API on loopback.  By default the first free one from 8265 on.
     timeout_s : float
@@ -105,7 +111,7 @@ def up(
     Raises
     ------
     InputError
-        If this Python is too old.
+        If this Python is too old, `host` is no address of this machine, or a head that is not open runs.
     ClusterError
         If no port is free or Ray does not come up.
     StorageError
@@ -115,8 +121,11 @@ def up(
     with _locked(folder):
         found = status(folder)
         if found.alive and found.responding and found.state is not None:
+            _check_open(folder, found.state, host)
             return found.state, False
         _clear(folder, found)
+        if host is not None:
+            ports.check_host(host)
         token = read_token(folder)
         temp_dir = ray_folder(folder)
         check_space(temp_dir)
@@ -124,7 +133,8 @@ def up(
         while True:
             port = ports.choose_dashboard_port(dashboard_port, candidates)
             try:
-                return _start_head(folder, resources, temp_dir, port, token, timeout_s), True
+                start = _spawn_head(folder, resources, temp_dir, port, host or ports.LOOPBACK)
+                return await_start(start, _head_ready(start, token), timeout_s), True
             except ClusterError as error:
                 # Another cluster that started at the same moment took the port first: try the next one.
                 taken = any(text in str(error) for text in _PORT_TAKEN)
@@ -133,24 +143,36 @@ def up(
                 candidates = range(port + 1, ports.DASHBOARD_PORTS.stop)
 
 
-def _start_head(
-    folder: Path, resources: NodeResources, temp_dir: Path, port: int, token: str, timeout_s: float
-) -> ClusterState:
+def _check_open(folder: Path, state: ClusterState, host: str | None) -> None:
+    """Refuse to take a head that listens elsewhere than `host` for one that listens there."""
+    listens = state.address.rpartition(":")[0]
+    if host is not None and host != listens:
+        msg = (
+            f"The head of {folder} runs already and listens on {listens}, but got --host {host}. Run `aiopt "
+            "cluster down` first, which ends what runs on it."
+        )
+        raise InputError(msg)
+
+
+def _spawn_head(folder: Path, resources: NodeResources, temp_dir: Path, port: int, host: str) -> Start:
     arguments = [
-        *("--head", "--port", "0"),
+        *("--head", "--port", "0", "--node-ip-address", host),
         *("--include-dashboard", "true", "--dashboard-host", ports.LOOPBACK, "--dashboard-port", str(port)),
         *("--ray-client-server-port", str(ports.free_port())),
     ]
     url = f"http://{ports.LOOPBACK}:{port}"
-    start = spawn(folder, "head", url, temp_dir, resources, arguments)
+    return spawn(folder, "head", url, temp_dir, resources, arguments, host=host)
+
+
+def _head_ready(start: Start, token: str) -> Callable[[], str | None]:
+    address_file = Path(start.template.temp_dir) / "ray_current_cluster"
 
     def ready() -> str | None:
-        address_file = temp_dir / "ray_current_cluster"
-        if not address_file.exists() or not ports.jobs_api_answers(url, token):
+        if not address_file.exists() or not ports.jobs_api_answers(start.template.dashboard_url, token):
             return None
         return address_file.read_text().strip()
 
-    return await_start(start, ready, timeout_s)
+    return ready
 
 
 def join(
@@ -201,7 +223,11 @@ def join(
             raise ClusterError(f"No Ray head listens at {address}. Check the address.")
         temp_dir = ray_folder(folder)
         check_space(temp_dir)
-        start = spawn(folder, "node", "", temp_dir, resources, ["--address", address])
+        arguments = ["--address", address]
+        if ports.is_loopback(address):
+            # A node of the head's own machine: nothing else can reach that head.
+            arguments += ["--node-ip-address", ports.LOOPBACK]
+        start = spawn(folder, "node", "", temp_dir, resources, arguments, host=host)
 
         def ready() -> str | None:
             return address if "Ray runtime started" in log_path(folder).read_text() else None

@@ -21,9 +21,10 @@ import msgspec
 from aiopt.errors import ClusterError, InputError, StorageError
 from aiopt.files import GIB, atomic_write_bytes
 from aiopt.serving.request_ids import CALLBACK, CALLBACK_VARIABLE
+from cluster.ports import is_loopback
 from cluster.processes import MARKER, ProcessId, identify, stop_all
 from cluster.resources import NodeResources
-from cluster.state_folder import ClusterState, log_path, state_path, token_file
+from cluster.state_folder import LOOPBACK_ONLY, ClusterState, log_path, state_path, token_file
 
 MINIMUM_FREE_BYTES = 2 * GIB
 MINIMUM_PYTHON = (3, 11)
@@ -69,14 +70,24 @@ class Start:
 
 
 def spawn(
-    folder: Path, role: str, url: str, temp_dir: Path, resources: NodeResources, arguments: list[str]
+    folder: Path,
+    role: str,
+    url: str,
+    temp_dir: Path,
+    resources: NodeResources,
+    arguments: list[str],
+    *,
+    host: str,
 ) -> Start:
-    """Start `ray start --block` in a session of its own, marked, its output in the state folder."""
+    """Start `ray start --block` in a session of its own, marked, its output in the state folder.
+
+    `host` is where the head listens: where that is loopback, so does all of this node.
+    """
     shutil.rmtree(temp_dir, ignore_errors=True)
     temp_dir.mkdir(parents=True, mode=0o700)
     cluster_id = secrets.token_hex(8)
     command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
+        *(sys.executable, "-m", _start_module(role, host), "start", "--block", "--disable-usage-stats"),
         *arguments,
         *("--num-cpus", str(resources.num_cpus), "--num-gpus", str(resources.num_gpus)),
         *("--memory", str(resources.memory_bytes)),
@@ -96,7 +107,7 @@ def spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=temp_dir,
-            env=node_environment(folder, cluster_id, temp_dir),
+            env=_listening(node_environment(folder, cluster_id, temp_dir), role, host),
         )
     supervisor = identify(process.pid)
     if supervisor is None:
@@ -112,6 +123,24 @@ def spawn(
         resources=resources,
     )
     return Start(folder=folder, process=process, supervisor=supervisor, template=template)
+
+
+def _start_module(role: str, host: str) -> str:
+    """Return the module that is `ray start`."""
+    joins_loopback = role == "node" and is_loopback(host)
+    return "cluster.loopback_node" if joins_loopback else "ray.scripts.scripts"
+
+
+def _listening(environment: dict[str, str], role: str, host: str) -> dict[str, str]:
+    """Return the environment of a node that listens where the head does."""
+    found = {name: value for name, value in environment.items() if name not in LOOPBACK_ONLY}
+    if not is_loopback(host):
+        return found
+    if role == "head":
+        return found | LOOPBACK_ONLY
+    # `cluster.loopback_node` has to be found from Ray's folder, in a checkout too.
+    root = str(Path(__file__).resolve().parents[1])
+    return found | {"PYTHONPATH": os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))}
 
 
 def node_environment(folder: Path, cluster_id: str, temp_dir: Path) -> dict[str, str]:

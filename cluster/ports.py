@@ -1,11 +1,11 @@
-"""Ports of this machine: which are free, and who answers on one.  Owns the dashboard's range."""
+"""Ports of this machine: which are free, who answers on one, where to listen.  Owns the dashboard's range."""
 
 from __future__ import annotations
 
 import http.client
 import socket
 
-from aiopt.errors import ClusterError
+from aiopt.errors import ClusterError, InputError
 
 DASHBOARD_PORTS = range(8265, 8365)
 LOOPBACK = "127.0.0.1"
@@ -32,6 +32,36 @@ def choose_dashboard_port(wanted: int | None, candidates: range = DASHBOARD_PORT
         "in use. Stop what holds them, or choose another --dashboard-port."
     )
     raise ClusterError(msg)
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether ``HOST`` or ``HOST:PORT`` can be reached from this machine alone."""
+    return address.rpartition(":")[0] == LOOPBACK or address == LOOPBACK
+
+
+def check_host(host: str) -> None:
+    """Refuse a host that is no address of this machine.
+
+    Raises
+    ------
+    InputError
+        If nothing can listen on it, or it stands for every address at once.
+    """
+    if host in {"", "0.0.0.0", "::", "*"}:
+        msg = (
+            f"--host must be one address under which other machines reach this one, but got {host!r}. "
+            "`ip -brief address` lists them."
+        )
+        raise InputError(msg)
+    try:
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        msg = (
+            f"--host must be an IPv4 address of this machine, but got {host!r} ({error.strerror}). "
+            "`ip -brief address` lists them."
+        )
+        raise InputError(msg) from error
 
 
 def free_port() -> int:

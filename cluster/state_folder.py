@@ -14,11 +14,16 @@ from pathlib import Path
 import msgspec
 
 from aiopt.errors import ClusterError
+from cluster.ports import is_loopback
 from cluster.processes import ProcessId
 from cluster.resources import NodeResources
 
 DEFAULT_STATE_DIR = Path(".aiopt")
 STATE_DIR_VARIABLE = "AIOPT_STATE_DIR"
+
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Lets Ray use 127.0.0.1 where it is told to, as it does by itself on macOS: without it, Ray replaces
+127.0.0.1 by an address that other machines reach, both where it listens and where it connects to."""
 
 
 class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +93,8 @@ def client_environment(state: ClusterState) -> dict[str, str]:
         # A driver decides for itself: with it on, Ray Data starts one more actor and asks Prometheus.
         "RAY_USAGE_STATS_ENABLED": "0",
     }
+    if is_loopback(state.address):
+        environment.update(LOOPBACK_ONLY)
     if state.dashboard_url:
         environment["RAY_API_SERVER_ADDRESS"] = state.dashboard_url
         # The same for `serve deploy|status`, which would ask port 8265.

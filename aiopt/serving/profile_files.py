@@ -20,6 +20,9 @@ from aiopt.yaml_text import load_yaml
 
 NEEDED = ("vllm", "transformers", "fastapi")
 
+GENERATED = "tiny:"
+"""Begins the name of a checkpoint that is made when it is first named."""
+
 
 def profile_names() -> list[str]:
     """Return the names of the profiles that ship."""
@@ -88,8 +91,15 @@ def adapt(
     return document, load_args(args, where="serving profile")
 
 
-def check_machine(config: ServingConfig) -> None:
+def check_machine(config: ServingConfig, *, changes_nothing: bool = False) -> None:
     """Check that the engine is installed and the weights are there, before anything is started.
+
+    Parameters
+    ----------
+    config : ServingConfig
+        The profile.
+    changes_nothing : bool
+        Leave out checkpoints that are generated where they are first named: looking for one makes it.
 
     Raises
     ------
@@ -106,7 +116,8 @@ def check_machine(config: ServingConfig) -> None:
         if slot.made_by and not Path(slot.model).exists():
             msg = f"The model of this profile must lie in {slot.model}, but there is nothing yet."
             raise CheckpointError(f"{msg} Run: {slot.made_by}, or name another with --model.")
-        check_present(slot.model, config.folder)
+        if not (changes_nothing and slot.model.startswith(GENERATED)):
+            check_present(slot.model, config.folder)
 
 
 def url_of(document: dict[str, Any]) -> str:

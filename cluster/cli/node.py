@@ -52,13 +52,26 @@ def command() -> None:
 @state_dir_option
 @resource_options
 @click.option(
+    "--host",
+    help="Address of this machine under which other machines may join; opens Ray's ports. Default: none can.",
+)
+@click.option(
     "--dashboard-port", type=int, help="Port of dashboard and Jobs API. Default: first free from 8265."
 )
 @json_option
-def up(state_dir: Path | None, dashboard_port: int | None, as_json: bool, **fixed: float | None) -> None:
-    """Start a Ray head here, with token authentication, or reuse the running one."""
+def up(
+    state_dir: Path | None,
+    host: str | None,
+    dashboard_port: int | None,
+    as_json: bool,
+    **fixed: float | None,
+) -> None:
+    """Start a Ray head here, with token authentication, or reuse the running one.
+
+    Without --host it listens on 127.0.0.1 alone, and no other machine can join.
+    """
     folder = lifecycle.state_dir(state_dir)
-    state, started = lifecycle.up(folder, node_resources(**fixed), dashboard_port=dashboard_port)
+    state, started = lifecycle.up(folder, node_resources(**fixed), host=host, dashboard_port=dashboard_port)
     _show(as_json, state, "started" if started else "already running")
 
 

@@ -20,6 +20,7 @@ from aiopt.serving.endpoint import AdminClient
 from aiopt.serving.profile import ServingConfig
 from aiopt.serving.swap.engine_host import ENGINE_PREFIX
 from cluster import lifecycle
+from cluster.connection import keep_loopback
 
 APPLICATION = "aiopt"
 POLL_S = 0.5
@@ -139,6 +140,7 @@ def take_down(state: lifecycle.ClusterState) -> list[str]:
 
     connected = ray.is_initialized()
     if not connected:
+        keep_loopback(state.address)
         ray.init(address=state.address, namespace="serve", log_to_driver=False, logging_level="error")
     try:
         present = list(serve.status().applications)

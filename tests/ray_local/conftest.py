@@ -12,6 +12,7 @@ import pytest
 
 from aiopt.files import GIB, MIB
 from cluster import lifecycle, node_process
+from cluster.connection import keep_loopback
 from cluster.processes import marked
 from cluster.resources import NodeResources
 
@@ -65,6 +66,7 @@ def ray_driver(ray_head: lifecycle.ClusterState) -> Iterator[lifecycle.ClusterSt
     # Ray reads mode and token once per process; another test may have made it do so before now.
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
+    keep_loopback(ray_head.address)
     root = str(Path(__file__).resolve().parents[2])
     measuring = {name: os.environ[name] for name in MEASURING if name in os.environ}
     ray.init(

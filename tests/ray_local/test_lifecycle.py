@@ -17,6 +17,7 @@ from aiopt.errors import ClusterError, InputError, StorageError
 from aiopt.files import GIB, MIB
 from cluster import lifecycle, node_process, ports
 from cluster.lifecycle import client_environment, down, join, status, up
+from cluster.listening import listeners
 from cluster.processes import identify, is_running, marked
 from cluster.resources import NodeResources
 
@@ -39,6 +40,52 @@ def test_dashboard_listens_on_loopback_only(ray_head: lifecycle.ClusterState) ->
         if line.split()[3] == "0A" and int(line.split()[1].split(":")[1], 16) == port
     }
     assert listening == {"0100007F"}
+
+
+def test_a_head_for_this_machine_alone_listens_on_loopback_alone(ray_driver: lifecycle.ClusterState) -> None:
+    """Every socket of every process of the cluster, workers with an actor among them."""
+    import ray
+
+    @ray.remote(num_cpus=0)
+    class Waiting:
+        def pid(self) -> int:
+            return os.getpid()
+
+    waiting = Waiting.remote()  # type: ignore[attr-defined]
+    worker = ray.get(waiting.pid.remote())
+    found = listeners(marked(ray_driver.cluster_id))
+    open_ones = [each for each in found if not each.is_local]
+    ray.kill(waiting)
+    assert open_ones == []
+    # The control service, the raylet's, the agents', the dashboard, the worker's own: none was overlooked.
+    assert len(found) >= 10
+    assert worker in {each.pid for each in found}
+    assert ray_driver.address.startswith("127.0.0.1:")
+
+
+def test_a_running_head_is_not_opened_afterwards(ray_head: lifecycle.ClusterState) -> None:
+    with pytest.raises(InputError, match=r"listens on 127\.0\.0\.1, but got --host 192\..*cluster down"):
+        up(Path(ray_head.token_path).parent, SMALL, host="192.0.2.7")
+
+
+def test_host_opens_a_head_on_the_address_it_names(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Sends nothing: it only asks which address of this machine leads elsewhere.
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError as error:
+            pytest.skip(f"this machine has no address but loopback: {error}")
+        host = probe.getsockname()[0]
+    if ports.is_loopback(host):
+        pytest.skip("this machine has no address but loopback")
+    state, _ = up(tmp_path, SMALL, host=host)
+    try:
+        assert state.address.startswith(f"{host}:")
+        assert ports.port_open(host, int(state.address.rpartition(":")[2]))
+        # Whoever comes from elsewhere still finds no dashboard and no Jobs API.
+        assert not ports.port_open(host, int(state.dashboard_url.rpartition(":")[2]))
+    finally:
+        down(tmp_path)
 
 
 def test_driver_without_the_token_is_refused(ray_head: lifecycle.ClusterState, tmp_path: Path) -> None:
