@@ -23,8 +23,8 @@ from aiopt.files import atomic_write_bytes
 CALIBRATION_FILE = "aiopt_calibration.json"
 
 READING = "analysis"
-"""The task whose confidence is that of a whole reading; of one put together from short answers it is the
-prompt's name, `SHORT_PROMPT`."""
+"""The task whose confidence is that of a whole reading.  Of one put together from short answers it is the
+prompt's name, `SHORT_PROMPT`, and the confidence is the one that is stated."""
 
 
 class TaskCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,8 +60,8 @@ class CheckpointCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     split : str
         Always ``validation``: what a checkpoint is judged on fits nothing.
     tasks : dict of str to TaskCalibration
-        By task; ``analysis`` is the confidence of whole readings, ``short/1`` that of readings put together
-        from short answers.
+        By task; ``analysis`` is the confidence of whole readings, ``short/1`` what is stated of the bias in
+        readings put together from short answers.
     """
 
     layout: Literal["calibration/1"] = "calibration/1"
@@ -83,10 +83,14 @@ def calibrated(analysis: Analysis, calibrations: Sequence[CheckpointCalibration]
     """
     if analysis.source == "rules":
         return calibrated_confidence(analysis)
-    key = SHORT_PROMPT if analysis.prompt_version == SHORT_PROMPT else READING
+    key, said = READING, analysis.confidence
+    if analysis.prompt_version == SHORT_PROMPT:
+        # What the model itself says: unlike a confidence combined with spread and gaps, it means the same on
+        # every market.
+        key, said = SHORT_PROMPT, analysis.confidence_parts.stated
     for one in calibrations:
         if one.revision == analysis.model_revision and key in one.tasks:
-            return one.tasks[key].calibrator(analysis.confidence)
+            return one.tasks[key].calibrator(said)
     return None
 
 

@@ -77,8 +77,8 @@ def _validation(known: CalibratedEyes) -> list[str]:
             lines.append("| " + " | ".join(cells) + " |")
         lines += [
             "",
-            "After: each half of the charts by a map fitted on the other half. `short/1` is a whole reading "
-            "put together from short answers, right where its bias is.",
+            "After: each half of the charts by a map fitted on the other half. `short/1` is what is stated "
+            "of the bias in a whole reading put together from short answers.",
         ]
     if known.reading is not None:
         score = known.reading

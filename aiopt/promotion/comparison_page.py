@@ -20,7 +20,7 @@ WIDTH, ROW = 360, 22
 CONTROLS = ("mirrored", "noisy", "shuffled", "blank")
 
 _STYLE = """\
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1000px;padding:0 1rem;color:#1c2733;
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1080px;padding:0 1rem;color:#1c2733;
 background:#fff}h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}td,th{padding:.15rem .9rem .15rem 0;
 text-align:left;white-space:nowrap}td.n,th.n{text-align:right}p.note{color:#5b6b7b;max-width:46rem}
 .verdict{font-size:1.15rem;padding:.7rem 1rem;border-left:5px solid;background:#f7f9fb}
@@ -72,7 +72,8 @@ def comparison_page(result: Comparison) -> str:
             _note(
                 "Some of the charts, changed. Mirrored charts should be read as well as upright ones; "
                 "shuffled and blank ones keep the answer of the upright chart, so nobody should be right on "
-                "them more often than the majority is, or than shuffled bars still show the answer."
+                "them more often than the majority is, or than shuffled bars still show the answer (still "
+                "shown)."
             ),
             "<h2>Who was compared</h2>",
             _sides(result),
@@ -136,25 +137,25 @@ def _whisker(pair: PairedShares, edge: float) -> str:
 def _shares(result: Comparison) -> str:
     """Return who was right how often, beside majority and rules."""
     names = ("right", "majority", "rules")
-    return _table(result, names, lambda score: (score.accuracy, score.majority, score.rules))
+    return _table(
+        result, names, lambda score: tuple(map(_share, (score.accuracy, score.majority, score.rules)))
+    )
 
 
 def _controls(result: Comparison) -> str:
     """Return the same charts upright and as controls."""
     return _table(
         result,
-        ("upright", *CONTROLS, "shown when shuffled"),
+        ("upright", *CONTROLS, "still shown"),
         lambda score: (
-            score.controls_upright,
-            *(score.controls.get(name) for name in CONTROLS),
-            score.shuffled_explained,
+            _share(score.controls_upright),
+            *(_share(score.controls.get(name)) for name in CONTROLS),
+            _share(score.shuffled_explained, bare=True),
         ),
     )
 
 
-def _table(
-    result: Comparison, names: Sequence[str], cells: Callable[[TaskScore], Sequence[Share | None]]
-) -> str:
+def _table(result: Comparison, names: Sequence[str], cells: Callable[[TaskScore], Sequence[str]]) -> str:
     """Return a table with a row for each task and side, in the order of the tasks compared."""
     rows = []
     sides = [
@@ -164,15 +165,17 @@ def _table(
     for task in result.compared:
         for word, scores in sides:
             if task in scores:
-                texts = "".join(f'<td class="n">{_share(one)}</td>' for one in cells(scores[task]))
+                texts = "".join(f'<td class="n">{one}</td>' for one in cells(scores[task]))
                 rows.append(f"<tr><td>{escape(task)}</td><td>{word}</td>{texts}</tr>")
     head = "".join(f'<th class="n">{name}</th>' for name in names)
     return f'<div class="wide"><table><tr><th>task</th><th></th>{head}</tr>{"".join(rows)}</table></div>'
 
 
-def _share(share: Share | None) -> str:
+def _share(share: Share | None, *, bare: bool = False) -> str:
     if share is None or share.value is None:
         return ""
+    if bare:
+        return f"{share.value:.0%}"
     return f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
 
 

@@ -38,9 +38,9 @@ def fit_checkpoint_calibration(
     """Return the calibration of a checkpoint.
 
     Of short tasks the confidence is that of the reading; of ``analysis`` it is the one the analyst would give
-    the answer: stated by the model, combined with what the bars say (`aiopt.analyst.confidence`).  So is that
-    of ``short/1``, the reading put together where every short question of a chart is answered, if the charts
-    are those the analyst would show.
+    the answer: stated by the model, combined with what the bars say (`aiopt.analyst.confidence`).  Of
+    ``short/1``, the reading put together where every short question of a chart is answered, it is what is
+    stated of the bias; fitted only if the charts are those the analyst would show.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def fit_checkpoint_calibration(
     as_asked = pictures is not None and pictures.spec() == SHORT_CHART and not pictures.mark_synthetic
     composed = short_readings(asked, answers.values()) if as_asked else []
     if composed:
-        rated[SHORT_PROMPT] = [(one.analysis.confidence, one.right) for one in composed]
+        rated[SHORT_PROMPT] = [(one.stated, one.right) for one in composed]
     enough = {task: pairs for task, pairs in rated.items() if len(pairs) >= FEWEST_ANSWERS}
     if not enough:
         counts = ", ".join(f"{task} {len(pairs)}" for task, pairs in rated.items()) or "none at all"
@@ -87,11 +87,16 @@ class ShortReading:
     Attributes
     ----------
     analysis, truth : Analysis
-        With its confidence combined; put together from the true answers.
+        Put together from the reader's answers, and from the true ones.
     """
 
     analysis: Analysis
     truth: Analysis
+
+    @property
+    def stated(self) -> float:
+        """How sure the reader is of its bias."""
+        return self.analysis.confidence_parts.stated
 
     @property
     def right(self) -> bool:
@@ -131,7 +136,7 @@ def short_readings(asked: Iterable[Asked], readings: Iterable[Reading]) -> list[
             continue
         request = AnalysisRequest(bars=questions["bias"].bars)
         truth = {task: str(one.truth[task]) for task, one in questions.items()}
-        analysis = combined(put_together(request, choices, sure, model=""), request)
+        analysis = put_together(request, choices, sure, model="")
         found.append(ShortReading(analysis, put_together(request, truth, 1.0, model="")))
     return found
 

@@ -309,8 +309,8 @@ def test_readings_put_together_are_calibrated_by_their_bias() -> None:
     plain = PictureConfig(mark_synthetic=False)
     fitted = fit_checkpoint_calibration(asked, readings, revision="abc", data="set", pictures=plain)
     assert set(fitted.tasks) == {*SHORT_QUESTIONS, "short/1"}
-    told = [fitted.tasks["short/1"].calibrator(one.analysis.confidence) for one in found]
-    assert sum(told) / len(told) == pytest.approx(2 / 3, abs=0.06)
+    assert fitted.tasks["short/1"].calibrator(0.97) == pytest.approx(2 / 3, abs=0.06)
+    assert fitted.tasks["short/1"].ece_before == pytest.approx(0.97 - 2 / 3, abs=0.01)
     for pictures in (PictureConfig(), PictureConfig(mark_synthetic=False, width=600), None):
         other = fit_checkpoint_calibration(asked, readings, revision="abc", data="set", pictures=pictures)
         assert "short/1" not in other.tasks, "other pictures than the analyst shows"
@@ -331,7 +331,8 @@ def test_a_map_of_short_readings_is_for_them_alone() -> None:
         return asyncio.run(work).analysis
 
     found = told(calibration("short/1"))
-    assert found.calibrated == pytest.approx(found.confidence / 2, abs=1e-6)
+    assert found.confidence < found.confidence_parts.stated == pytest.approx(0.8)
+    assert found.calibrated == pytest.approx(0.4, abs=1e-6), "of what is stated, whatever the bars say"
     assert told(calibration("analysis")).calibrated is msgspec.UNSET
     assert told(calibration("short/1", revision="def")).calibrated is msgspec.UNSET
 

@@ -111,7 +111,7 @@ def test_a_model_that_is_calibrated_for_short_questions_is_asked_these(play: Pla
         backend.reply = short
         found = (await read(client)).analysis
         assert (found.source, found.prompt_version) == ("model", "short/1"), found.fallback_reason
-        assert found.calibrated == pytest.approx(found.confidence / 2, abs=1e-6)
+        assert found.calibrated == pytest.approx(found.confidence_parts.stated / 2, abs=1e-6)
         assert len(backend.bodies) == len(SHORT_QUESTIONS)
         assert {(body["logprobs"], body["top_logprobs"]) for body in backend.bodies} == {(True, 20)}
         serve(backend, "")
