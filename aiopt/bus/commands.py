@@ -32,6 +32,7 @@ Rule = Literal[
     "out_of_range",
     "wrong_type",
     "bad_spec",
+    "bad_config",
     "market_closed",
     "state",  # not in the state the session is in
     "limit",  # a risk limit stands against it
@@ -148,6 +149,13 @@ class SetMode(Command, frozen=True, kw_only=True, tag="set_mode"):
     mode: Literal["observe", "trade"]
 
 
+class ReloadConfig(Command, frozen=True, kw_only=True, tag="reload_config"):
+    """Go on by the settings of a configuration that may change while a session runs; all of them or none."""
+
+    schema: Literal[1] = 1
+    config: Annotated[dict[str, Any], Meta(min_length=1)]
+
+
 class Flatten(Command, frozen=True, kw_only=True, tag="flatten"):
     """Cancel the orders and close the positions of one strategy or of all."""
 
@@ -171,7 +179,7 @@ class StopSession(Command, frozen=True, kw_only=True, tag="stop_session"):
 
 COMMAND_TYPES: tuple[type[Command], ...] = (
     *(PauseEntries, ResumeEntries, SetParameters, SetLevels, SetSizeFactor, SwapSpec),
-    *(SwitchModel, SetMode, Flatten, Kill, StopSession),
+    *(SwitchModel, SetMode, ReloadConfig, Flatten, Kill, StopSession),
 )
 """Every type of command."""
 

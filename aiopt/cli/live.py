@@ -19,8 +19,8 @@ from aiopt.errors import ConfigError
 
 if TYPE_CHECKING:
     from aiopt.live.session.live_config import LiveConfig
-    from aiopt.live.session.live_session import SessionEnd
     from aiopt.live.session.proof import Proof
+    from aiopt.live.session.session_end import SessionEnd
     from aiopt.live.state.session_file import SessionFile
 
 

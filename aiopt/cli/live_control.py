@@ -139,6 +139,22 @@ def model_command(folder: Path, model: str, **how: Any) -> int:
     return _tell(folder, "switch_model", {"model": None if model == "rules" else model}, how)
 
 
+@click.command("reload", epilog="Example: aiopt live reload runs/live live.yaml")
+@_folder
+@click.argument("config", type=PATH)
+@_asking
+def reload_command(folder: Path, config: Path, **how: Any) -> int:
+    """Go on by another CONFIG from the next quote on: limits, what a failed strategy leaves, pace, edges.
+
+    Whatever else differs in it is named and refused, and nothing is changed.
+    """
+    import msgspec
+
+    from aiopt.live.session.live_config import load_live_config
+
+    return _tell(folder, "reload_config", {"config": msgspec.to_builtins(load_live_config(config))}, how)
+
+
 @click.command("flatten", epilog="Example: aiopt live flatten runs/live A1")
 @_folder
 @_maybe_strategy
@@ -203,7 +219,8 @@ def add_control_commands(group: click.Group) -> None:
     """Add them all to ``aiopt live``."""
     for one in (
         *(pause_command, resume_command, set_command, levels_command, size_command, spec_command),
-        *(mode_command, model_command, flatten_command, kill_command, stop_command, tell_command),
+        *(mode_command, model_command, reload_command, flatten_command, kill_command, stop_command),
+        tell_command,
         *(orders_command, positions_command, events_command),
     ):
         group.add_command(one)

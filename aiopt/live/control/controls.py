@@ -40,6 +40,8 @@ class Controls(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Commands that reached a strategy, each once: its trades are no backtest's any more.
     stopping : bool
         The session ends when nothing is open.
+    settings : dict of str to any
+        Of the configuration the session went by last, see `aiopt.live.control.reloading.settings_of`.
     """
 
     version: int = CONTROLS_VERSION
@@ -48,6 +50,7 @@ class Controls(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     specs: dict[str, dict[str, Any]] = {}
     touched: dict[str, list[str]] = {}
     stopping: bool = False
+    settings: dict[str, Any] = {}
 
     def touch(self, strategy: str, command: str) -> None:
         """Take down that a command reached a strategy."""

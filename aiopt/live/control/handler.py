@@ -16,12 +16,15 @@ import msgspec
 
 from aiopt.bus import commands as asked
 from aiopt.bus.commands import Command, Effect, Refusal
+from aiopt.config import decode
 from aiopt.errors import AioptError, ConfigError, EndpointError, SpecError, StorageError, did_you_mean
 from aiopt.live.control.controls import Controls, ControlState
 from aiopt.live.control.level_rules import level_refusal
 from aiopt.live.control.ranges import read_document, with_values
+from aiopt.live.control.reloading import differences, reload_refusal, settings_of
 from aiopt.live.reading.analyst_config import check_asked
 from aiopt.live.session.deciding import Decider
+from aiopt.live.session.live_config import LiveConfig
 from aiopt.live.session.stepping import Stepper
 from aiopt.strategy.space import SearchSpace
 from aiopt.strategy.spec import StrategySpec
@@ -40,6 +43,10 @@ class Wheel:
         Returns a decider that has seen every bar of the session.
     stop : callable
         Ends the session behind the present step.
+    config : callable
+        Returns the configuration the session goes by at present.
+    take_config : callable of LiveConfig
+        Goes on by the settings of another that may change.
     """
 
     def __init__(
@@ -49,8 +56,11 @@ class Wheel:
         space_of: Callable[[str], SearchSpace | None],
         decider_of: Callable[[str, StrategySpec], Decider],
         stop: Callable[[], None],
+        config: Callable[[], LiveConfig],
+        take_config: Callable[[LiveConfig], None],
     ) -> None:
         self.spec_of, self.space_of, self.decider_of, self.stop = spec_of, space_of, decider_of, stop
+        self.config, self.take_config = config, take_config
 
 
 class SessionCommands:
@@ -267,6 +277,30 @@ class SessionCommands:
             return Refusal(rule="unknown_model", reason=str(error))
         return Effect(before={"model": before}, after={"model": after})
 
+    # --- the configuration ------------------------------------------------------------------------------
+
+    def _wanted(self, command: asked.ReloadConfig) -> LiveConfig | Refusal:
+        try:
+            return decode(command.config, LiveConfig, where="the configuration")
+        except ConfigError as error:
+            return Refusal(rule="bad_config", reason=str(error))
+
+    def _reload_refusal(self, command: asked.ReloadConfig) -> Refusal | None:
+        wanted = self._wanted(command)
+        return wanted if isinstance(wanted, Refusal) else reload_refusal(self._wheel.config(), wanted)
+
+    def _reload(self, command: asked.ReloadConfig) -> Effect | Refusal:
+        wanted = self._wanted(command)
+        if isinstance(wanted, Refusal):
+            return wanted
+        changed = differences(self._wheel.config(), wanted)
+        self._wheel.take_config(wanted)
+        self.controls.settings = settings_of(wanted)
+        return Effect(
+            before={name: old for name, (old, _) in changed.items()},
+            after={name: new for name, (_, new) in changed.items()},
+        )
+
     # --- what is open -----------------------------------------------------------------------------------
 
     def _levels_refusal(self, command: asked.SetLevels) -> Refusal | None:
@@ -343,6 +377,7 @@ _CHECKS: dict[type[Command], Callable[[SessionCommands, Any], Refusal | None]] =
     asked.SwapSpec: SessionCommands._swap_refusal,
     asked.SwitchModel: SessionCommands._model_refusal,
     asked.SetLevels: SessionCommands._levels_refusal,
+    asked.ReloadConfig: SessionCommands._reload_refusal,
 }
 _Act = Callable[["SessionCommands", Any], Effect | Refusal | Awaitable[Effect | Refusal]]
 _ACTS: dict[type[Command], _Act] = {
@@ -354,6 +389,7 @@ _ACTS: dict[type[Command], _Act] = {
     asked.SwapSpec: SessionCommands._swap,
     asked.SwitchModel: SessionCommands._switch_model,
     asked.SetMode: SessionCommands._set_mode,
+    asked.ReloadConfig: SessionCommands._reload,
     asked.Flatten: SessionCommands._flatten,
     asked.Kill: SessionCommands._kill,
     asked.StopSession: SessionCommands._stop,

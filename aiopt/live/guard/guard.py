@@ -157,6 +157,12 @@ class Guard:
                 self.kill_switch.kill(reason, max(self._now_ns, ts_ns))
         return found
 
+    def change(self, config: GuardConfig) -> None:
+        """Hold other limits, and do otherwise with failed strategies, from now on; the rest is as it was."""
+        self.config = msgspec.structs.replace(self.config, limits=config.limits, on_failure=config.on_failure)
+        self.limits.change(config.limits)
+        self.strategies.on_failure = config.on_failure
+
     # --- asked ------------------------------------------------------------------------------------------
 
     def __call__(self, order: VenueOrder) -> tuple[str, str] | None:

@@ -40,3 +40,8 @@ class GuardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.on_failure not in ("keep_stop", "flatten"):
             msg = f"`on_failure` must be keep_stop or flatten, but got {self.on_failure!r}. Choose one."
             raise ConfigError(msg)
+
+    @property
+    def lasting(self) -> GuardConfig:
+        """What must stay the same while a session lives: all but the limits and what failures leave."""
+        return msgspec.structs.replace(self, limits=LimitsConfig(), on_failure="flatten")

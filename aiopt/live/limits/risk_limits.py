@@ -213,6 +213,14 @@ class RiskLimits:
                 found.append(Breach(rule=rule, value=value, limit=limit, ts_ns=ts_ns, kills=kills))
         return tuple(found)
 
+    def change(self, config: LimitsConfig) -> None:
+        """Hold other limits from now on; a loss limit that was reached and lies above the loss is lifted."""
+        self.config = config
+        for rule, value in (("max_daily_loss", self.day_loss), ("max_drawdown", self.drawdown)):
+            limit = getattr(config, rule)
+            if rule in self._breached and (limit is None or value < limit):
+                self._breached.remove(rule)
+
     def reset_drawdown(self) -> None:
         """Count the drawdown from the present equity on: a person has looked at it."""
         self._peak = self._last

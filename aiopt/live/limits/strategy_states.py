@@ -81,7 +81,7 @@ class StrategyStates:
             msg += f"{STATES_VERSION}. Go on with the aiopt that wrote them, or begin a new session."
             raise ConfigError(msg)
         known = {} if record is None else record.states
-        self._on_failure = on_failure
+        self.on_failure = on_failure
         self._states = {name: known.get(name, StrategyState()) for name in strategies}
 
     def __repr__(self) -> str:
@@ -116,7 +116,7 @@ class StrategyStates:
     @property
     def to_flatten(self) -> tuple[str, ...]:
         """Failed strategies whose positions are to be closed."""
-        if self._on_failure == "keep_stop":
+        if self.on_failure == "keep_stop":
             return ()
         return tuple(name for name, state in self._states.items() if state.name == "failed")
 

@@ -65,6 +65,11 @@ class Feeding:
         self._texts: list[str] = []
         self._hole = ""
 
+    def set_speed(self, speed: float) -> None:
+        """Replay at another speed from the next quote on."""
+        if speed != self._pace.speed:
+            self._pace = Pace(speed)
+
     async def run(self) -> None:
         """Take quotes until the feed ends or the session is to stop."""
         feed, stepper = self._feed, self._stepper
@@ -112,7 +117,7 @@ class Feeding:
         wait = self._pace.wait_s(ts_ns)
         while wait > 0 and not self._stopping():
             await asyncio.sleep(min(wait, 0.2))
-            wait = self._pace.wait_s(ts_ns)
+            wait = self._pace.wait_s(ts_ns)  # of another speed by now, perhaps
 
     # --- what is said of a live feed --------------------------------------------------------------------
 

@@ -155,11 +155,16 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def config_hash(self) -> str:
-        """Hex SHA-256 of what must stay the same while a session lives: not the pace, nor its edges."""
+        """Hex SHA-256 of what must stay the same while a session lives.
+
+        Not the pace, nor its edges, nor limits: see `aiopt.live.control.reloading`.
+        """
         same = msgspec.structs.replace(
             self,
             feed=same_feed(self.feed),
+            guard=self.guard.lasting,
             on_start="keep",
+            at_end="flatten",
             profile="paper",
             bus=None,
             quotes_every_s=0.5,

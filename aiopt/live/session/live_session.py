@@ -20,6 +20,7 @@ from aiopt.errors import ConfigError
 from aiopt.live.control.controls import ControlState
 from aiopt.live.control.handler import SessionCommands, Wheel
 from aiopt.live.control.person import Person
+from aiopt.live.control.reloading import settings_of
 from aiopt.live.control.specs_in_force import SpecsInForce, warmed
 from aiopt.live.feeds.bar_cutter import BarCutter
 from aiopt.live.feeds.seam import Feed
@@ -27,7 +28,7 @@ from aiopt.live.feeds.warm_up import gap_after
 from aiopt.live.guard.guard import Guard, GuardState
 from aiopt.live.node.guarded import live_strategy
 from aiopt.live.node.paper_node import PaperNode
-from aiopt.live.paper.seam import PaperAccount, VenueOrder
+from aiopt.live.paper.seam import VenueOrder
 from aiopt.live.paper.venue import PaperVenue
 from aiopt.live.paper.venue_state import VenueState
 from aiopt.live.session.deciding import Decider, make_decider
@@ -35,6 +36,7 @@ from aiopt.live.session.feed_of import feed_of
 from aiopt.live.session.feeding import Feeding
 from aiopt.live.session.live_config import LiveConfig, ranked_warnings, specs_of
 from aiopt.live.session.reading_of import reader_of
+from aiopt.live.session.session_end import SessionEnd
 from aiopt.live.session.stepping import Series, StepObserver, Stepper, with_spread
 from aiopt.live.session.telling import Teller
 from aiopt.live.state.session_file import SessionFile
@@ -42,45 +44,6 @@ from aiopt.strategy.higher_timeframes import check_higher_timeframes
 from aiopt.strategy.spec import StrategySpec
 from aiopt.timeframe import Timeframe
 from aiopt.utc import DAY_NS
-
-
-class SessionEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How a session, or a stretch of it, ended.
-
-    Attributes
-    ----------
-    session : str
-        Its id.
-    ended : bool
-        True: the feed is at its end.  False: it was stopped and goes on from there when it is run again.
-    resumed : bool
-        Whether it went on from an earlier stretch.
-    quotes, dropped, commits, messages : int
-        Of this stretch; `messages` are those between the parts of the node.
-    seconds : float
-        Of this stretch, the start of the node not counted.
-    trades : int
-        Of the whole session.
-    account : PaperAccount
-        At the end.
-    broken : dict of str to str
-        Strategies that raised, and what.
-    warnings : list of str
-        What was found on the way.
-    """
-
-    session: str
-    ended: bool
-    resumed: bool
-    quotes: int
-    dropped: int
-    commits: int
-    messages: int
-    seconds: float
-    trades: int
-    account: PaperAccount
-    broken: dict[str, str]
-    warnings: list[str]
 
 
 def check_session(config: LiveConfig, clock: Callable[[], int] = time.time_ns) -> Feed:
@@ -151,6 +114,7 @@ class LiveSession:
         self.warnings = ranked_warnings(config, self.traded.symbol)
         self.observer: StepObserver | None = None
         self._stopping = False
+        self._feeding: Feeding | None = None
         self.parts: _Parts | None = None
         """What it is made of, from its start on."""
         self._meta = file.meta() if self.resumed else self._new_meta()
@@ -193,6 +157,15 @@ class LiveSession:
         """Let the session end behind the present step; it can be gone on with."""
         self._stopping = True
 
+    def take_config(self, config: LiveConfig) -> None:
+        """Go on by another configuration; `aiopt.live.control.reloading` says what may differ."""
+        self.config = config
+        assert self.parts is not None
+        self.parts.guard.change(config.guarding)
+        self.parts.stepper.commits_bars = config.profile != "dev"
+        if self._feeding is not None:
+            self._feeding.set_speed(getattr(config.feed, "speed", 0.0))
+
     def run(self, progress: Callable[[float], None] | None = None) -> SessionEnd:
         """Run it to the end of its feed, or until it is stopped.
 
@@ -222,14 +195,15 @@ class LiveSession:
         began, done_before = time.monotonic(), parts.node.pump.done
         try:
             await person.begin(must_reach_bus=stepper.last is None)
-            await Feeding(
+            self._feeding = Feeding(
                 self._feed,
                 stepper,
                 speed=getattr(self.config.feed, "speed", 0.0),
                 stopping=lambda: self._stopping,
                 progress=progress,
                 clock=self._clock,
-            ).run()
+            )
+            await self._feeding.run()
             person.check()
             ended = not self._stopping
             if ended and stepper.reader is not None:
@@ -409,6 +383,8 @@ class _Parts:
             space_of=self.specs.space_of,
             decider_of=self.decider_of,
             stop=session.stop,
+            config=lambda: session.config,
+            take_config=session.take_config,
         )
         handler = SessionCommands(stepper, self.control, wheel)
         person = Person(self._file, stepper, handler, bus=session.config.bus, stop=session.stop)
@@ -478,12 +454,21 @@ class _Parts:
                     stepper.flatten(name, "flatten")
                 stepper.note("flat_on_start")
         stepper.note("began", resumed=session.resumed, position=stepper.position)
+        self._note_settings()
         for timeframe, bars in self._filled.items():
             if bars:
                 stepper.note("filled_in", timeframe=timeframe.label, bars=bars)
         for text in session.warnings:
             stepper.note("warning", text=text)
         stepper.commit()
+
+    def _note_settings(self) -> None:
+        """Say which settings differ from those the session went by last."""
+        controls, settings = self.control.controls, settings_of(self._session.config)
+        for name, value in settings.items():
+            if controls.settings and controls.settings.get(name) != value:
+                self.stepper.note("setting", name=name, before=controls.settings.get(name), after=value)
+        controls.settings = settings
 
     def _on_error(self, error: Exception) -> None:
         self.stepper.note("node_error", error=f"{type(error).__name__}: {error}")

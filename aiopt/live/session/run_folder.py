@@ -22,10 +22,10 @@ from aiopt.live.feeds.store_feed import StoreFeed
 from aiopt.live.feeds.warm_up import bars_of_store
 from aiopt.live.reading.readings_file import READINGS, log_on_bars, logged, write_readings
 from aiopt.live.session.live_config import LiveConfig, TradedSpec, specs_of
-from aiopt.live.session.live_session import SessionEnd
 from aiopt.live.session.live_trades import LiveTrade, trades_table
 from aiopt.live.session.proof import Proof, not_comparable, prove
 from aiopt.live.session.proof_ticks import ticks_of
+from aiopt.live.session.session_end import SessionEnd
 from aiopt.live.state.session_file import SessionFile
 from aiopt.utc import DAY_NS
 

@@ -379,6 +379,7 @@ _HEALTH: dict[str, Callable[[Mapping[str, Any]], _Health]] = {
     "left": lambda note: ("node", "down", "stopped; it can be gone on with"),
     "warning": lambda note: ("node", "degraded", note["text"]),
     "node_error": lambda note: ("node", "degraded", note["error"]),
+    "setting": lambda note: ("node", "ok", f"goes on with another {note['name']}"),
     "flat_on_start": lambda note: ("node", "ok", "closes what was open"),
     "feed": lambda note: ("feed", _FEED[note["change"]["state"]], note["change"]["text"]),
     "hole": lambda note: ("feed", "degraded", note["text"]),

@@ -16,9 +16,10 @@ import msgspec
 
 from aiopt.live.paper.paper_config import PaperConfig
 from aiopt.live.session.live_config import LiveConfig, ReplayFeed, TradedSpec
-from aiopt.live.session.live_session import LiveSession, SessionEnd
+from aiopt.live.session.live_session import LiveSession
 from aiopt.live.session.live_trades import LiveTrade
 from aiopt.live.session.run_folder import trades_of
+from aiopt.live.session.session_end import SessionEnd
 from aiopt.live.state.session_file import SessionFile
 from aiopt.strategy.spec import StrategySpec
 

@@ -16,7 +16,8 @@ from aiopt.errors import AioptError
 from aiopt.live.control.control_socket import ask, read_door
 from aiopt.live.feeds.store_feed import Pace
 from aiopt.live.session.live_config import LiveConfig
-from aiopt.live.session.live_session import LiveSession, SessionEnd
+from aiopt.live.session.live_session import LiveSession
+from aiopt.live.session.session_end import SessionEnd
 from aiopt.live.session.status import status_of
 from aiopt.live.state.session_file import SessionFile
 

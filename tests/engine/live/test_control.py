@@ -148,16 +148,20 @@ def is_entry(one: Any) -> bool:
     return isinstance(one, Order) and one.role == "entry" and one.state == "accepted"
 
 
-def entries(folder: Path) -> list[Any]:
+def told_by(folder: Path) -> list[Any]:
+    """Return the events of a session that runs, as documents."""
     connection = sqlite3.connect(f"file:{folder / 'session.sqlite'}?mode=ro", uri=True)
     try:
         rows = connection.execute("SELECT value FROM outbox").fetchall()
     finally:
         connection.close()
-    told = [json.loads(value) for (value,) in rows]
+    return [json.loads(value) for (value,) in rows]
+
+
+def entries(folder: Path) -> list[Any]:
     return [
         one
-        for one in told
+        for one in told_by(folder)
         if one["kind"] == "order" and one["role"] == "entry" and one["state"] == "accepted"
     ]
 

@@ -19,9 +19,10 @@ from aiopt.live.report.frame import frame
 from aiopt.live.report.observer import SessionObserver, pulse_of
 from aiopt.live.report.record import read_record
 from aiopt.live.session.live_config import LiveConfig
-from aiopt.live.session.live_session import LiveSession, SessionEnd
+from aiopt.live.session.live_session import LiveSession
 from aiopt.live.session.metrics_config import MetricsConfig
 from aiopt.live.session.run_folder import trades_of
+from aiopt.live.session.session_end import SessionEnd
 from aiopt.live.state.session_file import SessionFile
 from aiopt.strategy.families import FAMILIES
 from tests.engine.live.live_sessions import config_of, run, traded

@@ -14,8 +14,9 @@ import pytest
 from aiopt.live.feeds.feed_config import DukascopyFeed
 from aiopt.live.guard.guard_config import GuardConfig
 from aiopt.live.session.live_config import LiveConfig
-from aiopt.live.session.live_session import LiveSession, SessionEnd
+from aiopt.live.session.live_session import LiveSession
 from aiopt.live.session.run_folder import trades_of
+from aiopt.live.session.session_end import SessionEnd
 from aiopt.live.session.status import status_of
 from aiopt.live.state.session_file import SessionFile
 from aiopt.live.watch.watch_config import WatchConfig

@@ -149,6 +149,7 @@ def command_of_each(session: str = "paper-1") -> list[commands.Command]:
         commands.SwapSpec(**base(), strategy="rsi", spec={"name": "rsi"}),
         commands.SwitchModel(**base(), model=None),
         commands.SetMode(**base(), mode="observe"),
+        commands.ReloadConfig(**base(), config={"at_end": "keep"}),
         commands.Flatten(**base()),
         commands.Kill(**base(), reason="drill"),
         commands.StopSession(**base(), flatten=True),

@@ -276,7 +276,7 @@ def test_every_kind_of_command_comes_through(tmp_path: Path) -> None:
     with AuditJournal(tmp_path / "commands.log") as journal:
         desk = CommandDesk("paper-1", journal)
         outcomes = [handle(desk, node, command) for command in command_of_each() if command.name != "kill"]
-    assert [one.status for one in outcomes if one.command != "set_parameters"] == ["applied"] * 9
+    assert [one.status for one in outcomes if one.command != "set_parameters"] == ["applied"] * 10
 
 
 # The journal itself

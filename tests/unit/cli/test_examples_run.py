@@ -29,7 +29,7 @@ NOT_RUN = {
     "an hour of training": ("eyes",),
     "a session that runs": (
         *("live pause", "live resume", "live set", "live levels", "live size", "live spec", "live mode"),
-        *("live model", "live flatten", "live kill", "live stop", "live tell"),
+        *("live model", "live reload", "live flatten", "live kill", "live stop", "live tell"),
     ),
     "a session that has run": ("live readings",),
 }

@@ -183,3 +183,16 @@ def test_limits_go_on_after_a_restart() -> None:
 def test_a_wrong_limit_is_refused(values: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         decode(values, LimitsConfig, where="limits")
+
+
+def test_a_reached_loss_limit_is_lifted_by_one_above_the_loss_and_by_no_other() -> None:
+    limits = RiskLimits(LimitsConfig(max_daily_loss=100.0, max_drawdown=0.01))
+    limits.observe(NOW, 10_000.0)
+    limits.observe(NOW + 1, 9_850.0)
+    assert limits.breached == ("max_daily_loss", "max_drawdown")
+    limits.change(LimitsConfig(max_daily_loss=150.0, max_drawdown=0.02))
+    assert limits.breached == ("max_daily_loss",), "150 are lost, and 150 may not be"
+    limits.change(LimitsConfig())
+    assert limits.breached == ()
+    limits.change(LimitsConfig(max_daily_loss=100.0))
+    assert [one.rule for one in limits.observe(NOW + 2, 9_850.0)] == ["max_daily_loss"]
