@@ -129,6 +129,8 @@ def run_command(options: LiveOptions) -> None:
             session.observer = observer
             if observer.port is not None:
                 stderr_console().print(f"Metrics: http://{config.metrics.address}:{observer.port}/metrics")
+            with progress("history", 1.0, quiet_s=1.0) as report:
+                session.fetch_history(report)
             with progress("quotes", session.total, quiet_s=1.0) as report:
                 end = session.run(report)
         for text in end.warnings:

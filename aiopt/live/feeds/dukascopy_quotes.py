@@ -132,7 +132,7 @@ class DukascopyQuotes:
                     if not asking.done():
                         self._stop.set()
                 batch, place = self._new(found, place)
-                yield batch._replace(hole=hole)
+                yield batch._replace(hole=hole, complete_from_ns=self.history_until_ns if hole else None)
                 hole = "" if batch.places else hole
                 if found.next_hour == hour:
                     async for batch in self._pause(self._config.poll_s):
@@ -243,18 +243,10 @@ class DukascopyQuotes:
         """
         if self._config.history is not None:
             return self._past.history(timeframe, start_ns, stop_ns)
-        if stop_ns - start_ns > _HISTORY_DAYS * DAY_NS:
-            days = (stop_ns - start_ns) / DAY_NS
-            msg = f"Up to {_HISTORY_DAYS} days of history are asked for hour by hour, but got {days:,.0f}. "
-            raise ConfigError(f"{msg}Give a tick store (aiopt ticks download) as feed.history.")
-        if start_ns >= stop_ns:
-            return []
         cutter = BarCutter([timeframe], complete_from_ns=start_ns)
         rows: list[BarRow] = []
         quote: list[float] = []
-        wanted = range(start_ns // HOUR_NS, -(-stop_ns // HOUR_NS))
-        is_open = wanted if self.instrument.always_open else open_hours(wanted[0], wanted[-1]).tolist()
-        for hour in is_open:
+        for hour in self._hours_of(start_ns, stop_ns):
             ticks = self._past_hour(hour)
             for ts_ns, *quote in zip(*(column.tolist() for _, column in ticks.columns()), strict=True):
                 if start_ns <= ts_ns < stop_ns:
@@ -262,6 +254,24 @@ class DukascopyQuotes:
         if quote:
             rows += [row for _, row in cutter.push(stop_ns, *quote)]
         return [row for row in rows if row.ts_open_ns + timeframe.ns <= stop_ns]
+
+    def fetch_history(self, start_ns: int, stop_ns: int, progress: Callable[[float], None]) -> None:
+        """Ask for the hours of a span, see `FetchesHistory`."""
+        hours = [] if self._config.history is not None else self._hours_of(start_ns, stop_ns)
+        for number, hour in enumerate(hours, start=1):
+            self._past_hour(hour)
+            progress(number / len(hours))
+
+    def _hours_of(self, start_ns: int, stop_ns: int) -> list[int]:
+        """Return the hours of open market of a span."""
+        if stop_ns - start_ns > _HISTORY_DAYS * DAY_NS:
+            days = (stop_ns - start_ns) / DAY_NS
+            msg = f"Up to {_HISTORY_DAYS} days of history are asked for hour by hour, but got {days:,.0f}. "
+            raise ConfigError(f"{msg}Give a tick store (aiopt ticks download) as feed.history.")
+        hours = range(start_ns // HOUR_NS, -(-stop_ns // HOUR_NS))
+        if self.instrument.always_open or not hours:
+            return list(hours)
+        return [int(hour) for hour in open_hours(hours[0], hours[-1])]
 
     def _past_hour(self, hour: int) -> TickArrays:
         """Return an hour of the past, asked for once for all timeframes."""

@@ -9,8 +9,8 @@ cannot give any more is a *hole*, and is said with the first quote behind it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from aiopt.backtest.growing_bars import BarRow
 from aiopt.market.instrument import Instrument
@@ -35,6 +35,8 @@ class Batch(NamedTuple):
         When they came, on this machine's clock; None: a replay, where a quote comes when it is stamped.
     hole : str
         Why quotes before the first one are missing; empty: none is.
+    complete_from_ns : int or None
+        Behind a hole: from when on every quote is there; None: from the first one.
     notes : tuple of str
         What else is to be written down: errors of the provider, and that they are over.
     """
@@ -48,6 +50,7 @@ class Batch(NamedTuple):
     arrived_ns: int | None = None
     hole: str = ""
     notes: tuple[str, ...] = ()
+    complete_from_ns: int | None = None
 
 
 class Feed(Protocol):
@@ -114,5 +117,27 @@ class Feed(Protocol):
         ------
         AioptError
             If history is there and cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class FetchesHistory(Protocol):
+    """A feed whose history takes its time: it is asked for piece by piece."""
+
+    def fetch_history(self, start_ns: int, stop_ns: int, progress: Callable[[float], None]) -> None:
+        """Get what `Feed.history` of a span will need.
+
+        Parameters
+        ----------
+        start_ns, stop_ns : int
+            UTC.
+        progress : callable
+            Told of the share done.
+
+        Raises
+        ------
+        AioptError
+            If it cannot be had.
         """
         ...

@@ -125,7 +125,8 @@ class Feeding:
         stepper = self._stepper
         self._hole = batch.hole or self._hole
         if self._hole and batch.ts_ns:
-            stepper.hole(batch.ts_ns[0], self._hole)
+            whole_ns = batch.ts_ns[0] if batch.complete_from_ns is None else batch.complete_from_ns
+            stepper.hole(whole_ns, self._hole)
             self._hole = ""
         for text in batch.notes:
             stepper.note("feed_note", text=text)

@@ -23,7 +23,7 @@ from aiopt.live.control.person import Person
 from aiopt.live.control.reloading import settings_of
 from aiopt.live.control.specs_in_force import SpecsInForce, warmed
 from aiopt.live.feeds.bar_cutter import BarCutter
-from aiopt.live.feeds.seam import Feed
+from aiopt.live.feeds.seam import Feed, FetchesHistory
 from aiopt.live.feeds.warm_up import gap_after
 from aiopt.live.guard.guard import Guard, GuardState
 from aiopt.live.node.guarded import live_strategy
@@ -241,6 +241,19 @@ class LiveSession:
         )
 
     # --- history ----------------------------------------------------------------------------------------
+
+    def fetch_history(self, progress: Callable[[float], None]) -> None:
+        """Get what the warm-up of a new session needs, where that takes its time.
+
+        Parameters
+        ----------
+        progress : callable
+            Told of the share done.
+        """
+        feed, days = self._feed, self.config.warm_up_days
+        if days and not self.resumed and isinstance(feed, FetchesHistory):
+            until_ns = feed.history_until_ns
+            feed.fetch_history(until_ns - int(days * DAY_NS), until_ns, progress)
 
     def warm_up(self, timeframe: Timeframe) -> list[BarRow]:
         """Return the bars before the feed, of a new session."""

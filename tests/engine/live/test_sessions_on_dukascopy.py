@@ -114,6 +114,29 @@ def test_polled_quotes_give_the_trades_of_a_replay(
     assert mine == whole[: len(mine)]
 
 
+def test_a_long_absence_is_a_hole_that_history_fills(
+    server: PublishingServer, clock: FastClock, tmp_path: Path
+) -> None:
+    config = config_on(server, tmp_path, guard=GuardConfig(watch=BLIND))
+    feed = msgspec.structs.replace(config.feed, catch_up_hours=0.5)
+    config = msgspec.structs.replace(config, feed=feed, at_end="keep")
+    out = tmp_path / "run"
+    stretch(config, out, clock, MONDAY * HOUR_NS + 50 * MINUTE_NS)
+    with SessionFile(out) as file:
+        known = len(list(file.bars("EURUSD-1m")))
+    clock.ns += 2 * HOUR_NS
+    end = stretch(config, out, clock, (MONDAY + 3) * HOUR_NS + 30 * MINUTE_NS)
+    assert (end.resumed, end.broken) == (True, {})
+    with SessionFile(out) as file:
+        bars = [row.ts_open_ns // MINUTE_NS - MONDAY * 60 for row in file.bars("EURUSD-1m")]
+        told = {one["type"]: one for one in (msgspec.json.decode(value) for _, _, value in file.events())}
+    assert "nothing was asked for since" in told["hole"]["text"]
+    assert told["filled_in"]["bars"] > 60
+    assert bars == sorted(set(bars))
+    assert set(range(known, 180)) <= set(bars), "history did not fill the hole"
+    assert max(bars) > 190
+
+
 def test_silence_is_noticed_and_said(server: PublishingServer, clock: FastClock, tmp_path: Path) -> None:
     config = config_on(server, tmp_path)
     assert config.guarding.watch is not None

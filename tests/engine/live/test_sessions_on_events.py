@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,16 +75,19 @@ async def _open(server: MemoryTransport) -> None:
     await server.open()
 
 
-def half(config: LiveConfig, out: Path) -> None:
-    """Run a session until a position is open somewhere in the middle, then leave it."""
+def killed(config: LiveConfig, out: Path) -> Path:
+    """Run a session until a position is open in the middle; return its folder as a kill would leave it."""
+    left = out.with_name("killed")
     with SessionFile(out) as file:
         session = LiveSession(config, file)
 
         def look(place: float) -> None:
-            if place > 3_000 and status_of(out)["positions"]:
+            if place > 3_000 and not left.exists() and status_of(out)["positions"]:
+                shutil.copytree(out, left, ignore=shutil.ignore_patterns("*.sock"))
                 session.stop()
 
         assert not session.run(look).ended
+    return left
 
 
 def test_quotes_of_a_bus_give_the_same_trades(
@@ -92,12 +96,12 @@ def test_quotes_of_a_bus_give_the_same_trades(
     feed = BusFeed(url=bus[0], session=bus[1], start="oldest", is_replayed=True)
     there = msgspec.structs.replace(config, feed=feed)
     assert not is_provable(there)
-    half(there, tmp_path / "run")
-    end, trades, told = run(there, tmp_path / "run")
+    left = killed(there, tmp_path / "run")
+    end, trades, told = run(there, left)
     assert (end.ended, end.resumed, end.dropped) == (True, True, 0)
     assert trades == expected
     assert not [one for one in told if one["type"] == "hole"]
-    assert status_of(tmp_path / "run")["feed"]["kind"] == "bus"
+    assert status_of(left)["feed"]["kind"] == "bus"
 
 
 def test_a_journal_gives_the_same_trades_and_the_backtest(
@@ -107,12 +111,12 @@ def test_a_journal_gives_the_same_trades_and_the_backtest(
         for first in range(0, len(events), 2_000):
             writer.append(events[first : first + 2_000])
     there = msgspec.structs.replace(config, feed=JournalReplay(journal=str(tmp_path / "journal")))
-    half(there, tmp_path / "run")
-    end, trades, _ = run(there, tmp_path / "run")
+    left = killed(there, tmp_path / "run")
+    end, trades, _ = run(there, left)
     assert (end.ended, end.resumed) == (True, True)
     assert trades == expected
     assert is_provable(there)
-    with SessionFile(tmp_path / "run") as file:
+    with SessionFile(left) as file:
         proofs = prove_session(file, there)
     assert [proof.holds for proof in proofs] == [True, True]
     assert sum(proof.same for proof in proofs) > len(trades) // 2

@@ -227,7 +227,11 @@ def test_history_is_hours_of_the_api(server: PublishingServer, clock: Clock, tmp
     stop_ns = MONDAY * HOUR_NS
     server.bodies = {f"json:{hour_text(hour)}": answer_of(hour, COUNT) for hour in range(MONDAY - 72, MONDAY)}
     server.script[f"json:{hour_text(MONDAY - 2)}"] = [refuse(503), answer]
-    rows = feed_of(server, clock).history(FIVE, stop_ns - 6 * HOUR_NS, stop_ns)
+    feed, shares = feed_of(server, clock), []
+    feed.fetch_history(stop_ns - 6 * HOUR_NS, stop_ns, shares.append)
+    asked = server.asked.total()
+    rows = feed.history(FIVE, stop_ns - 6 * HOUR_NS, stop_ns)
+    assert (len(shares), shares[-1], asked) == (6, 1.0, server.asked.total())
     Client(server, tmp_path)("json", span=(MONDAY - 6, MONDAY - 1))
     stored = whole_bars(tmp_path / "store", instrument("EURUSD"), FIVE, stop_ns - 6 * HOUR_NS, stop_ns)
     assert [row[:11] for row in rows] == [row[:11] for row in stored]
