@@ -248,7 +248,7 @@ def _print_status(console: Console, found: dict[str, Any]) -> None:
     last = found["last_quote"]
     pairs = [
         ("session", f"{found['session']}, {found['state']}"),
-        ("place in feed", f"{found['position']:,}"),
+        ("quotes taken", f"{found['taken']:,}"),
         (
             "last quote",
             "none yet" if last is None else f"{minute_text(last['ts_ns'])} {last['bid']} / {last['ask']}",

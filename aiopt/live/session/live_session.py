@@ -243,13 +243,7 @@ class LiveSession:
     # --- history ----------------------------------------------------------------------------------------
 
     def fetch_history(self, progress: Callable[[float], None]) -> None:
-        """Get what the warm-up of a new session needs, where that takes its time.
-
-        Parameters
-        ----------
-        progress : callable
-            Told of the share done.
-        """
+        """Get what the warm-up of a new session needs, where that takes its time; tell the share done."""
         feed, days = self._feed, self.config.warm_up_days
         if days and not self.resumed and isinstance(feed, FetchesHistory):
             until_ns = feed.history_until_ns

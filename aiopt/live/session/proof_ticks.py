@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from aiopt.errors import ConfigError
 from aiopt.live.feeds.feed_config import JournalReplay, ReplayFeed
 from aiopt.live.feeds.journal_quotes import JournalQuotes, store_of_journal
 from aiopt.live.feeds.store_feed import StoreFeed
@@ -24,8 +25,21 @@ def is_provable(config: LiveConfig) -> bool:
 
 @contextmanager
 def ticks_of(config: LiveConfig) -> Iterator[StoreFeed]:
-    """Give the ticks of a session for which `is_provable`, as a store."""
+    """Give the ticks of a session as a store.
+
+    Raises
+    ------
+    ConfigError
+        If `is_provable` says that they cannot be had again.
+    """
     feed = config.feed
+    if not is_provable(config):
+        kind = feed.__struct_config__.tag
+        msg = f"A proof needs the ticks of a session again, warm-up included, but a feed of kind {kind} with "
+        msg += (
+            f"warm_up_days={config.warm_up_days:g} does not keep them together. Replay a tick store of them."
+        )
+        raise ConfigError(msg)
     if isinstance(feed, JournalReplay):
         quotes = JournalQuotes(feed)
         with TemporaryDirectory(prefix="aiopt-proof-") as folder:

@@ -31,7 +31,8 @@ def status_of(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``session``, ``state`` (``"runs"``, ``"left"`` or ``"ended"``), ``position``, ``last_quote``,
+        ``session``, ``state`` (``"runs"``, ``"left"`` or ``"ended"``), ``position`` (place in the feed),
+        ``taken`` (quotes), ``last_quote``,
         ``feed`` (``kind``; of a live one ``late_s``, the lateness of its last quotes, and ``notes``),
         ``balance``, ``currency``, ``trades``, ``positions``, ``orders``, ``broken``,
         ``states`` and ``modes`` by strategy, ``kill``, ``bus``; plain data.
@@ -53,6 +54,7 @@ def status_of(folder: Path) -> dict[str, Any]:
         "session": meta["id"],
         "state": "ended" if ended else "runs" if is_running(folder) else "left",
         "position": cursor["position"],
+        "taken": cursor.get("taken", cursor["position"]),
         "dropped": cursor["dropped"],
         "last_quote": None if last is None else dict(zip(("ts_ns", "bid", "ask"), last, strict=True)),
         "feed": json.loads(state.get("feed", json.dumps({"kind": config.feed.__struct_config__.tag}))),

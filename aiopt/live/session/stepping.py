@@ -172,6 +172,7 @@ class Stepper:
     _written: dict[str, str] = field(default_factory=dict)
     _touched: set[str] = field(default_factory=set)
     _due: float = 0.0
+    _taken: int = 0
     _kill_step: str = "armed"
 
     def step(
@@ -424,8 +425,9 @@ class Stepper:
         self._take_trades()
         if touched is not None:
             touched = {event.strategy for event in self.events}.union(touched)
+        place = {"position": self.position, "taken": self._taken + self.quotes}
         state = {
-            "cursor": json.dumps({"position": self.position, "last": self.last, "dropped": self.dropped}),
+            "cursor": json.dumps(place | {"last": self.last, "dropped": self.dropped}),
             "venue": msgspec.json.encode(self.venue.state()).decode(),
             "cutter": json.dumps(self.cutter.save()),
             "broken": json.dumps(self.broken),
@@ -486,6 +488,7 @@ class Stepper:
         self._written = dict(state)
         cursor = json.loads(state["cursor"])
         self.position, self.dropped = cursor["position"], cursor["dropped"]
+        self._taken = cursor.get("taken", cursor["position"]) - self.quotes
         self.last = (
             None if cursor["last"] is None else (cursor["last"][0], cursor["last"][1], cursor["last"][2])
         )

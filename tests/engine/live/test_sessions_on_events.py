@@ -13,12 +13,13 @@ import pytest
 from aiopt.bus.events import Event, Health, Quote
 from aiopt.bus.journal import JournalWriter
 from aiopt.bus.memory import MemoryTransport
+from aiopt.errors import ConfigError
 from aiopt.live.feeds.feed_config import BusFeed, JournalReplay
 from aiopt.live.feeds.store_feed import StoreFeed
 from aiopt.live.session.live_config import LiveConfig
 from aiopt.live.session.live_session import LiveSession
 from aiopt.live.session.live_trades import LiveTrade
-from aiopt.live.session.proof_ticks import is_provable
+from aiopt.live.session.proof_ticks import is_provable, ticks_of
 from aiopt.live.session.run_folder import prove_session
 from aiopt.live.session.status import status_of
 from aiopt.live.state.session_file import SessionFile
@@ -91,17 +92,23 @@ def killed(config: LiveConfig, out: Path) -> Path:
 
 
 def test_quotes_of_a_bus_give_the_same_trades(
-    config: LiveConfig, bus: tuple[str, str], expected: list[LiveTrade], tmp_path: Path
+    config: LiveConfig,
+    bus: tuple[str, str],
+    events: list[Event],
+    expected: list[LiveTrade],
+    tmp_path: Path,
 ) -> None:
     feed = BusFeed(url=bus[0], session=bus[1], start="oldest", is_replayed=True)
     there = msgspec.structs.replace(config, feed=feed)
-    assert not is_provable(there)
+    with pytest.raises(ConfigError, match="a feed of kind bus"), ticks_of(there):
+        pass
     left = killed(there, tmp_path / "run")
     end, trades, told = run(there, left)
     assert (end.ended, end.resumed, end.dropped) == (True, True, 0)
     assert trades == expected
     assert not [one for one in told if one["type"] == "hole"]
-    assert status_of(left)["feed"]["kind"] == "bus"
+    status = status_of(left)
+    assert (status["feed"]["kind"], status["taken"]) == ("bus", len(events) - 1)
 
 
 def test_a_journal_gives_the_same_trades_and_the_backtest(
