@@ -68,6 +68,11 @@ class Hand:
     def status(self) -> dict[str, Any]:
         return status_of(self.folder)
 
+    def factor(self, strategy: str) -> float:
+        """Return by what the sizes of a strategy are multiplied."""
+        assert self._session.parts is not None
+        return self._session.parts.node.strategies[strategy].source.size_factor
+
     def wait(self, until: Callable[[dict[str, Any]], Any]) -> Any:
         """Wait until something of the status is true, and return it."""
         deadline = time.monotonic() + WAIT_S

@@ -21,7 +21,7 @@ from aiopt.errors import StorageError
 from aiopt.live.control.control_socket import DOOR, ask
 from aiopt.live.control.controls import ControlState, changed_by
 from aiopt.live.session.live_session import LiveSession
-from aiopt.live.session.run_folder import trades_of
+from aiopt.live.session.run_folder import prove_session, trades_of
 from aiopt.live.state.session_file import SessionFile
 from aiopt.strategy.families import FAMILIES
 from aiopt.testing.random_specs import random_spec
@@ -257,11 +257,16 @@ def test_a_kill_closes_everything_and_a_stop_leaves_it(store: Path, tmp_path: Pa
     seen: dict[str, Any] = {}
 
     def stop(hand: Hand) -> None:
+        hand.send("pause_entries", strategy="S")
+        hand.send("set_mode", strategy="S", mode="observe")
+        hand.send("set_size_factor", strategy="S", factor=0.5)
         hand.hold(holds("B"))
         seen["stop"] = hand.send("stop_session", flatten=False)
 
     def kill(hand: Hand) -> None:
         hand.hold(lambda stepper: stepper.venue.positions())
+        status = hand.status()
+        seen["kept"] = status["states"]["S"], status["modes"]["S"], hand.factor("S")
         seen["held"] = len(hand.status()["positions"])
         seen["kill"] = hand.send("kill", reason="enough")
         hand.go()
@@ -276,6 +281,7 @@ def test_a_kill_closes_everything_and_a_stop_leaves_it(store: Path, tmp_path: Pa
     assert not (tmp_path / "run" / DOOR).exists()
     steered(config, tmp_path / "run", kill)
     assert seen["held"]
+    assert seen["kept"] == ("paused", "observe", 0.5)
     assert seen["kill"].before == {"step": "armed"}
     told = events_told(tmp_path / "run")[1]
     killed = next(
@@ -296,6 +302,29 @@ def test_a_stop_that_closes_first_ends_flat(store: Path, tmp_path: Path) -> None
 
     end = steered(families(store, tmp_path, "bollinger_breakout"), tmp_path / "run", script)
     assert (end.ended, end.account.margin) == (False, 0.0)
+
+
+def test_a_strategy_that_is_configured_to_observe_sends_no_entry(store: Path, tmp_path: Path) -> None:
+    config = families(store, tmp_path, "bollinger_breakout", "stochastic_sma")
+    watched, trades = config.strategies
+    feed = msgspec.structs.replace(config.feed, speed=0.0, stop="2024-03-05T12:00")
+    config = msgspec.structs.replace(
+        config, feed=feed, strategies=(msgspec.structs.replace(watched, mode="observe"), trades)
+    )
+    with SessionFile(tmp_path / "run") as file:
+        assert LiveSession(config, file).run().ended
+        told = events_of(file)
+        first, second = prove_session(file, config)
+    assert {one.strategy for one in told if is_entry(one)} == {"S"}
+    would = [one for one in told if isinstance(one, WouldTrade)]
+    assert {one.strategy for one in would} == {"B"}
+    assert all(one.stop is not None and one.why.startswith("observe: ") for one in would)
+    assert (first.changed, first.holds) == (("observe",), True)
+    assert (second.changed, second.same, set(second.why) <= {"both_legs", "follows"}) == (
+        (),
+        second.backtest,
+        True,
+    )
 
 
 def test_a_command_acts_once_over_a_crash(
@@ -358,6 +387,7 @@ def test_what_was_asked_on_the_bus_before_the_start_is_done(store: Path, tmp_pat
         assert session.run().ended
         told = [one for one in events_of(file) if isinstance(one, CommandOutcome)]
         assert not [one for one in events_of(file) if isinstance(one, Fill)]
+        assert [one.changed for one in prove_session(file, config)] == [("pause_entries",)]
         del bus
     assert sorted(one.command_id for one in told) == ["b1", "b1", "b2"]
     assert all(one.status == "applied" for one in told)
