@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 
 from aiopt.cli.live_control import add_control_commands
-from aiopt.cli.live_readings import analyst_of, readings_command
+from aiopt.cli.live_readings import analyst_of, analyst_pairs, readings_command
 from aiopt.cli.live_report import report_command, watch_command
 from aiopt.cli.options import PATH, OutFolder, json_option, typed
 from aiopt.cli.output import emit, minute_text, print_pairs, progress, stderr_console
@@ -254,6 +254,7 @@ def _print_status(console: Console, found: dict[str, Any]) -> None:
             "none yet" if last is None else f"{minute_text(last['ts_ns'])} {last['bid']} / {last['ask']}",
         ),
         ("feed", _feed_text(found["feed"])),
+        *analyst_pairs(found["analyst"]),
         ("balance", f"{found['balance']:,.2f} {found['currency']}"),
         ("trades", f"{found['trades']:,}"),
     ]

@@ -53,6 +53,14 @@ def analyst_of(who: str | None, model: str | None, given: LiveAnalyst | None) ->
     return msgspec.structs.replace(known, reader=reader, settings=settings)
 
 
+def analyst_pairs(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return what a session's status says of its analyst, as names and values; nothing where nobody reads."""
+    if found is None:
+        return []
+    under_way = f", {found['under_way']:,} under way" if found["under_way"] else ""
+    return [("analyst", f"{found['model'] or 'rules'}, {found['charts']:,} charts{under_way}")]
+
+
 @click.command("readings", epilog="Example: aiopt live readings runs/live")
 @click.argument("folder", type=PATH)
 @click.option("--out", type=OutFile(READINGS), help="Write them, as a scan does, with the features beside.")

@@ -5,6 +5,7 @@ Owns that view: trades, readings and the bars it decided on, of one commit.  Wri
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from aiopt.backtest.growing_bars import BarRow
 from aiopt.bars.schema import BarArrays, BarSet
 from aiopt.config import content_hash
 from aiopt.errors import ConfigError
+from aiopt.live.feeds.feed_config import with_kind
 from aiopt.live.reading.live_reader import LoggedReading
 from aiopt.live.reading.readings_file import logged
 from aiopt.live.session.live_config import LiveConfig, TradedSpec
@@ -106,7 +108,7 @@ def read_record(folder: Path) -> SessionRecord:
         raise ConfigError(f"The session in {folder} has not begun yet. Ask again in a moment.")
     return SessionRecord(
         tables.meta["id"],
-        msgspec.json.decode(tables.meta["config"], type=LiveConfig),
+        msgspec.convert(with_kind(json.loads(tables.meta["config"])), LiveConfig),
         [msgspec.json.decode(value, type=LiveTrade) for _, value in tables.trades],
         logged(tables.readings),
         tables.bars,

@@ -35,7 +35,8 @@ def status_of(folder: Path) -> dict[str, Any]:
         ``taken`` (quotes), ``last_quote``,
         ``feed`` (``kind``; of a live one ``late_s``, the lateness of its last quotes, and ``notes``),
         ``balance``, ``currency``, ``trades``, ``positions``, ``orders``, ``broken``,
-        ``states`` and ``modes`` by strategy, ``kill``, ``bus``; plain data.
+        ``states`` and ``modes`` by strategy, ``kill``, ``bus``, ``analyst`` (``model``, None for rules;
+        ``charts`` asked about; ``under_way``; None where nobody reads); plain data.
 
     Raises
     ------
@@ -86,7 +87,17 @@ def status_of(folder: Path) -> dict[str, Any]:
         ],
         "broken": json.loads(state["broken"]),
         **_controlled(config, state),
+        "analyst": _reading(state.get("analyst")),
     }
+
+
+def _reading(text: str | None) -> dict[str, Any] | None:
+    """Return who reads, as the reader's state says."""
+    if text is None:
+        return None
+    found = json.loads(text)
+    model = ", ".join(found["models"]) if found["reader"] == "model" else None
+    return {"model": model, "charts": found["next"], "under_way": len(found["asked"])}
 
 
 def _controlled(config: LiveConfig, state: dict[str, str]) -> dict[str, Any]:

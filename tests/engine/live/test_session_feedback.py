@@ -123,6 +123,8 @@ def test_the_command_line_says_who_reads(
     assert run([*words, "--out", str(tmp_path / "run"), "--analyst", "rules", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["proof"][0]["same"] == document["proof"][0]["live"]
-    assert load_readings(tmp_path / "run")
+    assert run(["live", "status", str(tmp_path / "run")]) == 0
+    charts = len(load_readings(tmp_path / "run"))
+    assert f"rules, {charts:,} charts" in " ".join(capsys.readouterr().out.split())
     assert run([*words, "--out", str(tmp_path / "none"), "--model", "minicpm"]) == 2
     assert "Add --analyst URL" in capsys.readouterr().err
