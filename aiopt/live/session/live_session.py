@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from aiopt.backtest.growing_bars import BarRow, GrowingBars
+from aiopt.bus.connecting import transport_of
 from aiopt.errors import ConfigError
 from aiopt.live.control.controls import ControlState
 from aiopt.live.control.handler import SessionCommands, Wheel
@@ -66,6 +67,8 @@ def check_session(config: LiveConfig, clock: Callable[[], int] = time.time_ns) -
         config.analyst.scan()  # what it stands on is there
         frames.append(config.chart_frame)
     found = feed_of(config.feed, max(frames), clock)
+    if config.bus is not None and not config.bus.startswith("local:"):
+        transport_of(config.bus)
     specs = specs_of(config)
     for one in config.strategies:
         check_higher_timeframes(specs[one.id], one.frame)
@@ -191,7 +194,11 @@ class LiveSession:
             loop.add_signal_handler(name, self.stop)
         await parts.node.start()
         parts.restore()
-        person = parts.person()
+        try:
+            person = parts.person()
+        except BaseException:
+            await parts.node.stop()
+            raise
         began, done_before = time.monotonic(), parts.node.pump.done
         try:
             await person.begin(must_reach_bus=stepper.last is None)

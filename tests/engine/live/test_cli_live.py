@@ -74,6 +74,8 @@ def test_a_config_file_runs(store: Path, tmp_path: Path, capsys: pytest.CaptureF
         ),
         (("--replay", "STORE", "--spec", "rsi_reversion", "--speed", "-1"), "0 <= feed.speed < inf"),
         (("--replay", "nowhere", "--spec", "rsi_reversion"), "nowhere"),
+        (("--replay", "STORE", "--spec", "rsi_reversion", "--bus", "rediss:/x"), "A URL must be rediss://"),
+        (("--replay", "STORE", "--spec", "rsi_reversion", "--bus", "redis://u:p@h"), "must hold no password"),
         (("nowhere.yaml",), "There is no file nowhere.yaml"),
     ],
 )
