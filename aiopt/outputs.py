@@ -124,9 +124,15 @@ IMPORTED = OutputKind(
 REPORT = OutputKind("the JSON of a report", (".json",), _has_keys("run_id", "files"))
 REPORT_TABLE = OutputKind("a table of a report (CSV)", (".csv",), _begins_with("rank,entry,"))
 
+LIBRARY = OutputKind("a backup of the library", (".dump",), _begins_with("PGDMP"))
+LIBRARY_LINES = OutputKind("strategies of the library (JSON lines)", (".jsonl",), _begins_with('{"library":'))
+
 READINGS = OutputKind("a table of readings (Parquet)", (".parquet",), _has_readings)
 
-KINDS = (PAGE, PICTURE, TABLE, BACKTEST, SPREADS, SCRIPT, SPEC, IMPORTED, REPORT, REPORT_TABLE, READINGS)
+KINDS = (
+    *(PAGE, PICTURE, TABLE, BACKTEST, SPREADS, SCRIPT, SPEC, IMPORTED, REPORT, REPORT_TABLE, READINGS),
+    *(LIBRARY, LIBRARY_LINES),
+)
 
 
 def check_file(path: Path, kind: OutputKind, *, name: str = "The output") -> Path:

@@ -139,8 +139,8 @@ class Database:
         """
         if self.server is not None:
             found = self.server.connection()
-            names = {"PGHOST": found["host"], "PGUSER": found["user"], "PGDATABASE": found["dbname"]}
-            return [], {**os.environ, **names}
+            names = {"PGHOST": found["host"], "PGUSER": found["user"]}
+            return [f"--dbname={found['dbname']}"], {**os.environ, **names}
         from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
         settings: dict[str, Any] = conninfo_to_dict(self._url or "")

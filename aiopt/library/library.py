@@ -9,7 +9,7 @@ Owns the Python interface; the statements are the other modules'.  Knows no Ray.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,11 @@ from aiopt.library.failures import LibraryError
 from aiopt.library.records import Added, Filter, ImportedRun, Order, Origin, Page, Status, Strategy
 
 if TYPE_CHECKING:
+    from aiopt.library.verifying import Rerun, Verification
     from aiopt.runs import RunFolder
     from aiopt.strategy.spec import StrategySpec
+
+Progress = Callable[[float], None]
 
 MOST_ROWS = 10_000
 """Rows of one page."""
@@ -169,6 +172,31 @@ class Library:
         with self.database.begin() as connection:
             return import_run(connection, folder, origin)
 
+    def verify(
+        self,
+        rerun: Rerun | None = None,
+        *,
+        count: int = 0,
+        seed: int = 1,
+        progress: Progress = lambda done: None,
+    ) -> Verification:
+        """Check hashes and sums, and run some evaluations again; see `aiopt.library.verifying.verify`."""
+        from aiopt.library.verifying import verify
+
+        return verify(self.database, rerun, count=count, seed=seed, progress=progress)
+
+    def export(self, out: Path, wanted: Filter | None = None, progress: Progress = lambda done: None) -> int:
+        """Write strategies as JSON lines; see `aiopt.library.exporting.export`."""
+        from aiopt.library.exporting import export
+
+        return export(self.database, out, wanted, progress)
+
+    def backup(self, out: Path) -> int:
+        """Write all of it to a file, as it is at one moment; see `aiopt.library.backups.backup`."""
+        from aiopt.library.backups import backup
+
+        return backup(self.database, out)
+
 
 def open_library(url: str | None = None, *, folder: Path | None = None) -> Library:
     """Return the library that is there; a server of one's own is started where it does not run.
@@ -218,3 +246,24 @@ def init_library(url: str | None = None, *, folder: Path | None = None) -> tuple
         database.close()
         raise
     return Library(database), changed
+
+
+def restore_library(file: Path, url: str | None = None, *, folder: Path | None = None) -> Library:
+    """Return the library of a backup, read into an empty database.
+
+    Raises
+    ------
+    DataError
+        If the file is no whole backup, or of a newer version.
+    LibraryError
+        If the database is not empty: then nothing is touched.
+    """
+    from aiopt.library.backups import restore
+
+    database = Database(url, folder=folder)
+    try:
+        restore(database, file)
+    except BaseException:
+        database.close()
+        raise
+    return Library(database)

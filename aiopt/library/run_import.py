@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from aiopt.bars.manifest import manifests_of
-from aiopt.config import content_hash
+from aiopt.config import canonical_json, content_hash
 from aiopt.errors import InputError
 from aiopt.library.records import ImportedRun, Origin
 from aiopt.library.strategies import add_strategy
@@ -100,7 +100,7 @@ def _run_row(
         "id": identity,
         "name": folder.run_id,
         "folder": str(folder.path.resolve()),
-        "config": config,
+        "config": canonical_json(config).decode(),
         "data_hashes": {symbol: one.data_hash for symbol, one in manifests.items()},
         "synthetic": any(one.synthetic for one in manifests.values()),
         "engine": f"nautilus_trader {versions.get('nautilus_trader', '')}".strip(),

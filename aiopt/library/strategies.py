@@ -171,9 +171,9 @@ def find_id(connection: Connection, key: str) -> str:
         if found:
             ids = ", ".join(sorted(one[:12] for one in found))
             raise InputError(f"A strategy must be named by one id, but {key!r} is that of several: {ids}.")
-    names = connection.execute(select(strategy.c.name).distinct().limit(500)).scalars()
-    hint = did_you_mean(key, [*names])
-    raise InputError(f"A strategy must be in the library, but {key!r} is not.{hint or ' It is empty.'}")
+    names = [*connection.execute(select(strategy.c.name).distinct().limit(500)).scalars()]
+    hint = did_you_mean(key, names) if names else " It is empty."
+    raise InputError(f"A strategy must be in the library, but {key!r} is not.{hint}")
 
 
 def read_strategy(connection: Connection, identity: str) -> Strategy:

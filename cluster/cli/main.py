@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("aiopt.cli.runs", "List, show and delete runs."),
     "trials": ("aiopt.cli.trials", "List, show and rerun trials of a run; count all ever made."),
     "live": ("aiopt.cli.live", "Trade strategies on paper, tick by tick."),
+    "library": ("aiopt.cli.library", "Keep strategies, and what they earned on unseen data, in a database."),
     "paths": ("aiopt.cli.paths", "Show what other paths through a run's trials say."),
     "bus": ("aiopt.cli.bus", "Check a bus of live sessions, follow events, send commands."),
     "serve": ("cluster.cli.serve", "Start, show and stop the model endpoint."),
@@ -69,6 +70,7 @@ LOOKS_UP = {
     "compare",
     "trials",
     "paths",
+    "library",
     "live",
     "runs",
 }

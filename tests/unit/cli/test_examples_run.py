@@ -22,6 +22,7 @@ NOT_RUN = {
     "a cluster": ("optimize", "serve", "model", "cluster"),
     "a served model": ("analyst",),
     "a server of streams": ("bus",),
+    "a database server; tests/unit/library/test_library_cli.py runs them": ("library",),
     "many seconds for each Pine script": ("pine",),
     "a whole month of ticks": ("ticks sample",),
     "a finished set of tasks, hundreds of charts": ("dataset judge",),

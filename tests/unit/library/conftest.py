@@ -1,4 +1,4 @@
-"""One PostgreSQL server for all tests of the library, shared by the workers of a test run; a database for each test."""
+"""One PostgreSQL server for all tests of the library, shared by a run's workers; a database for each test."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ CREATE TABLE run (
     id text PRIMARY KEY,
     name text NOT NULL,
     folder text NOT NULL,
-    config jsonb NOT NULL,
+    config text NOT NULL,
     data_hashes jsonb NOT NULL,
     synthetic boolean NOT NULL,
     engine text NOT NULL,
