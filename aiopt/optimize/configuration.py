@@ -129,6 +129,8 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
         What the ranked entries are put through, and the gates they must pass.
     pine : PineConfig
         Whether the emitted scripts are verified in the Pine engine.
+    library : bool
+        Whether the finished run is recorded in the library, which must be there then.
     timeframes, trials, sampler, seed, backtest, walk_forward, ranking
         As in `SweepConfig`.
     """
@@ -149,6 +151,7 @@ class OptimizeConfig(SweepConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     analysis: AnalysisConfig = AnalysisConfig()
     robustness: RobustnessConfig = RobustnessConfig()
     pine: PineConfig = PineConfig()
+    library: bool = False
 
     def __post_init__(self) -> None:
         if _NAME.match(self.name) is None:
@@ -350,7 +353,8 @@ def run_identity(
     del settings["readings"], settings["reading_latency_s"]
     if readings is not None:
         settings["readings"] = readings.identity()
-    del settings["screen"], settings["limits"], settings["pine"]  # the rows are the same
+    # The rows are the same.
+    del settings["screen"], settings["limits"], settings["pine"], settings["library"]
     if config.robustness == RobustnessConfig():
         del settings["robustness"]  # as before there was this stage
     if not config.learns:

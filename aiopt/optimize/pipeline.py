@@ -40,6 +40,7 @@ from aiopt.optimize.engine import LocalStages, StageEngine
 from aiopt.optimize.entries import emit_entries
 from aiopt.optimize.markets import RunMarkets
 from aiopt.optimize.run_folder import RunProgress, owned_run, set_aside
+from aiopt.optimize.run_library import check_library, record_run
 from aiopt.optimize.run_paths import write_paths
 from aiopt.optimize.run_portfolio import write_portfolio
 from aiopt.optimize.run_readings import lay_over, open_readings, without_scripts
@@ -132,6 +133,7 @@ def run_pipeline(
     """
     strategies = load_strategies(config)
     check_engine(config.pine)
+    check_library(config.library)
     say = _timed(log)
     markets = RunMarkets.open(config, runs_dir, say, lambda what: _paced(say, what))
     if not markets.several:
@@ -159,6 +161,7 @@ def run_pipeline(
             say("the run is finished already; --force runs it again")
             if not (run_dir / REPORT_HTML).is_file():
                 write_report(run_dir, progress=_paced(say, "report: trials read"))
+            record_run(run_dir, config.library, say)
             return summarise(run_dir, log, finished_before=True)
         atomic_write_bytes(run_dir / MANIFEST, markets.manifest_bytes())
         run = _Run(run_dir, config, strategies, markets, state, engine or LocalStages(), say)
@@ -173,6 +176,7 @@ def run_pipeline(
         run.analyse(bars)
         state.finish()
         run.report()
+        record_run(run_dir, config.library, say)
         say("finished")
         return summarise(run_dir, log, finished_before=False)
 
