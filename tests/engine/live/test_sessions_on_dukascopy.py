@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from aiopt.errors import AioptError
 from aiopt.live.feeds.feed_config import DukascopyFeed
 from aiopt.live.guard.guard_config import GuardConfig
 from aiopt.live.session.live_config import LiveConfig
@@ -27,25 +31,35 @@ from tests.unit.live.feeds.publishing_server import LATE_S, MONDAY, PublishingSe
 from tests.unit.ticks.download.faulty_server import Client, refuse
 
 COUNT = 1_500
-SLOW_S = 120.0
+SLOW_S = 300.0
 BLIND = WatchConfig(
     stale_after_s=None, halt_after_s=None, frozen_after_s=None, max_lag_s=None, max_ahead_s=None
 )
 
 
 class FastClock:
-    """Time that passes so many times as fast, from a moment on."""
+    """Time that passes 1,500 times as fast while a session runs, but not beyond a limit: none is too slow."""
 
-    def __init__(self, ns: int, factor: float) -> None:
-        self.began, self.ns, self.factor = time.monotonic(), ns, factor
+    def __init__(self, ns: int) -> None:
+        self.ns = self.limit_ns = ns
+        self._since: float | None = None
 
     def __call__(self) -> int:
-        return self.ns + round((time.monotonic() - self.began) * 1e9 * self.factor)
+        passed = 0.0 if self._since is None else time.monotonic() - self._since
+        return min(self.ns + round(passed * 1_500e9), self.limit_ns)
+
+    def go(self, limit_ns: int) -> None:
+        self.hold()
+        self._since, self.limit_ns = time.monotonic(), limit_ns
+
+    def hold(self) -> None:
+        self.ns, self._since = self(), None
+        self.limit_ns = 1 << 62
 
 
 @pytest.fixture
 def clock() -> FastClock:
-    return FastClock(MONDAY * HOUR_NS + 10 * MINUTE_NS, 1_500.0)
+    return FastClock(MONDAY * HOUR_NS + 10 * MINUTE_NS)
 
 
 @pytest.fixture
@@ -62,25 +76,44 @@ def config_on(server: PublishingServer, folder: Path, **changes: Any) -> LiveCon
     feed = DukascopyFeed(url=server.base, poll_s=0.05, backoff_s=0.05, backoff_max_s=0.1)
     specs = {name: FAMILIES[name].spec for name in ("stochastic_sma", "bollinger_breakout", "rsi_reversion")}
     base = config_of(folder / "none", traded(folder / "specs", specs, "1m"))
-    return msgspec.structs.replace(base, **{"feed": feed} | changes)
+    return msgspec.structs.replace(base, **{"feed": feed, "profile": "paper"} | changes)
 
 
-def stretch(config: LiveConfig, out: Path, clock: FastClock, until_ns: int) -> SessionEnd:
-    """Run a session until the clock says so."""
+def stretch(
+    config: LiveConfig, out: Path, clock: FastClock, limit_ns: int, done: Callable[[], bool] | None = None
+) -> SessionEnd:
+    """Run a session until it has the quotes published up to a time, or until it is done otherwise."""
+
+    def has_quotes() -> bool:
+        last = status_of(out)["last_quote"]
+        return last is not None and last["ts_ns"] > limit_ns - LATE_S * 10**9 - 5 * MINUTE_NS
+
+    def stop() -> None:
+        due = time.monotonic() + SLOW_S
+        while time.monotonic() < due:
+            with contextlib.suppress(AioptError):  # it has not begun yet
+                if clock() == limit_ns and (done or has_quotes)():
+                    break
+            time.sleep(0.1)
+        session.stop()
+
     with SessionFile(out) as file:
         session = LiveSession(config, file, clock=clock)
-        timer = threading.Thread(target=_stop_at, args=(session, clock, until_ns))
+        clock.go(limit_ns)
+        timer = threading.Thread(target=stop)
         timer.start()
         end = session.run()
         timer.join()
+        clock.hold()
         return end
 
 
-def _stop_at(session: LiveSession, clock: FastClock, until_ns: int) -> None:
-    due = time.monotonic() + SLOW_S
-    while clock() < until_ns and time.monotonic() < due:
-        time.sleep(0.05)
-    session.stop()
+def events_of(out: Path) -> list[dict[str, Any]]:
+    """Return all events of a session, which may be running."""
+    where = f"file:{out / 'session.sqlite'}?mode=ro"
+    with contextlib.closing(sqlite3.connect(where, uri=True)) as connection:
+        rows = connection.execute("SELECT value FROM events ORDER BY number").fetchall()
+    return [json.loads(value) for (value,) in rows]
 
 
 def test_polled_quotes_give_the_trades_of_a_replay(
@@ -95,10 +128,10 @@ def test_polled_quotes_give_the_trades_of_a_replay(
     second = stretch(config, out, clock, (MONDAY + 3) * HOUR_NS)
     assert (second.ended, second.resumed) == (False, True)
     with SessionFile(out) as file:
-        mine, told = trades_of(file), [value for _, _, value in file.events()]
-    assert not any('"hole"' in value for value in told)
-    late = [value for value in told if '"feed_late"' in value]
-    assert late, "nobody was told that the quotes come late"
+        mine = trades_of(file)
+    told = {one["type"] for one in events_of(out)}
+    assert "hole" not in told
+    assert "feed_late" in told, "nobody was told that the quotes come late"
     feed = status_of(out)["feed"]
     assert feed["kind"] == "dukascopy"
     assert feed["late_s"] >= LATE_S
@@ -129,7 +162,7 @@ def test_a_long_absence_is_a_hole_that_history_fills(
     assert (end.resumed, end.broken) == (True, {})
     with SessionFile(out) as file:
         bars = [row.ts_open_ns // MINUTE_NS - MONDAY * 60 for row in file.bars("EURUSD-1m")]
-        told = {one["type"]: one for one in (msgspec.json.decode(value) for _, _, value in file.events())}
+    told = {one["type"]: one for one in events_of(out)}
     assert "nothing was asked for since" in told["hole"]["text"]
     assert told["filled_in"]["bars"] > 60
     assert bars == sorted(set(bars))
@@ -144,13 +177,16 @@ def test_silence_is_noticed_and_said(server: PublishingServer, clock: FastClock,
     out = tmp_path / "run"
     for _, text in _texts(range(MONDAY + 1, MONDAY + 9)):
         server.script[f"json:{text}"] = [refuse(503)]
-    end = stretch(config, out, clock, (MONDAY + 3) * HOUR_NS)
-    with SessionFile(out) as file:
-        told = [msgspec.json.decode(value) for _, _, value in file.events()]
-    states = [one["change"]["state"] for one in told if one["type"] == "feed"]
-    assert states[:1] == ["live"]
-    assert states[-2:] == ["stale", "halted"]
-    assert end.quotes > 0
+    stretch(config, out, clock, MONDAY * HOUR_NS + 55 * MINUTE_NS)
+
+    def states() -> list[str]:
+        return [one["change"]["state"] for one in events_of(out) if one["type"] == "feed"]
+
+    end = stretch(config, out, clock, (MONDAY + 3) * HOUR_NS, lambda: states()[-1:] == ["halted"])
+    told = events_of(out)
+    assert states()[:1] == ["live"]
+    assert states()[-2:] == ["stale", "halted"]
+    assert end.resumed
     assert any("status 503" in one["text"] for one in told if one["type"] == "feed_note")
     assert "status 503" in status_of(out)["feed"]["notes"][-1]
 
