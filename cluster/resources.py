@@ -77,6 +77,8 @@ STAGES: dict[str, StageShare] = {
     "stress": StageShare(num_cpus=1, memory_bytes=768 * MIB),
     # The leaderboard appends to a journal and otherwise waits.
     "ranking": StageShare(num_cpus=0),
+    # One NautilusTrader node and its strategies.  Paced by its feed it mostly waits; unpaced it takes a core.
+    "session": StageShare(num_cpus=0.5, memory_bytes=768 * MIB),
     # Serving.  An engine on the CPU computes in bursts: a small share, so that it does not keep a sweep from
     # starting on a laptop.  An engine's memory depends on its checkpoint: `aiopt.serving.swap.memory`.
     # On a GPU the share only keeps engines on a card: a sleeping engine would go on holding a true one, and a
