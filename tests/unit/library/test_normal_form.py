@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopt.library.normal_form import strategy_id, structure_id
@@ -184,6 +184,7 @@ def with_entry(tree: Condition) -> StrategySpec:
     )
 
 
+@settings(max_examples=40)
 @given(_trees, st.lists(st.booleans(), max_size=20))
 def test_equal_forms_give_equal_signals(tree: Condition, turns: list[bool]) -> None:
     one, other = with_entry(tree), with_entry(rewritten(tree, list(turns)))

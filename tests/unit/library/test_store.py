@@ -24,7 +24,6 @@ from aiopt.library.database import Database
 from aiopt.runs import load_run
 from aiopt.strategy.families import FAMILIES
 from aiopt.strategy.spec import StrategySpec
-from aiopt.testing.run_folder import write_run_folder
 
 OURS = Origin(licence="own", origin="a test", tags=("first",))
 RSI = FAMILIES["rsi_reversion"].spec
@@ -34,11 +33,6 @@ RSI = FAMILIES["rsi_reversion"].spec
 def library(library_url: str) -> Iterator[Library]:
     with open_library(library_url) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run_folder(tmp_path_factory.mktemp("runs") / "made")
 
 
 def named(spec: StrategySpec, name: str) -> StrategySpec:
