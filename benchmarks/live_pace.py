@@ -45,7 +45,8 @@ def run() -> list[Figure]:
     context = get_context("spawn")
     figures = []
     for rate in RATES:
-        store = _store(f"pace-{rate}-{SECONDS:g}", max(1, round(rate * SECONDS * _QUIET / 86_400)), 4_320)
+        days = 2 + int(rate * SECONDS * _QUIET / 86_400)
+        store = _store(f"pace-{days}", days, 4_320)
         with ProcessPoolExecutor(1, context) as process:
             figures += process.submit(_paced, store, rate).result()
         with ProcessPoolExecutor(1, context) as process:
