@@ -192,6 +192,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aiopt.live.report": {
         "aiopt.backtest.growing_bars",
         "aiopt.bus.audit",
+        "aiopt.live.control",
         "aiopt.live.guard",
         "aiopt.live.paper",
         "aiopt.live.session",

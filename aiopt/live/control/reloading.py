@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from aiopt.bus.commands import Refusal
+from aiopt.config import decode
 from aiopt.live.session.live_config import LiveConfig
 
 RELOADED = (
@@ -75,3 +76,22 @@ def settings_of(config: LiveConfig) -> dict[str, Any]:
             value = value.get(key) if isinstance(value, dict) else None
         found[name] = value
     return found
+
+
+def with_settings(config: LiveConfig, settings: dict[str, Any]) -> LiveConfig:
+    """Return a configuration with the settings that another one has, as `settings_of` returned them.
+
+    Raises
+    ------
+    ConfigError
+        If they are none.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(config)
+    for name, value in settings.items():
+        *path, last = name.split(".")
+        place = plain
+        for key in path:
+            place = place[key]
+        if last in place:
+            place[last] = value
+    return decode(plain, LiveConfig, where="the settings of the session")

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from aiopt import __version__
 from aiopt.backtest.growing_bars import BarRow
+from aiopt.errors import AioptError
 from aiopt.files import atomic_write_text
 from aiopt.live.report.curves import deepest, equity_curve, finest_series
 from aiopt.live.report.pictures import PricedTrade, price_chart
@@ -28,6 +29,7 @@ from aiopt.live.report.record import (
     timeframe_of,
     when,
 )
+from aiopt.live.session.live_config import TradedSpec
 from aiopt.live.session.live_trades import LiveTrade
 from aiopt.live.session.proof import Proof
 from aiopt.market.instrument import instrument
@@ -115,6 +117,7 @@ def render_session(record: SessionRecord, proofs: Sequence[Proof] | None, comman
             health=_health(record),
             last=[one for one in record.happenings if one.kind != "bar"][-25:],
             trades=record.trades[-_ROWS:],
+            frames={one.id: _frame_text(one) for one in record.config.strategies},
             settings=_columns(flatten(_settings(record))),
             price=_prices_text(record),
             sentence=sentence,
@@ -370,6 +373,14 @@ def _health(record: SessionRecord) -> list[Fact]:
         facts.append(Fact(name=name, value=value))
     facts += [Fact(name=f"{name} stopped", value=text) for name, text in record.broken.items()]
     return facts
+
+
+def _frame_text(strategy: TradedSpec) -> str:
+    """Return the bars of a strategy; of a ranked entry those of its run, which may be gone by now."""
+    try:
+        return strategy.frame.label
+    except AioptError:
+        return "bars of its run"
 
 
 def _settings(record: SessionRecord) -> dict[str, Any]:

@@ -17,6 +17,8 @@ import msgspec
 from aiopt.backtest.growing_bars import BarRow
 from aiopt.bus.audit import read_chain
 from aiopt.errors import ConfigError
+from aiopt.live.control.controls import controls_of
+from aiopt.live.control.reloading import with_settings
 from aiopt.live.guard.guard import GuardState
 from aiopt.live.paper.seam import PaperAccount, PaperPosition, WorkingOrder
 from aiopt.live.paper.venue import PaperVenue
@@ -165,7 +167,10 @@ def read_record(folder: Path, *, newest: int | None = None) -> SessionRecord:
             )  # a live feed has no start of its own
             start_ns = int(feed.get("start_ns") or first_ns)
             series = {name: reader.bars(name, start_ns) for name in reader.series()}
+    controls = controls_of(state)
     config = msgspec.json.decode(meta["config"], type=LiveConfig)
+    if controls is not None:  # it may go by other limits than it began with
+        config = with_settings(config, controls.settings)
     venue = PaperVenue.restore(config.account, msgspec.json.decode(state["venue"], type=VenueState))
     cursor = json.loads(state["cursor"])
     last = cursor["last"]

@@ -12,6 +12,7 @@ from aiopt.errors import ConfigError
 from aiopt.live.control.controls import controls_of
 from aiopt.live.guard.guard_config import GuardConfig
 from aiopt.live.limits.limits_config import LimitsConfig
+from aiopt.live.report.record import read_record
 from aiopt.live.session.live_config import LiveConfig
 from aiopt.live.state.session_file import SessionFile
 from cluster.cli import main
@@ -51,6 +52,7 @@ def test_limits_and_pace_change_while_it_runs_and_nothing_else_does(
         seen["last"] = hand.send("reload_config", config=msgspec.to_builtins(faster))
 
     steered(config, out, script)
+    assert read_record(out).config == faster, "the report shows what holds, not what it began with"
     assert (seen["other"].status, seen["other"].rule) == ("refused", "not_supported")
     assert "account.leverage, warm_up_days differ" in seen["other"].reason
     assert seen["no"].rule == "bad_config"
@@ -69,6 +71,7 @@ def test_limits_and_pace_change_while_it_runs_and_nothing_else_does(
     with SessionFile(out) as file:
         controls = controls_of(file.state())
     assert controls is not None
+    assert read_record(out).config == config, "the report shows what holds"
     assert controls.settings["guard.limits"]["max_position_units"] is None
     with pytest.raises(ConfigError, match=r"the configuration of .* has changed since"):
         steered(other, out, glance)
