@@ -77,6 +77,8 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+"""SIGTERM: whoever started something elsewhere leaves it running and says so."""
 
 _LISTED_NAMES = 60
 

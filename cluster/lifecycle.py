@@ -16,6 +16,7 @@ import msgspec
 from aiopt.errors import ClusterError, InputError, StorageError
 from aiopt.files import atomic_write_bytes, file_lock
 from cluster import ports
+from cluster.leftovers import clear_leftovers
 from cluster.node_process import Start, await_start, check_python, check_space, spawn
 from cluster.processes import is_running, marked, stop_all
 from cluster.resources import NodeResources
@@ -126,6 +127,7 @@ def up(
         _clear(folder, found)
         if host is not None:
             ports.check_host(host)
+        clear_leftovers()
         token = read_token(folder)
         temp_dir = ray_folder(folder)
         check_space(temp_dir)
@@ -236,7 +238,10 @@ def join(
 
 
 def down(folder: Path) -> DownReport:
-    """Stop what `up` or `join` started from this state folder, and nothing else."""
+    """Stop what `up` or `join` started from this state folder, and nothing else.
+
+    Its folder of sessions and logs goes with it if it was made ten minutes ago or earlier.
+    """
     if not folder.exists():
         # A lock would make the folder: nothing was started from here.
         return DownReport(stopped=False, killed=0, address="")
@@ -247,6 +252,7 @@ def down(folder: Path) -> DownReport:
         ran = found.alive or bool(marked(found.state.cluster_id))
         killed = stop_all(found.state.cluster_id, found.state.supervisor)
         state_path(folder).unlink(missing_ok=True)
+        clear_leftovers()
         return DownReport(stopped=ran, killed=killed, address=found.state.address)
 
 

@@ -9,13 +9,23 @@ import asyncio
 import logging
 import os
 import shlex
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from aiopt.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ClusterError
+from aiopt.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_TERMINATED,
+    ClusterError,
+)
 
 PACKAGES = ("aiopt", "cluster", "jobs")
 """What of a checkout is uploaded: about a megabyte, whatever else lies there."""
@@ -24,7 +34,7 @@ STOP_TIMEOUT_S = 25.0
 AGENT_TIMEOUT_S = 60.0
 EXIT_CODES = {EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED}
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-_TERMINAL = {"SUCCEEDED", "FAILED", "STOPPED"}
+TERMINAL = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 
 def job_script(name: str) -> tuple[Path, str]:
@@ -39,6 +49,12 @@ def job_script(name: str) -> tuple[Path, str]:
         return package / "job_scripts", name
     msg = f"There is no job script {name} in {package.parent / 'jobs'}. Reinstall aiopt."
     raise ClusterError(msg)
+
+
+def script_names() -> list[str]:
+    """Return the names of the job scripts, as `job_script` finds them."""
+    folder = (job_script("optimize.py")[0] / job_script("optimize.py")[1]).parent
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
 
 def runtime_environment(root: Path, variables: dict[str, str]) -> dict[str, Any]:
@@ -62,6 +78,27 @@ def _no_address_in_environment() -> Iterator[None]:
         os.environ.update(hidden)
 
 
+class _LeftError(SystemExit):
+    """SIGTERM while a job is followed.  A `SystemExit`, which asyncio lets through at any point."""
+
+
+@contextmanager
+def _terminations() -> Iterator[None]:
+    """Turn SIGTERM into `_LeftError` while the block runs; only the main thread gets signals."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise _LeftError(EXIT_TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Job:
     """One submitted job.
 
@@ -82,7 +119,7 @@ class Job:
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
             with _no_address_in_environment():
-                self._client = JobSubmissionClient(address, headers=headers)
+                self.client = JobSubmissionClient(address, headers=headers)
         except (ConnectionError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             msg = f"The Jobs API at {address} did not answer: {reason} Check --address and the token."
@@ -96,7 +133,7 @@ class Job:
         deadline = time.monotonic() + AGENT_TIMEOUT_S
         while not self.job_id:
             try:
-                self.job_id = self._client.submit_job(
+                self.job_id = self.client.submit_job(
                     entrypoint=shlex.join(command),
                     submission_id=job_id,
                     runtime_env=environment,
@@ -110,12 +147,13 @@ class Job:
 
     def status(self) -> str:
         """Return ``PENDING``, ``RUNNING``, ``SUCCEEDED``, ``FAILED`` or ``STOPPED``."""
-        return str(self._client.get_job_status(self.job_id).value)
+        return str(self.client.get_job_status(self.job_id).value)
 
-    def follow(self, write: Callable[[str], None]) -> int:
+    def follow(self, write: Callable[[str], None], *, stop_on_interrupt: bool = True) -> int:
         """Pass the job's log to `write` until it ends, and return the script's exit code.
 
-        On Ctrl-C the job is stopped, its last lines are shown, and 130 is returned.
+        On Ctrl-C the job is stopped, its last lines are shown, and 130 is returned; with `stop_on_interrupt`
+        false it runs on.  On SIGTERM it runs on, how to find it again is written, and 143 is returned.
         """
         seen = 0
 
@@ -125,17 +163,30 @@ class Job:
             write(text)
 
         try:
-            self._stream(show)
+            with _terminations():
+                self._stream(show)
+        except _LeftError:
+            write(self._runs_on())
+            return EXIT_TERMINATED
         except KeyboardInterrupt:
+            if not stop_on_interrupt:
+                write(self._runs_on())
+                return EXIT_INTERRUPTED
             self.stop()
-            write(self._client.get_job_logs(self.job_id)[seen:])
+            write(self.client.get_job_logs(self.job_id)[seen:])
             return EXIT_INTERRUPTED
-        write(self._client.get_job_logs(self.job_id)[seen:])
+        write(self.client.get_job_logs(self.job_id)[seen:])
         return self.exit_code()
+
+    def _runs_on(self) -> str:
+        return (
+            f"\nThe job {self.job_id} runs on. `aiopt jobs logs {self.job_id} --follow` shows it, "
+            f"`aiopt jobs stop {self.job_id}` stops it.\n"
+        )
 
     def exit_code(self) -> int:
         """Return the exit code of a job that has ended."""
-        info = self._client.get_job_info(self.job_id)
+        info = self.client.get_job_info(self.job_id)
         code = info.driver_exit_code
         if code in EXIT_CODES:
             return int(code)
@@ -151,23 +202,23 @@ class Job:
 
     def stop(self) -> None:
         """Ask the job to stop and wait until it has."""
-        if not self.job_id or self.status() in _TERMINAL:
+        if not self.job_id or self.status() in TERMINAL:
             return
-        self._client.stop_job(self.job_id)
+        self.client.stop_job(self.job_id)
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        while self.status() not in _TERMINAL and time.monotonic() < deadline:
+        while self.status() not in TERMINAL and time.monotonic() < deadline:
             time.sleep(0.2)
 
     def _stream(self, write: Callable[[str], None]) -> None:
         """Follow the log; where the connection breaks, wait for the end without it."""
 
         async def tail() -> None:
-            async for text in self._client.tail_job_logs(self.job_id):
+            async for text in self.client.tail_job_logs(self.job_id):
                 write(text)
 
         try:
             asyncio.run(tail())
         except (OSError, RuntimeError) as error:
             write(f"(log stream interrupted: {error}; the job goes on)\n")
-        while self.status() not in _TERMINAL:
+        while self.status() not in TERMINAL:
             time.sleep(0.5)

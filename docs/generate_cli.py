@@ -55,6 +55,7 @@ Shell completion: `eval "$(aiopt completion bash)"` (also `zsh`, `fish`).
 | 1 | failed although the input was fine (engine, cluster, disk) |
 | 2 | bad input or usage; the message says what happened, shows the value and tells what to do |
 | 130 | interrupted; finished work is kept |
+| 143 | terminated while following a job, which runs on |
 
 With `--json` a failing command prints `{"error": {"type": …, "message": …, "exit_code": …}}` on stdout, too.
 """

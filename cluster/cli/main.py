@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eyes": ("cluster.cli.eyes", "Make and show the shipped picture reader."),
     "model": ("cluster.cli.model", "Train models; list, load, swap and roll back served ones."),
     "cluster": ("cluster.cli.node", "Start, join, inspect and stop the local Ray cluster."),
+    "jobs": ("cluster.cli.jobs", "Submit jobs to a cluster; list, follow and stop them."),
     "doctor": ("cluster.cli.doctor", "Say what stands in the way of a run, and what to do."),
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from aiopt.cli.options import json_option
-from aiopt.errors import EXIT_INTERRUPTED, InputError
+from aiopt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from aiopt.ledger import ledger_folder
 from aiopt.ledger.ledger import FOLDER_VARIABLE
 from aiopt.market.instrument_file import worker_environment
@@ -31,7 +31,7 @@ from aiopt.optimize.market_config import parse_market
 from aiopt.optimize.preflight import check_run
 from aiopt.search.settings import SAMPLERS
 from aiopt.verification import engine_folder as engine_places
-from cluster import lifecycle
+from cluster import job_access, lifecycle
 from cluster.cli.node import resource_options, state_dir_option
 from cluster.resources import node_resources
 from cluster.submit import Job, job_script, runtime_environment
@@ -175,7 +175,7 @@ def command(
     """Sweep strategies over ticks or bars, rank them out of sample and emit Pine Script, on a Ray cluster.
 
     Starts a local cluster if none runs.  A run that was interrupted continues where it stopped; a finished
-    one prints its result again.
+    one prints its result again.  Ctrl-C stops the job; SIGTERM leaves it running and says how to find it.
     """
     # The environment's paths count from here, and the job runs elsewhere: it gets all of them as overrides.
     overrides = layered(environment_settings(), _overrides(settings))
@@ -212,6 +212,10 @@ def command(
         metadata={"name": "aiopt optimize", "config": str(config), "runs_dir": str(runs_dir)},
     )
     code = job.follow(lambda text: click.echo(text, nl=False, err=as_json))
+    if code == EXIT_TERMINATED:
+        if as_json:
+            click.echo(json.dumps(_left_running(job.job_id)))
+        return code
     result = _take_result(result_path)
     if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
@@ -272,31 +276,14 @@ def _overrides(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _connect(address: str | None, folder: Path, fixed: dict[str, Any]) -> Job:
     """Reach the Jobs API given, else the one of this project's cluster, started if need be."""
-    given = address or os.environ.get("RAY_API_SERVER_ADDRESS")
-    if given is None and os.environ.get("RAY_ADDRESS", "").startswith("http"):
-        given = os.environ["RAY_ADDRESS"]
+    given = job_access.given_address(address)
     if given is not None:
-        token = _environment_token()
-        return Job(given, {} if token is None else _authorization(token))
+        token = job_access.environment_token()
+        job_access.check_answers(given, token)
+        return Job(given, job_access.authorization(token))
     state, started = lifecycle.up(folder, node_resources(**fixed))
     click.echo(f"Ray head {'started' if started else 'reused'}: dashboard {state.dashboard_url}", err=True)
-    return Job(state.dashboard_url, _authorization(lifecycle.read_token(folder)))
-
-
-def _authorization(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def _environment_token() -> str | None:
-    """Return the token that Ray's own variables name, if any."""
-    if os.environ.get("RAY_AUTH_TOKEN"):
-        return os.environ["RAY_AUTH_TOKEN"]
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if path is None:
-        return None
-    if not Path(path).is_file():
-        raise InputError(f"There is no file {path}, which RAY_AUTH_TOKEN_PATH names. Correct or unset it.")
-    return Path(path).read_text().strip()
+    return Job(state.dashboard_url, job_access.authorization(lifecycle.read_token(folder)))
 
 
 def forwarded_variables(config: OptimizeConfig) -> dict[str, str]:
@@ -324,6 +311,11 @@ def _take_result(path: Path) -> dict[str, Any] | None:
     document: dict[str, Any] = json.loads(path.read_bytes())
     path.unlink()
     return document
+
+
+def _left_running(job_id: str) -> dict[str, Any]:
+    message = f"terminated; the job {job_id} runs on"
+    return {"error": {"type": "Terminated", "message": message, "exit_code": EXIT_TERMINATED}}
 
 
 def _no_result(code: int) -> dict[str, Any]:

@@ -86,6 +86,9 @@ def test_host_opens_a_head_on_the_address_it_names(tmp_path: Path) -> None:
         assert not ports.port_open(host, int(state.dashboard_url.rpartition(":")[2]))
     finally:
         down(tmp_path)
+    # Nothing lingers, whatever became of its environment: command lines name the session's folder.
+    lines = [each.read_bytes() for each in Path("/proc").glob("[0-9]*/cmdline") if each.exists()]
+    assert [line for line in lines if state.temp_dir.encode() in line] == []
 
 
 def test_driver_without_the_token_is_refused(ray_head: lifecycle.ClusterState, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ LEAVES = [name for name, (command, _) in FOUND.items() if not isinstance(command
 
 NOT_RUN = {
     "a network": ("ticks download",),
-    "a cluster": ("optimize", "serve", "model", "cluster"),
+    "a cluster": ("optimize", "serve", "model", "cluster", "jobs"),
     "a served model": ("analyst",),
     "a server of streams": ("bus",),
     "a database server; tests/unit/library/test_library_cli.py runs them": ("library",),
