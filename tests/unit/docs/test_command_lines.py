@@ -45,7 +45,7 @@ def resolve(words: list[str]) -> list[tuple[click.Command, click.Context, list[s
         for name in rest[0].split("|"):
             below = command.get_command(context, name)
             assert below is not None, f"no command {name!r} in `{context.command_path}`"
-            inner = click.Context(below, info_name=name, parent=context)
+            inner = click.Context(below, info_name=name, parent=context, **below.context_settings)
             found.append((below, inner, rest[1:]))
     return done
 
