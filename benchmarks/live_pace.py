@@ -45,7 +45,7 @@ def run() -> list[Figure]:
     context = get_context("spawn")
     figures = []
     for rate in RATES:
-        days = 2 + int(rate * SECONDS * _QUIET / 86_400)
+        days = 3 + int(rate * SECONDS * _QUIET / 86_400 * 7 / 5)  # week-ends have no quotes
         store = _store(f"pace-{days}", days, 4_320)
         with ProcessPoolExecutor(1, context) as process:
             figures += process.submit(_paced, store, rate).result()
