@@ -211,6 +211,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aiopt.live.reading",
         "aiopt.live.state",
         "aiopt.live.watch",
+        "aiopt.patterns",
         "aiopt.runs",
         *_STRATEGY,
     },

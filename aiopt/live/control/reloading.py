@@ -28,6 +28,7 @@ _INSTEAD = {
     "strategies": "Use `aiopt live set|spec|mode|size`, or begin a new session.",
     "analyst": "Use `aiopt live model`, or begin a new session.",
     "bus": "Stop the session and run it again with it.",
+    "patterns": "Stop the session and run it again with it.",
     "quotes_every_s": "Stop the session and run it again with it.",
 }
 _NEW = "Begin a new session with it (--out)."

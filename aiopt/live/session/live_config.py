@@ -108,6 +108,8 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         e.g. ``local:runs/live/bus`` or ``redis://localhost:6379``; None: no bus.
     quotes_every_s : float
         On the bus quotes are merged over so many seconds; 0: every quote is told.
+    patterns : bool
+        Whether patterns that a bar completes are told as events, as the rules see them on the last 120 bars.
     analyst : LiveAnalyst or None
         Who reads charts while the session runs; None: nobody, and no strategy may ask for readings.
     metrics : MetricsConfig
@@ -129,6 +131,7 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     at_end: Literal["flatten", "keep"] = "flatten"
     bus: str | None = None
     quotes_every_s: float = 0.5
+    patterns: bool = False
     analyst: LiveAnalyst | None = None
     metrics: MetricsConfig = MetricsConfig()
 
@@ -168,6 +171,7 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             profile="paper",
             bus=None,
             quotes_every_s=0.5,
+            patterns=False,
             metrics=MetricsConfig(),
         )
         if self.analyst is None:

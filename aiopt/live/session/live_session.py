@@ -32,6 +32,7 @@ from aiopt.live.node.paper_node import PaperNode
 from aiopt.live.paper.seam import VenueOrder
 from aiopt.live.paper.venue import PaperVenue
 from aiopt.live.paper.venue_state import VenueState
+from aiopt.live.session.completed_patterns import CompletedPatterns
 from aiopt.live.session.deciding import Decider, make_decider
 from aiopt.live.session.feed_of import feed_of
 from aiopt.live.session.feeding import Feeding
@@ -358,6 +359,9 @@ class _Parts:
             also=self.control.parts,
             observer=session.observer,
         )
+        if session.config.patterns:
+            by_name = {one.name: one.bars for one in series.values()}
+            self.stepper.teller.patterns = CompletedPatterns(by_name)
         self.reader = self.stepper.reader = reader_of(session.config, series, self.stepper, file)
         for name, (_, timeframe, _) in wanted.items():
             self._add(name, series[timeframe])

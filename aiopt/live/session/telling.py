@@ -22,6 +22,7 @@ from aiopt.live.paper import seam
 from aiopt.live.paper.seam import VenueEvent, VenueOrder
 from aiopt.live.paper.venue import PaperVenue
 from aiopt.live.session.live_trades import LiveTrade
+from aiopt.patterns import Pattern
 from aiopt.strategy.signals import BarSignal
 
 _QUOTES_COMMIT_S = 0.2
@@ -63,6 +64,8 @@ class Teller:
         self.session = session
         self.last_number = last_number
         self._venue, self._quotes_s, self._clock_ns = venue, quotes_s, clock_ns
+        self.patterns: Callable[[str], Iterable[Pattern]] = lambda series: ()
+        """Gives the patterns that a series' last bar completes; set where they are told."""
         self._pending: list[_Pending] = []
         self._orders: dict[str, VenueOrder] = {one.order.order_id: one.order for one in venue.orders()}
         self._quotes: dict[str, _Pending] = {}
@@ -97,7 +100,10 @@ class Teller:
         self._quotes[symbol] = told.Quote, ts_ns, fields
 
     def bar(self, series: str, row: BarRow, length_ns: int, ts_ns: int) -> None:
-        """Take a bar that has ended, as strategies read it: of the bid."""
+        """Take a bar that has ended, as strategies read it: of the bid; and what it completes."""
+        for one in self.patterns(series):
+            which = {"series": series, "bar_ns": row.ts_open_ns, "pattern": one.kind}
+            self._pending.append((told.Pattern, ts_ns, {**which, "direction": _WAY[one.direction]}))
         if self._quotes_s is None:
             return
         names = ("open", "high", "low", "close", "volume")
@@ -371,6 +377,9 @@ def actions_of(signal: BarSignal, side: int, entries: int) -> list[str]:
 def _role(order: VenueOrder) -> str:
     return "entry" if order.position_id is None else _ROLES[order.kind]
 
+
+_WAY = {"bullish": "up", "bearish": "down", "neutral": "none"}
+"""How the bus says the direction of a pattern."""
 
 _Health = tuple[str, str, str]
 _HEALTH: dict[str, Callable[[Mapping[str, Any]], _Health]] = {
