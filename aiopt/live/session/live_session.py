@@ -313,12 +313,11 @@ class _Parts:
         if "venue" in self._state:
             self._venue_state = msgspec.json.decode(self._state["venue"], type=VenueState)
             self.venue = PaperVenue.restore(account, self._venue_state)
-        names = [one.id for one in session.config.strategies]
         kept = self._state.get("guard")
         self.guard = Guard(
             session.config.guarding,
             self.venue,
-            names,
+            [one.id for one in session.config.strategies],
             None if kept is None else msgspec.json.decode(kept, type=GuardState),
         )
         self.node = PaperNode(
@@ -359,9 +358,6 @@ class _Parts:
             also=self.control.parts,
             observer=session.observer,
         )
-        if session.config.patterns:
-            by_name = {one.name: one.bars for one in series.values()}
-            self.stepper.teller.patterns = CompletedPatterns(by_name)
         self.reader = self.stepper.reader = reader_of(session.config, series, self.stepper, file)
         for name, (_, timeframe, _) in wanted.items():
             self._add(name, series[timeframe])
@@ -427,6 +423,8 @@ class _Parts:
     def _feed_history(self, series: dict[Timeframe, Series]) -> None:
         """Give every series its bars so far: the session's own, or those of the warm-up."""
         session, fresh = self._session, []
+        if session.config.patterns:
+            self.stepper.teller.patterns = CompletedPatterns({one.name: one.bars for one in series.values()})
         for timeframe, one in series.items():
             rows = list(self._file.bars(one.name)) if session.resumed else session.warm_up(timeframe)
             known = len(rows) if session.resumed else 0

@@ -131,8 +131,12 @@ def test_kills_lose_no_event_and_tell_none_twice(store: Path, tmp_path: Path) ->
     out, bus = tmp_path / "run", tmp_path / "bus"
     made = config_of(store, strategies(tmp_path, "stochastic_sma"))
     told_on = msgspec.structs.replace(made, bus=f"local:{bus}", quotes_every_s=0.05)
+    paced = msgspec.structs.replace(
+        told_on.feed, speed=150_000.0
+    )  # three seconds: no kill comes behind its end
+    killed = msgspec.structs.replace(told_on, feed=paced)
     try:
-        codes = [process(told_on, out, 0.3), process(told_on, out, 0.3)]
+        codes = [process(killed, out, 0.3), process(killed, out, 0.3)]
         if codes[-1]:
             codes.append(process(told_on, out, None))
         name, told = events_told(out)
