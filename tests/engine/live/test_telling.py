@@ -131,9 +131,7 @@ def test_kills_lose_no_event_and_tell_none_twice(store: Path, tmp_path: Path) ->
     out, bus = tmp_path / "run", tmp_path / "bus"
     made = config_of(store, strategies(tmp_path, "stochastic_sma"))
     told_on = msgspec.structs.replace(made, bus=f"local:{bus}", quotes_every_s=0.05)
-    paced = msgspec.structs.replace(
-        told_on.feed, speed=150_000.0
-    )  # no kill comes behind its end
+    paced = msgspec.structs.replace(told_on.feed, speed=150_000.0)  # no kill comes behind its end
     killed = msgspec.structs.replace(told_on, feed=paced)
     try:
         codes = [process(killed, out, 0.3), process(killed, out, 0.3)]
