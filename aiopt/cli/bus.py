@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import signal
 import time
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -244,6 +246,10 @@ def serve_command(folder: Path, fsync: str) -> None:
     """Keep a Valkey server of one's own in FOLDER until interrupted; others name it local:FOLDER."""
     from aiopt.bus.local_server import LocalServer, answers, read_record
 
+    def ended(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)  # through the server's end, which would outlive this process
+
+    signal.signal(signal.SIGTERM, ended)
     server = LocalServer(folder, fsync=fsync)
     if (record := read_record(folder)) is not None and answers(record, 2.0):
         raise ConfigError(f"One server alone may run in {folder}, but one does. Use it: local:{folder}")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -347,3 +350,17 @@ def test_no_server_of_this_module_is_left(valkey: ValkeyPlace) -> None:
     assert os.getpgid(valkey.server.pid) != os.getpgid(0), (
         "an interrupt at the terminal is the session's alone"
     )
+
+
+def test_a_server_ends_with_the_command_that_keeps_it_also_by_sigterm(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cluster.cli", "bus", "serve", str(tmp_path / "bus")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "Ctrl-C ends it" in process.stdout.readline()
+        record = read_record(tmp_path / "bus")
+        assert record is not None
+        os.kill(record.pid, 0)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(record.pid, 0)
