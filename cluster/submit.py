@@ -34,6 +34,7 @@ STOP_TIMEOUT_S = 25.0
 AGENT_TIMEOUT_S = 60.0
 EXIT_CODES = {EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED}
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+_NO_GITIGNORE = "RAY_RUNTIME_ENV_IGNORE_GITIGNORE"
 TERMINAL = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 
@@ -78,6 +79,20 @@ def _no_address_in_environment() -> Iterator[None]:
         os.environ.update(hidden)
 
 
+@contextmanager
+def _named_files_alone() -> Iterator[None]:
+    """Upload exactly what `runtime_environment` names, whatever .gitignore says of it."""
+    before = os.environ.get(_NO_GITIGNORE)
+    os.environ[_NO_GITIGNORE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_NO_GITIGNORE]
+        else:
+            os.environ[_NO_GITIGNORE] = before
+
+
 class _LeftError(SystemExit):
     """SIGTERM while a job is followed.  A `SystemExit`, which asyncio lets through at any point."""
 
@@ -111,10 +126,9 @@ class Job:
     """
 
     def __init__(self, address: str, headers: dict[str, str]) -> None:
-        # Exactly what `runtime_environment` names is uploaded; Ray's own account of it is noise to the user.
-        os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"
         from ray.job_submission import JobSubmissionClient
 
+        # Ray's own account of what is uploaded is noise to the user.
         for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
@@ -133,12 +147,13 @@ class Job:
         deadline = time.monotonic() + AGENT_TIMEOUT_S
         while not self.job_id:
             try:
-                self.job_id = self.client.submit_job(
-                    entrypoint=shlex.join(command),
-                    submission_id=job_id,
-                    runtime_env=environment,
-                    metadata=metadata,
-                )
+                with _named_files_alone():
+                    self.job_id = self.client.submit_job(
+                        entrypoint=shlex.join(command),
+                        submission_id=job_id,
+                        runtime_env=environment,
+                        metadata=metadata,
+                    )
             except RuntimeError as error:
                 # The dashboard of a head that has just started answers before its job agent does.
                 if "No available agent" not in str(error) or time.monotonic() > deadline:

@@ -52,6 +52,8 @@ def test_a_job_is_submitted_followed_left_found_and_stopped(
 ) -> None:
     assert run(["jobs", "submit", *access, "--job-id", "helped", "optimize", "--help"]) == 0
     assert "Ticks to ranked strategies" in capsys.readouterr().out
+    # What it tells Ray about uploads is for this one alone: else `ray job submit` beside it takes everything.
+    assert "RAY_RUNTIME_ENV_IGNORE_GITIGNORE" not in os.environ
 
     assert run(["jobs", "list", *access, "--json"]) == 0
     listed = {each["job_id"]: each for each in json.loads(capsys.readouterr().out)["jobs"]}
