@@ -23,7 +23,9 @@ from aiopt.errors import ConfigError
 )
 @click.argument("url")
 @click.argument("session")
-@click.option("--out", type=PATH, required=True, help="Folder of the journal; one that is there is added to.")
+@click.option(
+    "--out", type=OutFolder(), required=True, help="Folder of the journal; one that is there is added to."
+)
 @click.option(
     "--seconds", type=click.FloatRange(0, min_open=True), help="Stop after so long; on and on by default."
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from aiopt.bus.codec import encode_event
 from aiopt.bus.connecting import start_local, transport_of
 from aiopt.bus.failures import BusDownError, BusError, BusFullError
 from aiopt.bus.kafka import KafkaTransport
@@ -22,6 +23,8 @@ from aiopt.bus.local_server import LocalServer, read_record
 from aiopt.bus.streams import PASSWORD, RedisTransport
 from aiopt.bus.transport import Channel, Message, Reader
 from aiopt.errors import ConfigError, DataError, StorageError
+from cluster.cli import main
+from tests.unit.bus.made_events import one_of_each
 from tests.unit.bus.servers import ValkeyPlace, new_session
 
 INFO = "redis_version:{version}\r\naof_enabled:0\r\n"
@@ -364,3 +367,22 @@ def test_a_server_ends_with_the_command_that_keeps_it_also_by_sigterm(tmp_path: 
         assert process.wait(60) == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         os.kill(record.pid, 0)
+
+
+def test_events_are_recorded_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = list(one_of_each())
+    url = f"local:{tmp_path / 'bus'}"
+    with LocalServer(tmp_path / "bus"):
+
+        async def publish() -> None:
+            transport = transport_of(url)
+            await transport.open()
+            made = [Message(one.id, encode_event(one)) for one in events]
+            await transport.publish(Channel(events[0].session, "events"), made)
+            await transport.close()
+
+        asyncio.run(publish())
+        said = ["bus", "record", url, events[0].session, "--out", str(tmp_path / "journal"), "--seconds", "3"]
+        assert main.run(said) == 0
+    assert "The journal is in" in capsys.readouterr().err
+    assert list((tmp_path / "journal").rglob("*.parquet"))
